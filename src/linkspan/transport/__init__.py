@@ -1,0 +1,26 @@
+"""The only code of linkspan that touches the network: requests, retries, timeouts and streams of events over httpx.
+
+It knows no API and no framework. A codec describes a call as an :class:`HttpRequest`; :class:`HttpClient` carries it
+out, sync or async, and raises nothing but the errors of :mod:`linkspan.errors`.
+"""
+
+from linkspan.transport.client import HttpClient
+from linkspan.transport.headers import mask_headers
+from linkspan.transport.messages import HttpRequest, HttpResponse
+from linkspan.transport.sse import ServerSentEvent, SSEDecoder
+from linkspan.transport.streams import AsyncEventStream, EventStream
+from linkspan.transport.urls import check_base_url, join_url, public_url
+
+__all__ = [
+    "AsyncEventStream",
+    "EventStream",
+    "HttpClient",
+    "HttpRequest",
+    "HttpResponse",
+    "SSEDecoder",
+    "ServerSentEvent",
+    "check_base_url",
+    "join_url",
+    "mask_headers",
+    "public_url",
+]

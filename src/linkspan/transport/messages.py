@@ -1,0 +1,77 @@
+"""What goes into the transport and what comes out of it: plain objects that know no API and no framework."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from linkspan.transport.urls import public_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import httpx
+
+    from linkspan.errors import LinkspanError
+    from linkspan.transport.sse import ServerSentEvent
+
+__all__ = ["HttpRequest", "HttpResponse"]
+
+
+@dataclass(slots=True, frozen=True)
+class HttpResponse:
+    """A whole answer.
+
+    Attributes:
+        status_code: The HTTP status.
+        headers: The answer's headers; names in any case.
+        content: The body, decompressed. Of an answer that is not what a stream asked for, at most the first MiB.
+        url: The address that was asked.
+    """
+
+    status_code: int
+    headers: httpx.Headers = field(repr=False)
+    content: bytes = field(repr=False)
+    url: str = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The body as text: UTF-8, with U+FFFD for bytes that are none."""
+        return self.content.decode("utf-8", "replace")
+
+
+@dataclass(slots=True, frozen=True, kw_only=True, repr=False)
+class HttpRequest:
+    """One call of an API, as a codec describes it and as the transport carries it out.
+
+    Attributes:
+        url: The full address.
+        provider: The API's name for errors, such as ``"scaleway"``.
+        headers: Header values in clear. They appear in no representation, log or error.
+        content: The body. It appears in no representation, log or error.
+        method: The HTTP method.
+        timeout: Seconds of silence allowed: until the answer begins, then between two reads. ``None``: no limit.
+        connect_timeout: Seconds allowed to make a connection. ``None``: no limit.
+        stall_timeout: Seconds allowed between two *events* of a stream, whatever else arrives: keep-alive comments do
+            not hide a stalled model. ``None``: the same as ``timeout``.
+        max_retries: How often a failed attempt is repeated: at most ``max_retries + 1`` requests are sent.
+        decode_error: Makes the error of an answer that is not what was asked for: a status that is not 2xx, or, where
+            a stream was asked for, a body that is not an event stream (JSON, HTML, nothing).
+        event_error: Called with the first event of a stream, and only with that one. An error returned here counts as
+            a failed attempt: some APIs answer 200 and then refuse.
+    """
+
+    url: str
+    provider: str
+    headers: Mapping[str, str]
+    decode_error: Callable[[HttpResponse], LinkspanError]
+    content: bytes | None = None
+    method: str = "POST"
+    timeout: float | None = 600.0
+    connect_timeout: float | None = 10.0
+    stall_timeout: float | None = None
+    max_retries: int = 2
+    event_error: Callable[[ServerSentEvent], LinkspanError | None] | None = None
+
+    def __repr__(self) -> str:
+        return f"HttpRequest({self.method} {public_url(self.url)}, provider={self.provider!r})"
