@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["check_headers", "mask_headers"]
 
 _MASK = "**********"
-_SECRET_NAME = re.compile(r"authorization|cookie|secret|token|passw|credential|signature|(^|[-_])(api|auth|access)?[-_]?key$")
+_SECRET_NAME = re.compile(
+    r"authorization|cookie|secret|token|passw|credential|signature|(^|[-_])(api|auth|access)?[-_]?key$"
+)
 #: Answers' rate limits count tokens; they are facts that a user needs.
 _HARMLESS_NAME = re.compile(r"^(x-)?ratelimit-|tokens$")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

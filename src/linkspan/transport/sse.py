@@ -52,17 +52,20 @@ class SSEDecoder:
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take the next bytes and return the events that they complete."""
         # Servers nearly always send one whole event per chunk, one data line and one blank line.
-        if self._idle and chunk[:6] == b"data: " and chunk.find(b"\n") == len(chunk) - 2 and b"\r" not in chunk:
-            if chunk[-1] == 10:
-                return [ServerSentEvent(chunk[6:-2], "message", self._id)]
+        if (
+            self._idle
+            and chunk[:5] == b"data:"
+            and chunk.find(b"\n") == len(chunk) - 2
+            and chunk[-1] == 10
+            and b"\r" not in chunk
+        ):
+            return [ServerSentEvent(chunk[6 if chunk[5] == 32 else 5 : -2], "message", self._id)]
         return self._feed_lines(chunk)
 
     def flush(self) -> list[ServerSentEvent]:
         """Return the last event if the stream ended without its blank line. The decoder is then as new."""
         events: list[ServerSentEvent] = []
-        if self._partial:
-            self._line(b"".join(self._partial), events)
-        self._line(b"", events)
+        self._take_lines([b"".join(self._partial), b""], events)
         self.__init__()  # type: ignore[misc]  # a decoder without state is exactly a new one
         return events
 
@@ -85,20 +88,30 @@ class SSEDecoder:
                 self._partial.append(lines[0])
                 lines[0] = b"".join(self._partial)
                 self._partial.clear()
-            for line in lines:
-                self._line(line, events)
+            self._take_lines(lines, events)
         if rest:
             self._partial.append(rest)
-        self._idle = not (self._at_start or rest or self._partial or self._data or self._event or self._skip_lf)
+        self._idle = not (self._partial or self._data or self._event or self._skip_lf or self._at_start)
         return events
 
-    def _line(self, line: bytes, events: list[ServerSentEvent]) -> None:
+    def _take_lines(self, lines: list[bytes], events: list[ServerSentEvent]) -> None:
         if self._at_start:
             self._at_start = False
-            line = line.removeprefix(_BYTE_ORDER_MARK)
-        if not line:
-            self._dispatch(events)
-            return
+            lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
+        data = self._data
+        for line in lines:
+            if line[:6] == b"data: ":
+                data.append(line[6:])
+            elif line:
+                self._field(line)
+            else:
+                if data:
+                    joined = data[0] if len(data) == 1 else b"\n".join(data)
+                    events.append(ServerSentEvent(joined, self._event or "message", self._id))
+                    data.clear()
+                self._event = ""
+
+    def _field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
         if value[:1] == b" ":
             value = value[1:]
@@ -109,10 +122,3 @@ class SSEDecoder:
         elif name == b"id" and b"\0" not in value:
             self._id = value.decode("utf-8", "replace")
         # Comments have an empty name. `retry` is for readers that reconnect: a model's answer cannot be resumed.
-
-    def _dispatch(self, events: list[ServerSentEvent]) -> None:
-        if self._data:
-            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-            events.append(ServerSentEvent(data, self._event or "message", self._id))
-            self._data.clear()
-        self._event = ""

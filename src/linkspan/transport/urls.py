@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from linkspan.errors import ConfigurationError
 
@@ -37,42 +37,22 @@ def check_base_url(url: str, *, provider: str, has_credentials: bool, allow_inse
         ConfigurationError: No scheme, not http(s), no host, a bad port, credentials, a query or a fragment in the URL,
             blanks in it, or a key that would travel unencrypted to a public host.
     """
-    # The message never repeats more of the URL than public_url() shows: people do paste keys into URLs.
     url = url.strip()
     if not url:
-        raise ConfigurationError("base_url is empty: give the API's address, such as https://host/v1", provider=provider)
-    shown = public_url(url)
-
-    def wrong(reason: str) -> ConfigurationError:
-        return ConfigurationError(f"base_url {shown!r} {reason}", provider=provider)
-
-    if re.search(r"[\x00-\x20\x7f\\]", url):
-        raise wrong("holds a blank, a control character or a backslash: remove it")
-    if "://" not in url:
-        raise wrong(f"has no scheme: write 'https://{shown}', or 'http://{shown}' for a local server")
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as exc:
-        # Not chained: the text of urlsplit's error repeats parts of the URL.
-        raise wrong("is not a valid URL: check the host and the port (1 to 65535)") from (None if "@" in url else exc)
-    if parts.scheme not in {"http", "https"}:
-        raise wrong(f"has the scheme {parts.scheme!r}: only https and http are spoken")
-    if not host:
-        raise wrong("names no host")
-    if "@" in parts.netloc:
-        raise wrong("holds a user name or password: remove it and pass the key as api_key")
-    if parts.query or parts.fragment:
-        raise wrong("holds a query or a fragment ('?...' or '#...'): paths are appended to it, so remove that part")
-    if parts.scheme == "http" and has_credentials and not allow_insecure_http and not _is_internal(host):
-        raise wrong(
-            "would send the API key unencrypted to a public host: use https://, "
-            "or pass allow_insecure_http=True if you accept that",
+        raise ConfigurationError(
+            "base_url is empty: give the API's address, such as https://host/v1", provider=provider
         )
-    netloc = f"[{host}]" if ":" in host else host
-    if port is not None:
-        netloc = f"{netloc}:{port}"
-    return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"
+    reason, parts = _split(url)
+    if parts is not None and reason is None:
+        insecure = parts.scheme == "http" and has_credentials and not allow_insecure_http
+        if not (insecure and not _is_internal(parts.hostname or "")):
+            return _normalised(parts)
+        reason = (
+            "would send the API key unencrypted to a public host: use https://, "
+            "or pass allow_insecure_http=True if you accept that"
+        )
+    # No more of the URL than public_url() shows, and no cause: people do paste keys into URLs.
+    raise ConfigurationError(f"base_url {public_url(url)!r} {reason}", provider=provider)
 
 
 def join_url(base: str, path: str) -> str:
@@ -97,3 +77,31 @@ def _is_internal(host: str) -> bool:
     except ValueError:
         name = host.rstrip(".").lower()
         return "." not in name or name.endswith(_INTERNAL_SUFFIXES)
+
+
+def _split(url: str) -> tuple[str | None, SplitResult | None]:
+    """Return what is wrong with a URL, or its parts."""
+    if re.search(r"[\x00-\x20\x7f\\]", url):
+        return "holds a blank, a control character or a backslash: remove it", None
+    if "://" not in url:
+        return "has no scheme: write https:// before it, or http:// for a local server", None
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # reading it checks it
+    except ValueError:
+        return "is not a valid URL: check the host and the port (0 to 65535)", None
+    faults = (
+        (parts.scheme not in {"http", "https"}, "has a scheme that is not spoken: only https and http are"),
+        (not parts.hostname, "names no host"),
+        ("@" in parts.netloc, "holds a user name or password: remove it and pass the key as api_key"),
+        (bool(parts.query or parts.fragment), "holds a query or a fragment: remove it, paths are appended to base_url"),
+    )
+    return next((reason for wrong, reason in faults if wrong), None), parts
+
+
+def _normalised(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    netloc = f"[{host}]" if ":" in host else host
+    if parts.port is not None:
+        netloc = f"{netloc}:{parts.port}"
+    return f"{parts.scheme}://{netloc}{parts.path.rstrip('/')}"

@@ -1,0 +1,153 @@
+"""From what httpx raises, and from answers nobody asked for, to linkspan's errors.
+
+The messages name the host, the phase, the time it took and a way out, and hold no header, query or body.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from linkspan.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    ConfigurationError,
+    InterruptedStreamError,
+    InvalidResponseError,
+    LinkspanError,
+)
+from linkspan.transport.headers import mask_headers
+from linkspan.transport.retries import retry_after_seconds
+from linkspan.transport.urls import public_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from linkspan.transport.messages import HttpRequest, HttpResponse
+
+__all__ = ["answer_error", "connection_error", "interruption", "with_retry_after"]
+
+
+def connection_error(exc: httpx.RequestError, request: HttpRequest, seconds: float) -> LinkspanError:
+    """Return the error of an attempt that got no answer, or not all of one."""
+    host = urlsplit(request.url).netloc.rpartition("@")[2]
+    if isinstance(exc, httpx.TimeoutException):
+        return APITimeoutError(_timeout_message(exc, host, seconds), provider=request.provider)
+    if isinstance(exc, httpx.DecodingError):
+        return InvalidResponseError(
+            f"The answer of {host} could not be decompressed as its content-encoding header says",
+            provider=request.provider,
+        )
+    if isinstance(exc, httpx.UnsupportedProtocol):
+        return ConfigurationError(f"{public_url(request.url)!r} is no http(s) address", provider=request.provider)
+    if isinstance(exc, httpx.ConnectError | httpx.ProxyError):
+        return _connect_error(exc, host, request)
+    return APIConnectionError(
+        f"The connection to {host} broke after {seconds:.1f} s, before a whole answer came: {_reason(exc)}. "
+        "The request may have been carried out",
+        provider=request.provider,
+    )
+
+
+def interruption(exc: Exception, request: HttpRequest, headers: httpx.Headers, waited: float | None) -> LinkspanError:
+    """Return the error of a stream that ended by a failure after its first event.
+
+    Args:
+        exc: What httpx raised.
+        request: What was asked.
+        headers: The answer's headers.
+        waited: Seconds since the last event, if they were counted.
+    """
+    host = urlsplit(request.url).netloc.rpartition("@")[2]
+    if isinstance(exc, httpx.DecodingError):
+        message = f"The stream of {host} could not be decompressed as its content-encoding header says"
+    elif isinstance(exc, httpx.TimeoutException):
+        seconds = waited if waited is not None else request.timeout
+        message = (
+            f"The stream of {host} stalled: no event for {seconds or 0:.1f} s, though the connection was open. "
+            "Raise timeout= if the model may pause that long"
+        )
+    else:
+        message = f"The stream of {host} broke off in the middle: {_reason(exc)}"
+    return InterruptedStreamError(message, provider=request.provider, headers=mask_headers(headers))
+
+
+def answer_error(request: HttpRequest, response: HttpResponse) -> LinkspanError:
+    """Return the error of an answer that is not what was asked for."""
+    if 300 <= response.status_code < 400:
+        return _redirect_error(request, response)
+    return with_retry_after(request.decode_error(response), response.headers)
+
+
+def with_retry_after(error: LinkspanError, headers: httpx.Headers) -> LinkspanError:
+    """Complete an error by what the headers say about when to come back."""
+    if error.retry_after is None:
+        error.retry_after = retry_after_seconds(headers)
+    return error
+
+
+def _redirect_error(request: HttpRequest, response: HttpResponse) -> ConfigurationError:
+    location = response.headers.get("location")
+    where = f"to {public_url(urljoin(request.url, location))!r}" if location else "without saying where to"
+    return ConfigurationError(
+        f"{public_url(request.url)!r} redirects {where}. Redirects are not followed, because the API key would "
+        "go along. If that place is the right one, set base_url to it",
+        provider=request.provider,
+        status_code=response.status_code,
+        headers=mask_headers(response.headers),
+    )
+
+
+def _timeout_message(exc: httpx.TimeoutException, host: str, seconds: float) -> str:
+    if isinstance(exc, httpx.ConnectTimeout):
+        return f"No connection to {host} within {seconds:.1f} s. Check base_url, the network and proxy settings"
+    if isinstance(exc, httpx.PoolTimeout):
+        return (
+            f"No connection to {host} became free within {seconds:.1f} s: all of this client's are in use. Close "
+            "streams that are no longer read, run fewer calls at once, or pass an http client with larger limits"
+        )
+    if isinstance(exc, httpx.WriteTimeout):
+        return f"{host} did not take the request within {seconds:.1f} s. Send less, or raise timeout="
+    return (
+        f"{host} did not answer within {seconds:.1f} s. Raise timeout= if the model may take longer "
+        "(long answers, a deployment that has to start first)"
+    )
+
+
+def _connect_error(exc: httpx.RequestError, host: str, request: HttpRequest) -> APIConnectionError:
+    for cause in _causes(exc):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return APIConnectionError(
+                f"The certificate of {host} is not trusted: {cause.verify_message}. If it is signed by a private "
+                "authority, name that authority's file in SSL_CERT_FILE",
+                provider=request.provider,
+                is_retryable=False,
+            )
+        if isinstance(cause, socket.gaierror):
+            return APIConnectionError(
+                f"The host name {host} could not be resolved: {cause.strerror}. Check base_url and the network",
+                provider=request.provider,
+            )
+    by_proxy = " through the proxy" if isinstance(exc, httpx.ProxyError) else ""
+    return APIConnectionError(
+        f"No connection to {host}{by_proxy}: {_reason(exc)}. Check base_url, the network and proxy settings",
+        provider=request.provider,
+    )
+
+
+def _reason(exc: Exception) -> str:
+    """Return the most telling text of an exception and its causes."""
+    for cause in _causes(exc):
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    return str(exc).rstrip(".") or type(exc).__name__
+
+
+def _causes(exc: BaseException | None) -> Iterator[BaseException]:
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__ or exc.__context__

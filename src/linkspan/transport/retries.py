@@ -1,0 +1,144 @@
+"""What is retried, when and how often. The loop and its arithmetic are tenacity's.
+
+What: an attempt that raised a ``LinkspanError`` whose ``is_retryable`` is true. When: after ``Retry-After`` if the
+server said so, else after an exponentially growing time with jitter. How often: ``max_retries``, so at most
+``max_retries + 1`` requests are sent.
+
+All waiting goes through :func:`sleep` and :func:`async_sleep` of this module, looked up at each call: tests that do
+not want to wait replace these two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import tenacity
+
+from linkspan.errors import LinkspanError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "FIRST_DELAY",
+    "LONGEST_DELAY",
+    "LONGEST_RETRY_AFTER",
+    "async_retrying",
+    "async_sleep",
+    "retry_after_seconds",
+    "retrying",
+    "sleep",
+]
+
+#: Seconds before the first retry. It doubles with each further one; half of it is drawn at random.
+FIRST_DELAY = 0.5
+#: Seconds that no delay exceeds, unless the server asked for more.
+LONGEST_DELAY = 8.0
+#: Seconds that a server may ask for. Told to wait longer, a call fails at once, with the time in ``retry_after``.
+LONGEST_RETRY_AFTER = 60.0
+
+_log = logging.getLogger("linkspan.transport")
+_exponential = tenacity.wait_exponential(multiplier=FIRST_DELAY, max=LONGEST_DELAY)
+
+
+def sleep(seconds: float) -> None:
+    """Wait between two attempts."""
+    time.sleep(seconds)
+
+
+async def async_sleep(seconds: float) -> None:
+    """Wait between two attempts without blocking the event loop. Cancelling the task ends it."""
+    await asyncio.sleep(seconds)
+
+
+def retrying(max_retries: int) -> tenacity.Retrying:
+    """Return the loop for one call; it is called with the attempt and its arguments."""
+    return tenacity.Retrying(
+        sleep=sleep,
+        stop=tenacity.stop_after_attempt(max_retries + 1),
+        wait=_delay,
+        retry=tenacity.retry_if_exception(is_worth_retrying),
+        before_sleep=_announce,
+        reraise=True,
+    )
+
+
+def async_retrying(max_retries: int) -> tenacity.AsyncRetrying:
+    """Return the loop for one async call; it is called with the attempt and its arguments."""
+    return tenacity.AsyncRetrying(
+        sleep=async_sleep,
+        stop=tenacity.stop_after_attempt(max_retries + 1),
+        wait=_delay,
+        retry=tenacity.retry_if_exception(is_worth_retrying),
+        before_sleep=_announce,
+        reraise=True,
+    )
+
+
+def is_worth_retrying(error: BaseException) -> bool:
+    """Tell whether another attempt may succeed, and soon enough."""
+    return (
+        isinstance(error, LinkspanError)
+        and error.is_retryable
+        and (error.retry_after is None or error.retry_after <= LONGEST_RETRY_AFTER)
+    )
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Return how many seconds an answer asks to wait, never negative; ``None`` if it does not say.
+
+    Read are ``retry-after-ms`` (milliseconds) and ``retry-after`` (seconds, or a date as RFC 9110 defines it).
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return max(0.0, milliseconds / 1000)
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    if seconds is None and value is not None:
+        seconds = _seconds_until(value)
+    return None if seconds is None else max(0.0, seconds)
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
+
+
+def _seconds_until(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:  # "-0000": HTTP's dates are in UTC
+        moment = moment.replace(tzinfo=timezone.utc)
+    return (moment - datetime.now(timezone.utc)).total_seconds()
+
+
+def _delay(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome is not None else None
+    if isinstance(error, LinkspanError) and error.retry_after is not None:
+        return error.retry_after
+    # Half fixed, half at random: clients that failed together do not come back together, yet none comes back at once.
+    return _exponential(state) * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
+
+
+def _announce(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    status = getattr(error, "status_code", None)
+    _log.warning(
+        "attempt %d failed (%s%s): next one in %.2f s",
+        state.attempt_number,
+        type(error).__name__,
+        f", HTTP {status}" if status is not None else "",
+        state.next_action.sleep if state.next_action is not None else 0.0,
+    )
