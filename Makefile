@@ -1,0 +1,54 @@
+# Every target works from a clean clone: it makes .venv and installs into it first. `make help` lists them.
+
+# A name that is on the PATH may still not start (version managers' shims), so each is tried. 3.11 is what the pins were made with.
+ifndef PYTHON
+PYTHON := $(shell for name in python3.11 python3.12 python3.13 python3.10 python3; do "$$name" -c "" 2>/dev/null && echo "$$name" && break; done)
+endif
+VENV := .venv
+RUN := $(VENV)/bin
+SETUP_INPUTS := pyproject.toml constraints.txt scripts/setup_venv.py
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types pytest format cassettes bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/.installed-demo: $(SETUP_INPUTS)
+	@test -n "$(PYTHON)" || { echo "No python3 was found: install Python 3.11 (Debian: sudo apt-get install python3 python3-venv)"; exit 1; }
+	@"$(PYTHON)" scripts/setup_venv.py demo --venv $(VENV)
+
+# The dev set contains the demo's, so one install serves both.
+$(VENV)/.installed-dev: $(SETUP_INPUTS)
+	@test -n "$(PYTHON)" || { echo "No python3 was found: install Python 3.11 (Debian: sudo apt-get install python3 python3-venv)"; exit 1; }
+	@"$(PYTHON)" scripts/setup_venv.py dev --venv $(VENV)
+	@touch $(VENV)/.installed-demo
+
+demo: $(VENV)/.installed-demo ## a real model on this machine, through both frameworks; no key, no account
+	@$(RUN)/linkspan demo
+
+test: lint types pytest ## everything that CI runs
+
+lint: $(VENV)/.installed-dev ## format check and lint
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+
+types: $(VENV)/.installed-dev ## strict type check
+	$(RUN)/mypy
+
+pytest: $(VENV)/.installed-dev ## the tests alone
+	$(RUN)/python -m pytest
+
+format: $(VENV)/.installed-dev ## format the code and mend what the linter can
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+cassettes: $(VENV)/.installed-dev ## record the cassettes again, from servers on this machine
+	$(RUN)/python scripts/record_cassettes.py
+
+bench: $(VENV)/.installed-dev ## measure
+	$(RUN)/python -m benchmarks
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist

@@ -1,0 +1,45 @@
+"""A local stand-in for the APIs that linkspan speaks: for tests, demonstrations and a first try without a key.
+
+``run()`` starts it for a ``with`` or ``async with`` block; ``linkspan sandbox`` from the command line. It needs the
+extra ``linkspan[sandbox]``.
+"""
+
+from __future__ import annotations
+
+try:
+    import starlette as _starlette  # noqa: F401
+    import uvicorn as _uvicorn  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"linkspan.sandbox needs {error.name}, which comes with an extra: pip install 'linkspan[sandbox]'",
+        name=error.name,
+    ) from error
+
+from linkspan.sandbox.engine import Call, ConnectionCut, Engine, EngineError, HTTPAnswer, Piece, RawEvent
+from linkspan.sandbox.recording import RecordedRequest, Recorder
+from linkspan.sandbox.scaleway import Options as ScalewayOptions
+from linkspan.sandbox.scripted import Cut, EndEarly, ErrorEvent, HTTPError, Reply, Rule, ScriptedEngine, Stall
+from linkspan.sandbox.server import Sandbox, run
+
+__all__ = [
+    "Call",
+    "ConnectionCut",
+    "Cut",
+    "EndEarly",
+    "Engine",
+    "EngineError",
+    "ErrorEvent",
+    "HTTPAnswer",
+    "HTTPError",
+    "Piece",
+    "RawEvent",
+    "RecordedRequest",
+    "Recorder",
+    "Reply",
+    "Rule",
+    "Sandbox",
+    "ScalewayOptions",
+    "ScriptedEngine",
+    "Stall",
+    "run",
+]

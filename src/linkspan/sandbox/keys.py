@@ -1,0 +1,29 @@
+"""Which keys the sandbox accepts."""
+
+from __future__ import annotations
+
+import hmac
+
+__all__ = ["KeyCheck"]
+
+
+class KeyCheck:
+    """Accepts one key, or any that is not empty.
+
+    Args:
+        key: The only key accepted; ``None`` for any.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    @property
+    def accepted(self) -> str:
+        """A key that is accepted."""
+        return self._key or "sandbox-key"
+
+    def accepts(self, key: str) -> bool:
+        """Whether a key is the right one."""
+        if self._key is None:
+            return bool(key.strip())
+        return hmac.compare_digest(key.encode(), self._key.encode())

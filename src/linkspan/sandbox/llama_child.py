@@ -1,0 +1,53 @@
+"""The child process that runs llama.cpp's server: ``python -m linkspan.sandbox.llama_child '<settings as JSON>'``.
+
+It prints one line of JSON when it listens, and ends when its standard input ends. The parent holds the other end of
+that pipe and never writes to it, so the child goes with the parent however the parent goes, SIGKILL included.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+__all__: list[str] = []
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    # Not sys.exit: the server's own threads would be waited for.
+    os._exit(0)
+
+
+def main(settings: dict[str, Any]) -> None:
+    """Load the model, serve, and wait for the parent's end."""
+    # Ctrl-C reaches the whole foreground group; it is the parent that decides when the server stops.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    # Loaded only now that the watch is on; it comes without types.
+    import xllamacpp  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    params = xllamacpp.CommonParams()
+    params.model.path = settings["weights"]
+    params.model_alias = [settings["alias"]]
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.api_keys = [settings["api_key"]]
+    params.cors_origins = ""
+    params.n_ctx = settings["context_per_slot"] * settings["slots"]
+    params.n_parallel = settings["slots"]
+    params.cpuparams.n_threads = settings["threads"]
+    params.use_jinja = True
+    params.ui = False
+    server = xllamacpp.Server(params)
+    sys.stdout.write(json.dumps({"url": server.listening_address}) + "\n")
+    sys.stdout.flush()
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

