@@ -1,0 +1,112 @@
+"""Both faces of the client behind one set of words, so that each behaviour is tested sync and async alike."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from linkspan.errors import InvalidResponseError, LinkspanError, error_class_for_status
+from linkspan.transport import HttpClient, HttpRequest, HttpResponse, ServerSentEvent
+from tests.support.loopback import LoopbackServer
+
+KEY = "sk-very-secret-0123456789"
+
+
+def decode_error(response: HttpResponse) -> LinkspanError:
+    if 200 <= response.status_code < 300:
+        return InvalidResponseError(f"not a stream: {response.text[:200]}", provider="test", body=response.text)
+    cls = error_class_for_status(response.status_code)
+    return cls(response.text, provider="test", status_code=response.status_code)
+
+
+class Face:
+    """One of the client's two faces. ``received`` holds the events of the latest stream, also of one that failed."""
+
+    def __init__(self, name: str, client: HttpClient | None = None) -> None:
+        self.name = name
+        self.client = client or HttpClient()
+        self.received: list[bytes] = []
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        if self.name == "sync":
+            return self.client.send(request)
+        return await self.client.asend(request)
+
+    async def stream(
+        self,
+        request: HttpRequest,
+        *,
+        stop: Callable[[ServerSentEvent], bool] = lambda _: False,
+        drain: bool = False,
+    ) -> list[bytes]:
+        self.received = []
+        if self.name == "sync":
+            with self.client.stream(request) as events:
+                for event in events:
+                    self.received.append(event.data)
+                    if stop(event):
+                        break
+                if drain:
+                    events.drain()
+        else:
+            async with self.client.astream(request) as events:
+                async for event in events:
+                    self.received.append(event.data)
+                    if stop(event):
+                        break
+                if drain:
+                    await events.drain()
+        return self.received
+
+    async def close(self) -> None:
+        if self.name == "sync":
+            self.client.close()
+        else:
+            await self.client.aclose()
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sync", "async"])
+async def face(request: pytest.FixtureRequest) -> AsyncIterator[Face]:
+    face = Face(request.param)
+    yield face
+    await face.close()
+
+
+@pytest.fixture
+def ask(server: LoopbackServer) -> Callable[..., HttpRequest]:
+    """Make a request to the server; keyword arguments replace the defaults."""
+
+    def make(path: str = "/v1/chat", **fields: Any) -> HttpRequest:
+        defaults: dict[str, Any] = {
+            "url": server.url + path,
+            "provider": "test",
+            "headers": {"authorization": f"Bearer {KEY}", "content-type": "application/json"},
+            "content": b'{"prompt":"a secret prompt"}',
+            "timeout": 10.0,
+            "max_retries": 0,
+            "decode_error": decode_error,
+        }
+        return HttpRequest(**(defaults | fields))
+
+    return make
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let retries not wait; the seconds they would have waited are in the list."""
+    seconds: list[float] = []
+
+    async def async_sleep(delay: float) -> None:
+        seconds.append(delay)
+
+    monkeypatch.setattr("linkspan.transport.retries.sleep", seconds.append)
+    monkeypatch.setattr("linkspan.transport.retries.async_sleep", async_sleep)
+    return seconds
