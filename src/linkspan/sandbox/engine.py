@@ -133,6 +133,8 @@ class Engine(Protocol):
     name: str
     #: The model that really answers, ``None`` where the engine answers as whatever was asked for.
     served_model: str | None
+    #: That model's context window in tokens, ``None`` likewise.
+    context_window: int | None
 
     async def start(self) -> None:
         """Get ready; called once, in the server's event loop."""

@@ -13,7 +13,7 @@ from linkspan.conversation import Delta, TokenLogprob, Usage
 from linkspan.errors import ConfigurationError
 from linkspan.sandbox import local_model
 from linkspan.sandbox.engine import Call, EngineError, Piece
-from linkspan.sandbox.llama_server import LlamaServer
+from linkspan.sandbox.llama_server import CONTEXT_WINDOW, LlamaServer
 from linkspan.transport.sse import SSEDecoder
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class LocalEngine:
 
     name = "local"
     served_model: str | None = local_model.MODEL_NAME
+    context_window: int | None = CONTEXT_WINDOW
 
     def __init__(self) -> None:
         self._server: LlamaServer | None = None
@@ -83,6 +84,7 @@ class LocalEngine:
                 f"{local_model.MODEL_NAME} cannot call tools, and tool_choice forces one: use the scripted engine",
                 status=400,
             )
+        _check_parts(call)
         path, body = _request_for(call)
         request = self._client.build_request("POST", path, json=body)
         try:
@@ -94,13 +96,21 @@ class LocalEngine:
                 async for event in _events(response):
                     if "error" in event:
                         raise _error_of(json.dumps(event), 500, call)
-                    for delta in _deltas(event):
+                    for delta in _deltas(event, call.logprobs or 0):
                         yield delta
             finally:
                 # Also when the client left: llama.cpp stops computing as soon as nobody listens.
                 await response.aclose()
         except httpx.HTTPError as error:
             raise EngineError(f"the local model's server failed: {error!r}", status=502) from error
+
+
+def _check_parts(call: Call) -> None:
+    for message in call.messages:
+        content = message.get("content")
+        for part in content if isinstance(content, list) else ():
+            if part["type"] != "text":
+                raise EngineError(f"{local_model.MODEL_NAME} takes text only, not {part['type']}", status=400)
 
 
 def _request_for(call: Call) -> tuple[str, dict[str, Any]]:
@@ -111,7 +121,8 @@ def _request_for(call: Call) -> tuple[str, dict[str, Any]]:
         body["stop"] = list(call.stop)
     if call.logprobs is not None:
         body["logprobs"] = True
-        body["top_logprobs"] = call.logprobs
+        # Without alternatives llama.cpp leaves the chosen token's log probability out as well.
+        body["top_logprobs"] = max(1, call.logprobs)
     if call.prompt is not None:
         return "/v1/completions", {**body, "prompt": call.prompt}
     if call.response_format is not None:
@@ -127,7 +138,7 @@ async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
                 yield json.loads(event.data)
 
 
-def _deltas(event: Mapping[str, Any]) -> list[Delta]:
+def _deltas(event: Mapping[str, Any], alternatives: int) -> list[Delta]:
     usage = event.get("usage")
     found = None
     if usage:
@@ -138,12 +149,16 @@ def _deltas(event: Mapping[str, Any]) -> list[Delta]:
         finish_reason = choice.get("finish_reason")
         if content or finish_reason is not None:
             deltas.append(
-                Delta(text=content or "", finish_reason=finish_reason, logprobs=_logprobs(choice.get("logprobs")))
+                Delta(
+                    text=content or "",
+                    finish_reason=finish_reason,
+                    logprobs=_logprobs(choice.get("logprobs"), alternatives),
+                )
             )
     return deltas
 
 
-def _logprobs(found: Any) -> list[TokenLogprob] | None:
+def _logprobs(found: Any, alternatives: int) -> list[TokenLogprob] | None:
     if not found or not found.get("content"):
         return None
     return [
@@ -152,7 +167,10 @@ def _logprobs(found: Any) -> list[TokenLogprob] | None:
             entry["logprob"],
             bytes=entry.get("bytes"),
             id=entry.get("id"),
-            top=[TokenLogprob(top["token"], top["logprob"], bytes=top.get("bytes")) for top in entry["top_logprobs"]],
+            top=[
+                TokenLogprob(top["token"], top["logprob"], bytes=top.get("bytes"))
+                for top in entry["top_logprobs"][:alternatives]
+            ],
         )
         for entry in found["content"]
     ]

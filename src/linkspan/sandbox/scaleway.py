@@ -87,6 +87,8 @@ _GATEWAY_MESSAGES = {
     504: "the request took too long to process",
 }
 _MODEL_ERROR_TYPES = {400: "BadRequestError", 404: "NotFoundError", 500: "InternalServerError"}
+#: For an engine that does not know its model's window.
+_UNKNOWN_WINDOW = 128_000
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -152,7 +154,8 @@ class _Scaleway:
         self._options = options
         self._models = {**MODELS, **options.models}
         if engine.served_model is not None:
-            self._models.setdefault(engine.served_model, Model(262_144, 32_768))
+            window = engine.context_window or _UNKNOWN_WINDOW
+            self._models.setdefault(engine.served_model, Model(window, window))
         self._limiter = _RateLimiter(options.requests_per_minute)
         self._created = int(time.time())
 

@@ -158,6 +158,7 @@ class ScriptedEngine:
 
     name = "scripted"
     served_model: str | None = None
+    context_window: int | None = None
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self.rules: list[Rule] = list(rules)

@@ -58,6 +58,7 @@ class Sandbox:
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._started = threading.Event()
+        self._stopping = threading.Event()
         self._failure: BaseException | None = None
 
     # ------------------------------------------------------------------ where it is
@@ -152,6 +153,7 @@ class Sandbox:
 
     def stop(self) -> None:
         """Close every connection, stop the server and the engine, and wait for that."""
+        self._stopping.set()
         if self._server is not None:
             self._server.should_exit = True
         if self._thread is not None:
@@ -211,6 +213,8 @@ class Sandbox:
                 timeout_keep_alive=60,
             )
             self._server = _Server(config, self._started, self._connections)
+            # Someone may have given up while the engine was starting.
+            self._server.should_exit = self._stopping.is_set()
             await self._server.serve(sockets=[listener])
         finally:
             await self.engine.stop()

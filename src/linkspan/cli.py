@@ -1,0 +1,22 @@
+"""The ``linkspan`` command's entry point. The commands themselves are in :mod:`linkspan.commands`."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line, or say which extra it needs."""
+    try:
+        from linkspan.commands import app  # noqa: PLC0415  # its absence is explained, not left as a traceback
+    except ImportError as error:
+        if error.name is None or error.name.startswith("linkspan"):
+            raise
+        sys.stderr.write(
+            f"linkspan: the command line needs {error.name}, which comes with an extra: "
+            "pip install 'linkspan[sandbox]'\n"
+        )
+        sys.exit(2)
+    app()
