@@ -13,18 +13,19 @@ After a script the connection waits for its next request, unless a step closed i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable, Sequence
 
 #: Longest that anything here waits, in seconds: only a failing test gets there.
 PATIENCE = 10.0
@@ -128,7 +129,7 @@ class LoopbackServer:
         self.port: int = self._listener.getsockname()[1]
         self.url = f"{scheme}://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> LoopbackServer:
+    def __enter__(self) -> LoopbackServer:  # noqa: PYI034  # Self needs Python 3.11
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
@@ -271,10 +272,8 @@ def _read_request(connection: _Connection) -> ReceivedRequest | None:
 
 
 def _shut(sock: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):  # gone already
         sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # gone already
 
 
 def http(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from linkspan.errors import InvalidResponseError, LinkspanError, error_class_for_status
 from linkspan.transport import HttpClient, HttpRequest, HttpResponse, ServerSentEvent
 from tests.support.loopback import LoopbackServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 KEY = "sk-very-secret-0123456789"
 

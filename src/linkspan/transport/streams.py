@@ -117,8 +117,8 @@ class _Stream:
         self._is_events = bool(self._pending)
 
     def _opening_error(self, exc: httpx.RequestError) -> LinkspanError | None:
-        """Return the error of a body that broke off, unless what came of it is enough to judge it."""
-        if self._is_events is False:
+        """Return the error of a body that broke off; ``None`` if the status says more than that."""
+        if not self._response.is_success:
             return None
         return connection_error(exc, self._request, monotonic() - self._started)
 
