@@ -125,7 +125,7 @@ def run_pip(command: list[str], venv: Path, title: str) -> None:
             now = time.monotonic()
             if line.startswith("Installing collected packages"):
                 say(f"  {now - started:.0f} s: unpacking {line.count(',') + 1} packages")
-            elif now - last_shown >= 5:
+            elif line.startswith(("Collecting ", "  Downloading ")) and now - last_shown >= 5:
                 say(f"  {now - started:.0f} s: {collected} packages resolved")
                 last_shown = now
     if process.returncode != 0:

@@ -17,7 +17,9 @@ __all__: list[str] = []
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: its lock, held here for ever, would abort an interpreter that ends by itself.
+    while os.read(0, 1024):
+        pass
     # Not sys.exit: the server's own threads would be waited for.
     os._exit(0)
 

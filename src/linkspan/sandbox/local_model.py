@@ -82,7 +82,7 @@ def find_weights() -> Path | None:
     path = weights_path()
     try:
         return path if path.stat().st_size == FILE_SIZE else None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
