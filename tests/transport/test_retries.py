@@ -143,6 +143,24 @@ async def test_all_connections_in_use(server, ask):
             await first
 
 
+@pytest.mark.parametrize("name", ["timeout", "connect_timeout", "stall_timeout"])
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_timeouts_that_are_none(ask, name, seconds):
+    with pytest.raises(ConfigurationError, match=f"{name} must be more than 0 seconds"):
+        ask(**{name: seconds})
+
+
+def test_retries_that_are_none(ask):
+    with pytest.raises(ConfigurationError, match="max_retries must be 0 or more, not -1"):
+        ask(max_retries=-1)
+
+
+async def test_no_limits_at_all(server, face, ask):
+    server.answer(*event_stream(b"one"))
+    request = ask(timeout=None, connect_timeout=None, stall_timeout=None)
+    assert await face.stream(request, stop=lambda item: item.data == b"[DONE]", drain=True) == [b"one", b"[DONE]"]
+
+
 async def test_answer_that_cannot_be_decompressed(server, face, ask):
     server.always(http(200, b"plain", headers={"content-encoding": "gzip"}))
     with pytest.raises(InvalidResponseError, match="decompressed"):

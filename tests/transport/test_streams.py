@@ -184,6 +184,12 @@ async def test_time_that_the_reader_takes_does_not_count(server, face, ask):
     assert await face.stream(ask(stall_timeout=0.3), stop=think) == [b"one", b"two", b"three"]
 
 
+async def test_each_event_starts_the_time_anew(server, face, ask):
+    steps = [step for number in range(20) for step in (event(b"%d" % number), Delay(0.04))]
+    server.answer(head(), *steps, END)
+    assert len(await face.stream(ask(stall_timeout=0.5))) == 20  # which takes longer than 0.5 s in all
+
+
 async def test_connection_reads_as_usual_after_a_stream_with_a_stall_timeout(server, face, ask):
     server.answer(*event_stream(b"one"))
     server.answer(Delay(0.3), http(200, b"late"))

@@ -40,6 +40,9 @@ class HttpClient:
         http_client: An ``httpx.Client`` to use instead of an own one. It is never closed, nor pickled.
         http_async_client: The same for async calls. Like any ``httpx.AsyncClient`` it belongs to one event loop.
 
+    Raises:
+        ConfigurationError: A client is not of its type.
+
     All four calls raise only subclasses of ``LinkspanError``:
 
     - ``ConfigurationError``: the address redirects elsewhere, a header cannot be sent, a client that was passed in
@@ -56,6 +59,12 @@ class HttpClient:
         http_client: httpx.Client | None = None,
         http_async_client: httpx.AsyncClient | None = None,
     ) -> None:
+        for name, client, cls in (
+            ("http_client", http_client, httpx.Client),
+            ("http_async_client", http_async_client, httpx.AsyncClient),
+        ):
+            if client is not None and not isinstance(client, cls):
+                raise ConfigurationError(f"{name} must be an httpx.{cls.__name__}, not {type(client).__name__}")
         self._clients = Clients(http_client, http_async_client)
 
     def send(self, request: HttpRequest) -> HttpResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from linkspan.errors import ConfigurationError
 from linkspan.transport.urls import public_url
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class HttpRequest:
             a stream was asked for, a body that is not an event stream (JSON, HTML, nothing).
         event_error: Called with the first event of a stream, and only with that one. An error returned here counts as
             a failed attempt: some APIs answer 200 and then refuse.
+
+    Raises:
+        ConfigurationError: A timeout is not above 0, or ``max_retries`` is below 0.
     """
 
     url: str
@@ -72,6 +76,20 @@ class HttpRequest:
     stall_timeout: float | None = None
     max_retries: int = 2
     event_error: Callable[[ServerSentEvent], LinkspanError | None] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "connect_timeout", "stall_timeout"):
+            seconds = getattr(self, name)
+            if seconds is not None and not seconds > 0:  # not(>), so that NaN is refused too
+                raise ConfigurationError(
+                    f"{name} must be more than 0 seconds, or None for no limit, not {seconds!r}",
+                    provider=self.provider,
+                )
+        if self.max_retries < 0:
+            raise ConfigurationError(
+                f"max_retries must be 0 or more, not {self.max_retries!r}",
+                provider=self.provider,
+            )
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {public_url(self.url)}, provider={self.provider!r})"
