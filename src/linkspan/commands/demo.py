@@ -187,7 +187,7 @@ def _query_document(sandbox: Sandbox) -> _Row:
     )
     # Found by keyword, so that no embedding model is needed.
     index = SimpleKeywordTableIndex(nodes=[TextNode(text=text) for text in _DOCUMENT], llm=llm)
-    engine = index.as_query_engine(llm=llm, retriever_mode="simple")
+    engine = index.as_query_engine(llm=llm, retriever_mode="simple", num_chunks_per_query=1)
     started = time.monotonic()
     with console.working("retrieving and asking"):
         answer = engine.query(_QUERY)

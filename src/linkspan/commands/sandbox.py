@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from linkspan.commands import console
+from linkspan.errors import ConfigurationError
 from linkspan.sandbox import run
 from linkspan.sandbox.scaleway import MODELS
 
@@ -22,7 +23,9 @@ def serve(engine: str, *, host: str, port: int, api_key: str | None, download: b
     Raises:
         LinkspanError: If the weights, the library or the port are not to be had.
     """
-    if engine == "local" and download:
+    if download and engine != "local":
+        raise ConfigurationError("--download fetches the local engine's model; the scripted engine has none")
+    if download:
         console.ensure_weights()
     stop = threading.Event()
 
