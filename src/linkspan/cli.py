@@ -19,4 +19,6 @@ def main() -> None:
             "pip install 'linkspan[sandbox]'\n"
         )
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
     app()

@@ -1,7 +1,8 @@
-"""The child process that runs llama.cpp's server: ``python -m linkspan.sandbox.llama_child '<settings as JSON>'``.
+"""The child process that runs llama.cpp's server: ``python -m linkspan.sandbox.llama_child``.
 
-It prints one line of JSON when it listens, and ends when its standard input ends. The parent holds the other end of
-that pipe and never writes to it, so the child goes with the parent however the parent goes, SIGKILL included.
+It reads its settings from standard input, one line of JSON (not from its arguments, which others can see: a key is
+among them), prints one line of JSON when it listens, and ends when its standard input ends. The parent holds the other
+end of that pipe, so the child goes with the parent however the parent goes, SIGKILL included.
 """
 
 from __future__ import annotations
@@ -16,8 +17,21 @@ from typing import Any
 __all__: list[str] = []
 
 
+# Both read without sys.stdin: its lock, held by a thread that waits for ever, would abort an interpreter that ends by
+# itself.
+
+
+def _read_line() -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            sys.exit("the settings never came")
+        line += byte
+    return line
+
+
 def _end_with_parent() -> None:
-    # Not through sys.stdin: its lock, held here for ever, would abort an interpreter that ends by itself.
     while os.read(0, 1024):
         pass
     # Not sys.exit: the server's own threads would be waited for.
@@ -52,4 +66,4 @@ def main(settings: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(json.loads(_read_line()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -57,15 +58,15 @@ class LlamaServer:
         # OpenMP's threads spin while they wait: on shared cores that makes the model ten times slower.
         environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # closed by stop()
-        self._process = subprocess.Popen(  # noqa: S603  # a fixed command of this interpreter
-            [sys.executable, "-m", "linkspan.sandbox.llama_child", json.dumps(settings)],
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "linkspan.sandbox.llama_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             env=environment,
             text=True,
         )
-        line = self._process.stdout.readline() if self._process.stdout else ""
+        line = self._exchange(json.dumps(settings))
         if not line:
             self._process.wait()
             code, log = self._process.returncode, self._log_tail()
@@ -78,7 +79,8 @@ class LlamaServer:
         process, self._process = self._process, None
         if process is not None:
             if process.stdin is not None:
-                process.stdin.close()
+                with contextlib.suppress(BrokenPipeError):  # it ended before it had read everything
+                    process.stdin.close()
             try:
                 process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
@@ -89,6 +91,16 @@ class LlamaServer:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+    def _exchange(self, settings: str) -> str:
+        """Hand the settings over and wait for the answer, ``""`` if the child ends without one."""
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            return ""
+        with contextlib.suppress(BrokenPipeError):  # it ended already: its log tells why
+            process.stdin.write(settings + "\n")
+            process.stdin.flush()
+        return process.stdout.readline()
 
     def _log_tail(self) -> str:
         if self._log is None:
