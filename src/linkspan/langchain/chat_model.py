@@ -1,0 +1,494 @@
+"""The base of linkspan's chat models for LangChain: everything but what one provider adds to it.
+
+A provider's class is its fields, a codec, and how its base URL is found. Messages, tools, results, blocks and errors
+have modules of their own beside this one.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, cast
+
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.chat_models import LangSmithParams
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+
+import linkspan
+from linkspan.conversation import ChatRequest
+from linkspan.endpoint import Endpoint, connect
+from linkspan.errors import ConfigurationError, UnsupportedContentError
+from linkspan.langchain import structured_output
+from linkspan.langchain.arguments import call_parameters, configuration_error, near_match
+from linkspan.langchain.chunks import combine_outputs, to_chat_result, to_chunks
+from linkspan.langchain.endpoint_slot import EndpointSlot
+from linkspan.langchain.errors import converted_errors
+from linkspan.langchain.messages import to_conversation
+from linkspan.langchain.profiles import model_profile
+from linkspan.langchain.token_counting import count_message_tokens, count_text_tokens
+from linkspan.langchain.tools import ToolChoiceLike, as_tool_dicts, to_response_format, to_tool_choice, to_tools
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.language_models import ModelProfile
+    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+    from langchain_core.runnables import Runnable
+    from langchain_core.tools import BaseTool
+    from typing_extensions import Self
+
+    from linkspan.providers.provider import Provider
+
+__all__ = ["LinkspanChatModel"]
+
+#: Fields that the connection is made of: a change of one needs a new one.
+_CONNECTION_FIELDS = frozenset(
+    {"api_key", "base_url", "project_id", "default_headers", "timeout", "max_retries", "allow_insecure_http"}
+    | {"http_client", "http_async_client"}
+)
+
+
+class LinkspanChatModel(BaseChatModel):
+    """What linkspan's chat models have in common. Not to be used itself.
+
+    Per-call keywords (``invoke(..., temperature=0)``, ``bind(...)``) beat the instance; ``None`` takes a parameter of
+    the instance away. A keyword that is no field here is taken for a sampling parameter of the API and sent under its
+    own name, unless it is a near miss of a field.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        protected_namespaces=(),
+        # A validation error would otherwise show the arguments, the key among them.
+        hide_input_in_errors=True,
+    )
+
+    _provider: ClassVar[Provider]
+    #: The fields that are sent as parameters, under their own names.
+    sampling_parameters: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens", "top_p", "seed")
+
+    model: str
+    """Name of the model. ``model_name`` is taken as well."""
+    api_key: SecretStr | None = None
+    """The key. Default: the environment's, see the class."""
+    base_url: str | None = None
+    """Where the API is. Default: the environment's, then the public service."""
+    temperature: float | None = None
+    """How random the answer is. Not sent unless set."""
+    max_tokens: int | None = None
+    """The most tokens to generate, reasoning included. Not sent unless set."""
+    top_p: float | None = None
+    """Nucleus sampling: consider the most likely tokens up to this probability. Not sent unless set."""
+    stop: list[str] | None = None
+    """Texts that end the answer and are not part of it. A single text may be given as it is."""
+    seed: int | None = None
+    """For answers that can be repeated, as far as the server can. Not sent unless set."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of the request body, merged last and as they are."""
+    default_headers: dict[str, str] = Field(default_factory=dict, repr=False, exclude=True)
+    """Further headers of every request. Not shown, and not part of the serialised model: they may hold secrets."""
+    timeout: float | None = None
+    """Seconds of silence allowed, also between the events of a stream. Default: the provider's."""
+    max_retries: int = 2
+    """How often a failed attempt is repeated, at most."""
+    streaming: bool = False
+    """Stream also where the caller does not (``invoke``). An explicit ``False`` forbids it."""
+    stream_usage: bool = True
+    """Ask for token counts in streams."""
+    http_client: Any = Field(default=None, exclude=True, repr=False)
+    """An ``httpx.Client`` to use for sync calls; it is not closed."""
+    http_async_client: Any = Field(default=None, exclude=True, repr=False)
+    """An ``httpx.AsyncClient`` to use for async calls; it is not closed, and belongs to one event loop."""
+    allow_insecure_http: bool = False
+    """Allow the key to travel over plain http to a public host."""
+    data_role: Literal["error", "fenced"] = "error"
+    """What becomes of ``data`` messages on an API without that role: an error, or a marked user turn."""
+    send_reasoning: bool = False
+    """Send the reasoning of earlier answers back."""
+
+    _slot: EndpointSlot = PrivateAttr(default_factory=EndpointSlot)
+
+    # ------------------------------------------------------------------ construction
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise configuration_error(error) or error from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_arguments(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        if "model_name" in values:
+            if "model" in values:
+                raise ConfigurationError("model and model_name are two names for one argument: give one.")
+            values["model"] = values.pop("model_name")
+        for name in values:
+            if name not in cls.model_fields:
+                raise ConfigurationError(
+                    f"{cls.__name__} has no argument {name!r}.{near_match(name, [*cls.model_fields, 'model_name'])} "
+                    "Parameters of the API that it does not name go into extra_body."
+                )
+        values["api_key"] = cls._provider.resolve_api_key(values.get("api_key"))
+        return values
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_stop(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("model")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        if not value.strip():
+            raise ConfigurationError("model is blank: give the name of a model.")
+        return value
+
+    @field_validator("max_retries")
+    @classmethod
+    def _not_negative(cls, value: int) -> int:
+        if value < 0:
+            raise ConfigurationError(f"max_retries={value} is negative: use 0 for no retry.")
+        return value
+
+    @model_validator(mode="after")
+    def _check_linkspan(self) -> LinkspanChatModel:
+        # Looks at the environment, opens nothing.
+        self._resolved_base_url()
+        self._add_version("linkspan", linkspan.__version__)
+        return self
+
+    # ------------------------------------------------------------------ what a provider's class says
+
+    @abstractmethod
+    def _make_codec(self) -> Any:
+        """Return the codec."""
+
+    def _resolved_base_url(self) -> str:
+        """Return where the API is."""
+        return self._provider.resolve_base_url(self.base_url)
+
+    # ------------------------------------------------------------------ the four ways to ask
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  # core calls back itself
+        **kwargs: Any,
+    ) -> ChatResult:
+        with converted_errors():
+            request = self._request(messages, stop, kwargs)
+            completion = self._connection().complete(request, timeout=kwargs.get("timeout"))
+            return to_chat_result(completion, self._provider.name)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  # core calls back itself
+        **kwargs: Any,
+    ) -> ChatResult:
+        with converted_errors():
+            request = self._request(messages, stop, kwargs)
+            completion = await self._connection().acomplete(request, timeout=kwargs.get("timeout"))
+            return to_chat_result(completion, self._provider.name)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  # core calls back itself
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        provider = self._provider.name
+        with converted_errors():
+            request = self._request(messages, stop, kwargs, stream=True)
+            deltas = self._connection().stream(request, timeout=kwargs.get("timeout"))
+            with closing(cast("Any", deltas)):
+                for delta in deltas:
+                    yield from to_chunks(delta, provider)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  # core calls back itself
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        provider = self._provider.name
+        with converted_errors():
+            request = self._request(messages, stop, kwargs, stream=True)
+            deltas = self._connection().astream(request, timeout=kwargs.get("timeout"))
+            async with aclosing(cast("Any", deltas)):
+                async for delta in deltas:
+                    for chunk in to_chunks(delta, provider):
+                        yield chunk
+
+    def _connection(self) -> Endpoint[ChatRequest]:
+        return self._slot.get(self._connect)
+
+    def _connect(self) -> Endpoint[ChatRequest]:
+        return connect(
+            self._make_codec(),
+            self._provider,
+            api_key=self.api_key,
+            base_url=self._resolved_base_url(),
+            default_headers=self.default_headers,
+            http_client=self.http_client,
+            http_async_client=self.http_async_client,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            allow_insecure_http=self.allow_insecure_http,
+        )
+
+    # ------------------------------------------------------------------ the request
+
+    def _request(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any], *, stream: bool = False
+    ) -> ChatRequest:
+        parameters = call_parameters(self, kwargs)
+        if stream and (parameters.get("n") or 1) != 1:
+            raise UnsupportedContentError(
+                f"n={parameters['n']} cannot be streamed: LangChain would merge the answers into one. Use invoke or "
+                "generate without streaming.",
+                provider=self._provider.name,
+            )
+        tools = to_tools(kwargs.get("tools") or (), self._provider.name, kwargs.get("strict"))
+        stop = self.stop if stop is None else stop
+        return ChatRequest(
+            model=kwargs.get("model") or self.model,
+            messages=to_conversation(messages, self._provider.name),
+            parameters=parameters,
+            stop=[stop] if isinstance(stop, str) else stop or (),
+            tools=tools,
+            tool_choice=to_tool_choice(kwargs.get("tool_choice"), [tool.name for tool in tools]),
+            response_format=to_response_format(kwargs.get("response_format")),
+            extra_body={**self.extra_body, **(kwargs.get("extra_body") or {})},
+            stream_usage=self._either(kwargs, "stream_usage"),
+            send_reasoning=self._either(kwargs, "send_reasoning"),
+            data_role=self._either(kwargs, "data_role"),
+        )
+
+    def _either(self, kwargs: dict[str, Any], name: str) -> Any:
+        value = kwargs.get(name)
+        return getattr(self, name) if value is None else value
+
+    # ------------------------------------------------------------------ tools and structured output
+
+    def bind_tools(
+        self,
+        tools: Sequence[Union[dict[str, Any], type, Callable[..., Any], BaseTool]],
+        *,
+        tool_choice: ToolChoiceLike = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        response_format: Any = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Return this model with tools to call.
+
+        Args:
+            tools: Functions, LangChain tools, pydantic or TypedDict classes, JSON schemas or tool dicts. An empty list
+                is not sent.
+            tool_choice: ``"auto"``, ``"none"``, ``"any"`` or ``"required"`` (also ``True``), a tool's name, or a dict.
+            strict: Whether arguments must follow the schema exactly; sent with each tool, only if given.
+            parallel_tool_calls: Whether several calls may come at once; only if given.
+            response_format: The shape of the final answer, as agents pass it; a dict, class or JSON schema.
+            **kwargs: Bound as they are.
+
+        Raises:
+            ConfigurationError: If ``tool_choice`` names a tool that is not among the tools.
+        """
+        formatted = as_tool_dicts(tools, strict)
+        if tool_choice is not None:
+            to_tool_choice(tool_choice, [tool.name for tool in to_tools(formatted, self._provider.name)])
+        bound = {
+            "tool_choice": tool_choice,
+            "parallel_tool_calls": parallel_tool_calls,
+            "response_format": response_format,
+        }
+        kwargs.update({name: value for name, value in bound.items() if value is not None})
+        return cast("Runnable[LanguageModelInput, AIMessage]", self.bind(tools=formatted, **kwargs))
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        include_raw: bool = False,
+        method: structured_output.Method = "json_schema",
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return a runnable that answers with objects of a schema.
+
+        Args:
+            schema: A pydantic class (the answer is an instance), a TypedDict class or a JSON schema (a dict).
+            include_raw: Answer with ``{"raw", "parsed", "parsing_error"}`` and raise no parsing error.
+            method: ``"json_schema"`` (the server holds the model to the schema), ``"function_calling"`` (a forced tool
+                call), ``"json_mode"`` (any JSON: say the shape in the prompt).
+            strict: Sent with the schema, only if given. With ``True`` all fields are required and no others allowed.
+            **kwargs: Bound as they are.
+
+        Raises:
+            ConfigurationError: If the method is unknown, or the schema missing or unusable.
+        """
+        return structured_output.structured(
+            self, schema, method=method, strict=strict, include_raw=include_raw, kwargs=kwargs
+        )
+
+    # ------------------------------------------------------------------ what LangChain wants to know
+
+    @property
+    def model_name(self) -> str:
+        """Another name of ``model``, for middleware that looks for it."""
+        return self.model
+
+    @property
+    def _llm_type(self) -> str:
+        return f"{self._provider.name.replace('_', '-')}-chat"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        """All that changes the answer: part of the cache key."""
+        parameters = {name: getattr(self, name) for name in (*self.sampling_parameters, "stop", "extra_body")}
+        return {
+            "model": self.model,
+            "base_url": self._resolved_base_url(),
+            **{name: value for name, value in parameters.items() if value not in (None, {}, [])},
+            "data_role": self.data_role,
+            "send_reasoning": self.send_reasoning,
+        }
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        # An address that comes from the environment is not in the serialised form that core takes for the cache key.
+        return f"{super()._get_llm_string(stop, **kwargs)}---{self._resolved_base_url()}"
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = LangSmithParams(
+            ls_provider=self._provider.name, ls_model_name=kwargs.get("model") or self.model, ls_model_type="chat"
+        )
+        temperature = kwargs.get("temperature", self.temperature)
+        if temperature is not None:
+            params["ls_temperature"] = temperature
+        max_tokens = kwargs.get("max_tokens", self.max_tokens)
+        if max_tokens is not None:
+            params["ls_max_tokens"] = max_tokens
+        stops = self.stop if stop is None else stop
+        if stops:
+            params["ls_stop"] = [stops] if isinstance(stops, str) else list(stops)
+        return params
+
+    def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
+        return combine_outputs(llm_outputs)
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        return model_profile(self._provider.name, self.model)
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Whether ``langchain_core.load.dumps`` can write this class: yes. ``load`` needs it in ``allowed_objects``."""
+        return True
+
+    # ------------------------------------------------------------------ counting tokens, offline
+
+    def get_num_tokens(self, text: str) -> int:
+        """Estimate the tokens of a text, or count them with ``custom_get_token_ids``; no network."""
+        return count_text_tokens(text, self.custom_get_token_ids)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return the ids that ``custom_get_token_ids`` gives.
+
+        Raises:
+            NotImplementedError: Without it, there is no tokenizer here; ``get_num_tokens`` estimates.
+        """
+        if self.custom_get_token_ids is None:
+            raise NotImplementedError(
+                f"{type(self).__name__} has no tokenizer: give custom_get_token_ids, or estimate with get_num_tokens."
+            )
+        return self.custom_get_token_ids(text)
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+        """Estimate the tokens of a conversation and its tools; no network."""
+        return count_message_tokens(messages, as_tool_dicts(tools or ()), self.custom_get_token_ids)
+
+    # ------------------------------------------------------------------ copies and connections
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if not name.startswith("_"):
+            # Core computes the serialised form once and takes it for the cache key.
+            self.__dict__.pop("_serialized", None)
+            if name in _CONNECTION_FIELDS and self.__pydantic_private__ is not None:
+                self._slot = EndpointSlot()
+
+    def __copy__(self) -> LinkspanChatModel:
+        return self._detached(super().__copy__())
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> LinkspanChatModel:
+        memo = {} if memo is None else memo
+        # Clients of the user hold locks and sockets: a copy uses the same ones.
+        memo.update({id(client): client for client in (self.http_client, self.http_async_client) if client is not None})
+        return self._detached(super().__deepcopy__(memo))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> LinkspanChatModel:
+        """Return a copy, with its own connections, with some fields changed.
+
+        Raises:
+            ConfigurationError: If ``update`` names a field that does not exist.
+        """
+        for name in update or {}:
+            if name not in type(self).model_fields:
+                raise ConfigurationError(
+                    f"{type(self).__name__} has no argument {name!r}.{near_match(name, type(self).model_fields)}"
+                )
+        return self._detached(super().model_copy(update=update, deep=deep))
+
+    @staticmethod
+    def _detached(copy: LinkspanChatModel) -> LinkspanChatModel:
+        copy.__dict__.pop("_serialized", None)
+        copy._slot = EndpointSlot()
+        return copy
+
+    def __getstate__(self) -> dict[Any, Any]:
+        if self.http_client is not None or self.http_async_client is not None:
+            raise ConfigurationError(
+                f"A {type(self).__name__} with http_client or http_async_client cannot be pickled: they hold open "
+                "connections. Pickle one without and set them afterwards.",
+                provider=self._provider.name,
+            )
+        state = super().__getstate__()
+        return {**state, "__dict__": {k: v for k, v in state["__dict__"].items() if k != "_serialized"}}
+
+    def close(self) -> None:
+        """Close the connections of sync calls. The model stays usable: the next call opens new ones."""
+        endpoint, self._slot = self._slot.endpoint, EndpointSlot()
+        if endpoint is not None:
+            endpoint.close()
+
+    async def aclose(self) -> None:
+        """Close all connections. The model stays usable: the next call opens new ones."""
+        endpoint, self._slot = self._slot.endpoint, EndpointSlot()
+        if endpoint is not None:
+            await endpoint.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,207 @@
+"""Neutral answers -> LangChain's results and chunks.
+
+Where things go: text in ``content``; reasoning in ``additional_kwargs["reasoning_content"]``; a refusal in
+``additional_kwargs["refusal"]``; token counts in ``usage_metadata``; the rest in ``response_metadata``:
+``model_provider``, and once per answer ``model_name``, ``finish_reason``, ``request_id``, ``extra`` (fields of the API
+that linkspan has no word for); ``logprobs`` as ``{"content": [...]}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from linkspan.tool_arguments import parse_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from langchain_core.messages import InvalidToolCall
+    from langchain_core.messages import ToolCall as LangChainToolCall
+    from langchain_core.messages.ai import UsageMetadata
+
+    from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
+
+__all__ = ["combine_outputs", "to_ai_message", "to_chat_result", "to_chunks", "to_usage_metadata"]
+
+
+def to_chat_result(completion: Completion, provider: str) -> ChatResult:
+    """Return a whole answer, with its alternatives, as LangChain's result.
+
+    The usage is that of the whole call and stands on the first message only.
+    """
+    answers = [completion, *completion.alternatives]
+    generations = [_generation(answer, completion, provider) for answer in answers]
+    llm_output: dict[str, Any] = {"model_provider": provider}
+    if completion.model is not None:
+        llm_output["model_name"] = completion.model
+    if completion.usage is not None:
+        llm_output["token_usage"] = _token_usage(completion.usage)
+    if completion.id is not None:
+        llm_output["id"] = completion.id
+    return ChatResult(generations=generations, llm_output=llm_output)
+
+
+def _generation(answer: Completion, whole: Completion, provider: str) -> ChatGeneration:
+    if answer is not whole:
+        # An alternative is served by the same model under the same request, and its tokens are in the whole's count.
+        answer = replace(
+            answer, usage=None, model=answer.model or whole.model, request_id=answer.request_id or whole.request_id
+        )
+    info: dict[str, Any] = {}
+    if answer.finish_reason is not None:
+        info["finish_reason"] = answer.finish_reason
+    if answer.logprobs is not None:
+        info["logprobs"] = {"content": _logprobs(answer.logprobs)}
+    return ChatGeneration(message=to_ai_message(answer, provider), generation_info=info or None)
+
+
+def to_ai_message(completion: Completion, provider: str) -> AIMessage:
+    """Return one answer as a message."""
+    calls, broken = _split_calls(completion.tool_calls)
+    message = AIMessage(
+        content=completion.text,
+        id=completion.id,
+        additional_kwargs=_additional(completion.reasoning, completion.refusal),
+        response_metadata=_metadata(completion, provider),
+        tool_calls=calls,
+        invalid_tool_calls=broken,
+        usage_metadata=to_usage_metadata(completion.usage),
+    )
+    if completion.logprobs is not None:
+        message.response_metadata["logprobs"] = {"content": _logprobs(completion.logprobs)}
+    return message
+
+
+def to_chunks(delta: Delta, provider: str) -> Iterator[ChatGenerationChunk]:
+    """Yield one step of a streamed answer as LangChain's chunks: one, or two for a last step that calls tools.
+
+    Core turns the tool calls of a chunk marked as last into finished ones, so that mark never stands on a piece of one.
+    """
+    last = delta.finish_reason is not None or delta.usage is not None
+    if last and delta.tool_calls:
+        yield _chunk(replace(delta, finish_reason=None, usage=None, model=None, request_id=None, extra=None), provider)
+        delta = replace(delta, text="", reasoning="", refusal="", tool_calls=(), logprobs=None)
+    yield _chunk(delta, provider, last=last)
+
+
+def _chunk(delta: Delta, provider: str, *, last: bool = False) -> ChatGenerationChunk:
+    metadata: dict[str, Any] = {"model_provider": provider}
+    generation_info: dict[str, Any] | None = None
+    fields: dict[str, Any] = {"content": delta.text, "id": delta.id, "response_metadata": metadata}
+    if delta.reasoning or delta.refusal:
+        fields["additional_kwargs"] = _additional(delta.reasoning, delta.refusal)
+    if delta.tool_calls:
+        fields["tool_call_chunks"] = [
+            tool_call_chunk(name=call.name, args=call.arguments, id=call.id, index=call.index)
+            for call in delta.tool_calls
+        ]
+    if delta.logprobs:
+        metadata["logprobs"] = {"content": _logprobs(delta.logprobs)}
+    if last:
+        fields["chunk_position"] = "last"
+        fields["usage_metadata"] = to_usage_metadata(delta.usage)
+        metadata.update(_metadata(delta, provider))
+        if delta.finish_reason is not None:
+            generation_info = {"finish_reason": delta.finish_reason}
+    return ChatGenerationChunk(message=AIMessageChunk(**fields), generation_info=generation_info)
+
+
+def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
+    """Return token counts as LangChain's; ``None`` if the server gave none."""
+    if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
+        return None
+    given, made = usage.input_tokens or 0, usage.output_tokens or 0
+    total = usage.total_tokens if usage.total_tokens is not None else given + made
+    metadata: UsageMetadata = {"input_tokens": given, "output_tokens": made, "total_tokens": total}
+    if usage.cached_tokens is not None:
+        metadata["input_token_details"] = {"cache_read": usage.cached_tokens}
+    if usage.reasoning_tokens is not None:
+        metadata["output_token_details"] = {"reasoning": usage.reasoning_tokens}
+    return metadata
+
+
+def _token_usage(usage: Usage) -> Mapping[str, Any]:
+    if usage.raw is not None:
+        return usage.raw
+    counts = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def _additional(reasoning: str, refusal: str) -> dict[str, Any]:
+    additional: dict[str, Any] = {}
+    if reasoning:
+        additional["reasoning_content"] = reasoning
+    if refusal:
+        additional["refusal"] = refusal
+    return additional
+
+
+def _metadata(answer: Completion | Delta, provider: str) -> dict[str, Any]:
+    facts = {
+        "model_provider": provider,
+        "model_name": answer.model,
+        "finish_reason": answer.finish_reason,
+        "request_id": answer.request_id,
+        "extra": dict(answer.extra) if answer.extra else None,
+    }
+    return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def _split_calls(calls: Sequence[ToolCall]) -> tuple[list[LangChainToolCall], list[InvalidToolCall]]:
+    good: list[LangChainToolCall] = []
+    broken: list[InvalidToolCall] = []
+    for call in calls:
+        arguments = parse_arguments(call.arguments)
+        if arguments is not None:
+            good.append(tool_call(name=call.name, args=arguments, id=call.id))
+        else:
+            error = f"The arguments of {call.name} are not a JSON object."
+            broken.append(invalid_tool_call(name=call.name, args=call.arguments, id=call.id, error=error))
+    return good, broken
+
+
+def _logprobs(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
+    return [_logprob(token) for token in tokens]
+
+
+def _logprob(token: TokenLogprob) -> dict[str, Any]:
+    entry: dict[str, Any] = {"token": token.token, "logprob": token.logprob}
+    if token.bytes is not None:
+        entry["bytes"] = list(token.bytes)
+    if token.id is not None:
+        entry["id"] = token.id
+    if token.special is not None:
+        entry["special"] = token.special
+    entry["top_logprobs"] = _logprobs(token.top)
+    return entry
+
+
+def combine_outputs(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """Return the ``llm_output`` of several calls as one: token counts added up, the model's name kept."""
+    combined: dict[str, Any] = {}
+    usage: dict[str, Any] = {}
+    for output in outputs:
+        if output is not None:
+            _add_counts(usage, output.get("token_usage") or {})
+            kept = {name: output.get(name) for name in ("model_provider", "model_name")}
+            combined.update({name: fact for name, fact in kept.items() if fact is not None})
+    return {**combined, "token_usage": usage} if combined or usage else {}
+
+
+def _add_counts(total: dict[str, Any], counts: Mapping[str, Any]) -> None:
+    for name, count in counts.items():
+        before = total.get(name)
+        if isinstance(count, Mapping) and isinstance(before, (dict, type(None))):
+            _add_counts(total.setdefault(name, {}), count)
+        elif type(count) is int and type(before) in {int, type(None)}:
+            total[name] = (before or 0) + count

@@ -1,0 +1,75 @@
+"""Content blocks of linkspan's answers, for ``message.content_blocks``, ``output_version="v1"`` and v3 events.
+
+Core numbers the blocks of a streamed answer by their place in the chunk, so that a text and a tool call that both come
+first in their chunks run into each other. String indices that start with ``lc_`` are merged only with their like.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from langchain_core.messages.block_translators import register_translator
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage, AIMessageChunk
+    from langchain_core.messages.content import ContentBlock
+
+__all__ = ["register"]
+
+
+def register(provider: str) -> None:
+    """Register the translators for messages whose ``model_provider`` is this."""
+    register_translator(provider, _blocks_of_message, _blocks_of_chunk)
+
+
+def _blocks_of_message(message: AIMessage) -> list[ContentBlock]:
+    return cast("list[ContentBlock]", [*_said(message), *_finished_calls(message)])
+
+
+def _blocks_of_chunk(chunk: AIMessageChunk) -> list[ContentBlock]:
+    blocks = _said(chunk)
+    for block, index in zip(blocks, (_INDICES[block["type"]] for block in blocks), strict=True):
+        block["index"] = index
+    if chunk.chunk_position == "last":
+        blocks += _finished_calls(chunk)
+    else:
+        blocks += [_call_chunk(dict(call), place) for place, call in enumerate(chunk.tool_call_chunks)]
+    return cast("list[ContentBlock]", blocks)
+
+
+_INDICES = {"reasoning": "lc_rs_0", "text": "lc_txt_0", "non_standard": "lc_rf_0"}
+
+
+def _said(message: AIMessage) -> list[dict[str, Any]]:
+    """Reasoning, text and refusal."""
+    if not isinstance(message.content, str):
+        # Not as linkspan makes it; core's best effort knows more shapes.
+        raise NotImplementedError
+    blocks: list[dict[str, Any]] = []
+    if reasoning := message.additional_kwargs.get("reasoning_content"):
+        blocks.append({"type": "reasoning", "reasoning": reasoning})
+    if message.content:
+        blocks.append({"type": "text", "text": message.content})
+    if refusal := message.additional_kwargs.get("refusal"):
+        blocks.append({"type": "non_standard", "value": {"type": "refusal", "refusal": refusal}})
+    return blocks
+
+
+def _finished_calls(message: AIMessage) -> list[dict[str, Any]]:
+    calls = [
+        {"type": "tool_call", "id": call.get("id"), "name": call["name"], "args": call["args"]}
+        for call in message.tool_calls
+    ]
+    broken = [{**call, "type": "invalid_tool_call"} for call in message.invalid_tool_calls]
+    return [*calls, *broken]
+
+
+def _call_chunk(call: dict[str, Any], place: int) -> dict[str, Any]:
+    index = call.get("index")
+    return {
+        "type": "tool_call_chunk",
+        "id": call.get("id"),
+        "name": call.get("name"),
+        "args": call.get("args"),
+        "index": f"lc_tc_{place if index is None else index}",
+    }

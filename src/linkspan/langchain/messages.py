@@ -1,0 +1,262 @@
+"""LangChain messages -> the neutral conversation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+
+from linkspan.conversation import Audio, File, Message, Reasoning, Text, ToolCall, Video
+from linkspan.errors import InvalidRequestError, UnsupportedContentError
+from linkspan.media import image_from_base64, image_from_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from linkspan.conversation import Part, Role
+
+__all__ = ["to_conversation"]
+
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "ai": "assistant",
+    "tool": "tool",
+    "data": "data",
+}
+
+#: Blocks that repeat ``AIMessage.tool_calls`` and ``invalid_tool_calls``, in the spellings of several providers.
+_CALL_BLOCKS = frozenset({"tool_call", "invalid_tool_call", "tool_call_chunk", "tool_use", "function_call"})
+
+
+def to_conversation(messages: Sequence[BaseMessage], provider: str) -> list[Message]:
+    """Return LangChain messages as neutral ones.
+
+    Args:
+        messages: What core hands to ``_generate``.
+        provider: Name of the API, for errors.
+
+    Raises:
+        UnsupportedContentError: For a role or content block that no API of linkspan can carry.
+    """
+    return [_to_message(message, provider) for message in messages]
+
+
+def _to_message(message: BaseMessage, provider: str) -> Message:
+    role = _role_of(message, provider)
+    if isinstance(message, AIMessage):
+        return _assistant(message, provider)
+    parts = _parts(message.content, provider)
+    if role == "tool":
+        return _tool(message, parts, provider)
+    return Message(role, parts, name=message.name)
+
+
+def _role_of(message: BaseMessage, provider: str) -> Role:
+    if isinstance(message, HumanMessage):
+        return "user"
+    if isinstance(message, AIMessage):
+        return "assistant"
+    if isinstance(message, SystemMessage):
+        return "system"
+    if isinstance(message, ToolMessage):
+        return "tool"
+    if isinstance(message, ChatMessage):
+        role = _ROLES.get(message.role)
+        if role is not None:
+            return role
+        raise UnsupportedContentError(
+            f"The role {message.role!r} of a ChatMessage is unknown to {provider}; use one of {', '.join(_ROLES)}.",
+            provider=provider,
+        )
+    raise UnsupportedContentError(
+        f"A message of type {message.type!r} ({type(message).__name__}) cannot be sent to {provider}.",
+        provider=provider,
+    )
+
+
+def _tool(message: BaseMessage, parts: list[Part], provider: str) -> Message:
+    extra = message.additional_kwargs
+    call_id = message.tool_call_id if isinstance(message, ToolMessage) else extra.get("tool_call_id")
+    if not call_id:
+        raise InvalidRequestError(
+            "A tool message needs the id of the call that it answers: use ToolMessage(..., tool_call_id=...).",
+            provider=provider,
+        )
+    failed = isinstance(message, ToolMessage) and message.status == "error"
+    return Message("tool", parts, name=message.name, tool_call_id=call_id, is_error=failed)
+
+
+def _assistant(message: AIMessage, provider: str) -> Message:
+    calls = list(_tool_calls(message))
+    parts = _parts(message.content, provider)
+    said_nothing = not any(not isinstance(part, Text) or part.text for part in parts)
+    if said_nothing:
+        refusal = message.additional_kwargs.get("refusal")
+        parts = [Text(refusal)] if refusal else [] if calls else [Text("")]
+    reasoning = message.additional_kwargs.get("reasoning_content")
+    if isinstance(reasoning, str) and reasoning and not any(isinstance(part, Reasoning) for part in parts):
+        parts.insert(0, Reasoning(reasoning))
+    return Message("assistant", parts, name=message.name, tool_calls=calls)
+
+
+def _tool_calls(message: AIMessage) -> Iterator[ToolCall]:
+    for call in message.tool_calls:
+        yield ToolCall(call.get("id"), call["name"], json.dumps(call["args"], ensure_ascii=False))
+    for broken in message.invalid_tool_calls:
+        # Sent back as the model wrote it: the following tool turn refers to its id.
+        yield ToolCall(broken.get("id"), broken.get("name") or "", broken.get("args") or "{}")
+
+
+# --------------------------------------------------------------------------- content
+
+
+def _parts(content: str | Sequence[str | Mapping[str, Any]], provider: str) -> list[Part]:
+    if isinstance(content, str):
+        return [Text(content)]
+    parts: list[Part] = []
+    for block in content:
+        if isinstance(block, str):
+            parts.append(Text(block))
+        elif block.get("type") not in _CALL_BLOCKS:
+            parts.append(_part(block, provider))
+    return parts
+
+
+def _part(block: Mapping[str, Any], provider: str) -> Part:
+    kind = block.get("type")
+    read = _READERS.get(kind) if isinstance(kind, str) else None
+    part = read(block) if read is not None else None
+    if part is not None:
+        return part
+    facts = "of that type" if read is None else f"with only the keys {sorted(block)}"
+    raise UnsupportedContentError(f"Content block {kind!r}: {provider} cannot carry one {facts}.", provider=provider)
+
+
+def _text(block: Mapping[str, Any]) -> Part | None:
+    text = block.get("text")
+    return Text(text) if isinstance(text, str) else None
+
+
+def _refusal(block: Mapping[str, Any]) -> Part | None:
+    text = block.get("refusal")
+    return Text(text) if isinstance(text, str) else None
+
+
+def _plain_text(block: Mapping[str, Any]) -> Part | None:
+    text = block.get("text")
+    if not isinstance(text, str):
+        return None
+    lead = [str(block[key]) for key in ("title", "context") if block.get(key)]
+    return Text("\n".join([*lead, text]))
+
+
+def _reasoning(block: Mapping[str, Any]) -> Part | None:
+    text = block.get("reasoning", block.get("thinking"))
+    if text is None and isinstance(block.get("summary"), list):
+        text = "\n".join(str(entry.get("text", "")) for entry in block["summary"] if isinstance(entry, Mapping))
+    # A v1 reasoning block may hold nothing but another provider's signature: that is no text to carry.
+    return Reasoning(text or "") if text is None or isinstance(text, str) else None
+
+
+def _image_url(block: Mapping[str, Any]) -> Part | None:
+    given = block.get("image_url")
+    if isinstance(given, Mapping):
+        url, detail = given.get("url"), given.get("detail") or _detail(block)
+    else:
+        url, detail = given, _detail(block)
+    return image_from_url(url, detail=detail) if isinstance(url, str) else None
+
+
+def _image(block: Mapping[str, Any]) -> Part | None:
+    detail = _detail(block)
+    source = block.get("source")
+    if isinstance(source, Mapping):
+        # Anthropic's form.
+        block = {"url": source.get("url"), "base64": source.get("data"), "mime_type": source.get("media_type")}
+    url, base64, media_type = _located(block)
+    if url is not None:
+        return image_from_url(url, detail=detail)
+    if base64 is not None:
+        return image_from_base64(base64, media_type, detail=detail)
+    return None
+
+
+def _audio(block: Mapping[str, Any]) -> Part | None:
+    inner = block.get("input_audio")
+    if isinstance(inner, Mapping):
+        return Audio(base64=inner.get("data"), format=inner.get("format"))
+    url, base64, media_type = _located(block)
+    if url is None and base64 is None:
+        return None
+    subtype = media_type.partition("/")[2].partition(";")[0] if media_type else None
+    names = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav"}
+    return Audio(base64=base64, format=names.get(subtype, subtype) if subtype else None, url=url)
+
+
+def _video(block: Mapping[str, Any]) -> Part | None:
+    inner = block.get("video_url")
+    if isinstance(inner, Mapping):
+        return Video(url=inner.get("url"))
+    url, base64, media_type = _located(block)
+    return None if url is None and base64 is None else Video(base64=base64, media_type=media_type, url=url)
+
+
+def _file(block: Mapping[str, Any]) -> Part | None:
+    inner = block.get("file")
+    if isinstance(inner, Mapping):
+        data = inner.get("file_data")
+        return File(url=data, file_id=inner.get("file_id"), filename=inner.get("filename"))
+    url, base64, media_type = _located(block)
+    file_id = block.get("file_id")
+    if url is None and base64 is None and file_id is None:
+        return None
+    filename = block.get("filename") or _extras(block).get("filename")
+    return File(base64=base64, media_type=media_type, url=url, file_id=file_id, filename=filename)
+
+
+def _located(block: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
+    """Return URL, base64 data and media type of a v1 block, or of a v0 block with its ``source_type``."""
+    base64 = block.get("base64")
+    if base64 is None and block.get("source_type") == "base64":
+        base64 = block.get("data")
+    return block.get("url"), base64, block.get("mime_type")
+
+
+def _extras(block: Mapping[str, Any]) -> Mapping[str, Any]:
+    # Core moves keys it does not know from v0 blocks to ``extras``.
+    extras = block.get("extras") or block.get("metadata")
+    return extras if isinstance(extras, Mapping) else {}
+
+
+def _detail(block: Mapping[str, Any]) -> str | None:
+    detail = block.get("detail") or _extras(block).get("detail")
+    return str(detail) if detail else None
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any]], Part | None]] = {
+    "text": _text,
+    "refusal": _refusal,
+    "text-plain": _plain_text,
+    "reasoning": _reasoning,
+    "thinking": _reasoning,
+    "image_url": _image_url,
+    "image": _image,
+    "audio": _audio,
+    "input_audio": _audio,
+    "video": _video,
+    "video_url": _video,
+    "file": _file,
+}

@@ -1,0 +1,92 @@
+"""``ChatScaleway``: Scaleway Generative APIs in LangChain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from linkspan.langchain import content_blocks
+from linkspan.langchain.chat_model import LinkspanChatModel
+from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
+
+if TYPE_CHECKING:
+    from linkspan.providers.provider import Provider
+
+__all__ = ["ChatScaleway"]
+
+content_blocks.register(SCALEWAY.name)
+
+
+class ChatScaleway(LinkspanChatModel):
+    """Chat models of Scaleway Generative APIs.
+
+    Setup:
+        ``pip install 'linkspan[langchain]'`` and set ``SCW_SECRET_KEY`` (or ``SCALEWAY_API_KEY``).
+
+    Instantiate::
+
+        from linkspan.langchain import ChatScaleway
+
+        model = ChatScaleway(model="llama-3.3-70b-instruct", temperature=0.2, max_tokens=500)
+
+    Invoke, stream, async::
+
+        model.invoke("Hello").content
+        for chunk in model.stream("Tell me a story"):
+            print(chunk.content, end="")
+        await model.ainvoke([("system", "Be brief."), ("human", "Hello")])
+
+    Tool calling::
+
+        model.bind_tools([my_function]).invoke("What is the weather in Paris?").tool_calls
+
+    Structured output::
+
+        model.with_structured_output(MyPydanticClass).invoke("...")
+
+    Image input::
+
+        HumanMessage([{"type": "text", "text": "What is this?"}, {"type": "image", "url": "https://..."}])
+
+    Token usage:
+        ``message.usage_metadata``, in streams on the last chunk.
+
+    Response metadata:
+        ``model_provider``, ``model_name``, ``finish_reason``, ``request_id``, ``logprobs``, ``extra``. Reasoning is in
+        ``message.additional_kwargs["reasoning_content"]`` and among ``message.content_blocks``.
+
+    Environment: ``SCW_SECRET_KEY``, then ``SCALEWAY_API_KEY``; ``SCALEWAY_BASE_URL``.
+
+    Raises:
+        ConfigurationError: At construction for an unknown or wrong argument, at the first call for a missing key.
+        ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
+    """
+
+    _provider: ClassVar[Provider] = SCALEWAY
+    sampling_parameters: ClassVar[tuple[str, ...]] = (
+        *LinkspanChatModel.sampling_parameters,
+        "presence_penalty",
+        "frequency_penalty",
+        "reasoning_effort",
+    )
+
+    project_id: str | None = None
+    """The Scaleway project that is billed; part of the URL. Not together with ``base_url``. Default: the key's own."""
+    presence_penalty: float | None = None
+    """Discourages tokens that appeared already, -2.0 to 2.0. Not sent unless set."""
+    frequency_penalty: float | None = None
+    """Discourages tokens by how often they appeared, -2.0 to 2.0. Models that do not support it refuse it. Not sent
+    unless set."""
+    reasoning_effort: str | None = None
+    """How much a reasoning model thinks: values differ per model; ``"none"`` turns it off where that is possible
+    (Scaleway reference, section 7). Not sent unless set."""
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """The environment variable that stands for the key in serialised models."""
+        return {"api_key": SCALEWAY.api_key_env[0]}
+
+    def _resolved_base_url(self) -> str:
+        return scaleway_base_url(self.base_url, self.project_id)
+
+    def _make_codec(self) -> Any:
+        return ScalewayChatCodec()

@@ -1,0 +1,96 @@
+"""``with_structured_output``: a schema in, parsed objects out."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.runnables import RunnableMap, RunnablePassthrough
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from linkspan.errors import ConfigurationError
+from linkspan.langchain.tools import schema_format
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel, LanguageModelInput
+    from langchain_core.output_parsers import BaseLLMOutputParser
+    from langchain_core.runnables import Runnable
+
+__all__ = ["Method", "structured"]
+
+#: How the shape is asked for.
+Method = Literal["json_schema", "function_calling", "json_mode"]
+_Schema = Union[dict[str, Any], type, None]
+
+
+def structured(
+    model: BaseChatModel,
+    schema: _Schema,
+    *,
+    method: Method,
+    strict: bool | None,
+    include_raw: bool,
+    kwargs: dict[str, Any],
+) -> Runnable[LanguageModelInput, Any]:
+    """Return the model with the schema bound, followed by the parser for it.
+
+    Raises:
+        ConfigurationError: If the method is unknown or the schema is missing or unusable.
+    """
+    asked = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+    if method == "json_schema":
+        bound = model.bind(
+            response_format=_wire_format(_required(schema, method), strict), ls_structured_output_format=asked, **kwargs
+        )
+        parser = _text_parser(schema)
+    elif method == "json_mode":
+        if strict is not None:
+            raise ConfigurationError("strict has no meaning with method='json_mode': use 'json_schema'.")
+        bound = model.bind(response_format={"type": "json_object"}, ls_structured_output_format=asked, **kwargs)
+        parser = _text_parser(schema)
+    elif method == "function_calling":
+        given = _required(schema, method)
+        name = convert_to_openai_tool(given)["function"]["name"]
+        bound = model.bind_tools([given], tool_choice=name, strict=strict, ls_structured_output_format=asked, **kwargs)  # type: ignore[assignment]  # bind_tools promises less than it returns
+        parser = _tool_parser(given, name)
+    else:
+        raise ConfigurationError(f"method={method!r} is unknown: use 'json_schema', 'function_calling' or 'json_mode'.")
+    return _with_raw(bound, parser) if include_raw else bound | parser
+
+
+def _required(schema: _Schema, method: str) -> dict[str, Any] | type:
+    if schema is None:
+        raise ConfigurationError(f"method={method!r} needs a schema; without one use method='json_mode'.")
+    return schema
+
+
+def _wire_format(schema: dict[str, Any] | type, strict: bool | None) -> dict[str, Any]:
+    """Return the form in which LangChain's agents bind a response format, too."""
+    made = schema_format(schema, strict)
+    inner = {"name": made.name, "description": made.description, "schema": made.schema, "strict": made.strict}
+    return {"type": "json_schema", "json_schema": {key: value for key, value in inner.items() if value is not None}}
+
+
+def _is_pydantic(schema: _Schema) -> bool:
+    return isinstance(schema, type) and is_basemodel_subclass(schema)
+
+
+def _text_parser(schema: _Schema) -> BaseLLMOutputParser[Any]:
+    return PydanticOutputParser(pydantic_object=schema) if _is_pydantic(schema) else JsonOutputParser()  # type: ignore[type-var]  # checked by _is_pydantic
+
+
+def _tool_parser(schema: dict[str, Any] | type, name: str) -> BaseLLMOutputParser[Any]:
+    if _is_pydantic(schema):
+        return PydanticToolsParser(tools=[schema], first_tool_only=True)  # type: ignore[list-item]  # checked by _is_pydantic
+    return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+
+
+def _with_raw(
+    bound: Runnable[LanguageModelInput, Any], parser: BaseLLMOutputParser[Any]
+) -> Runnable[LanguageModelInput, Any]:
+    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)  # type: ignore[operator]  # itemgetter is coerced
+    failed = RunnablePassthrough.assign(parsed=lambda _: None)
+    return RunnableMap(raw=bound) | parsed.with_fallbacks([failed], exception_key="parsing_error")
