@@ -6,9 +6,11 @@ that into JSON and the answer into a :class:`Completion`, or a stream's events i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "Audio",
@@ -180,7 +182,9 @@ class ChatRequest:
     """A chat call.
 
     ``parameters`` holds only what the user set, under the API's own names (``temperature``, ``max_tokens``, …).
-    ``extra_body`` is merged into the body last, as it is.
+    ``extra_body`` is merged into the body last, as it is. ``stream_usage`` asks for token counts in a stream where that
+    has to be asked for. ``send_reasoning`` sends reasoning of earlier turns back. ``data_role`` says what becomes of
+    untrusted text on an API without that role: ``"error"`` refuses it, ``"fenced"`` renders it as a marked user turn.
     """
 
     model: str | None
@@ -191,6 +195,9 @@ class ChatRequest:
     tool_choice: ToolChoice | None = None
     response_format: ResponseFormat | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    stream_usage: bool = True
+    send_reasoning: bool = False
+    data_role: Literal["error", "fenced"] = "error"
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 ::
 
     LinkspanError
-    ├── ConfigurationError          a constructor argument or environment variable is missing or wrong (also a ValueError)
+    ├── ConfigurationError          an argument or environment variable is missing or wrong (also a ValueError)
     ├── InvalidRequestError         the request was refused: 400, 409, 413, 416, 422, or found wrong before it was sent
     │   ├── UnsupportedContentError   a part, role or parameter that this API cannot carry (also a ValueError)
     │   └── ContextOverflowError      prompt and answer do not fit the model's context window
@@ -23,7 +23,7 @@ No message, body or representation of an error holds a key, and none repeats the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,10 +63,11 @@ class LinkspanError(Exception):
         body: The error body: parsed JSON or text, without keys and without the prompt.
         headers: The answer's headers, credentials masked.
         is_retryable: Whether the same call may succeed later; ``None`` takes the class's own answer.
+        partial: What had arrived of a streamed answer when this happened; ``partial_text`` is its text.
     """
 
     #: Whether the same call may succeed later. An instance may refine it.
-    is_retryable: ClassVar[bool] = False  # type: ignore[misc]  # shadowed per instance on purpose
+    is_retryable: bool = False
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class LinkspanError(Exception):
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         is_retryable: bool | None = None,
+        partial: Completion | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -91,7 +93,13 @@ class LinkspanError(Exception):
         self.body = body
         self.headers: dict[str, str] = dict(headers or {})
         if is_retryable is not None:
-            self.is_retryable = is_retryable  # type: ignore[misc]
+            self.is_retryable = is_retryable
+        self.partial = partial
+
+    @property
+    def partial_text(self) -> str:
+        """The text that had arrived of a streamed answer, ``""`` if none."""
+        return self.partial.text if self.partial is not None else ""
 
     def __str__(self) -> str:
         facts = [
@@ -175,21 +183,12 @@ class APITimeoutError(APIConnectionError):
 
 
 class InterruptedStreamError(LinkspanError):
-    """A stream ended before the answer did.
+    """A stream ended before the answer did: it broke, fell silent or closed with neither finish reason nor end mark.
 
-    ``partial`` holds what had arrived as a ``Completion``; ``partial_text`` is its text.
+    ``partial`` holds what had arrived as a ``Completion``, ``partial_text`` its text.
     """
 
     is_retryable = True
-
-    def __init__(self, message: str, *, partial: Completion | None = None, **details: Any) -> None:
-        super().__init__(message, **details)
-        self.partial = partial
-
-    @property
-    def partial_text(self) -> str:
-        """The text that had arrived, ``""`` if none."""
-        return self.partial.text if self.partial is not None else ""
 
 
 class InvalidResponseError(LinkspanError):

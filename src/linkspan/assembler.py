@@ -1,0 +1,144 @@
+"""The one assembler of streams: deltas in, a whole answer out. Used by both frameworks, sync and async."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from linkspan.conversation import ToolCallDelta
+
+__all__ = ["Assembler", "assemble"]
+
+
+class _PartialCall:
+    __slots__ = ("arguments", "id", "name")
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.name = ""
+        self.arguments = ""
+
+    def add(self, delta: ToolCallDelta) -> None:
+        if delta.id is not None:
+            self.id = delta.id
+        if delta.name is not None:
+            self.name = delta.name
+        self.arguments += delta.arguments
+
+
+class Assembler:
+    """State of one streamed answer. ``add`` each delta; ``completion`` may be asked at any time."""
+
+    __slots__ = (
+        "_alternatives",
+        "_calls",
+        "_logprobs",
+        "_reasoning",
+        "_text",
+        "extra",
+        "finish_reason",
+        "id",
+        "model",
+        "refusal",
+        "request_id",
+        "usage",
+    )
+
+    def __init__(self) -> None:
+        # StringIO grows in place; joining by ``+=`` on an attribute would copy the whole text for every token.
+        self._text = StringIO()
+        self._reasoning = StringIO()
+        self._calls: dict[int, _PartialCall] = {}
+        self._logprobs: list[TokenLogprob] | None = None
+        self._alternatives: dict[int, Assembler] = {}
+        self.refusal = ""
+        self.finish_reason: str | None = None
+        self.usage: Usage | None = None
+        self.id: str | None = None
+        self.model: str | None = None
+        self.request_id: str | None = None
+        self.extra: dict[str, Any] = {}
+
+    def add(self, delta: Delta) -> None:
+        """Take in the next delta."""
+        if delta.choice:
+            choice = delta.choice
+            delta.choice = 0
+            self._alternatives.setdefault(choice, Assembler()).add(delta)
+            delta.choice = choice
+            return
+        if delta.text:
+            self._text.write(delta.text)
+        if delta.reasoning:
+            self._reasoning.write(delta.reasoning)
+        for call in delta.tool_calls:
+            self._calls.setdefault(call.index, _PartialCall()).add(call)
+        if delta.logprobs:
+            if self._logprobs is None:
+                self._logprobs = []
+            self._logprobs.extend(delta.logprobs)
+        if delta.id is not None:
+            self.id = delta.id
+        if delta.finish_reason is not None or delta.usage is not None or delta.extra or delta.refusal or delta.model:
+            self._add_rare(delta)
+        if delta.request_id is not None:
+            self.request_id = delta.request_id
+
+    def _add_rare(self, delta: Delta) -> None:
+        self.refusal += delta.refusal
+        if delta.finish_reason is not None:
+            self.finish_reason = delta.finish_reason
+        if delta.usage is not None:
+            self.usage = delta.usage
+        if delta.model is not None:
+            self.model = delta.model
+        if delta.extra:
+            self.extra.update(delta.extra)
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return self._text.getvalue()
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far."""
+        return self._reasoning.getvalue()
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The tool calls so far, in order; the arguments of the last ones may be unfinished JSON."""
+        return [ToolCall(call.id, call.name, call.arguments) for _, call in sorted(self._calls.items())]
+
+    def completion(self) -> Completion:
+        """The answer so far as a :class:`Completion`."""
+        calls = self.tool_calls
+        for call in calls:
+            call.arguments = call.arguments or "{}"
+        return Completion(
+            text=self.text,
+            reasoning=self.reasoning,
+            tool_calls=calls,
+            refusal=self.refusal,
+            finish_reason=self.finish_reason,
+            usage=self.usage,
+            logprobs=self._logprobs,
+            id=self.id,
+            model=self.model,
+            request_id=self.request_id,
+            extra=dict(self.extra),
+            alternatives=[part.completion() for _, part in sorted(self._alternatives.items())],
+        )
+
+
+def assemble(deltas: Iterable[Delta]) -> Completion:
+    """Put a whole stream together."""
+    assembler = Assembler()
+    for delta in deltas:
+        assembler.add(delta)
+    return assembler.completion()

@@ -1,0 +1,290 @@
+"""One codec at one base URL: the only place where a codec's language and the transport meet.
+
+The sync and the async methods differ in the transport call and in nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from linkspan.assembler import Assembler
+from linkspan.errors import InterruptedStreamError, InvalidRequestError, LinkspanError
+from linkspan.transport import HttpClient, HttpRequest, check_base_url, join_url
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
+
+    import httpx
+    from pydantic import SecretStr
+
+    from linkspan.conversation import Completion, Delta
+    from linkspan.providers.codec import Codec, StreamDecoder
+    from linkspan.providers.provider import Provider
+    from linkspan.transport import HttpResponse, ServerSentEvent
+
+__all__ = ["Endpoint", "connect"]
+
+RequestT = TypeVar("RequestT")
+
+_MASK = "**********"
+
+
+class Endpoint(Generic[RequestT]):
+    """An API at an address, ready to be called. Use :func:`connect` to make one.
+
+    It holds open connections: whoever keeps one drops it when pickling and makes a new one afterwards.
+    """
+
+    def __init__(
+        self,
+        codec: Codec[RequestT],
+        client: HttpClient,
+        *,
+        base_url: str,
+        headers: Mapping[str, str],
+        secrets: tuple[str, ...],
+        timeout: float | None,
+        max_retries: int,
+    ) -> None:
+        self.codec = codec
+        self.client = client
+        self.base_url = base_url
+        self._headers = dict(headers)
+        self._secrets = secrets
+        self._timeout = timeout
+        self._max_retries = max_retries
+
+    # ------------------------------------------------------------------ the four calls
+
+    def complete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
+        """Ask for a whole answer."""
+        response = self.client.send(self._http_request(request, stream=False, timeout=timeout))
+        return self._decode(response)
+
+    async def acomplete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
+        """Ask for a whole answer."""
+        response = await self.client.asend(self._http_request(request, stream=False, timeout=timeout))
+        return self._decode(response)
+
+    def stream(
+        self, request: RequestT, *, assembler: Assembler | None = None, timeout: float | None = None
+    ) -> Iterator[Delta]:
+        """Ask for a streamed answer. Each delta has gone into ``assembler`` before it is handed out."""
+        return self._stream(
+            request, self._http_request(request, stream=True, timeout=timeout), assembler or Assembler()
+        )
+
+    def astream(
+        self, request: RequestT, *, assembler: Assembler | None = None, timeout: float | None = None
+    ) -> AsyncIterator[Delta]:
+        """Ask for a streamed answer. Each delta has gone into ``assembler`` before it is handed out."""
+        return self._astream(
+            request, self._http_request(request, stream=True, timeout=timeout), assembler or Assembler()
+        )
+
+    def _stream(
+        self, request: RequestT, http_request: HttpRequest, assembler: Assembler
+    ) -> Generator[Delta, None, None]:
+        add = assembler.add
+        with self.client.stream(http_request) as events:
+            decoder = self.codec.stream_decoder(request, events.headers)
+            feed = decoder.feed
+            try:
+                for event in events:
+                    for delta in feed(event.data):
+                        add(delta)
+                        yield delta
+                    if decoder.finished:
+                        break
+            except LinkspanError as error:
+                self._end_early(error, decoder, assembler)
+            for delta in self._close(decoder, assembler):
+                yield delta
+            events.drain()
+
+    async def _astream(
+        self, request: RequestT, http_request: HttpRequest, assembler: Assembler
+    ) -> AsyncGenerator[Delta, None]:
+        add = assembler.add
+        async with self.client.astream(http_request) as events:
+            decoder = self.codec.stream_decoder(request, events.headers)
+            feed = decoder.feed
+            try:
+                async for event in events:
+                    for delta in feed(event.data):
+                        add(delta)
+                        yield delta
+                    if decoder.finished:
+                        break
+            except LinkspanError as error:
+                self._end_early(error, decoder, assembler)
+            for delta in self._close(decoder, assembler):
+                yield delta
+            await events.drain()
+
+    # ------------------------------------------------------------------ what both ways share
+
+    def post(self, path: str, body: Mapping[str, Any], *, timeout: float | None = None) -> HttpResponse:
+        """Send a JSON body to another route of the same API."""
+        return self.client.send(self._to_route(path, "POST", body, timeout))
+
+    async def apost(self, path: str, body: Mapping[str, Any], *, timeout: float | None = None) -> HttpResponse:
+        """Send a JSON body to another route of the same API."""
+        return await self.client.asend(self._to_route(path, "POST", body, timeout))
+
+    def get(self, path: str, *, timeout: float | None = None) -> HttpResponse:
+        """Read another route of the same API."""
+        return self.client.send(self._to_route(path, "GET", None, timeout))
+
+    async def aget(self, path: str, *, timeout: float | None = None) -> HttpResponse:
+        """Read another route of the same API."""
+        return await self.client.asend(self._to_route(path, "GET", None, timeout))
+
+    def close(self) -> None:
+        """Close the connections that this endpoint opened for sync calls."""
+        self.client.close()
+
+    async def aclose(self) -> None:
+        """Close the connections that this endpoint opened."""
+        await self.client.aclose()
+
+    def _http_request(self, request: RequestT, *, stream: bool, timeout: float | None) -> HttpRequest:
+        body = self.codec.encode(request, stream=stream)
+        return self._to_route(self.codec.path(request, stream=stream), "POST", body, timeout)
+
+    def _to_route(self, path: str, method: str, body: Mapping[str, Any] | None, timeout: float | None) -> HttpRequest:
+        return HttpRequest(
+            url=join_url(self.base_url, path),
+            provider=self.codec.provider,
+            method=method,
+            headers=self._headers,
+            content=None if body is None else encode_json(body, self.codec.provider),
+            timeout=self._timeout if timeout is None else timeout,
+            max_retries=self._max_retries,
+            decode_error=self._decode_error,
+            event_error=self._event_error,
+        )
+
+    def _decode(self, response: HttpResponse) -> Completion:
+        try:
+            return self.codec.decode(response.content, response.headers)
+        except LinkspanError as error:
+            raise self._redact(error) from error.__cause__
+
+    def _decode_error(self, response: HttpResponse) -> LinkspanError:
+        return self._redact(self.codec.decode_error(response.status_code, response.headers, response.content))
+
+    def _event_error(self, event: ServerSentEvent) -> LinkspanError | None:
+        error = self.codec.event_error(event.data)
+        return None if error is None else self._redact(error)
+
+    def _end_early(self, error: LinkspanError, decoder: StreamDecoder, assembler: Assembler) -> None:
+        """Raise what broke the stream, with the answer so far; unless the answer was whole already."""
+        if isinstance(error, InterruptedStreamError) and decoder.complete:
+            return
+        error.partial = assembler.completion()
+        raise self._redact(error) from error.__cause__
+
+    def _close(self, decoder: StreamDecoder, assembler: Assembler) -> list[Delta]:
+        try:
+            deltas = list(decoder.close())
+        except LinkspanError as error:
+            error.partial = assembler.completion()
+            raise self._redact(error) from error.__cause__
+        for delta in deltas:
+            assembler.add(delta)
+        return deltas
+
+    def _redact(self, error: LinkspanError) -> LinkspanError:
+        """Blank out the key where a server repeats it ("incorrect key: …")."""
+        for secret in self._secrets:
+            if secret in error.message or secret in repr(error.body) or secret in repr(error.headers):
+                error.message = error.message.replace(secret, _MASK)
+                error.args = (error.message, *error.args[1:])
+                error.body = _redact_value(error.body, secret)
+                error.headers = _redact_value(error.headers, secret)
+        return error
+
+
+def connect(
+    codec: Codec[RequestT],
+    provider: Provider,
+    *,
+    api_key: SecretStr | None,
+    base_url: str,
+    default_headers: Mapping[str, str] | None = None,
+    http_client: httpx.Client | None = None,
+    http_async_client: httpx.AsyncClient | None = None,
+    timeout: float | None = None,
+    max_retries: int = 2,
+    allow_insecure_http: bool = False,
+) -> Endpoint[RequestT]:
+    """Make an endpoint. Nothing is opened before the first call.
+
+    Args:
+        codec: The API's language.
+        provider: The API's fixed facts.
+        api_key: The key; ``None`` where the server wants none.
+        base_url: Where the API is.
+        default_headers: Sent with every request, over linkspan's own.
+        http_client: Used for sync calls and not closed; ``None`` makes one.
+        http_async_client: Used for async calls and not closed; ``None`` makes one per event loop.
+        timeout: Seconds of silence allowed; ``None`` takes the API's default.
+        max_retries: How often a failed attempt is repeated.
+        allow_insecure_http: Allow a key to travel over plain http to a public host.
+
+    Raises:
+        ConfigurationError: The URL is malformed or insecure, or the key is missing where one is needed.
+    """
+    provider.require_api_key(api_key, base_url)
+    url = check_base_url(
+        base_url,
+        provider=provider.name,
+        has_credentials=api_key is not None,
+        allow_insecure_http=allow_insecure_http,
+    )
+    secret = api_key.get_secret_value() if api_key is not None else None
+    headers = {"Content-Type": "application/json"}
+    if secret is not None:
+        headers.update(codec.auth_headers(secret))
+    overridden = {name.lower() for name in default_headers or {}}
+    headers = {name: value for name, value in headers.items() if name.lower() not in overridden}
+    headers.update(default_headers or {})
+    return Endpoint(
+        codec,
+        HttpClient(http_client=http_client, http_async_client=http_async_client),
+        base_url=url,
+        headers=headers,
+        secrets=(secret,) if secret else (),
+        timeout=provider.default_timeout if timeout is None else timeout,
+        max_retries=max_retries,
+    )
+
+
+def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
+    """Encode a body as compact UTF-8 JSON.
+
+    Raises:
+        InvalidRequestError: It holds a value that JSON cannot carry (NaN, a lone surrogate, an object).
+    """
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError) as error:
+        reason = (
+            "a text holds a lone surrogate (half of a UTF-16 pair): clean it, for example with "
+            "text.encode('utf-8', 'replace').decode()"
+            if isinstance(error, UnicodeEncodeError)
+            else str(error)
+        )
+        raise InvalidRequestError(
+            f"{provider}: the request cannot be written as JSON: {reason}", provider=provider
+        ) from (None if isinstance(error, UnicodeEncodeError) else error)
+
+
+def _redact_value(value: Any, secret: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(secret, _MASK)
+    if isinstance(value, dict):
+        return {key: _redact_value(item, secret) for key, item in value.items()}
+    return [_redact_value(item, secret) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,94 @@
+"""The codec of the Chat Completions dialect; providers override what differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from linkspan.errors import InvalidResponseError
+from linkspan.providers.chat_completions.decode import decode_whole, error_in
+from linkspan.providers.chat_completions.encode import encode_request
+from linkspan.providers.chat_completions.stream import ChatStreamDecoder
+from linkspan.providers.error_bodies import make_error, read_error_body, request_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.conversation import ChatRequest, Completion
+    from linkspan.errors import LinkspanError
+    from linkspan.providers.chat_completions.encode import Dialect
+    from linkspan.providers.codec import StreamDecoder
+
+__all__ = ["ChatCompletionsCodec"]
+
+
+class ChatCompletionsCodec:
+    """Encode and decode Chat Completions as one API speaks them."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+
+    @property
+    def provider(self) -> str:
+        """The API's short name."""
+        return self.dialect.provider
+
+    def auth_headers(self, api_key: str) -> Mapping[str, str]:
+        """A bearer token."""
+        return {"Authorization": f"Bearer {api_key}"}
+
+    def path(self, request: ChatRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
+        """The route below the base URL."""
+        return "chat/completions"
+
+    def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        """Write the body."""
+        return encode_request(request, self.dialect, stream=stream)
+
+    def decode(self, body: bytes, headers: Mapping[str, str]) -> Completion:
+        """Read a whole answer."""
+        return decode_whole(body, headers, self.provider)
+
+    def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
+        """Read an error answer, or the wrong kind of answer under status 200."""
+        if status_code >= 400:
+            return self.explain(
+                make_error(self.provider, read_error_body(body), status_code=status_code, headers=headers)
+            )
+        try:
+            parsed = from_json(body)
+        except ValueError:
+            parsed = None
+        error = error_in(parsed, self.provider, headers)
+        if error is not None:
+            return self.explain(error)
+        found = read_error_body(body)
+        said = "JSON" if parsed is not None else found.message
+        return InvalidResponseError(
+            f"{self.provider}: a stream was asked for, but the answer is not one: {said}.",
+            provider=self.provider,
+            status_code=status_code,
+            request_id=request_id_of(headers),
+            body=found.body if parsed is None else None,
+            headers=headers,
+        )
+
+    def event_error(self, data: bytes) -> LinkspanError | None:
+        """Return the error that a stream's first event reports, if it does."""
+        if b'"error"' not in data and b'"detail"' not in data and b'"message"' not in data:
+            return None
+        try:
+            parsed = from_json(data)
+        except ValueError:
+            return None
+        error = error_in(parsed, self.provider, {})
+        return None if error is None else self.explain(error)
+
+    def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:  # noqa: ARG002
+        """A new decoder for one stream."""
+        return ChatStreamDecoder(self.provider, headers)
+
+    def explain(self, error: LinkspanError) -> LinkspanError:
+        """Add what is known of this API to an error: what it means here, and the way out."""
+        return error

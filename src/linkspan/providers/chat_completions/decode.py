@@ -1,0 +1,190 @@
+"""Chat Completions answers, whole ones and the pieces that streams have in common with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from pydantic_core import from_json
+
+from linkspan.conversation import Completion, TokenLogprob, ToolCall, Usage
+from linkspan.errors import InvalidResponseError
+from linkspan.providers.error_bodies import make_error, read_error, request_id_of
+from linkspan.tool_arguments import as_json_text, unwrap_json_string
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.errors import LinkspanError
+
+__all__ = [
+    "decode_logprobs",
+    "decode_usage",
+    "decode_whole",
+    "error_in",
+    "new_call_id",
+    "parse_json",
+    "reasoning_of",
+    "unknown_fields",
+]
+
+KNOWN_TOP = frozenset({"id", "object", "created", "model", "choices", "usage", "error"})
+KNOWN_CHOICE = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
+KNOWN_MESSAGE = frozenset({"role", "content", "tool_calls", "reasoning", "reasoning_content", "refusal", "name"})
+
+
+def parse_json(content: bytes, provider: str) -> Any:
+    """Parse JSON from the wire.
+
+    Raises:
+        InvalidResponseError: It is not JSON.
+    """
+    try:
+        return from_json(content)
+    except ValueError as error:
+        start = content[:80].decode("utf-8", "replace")
+        hint = " An HTML page: check base_url." if start.lstrip().startswith("<") else ""
+        raise InvalidResponseError(
+            f"{provider}: the answer is not JSON; it begins with {start!r}.{hint}", provider=provider
+        ) from error
+
+
+def error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> LinkspanError | None:
+    """Return the error that a parsed body or event reports under status 200, if it does."""
+    if not isinstance(parsed, dict) or parsed.get("choices"):
+        return None
+    if (
+        parsed.get("error")
+        or parsed.get("object") == "error"
+        or ("choices" not in parsed and ("detail" in parsed or "message" in parsed))
+    ):
+        return make_error(provider, read_error(parsed), headers=headers)
+    return None
+
+
+def decode_whole(content: bytes, headers: Mapping[str, str], provider: str) -> Completion:
+    """Read a whole answer.
+
+    Raises:
+        InvalidResponseError: It is not a chat completion.
+        LinkspanError: It reports an error under status 200.
+    """
+    parsed = parse_json(content, provider)
+    error = error_in(parsed, provider, headers)
+    if error is not None:
+        raise error
+    choices = parsed.get("choices") if isinstance(parsed, dict) else None
+    if not isinstance(choices, list) or not choices:
+        keys = ", ".join(parsed) if isinstance(parsed, dict) else type(parsed).__name__
+        raise InvalidResponseError(
+            f"{provider}: the answer is no chat completion: it has no choices (it holds: {keys or 'nothing'}).",
+            provider=provider,
+            request_id=request_id_of(headers),
+        )
+    ordered = sorted(choices, key=lambda choice: choice.get("index") or 0) if len(choices) > 1 else choices
+    answers = [_decode_choice(choice, provider) for choice in ordered]
+    first = answers[0]
+    first.alternatives = answers[1:]
+    first.usage = decode_usage(parsed.get("usage"))
+    first.id = parsed.get("id") or None
+    first.model = parsed.get("model")
+    first.request_id = request_id_of(headers)
+    first.raw = parsed
+    _merge_extra(first.extra, unknown_fields(parsed, KNOWN_TOP))
+    return first
+
+
+def _decode_choice(choice: Any, provider: str) -> Completion:
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        raise InvalidResponseError(f"{provider}: a choice of the answer holds no message.", provider=provider)
+    extra = unknown_fields(message, KNOWN_MESSAGE)
+    _merge_extra(extra, unknown_fields(choice, KNOWN_CHOICE))
+    return Completion(
+        text=_text_of(message.get("content")),
+        reasoning=reasoning_of(message),
+        tool_calls=[_decode_tool_call(call, provider) for call in message.get("tool_calls") or ()],
+        refusal=message.get("refusal") or "",
+        finish_reason=choice.get("finish_reason"),
+        logprobs=decode_logprobs(choice.get("logprobs")),
+        extra=extra,
+    )
+
+
+def _text_of(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):  # some servers answer in parts
+        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    return ""
+
+
+def reasoning_of(message: Mapping[str, Any]) -> str:
+    """Return the reasoning text: ``reasoning`` on current servers, ``reasoning_content`` on older ones, never both."""
+    for field in ("reasoning", "reasoning_content"):
+        value = message.get(field)
+        if value and isinstance(value, str):
+            return value
+    return ""
+
+
+def _decode_tool_call(call: Any, provider: str) -> ToolCall:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not function.get("name"):
+        raise InvalidResponseError(f"{provider}: a tool call of the answer names no function.", provider=provider)
+    arguments = unwrap_json_string(as_json_text(function.get("arguments")))
+    identity = call.get("id")
+    # TGI once numbered calls with the integer 0; frameworks pair calls and results by a unique text.
+    call_id = identity if isinstance(identity, str) and identity else new_call_id()
+    return ToolCall(call_id, function["name"], arguments or "{}")
+
+
+def new_call_id() -> str:
+    """Return an id for a tool call that came without one."""
+    return f"call_{uuid4().hex[:24]}"
+
+
+def decode_usage(usage: Any) -> Usage | None:
+    """Read token counts; what the server left out stays ``None``."""
+    if not isinstance(usage, dict):
+        return None
+    prompt_details = usage.get("prompt_tokens_details") or {}
+    completion_details = usage.get("completion_tokens_details") or {}
+    return Usage(
+        input_tokens=usage.get("prompt_tokens"),
+        output_tokens=usage.get("completion_tokens"),
+        total_tokens=usage.get("total_tokens"),
+        cached_tokens=prompt_details.get("cached_tokens"),
+        reasoning_tokens=completion_details.get("reasoning_tokens"),
+        raw=usage,
+    )
+
+
+def decode_logprobs(logprobs: Any) -> list[TokenLogprob] | None:
+    """Read the ``content`` list of a choice's log probabilities."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not content:
+        return None
+    return [_decode_logprob(entry) for entry in content]
+
+
+def _decode_logprob(entry: Mapping[str, Any]) -> TokenLogprob:
+    return TokenLogprob(
+        token=entry.get("token") or "",
+        logprob=entry.get("logprob"),
+        bytes=entry.get("bytes"),
+        top=[_decode_logprob(other) for other in entry.get("top_logprobs") or ()],
+    )
+
+
+def unknown_fields(parsed: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """Return the fields that linkspan has no word for; nulls say nothing and are left out."""
+    if known.issuperset(parsed):
+        return {}
+    return {key: value for key, value in parsed.items() if key not in known and value is not None}
+
+
+def _merge_extra(extra: dict[str, Any], outer: Mapping[str, Any]) -> None:
+    """Add fields of an outer level, as ``outer_<name>`` where an inner field has the same name."""
+    for key, value in outer.items():
+        extra[key if key not in extra else f"outer_{key}"] = value

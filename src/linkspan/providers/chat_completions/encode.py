@@ -1,0 +1,196 @@
+"""A conversation written as a Chat Completions body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from linkspan.conversation import Audio, Image, NamedTool, Reasoning, Text, UnknownPart
+from linkspan.errors import UnsupportedContentError
+from linkspan.providers.data_role import fence_data
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linkspan.conversation import ChatRequest, Message, Part, ResponseFormat, Tool, ToolChoice
+
+__all__ = ["Dialect", "encode_request"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """How an API differs from the others.
+
+    Attributes:
+        provider: The API's short name.
+        title: Its name for people, used in errors.
+        roles: The roles it knows.
+        user_parts: Kinds of parts that a user turn can carry besides text.
+        tool_parts: Kinds of parts that a tool result can carry besides text.
+        reasoning_field: The key under which reasoning of earlier turns goes back, ``None`` if it cannot.
+        hints: What to do instead, by kind of part: added to the error that refuses it.
+        asks_stream_usage: Whether token counts of a stream have to be asked for.
+    """
+
+    provider: str
+    title: str
+    roles: frozenset[str] = frozenset({"system", "user", "assistant", "tool"})
+    user_parts: tuple[type, ...] = (Image,)
+    tool_parts: tuple[type, ...] = ()
+    reasoning_field: str | None = "reasoning_content"
+    hints: tuple[tuple[type, str], ...] = ()
+    asks_stream_usage: bool = True
+
+
+def encode_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> dict[str, Any]:
+    """Write the body. Only what the request holds is in it.
+
+    Raises:
+        UnsupportedContentError: A role or part that this API cannot carry.
+    """
+    messages = request.messages
+    if request.data_role == "fenced" and "data" not in dialect.roles:
+        messages = fence_data(messages)
+    body: dict[str, Any] = {}
+    if request.model is not None:
+        body["model"] = request.model
+    body["messages"] = [
+        _encode_message(message, dialect, place, send_reasoning=request.send_reasoning)
+        for place, message in enumerate(messages)
+    ]
+    body.update(request.parameters)
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.tools:
+        body["tools"] = [_encode_tool(tool) for tool in request.tools]
+    if request.tool_choice is not None:
+        body["tool_choice"] = _encode_tool_choice(request.tool_choice)
+    if request.response_format is not None:
+        body["response_format"] = _encode_response_format(request.response_format)
+    if stream:
+        body["stream"] = True
+        if request.stream_usage and dialect.asks_stream_usage:
+            body["stream_options"] = {"include_usage": True}
+    body.update(request.extra_body)
+    return body
+
+
+def _encode_message(message: Message, dialect: Dialect, place: int, *, send_reasoning: bool) -> dict[str, Any]:
+    if message.role not in dialect.roles:
+        raise _unsupported_role(message, dialect, place)
+    encoded: dict[str, Any] = {"role": message.role}
+    if message.role == "assistant":
+        _put_assistant_turn(encoded, message, dialect, place, send_reasoning=send_reasoning)
+    else:
+        encoded["content"] = _encode_content(message, dialect, place)
+    if message.name is not None:
+        encoded["name"] = message.name
+    if message.tool_call_id is not None:
+        encoded["tool_call_id"] = message.tool_call_id
+    return encoded
+
+
+def _put_assistant_turn(
+    encoded: dict[str, Any], message: Message, dialect: Dialect, place: int, *, send_reasoning: bool
+) -> None:
+    reasoning = [part.text for part in message.parts if isinstance(part, Reasoning)]
+    spoken = [part for part in message.parts if not isinstance(part, Reasoning)]
+    content = _encode_parts(spoken, (), message, dialect, place)
+    # Mistral's chat templates answer 400 to "" beside tool calls; null is taken everywhere.
+    encoded["content"] = None if message.tool_calls and content == "" else content
+    if message.tool_calls:
+        encoded["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
+            for call in message.tool_calls
+        ]
+    if reasoning and send_reasoning and dialect.reasoning_field is not None:
+        encoded[dialect.reasoning_field] = "".join(reasoning)
+
+
+def _encode_content(message: Message, dialect: Dialect, place: int) -> str | list[dict[str, Any]]:
+    allowed = {"user": dialect.user_parts, "tool": dialect.tool_parts}.get(message.role, ())
+    content = _encode_parts(list(message.parts), allowed, message, dialect, place)
+    if message.is_error and isinstance(content, str) and "error" not in content[:40].lower():
+        # The dialect has no field for a failed tool; the model has to read it.
+        return f"Error: {content}"
+    return content
+
+
+def _encode_parts(
+    parts: Sequence[Part], allowed: tuple[type, ...], message: Message, dialect: Dialect, place: int
+) -> str | list[dict[str, Any]]:
+    if not parts:
+        return ""
+    if len(parts) == 1 and isinstance(parts[0], Text):
+        return parts[0].text
+    encoded = []
+    for part in parts:
+        if not isinstance(part, (Text, *allowed)):
+            raise _unsupported_part(part, message, dialect, place)
+        encoded.append(_encode_part(part))
+    return encoded
+
+
+def _encode_part(part: Part) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    if isinstance(part, Image):
+        url = part.url if part.url is not None else f"data:{part.media_type};base64,{part.base64}"
+        image = {"url": url} if part.detail is None else {"url": url, "detail": part.detail}
+        return {"type": "image_url", "image_url": image}
+    if isinstance(part, Audio) and part.base64 is not None:
+        return {"type": "input_audio", "input_audio": {"data": part.base64, "format": part.format}}
+    raise UnsupportedContentError(f"A part of type {_kind(part)} has no Chat Completions form.")
+
+
+def _encode_tool(tool: Tool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    function["parameters"] = dict(tool.parameters) or {"type": "object", "properties": {}}
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _encode_tool_choice(choice: ToolChoice) -> Any:
+    if isinstance(choice, NamedTool):
+        return {"type": "function", "function": {"name": choice.name}}
+    return choice
+
+
+def _encode_response_format(wanted: ResponseFormat) -> dict[str, Any]:
+    if wanted.kind != "json_schema":
+        return {"type": wanted.kind}
+    schema: dict[str, Any] = {"name": wanted.name or "answer", "schema": dict(wanted.schema or {})}
+    if wanted.strict is not None:
+        schema["strict"] = wanted.strict
+    if wanted.description is not None:
+        schema["description"] = wanted.description
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _unsupported_role(message: Message, dialect: Dialect, place: int) -> UnsupportedContentError:
+    known = ", ".join(sorted(dialect.roles))
+    way_out = (
+        "Untrusted text is never sent as another role on the quiet: pass data_role='fenced' to have it rendered as a "
+        "marked user turn, or use an API with the role (Gray Swan)."
+        if message.role == "data"
+        else f"It knows {known}."
+    )
+    return UnsupportedContentError(
+        f"{dialect.title} has no role {message.role!r} (message {place}). {way_out}", provider=dialect.provider
+    )
+
+
+def _unsupported_part(part: Part, message: Message, dialect: Dialect, place: int) -> UnsupportedContentError:
+    hint = next((f" {text}" for kind, text in dialect.hints if isinstance(part, kind)), "")
+    return UnsupportedContentError(
+        f"{dialect.title} cannot carry a part of type {_kind(part)!r} in a {message.role} message "
+        f"(message {place}).{hint}",
+        provider=dialect.provider,
+    )
+
+
+def _kind(part: Part) -> str:
+    return part.kind if isinstance(part, UnknownPart) else type(part).__name__.lower()

@@ -1,0 +1,169 @@
+"""A streamed Chat Completions answer: the data of its events in, deltas out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from linkspan.conversation import Delta, TokenLogprob, Usage
+from linkspan.errors import InterruptedStreamError, InvalidResponseError
+from linkspan.providers.chat_completions.decode import (
+    KNOWN_CHOICE,
+    KNOWN_MESSAGE,
+    KNOWN_TOP,
+    decode_logprobs,
+    decode_usage,
+    error_in,
+    parse_json,
+    reasoning_of,
+    unknown_fields,
+)
+from linkspan.providers.chat_completions.tool_call_stream import ToolCallStream
+from linkspan.providers.error_bodies import request_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["ChatStreamDecoder"]
+
+_DONE = b"[DONE]"
+
+
+class ChatStreamDecoder:
+    """State of one stream.
+
+    Finish reason, usage, model and unknown fields are held back and come once, on the last delta: servers send them on
+    any chunk, on several, or as running totals, and frameworks add up what comes twice.
+    """
+
+    __slots__ = ("_calls", "_extra", "_finish", "_headers", "_id", "_model", "_provider", "_seen", "_usage", "finished")
+
+    def __init__(self, provider: str, headers: Mapping[str, str]) -> None:
+        self._provider = provider
+        self._headers = headers
+        self._calls: dict[int, ToolCallStream] = {}
+        self._finish: dict[int, str] = {}
+        self._extra: dict[str, Any] = {}
+        self._usage: Usage | None = None
+        self._id: str | None = None
+        self._model: str | None = None
+        self._seen = False
+        self.finished = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every choice seen has its finish reason, or the end mark came."""
+        return self.finished or bool(self._finish)
+
+    def feed(self, data: bytes) -> Sequence[Delta]:
+        """Take the data of one event.
+
+        Raises:
+            InvalidResponseError: It is not a JSON object.
+            LinkspanError: It reports an error.
+        """
+        if data[:6] == _DONE:
+            self.finished = True
+            return ()
+        if not data.strip():
+            return ()
+        chunk = parse_json(data, self._provider)
+        if not isinstance(chunk, dict):
+            raise InvalidResponseError(
+                f"{self._provider}: an event of the stream is {type(chunk).__name__}, not an object.",
+                provider=self._provider,
+            )
+        choices = chunk.get("choices")
+        if not choices or "error" in chunk:
+            self._raise_error_in(chunk)
+        self._note_metadata(chunk)
+        if not choices:
+            return ()
+        if len(choices) == 1:  # the usual case, without a list of lists
+            delta = self._take_choice(choices[0])
+            return () if delta is None else (delta,)
+        return [delta for delta in map(self._take_choice, choices) if delta is not None]
+
+    def _note_metadata(self, chunk: Mapping[str, Any]) -> None:
+        if self._id is None:
+            self._id = chunk.get("id") or None
+        if chunk.get("usage") is not None:
+            self._usage = decode_usage(chunk["usage"])
+        model = chunk.get("model")
+        if model:
+            self._model = model
+        if not KNOWN_TOP.issuperset(chunk):
+            self._extra.update(unknown_fields(chunk, KNOWN_TOP))
+
+    def _raise_error_in(self, chunk: Mapping[str, Any]) -> None:
+        if chunk.get("error"):
+            chunk = {key: value for key, value in chunk.items() if key != "choices"}
+        error = error_in(chunk, self._provider, self._headers)
+        if error is not None:
+            raise error
+
+    def _take_choice(self, choice: Mapping[str, Any]) -> Delta | None:
+        self._seen = True
+        index = choice.get("index") or 0
+        finish = choice.get("finish_reason")
+        if finish:
+            self._finish[index] = finish
+        if not KNOWN_CHOICE.issuperset(choice):
+            self._extra.update(unknown_fields(choice, KNOWN_CHOICE))
+        message = choice.get("delta")
+        logprobs = choice.get("logprobs")
+        scores = decode_logprobs(logprobs) if logprobs else None
+        if not message:
+            return None if scores is None else Delta(logprobs=scores, id=self._id, choice=index)
+        return self._take_delta(message, scores, index)
+
+    def _take_delta(self, message: Mapping[str, Any], scores: list[TokenLogprob] | None, index: int) -> Delta | None:
+        if not KNOWN_MESSAGE.issuperset(message):
+            self._extra.update(unknown_fields(message, KNOWN_MESSAGE))
+        text = message.get("content") or ""
+        reasoning = reasoning_of(message)
+        fragments = message.get("tool_calls")
+        calls = self._calls.setdefault(index, ToolCallStream()).feed(fragments) if fragments else ()
+        refusal = message.get("refusal") or ""
+        if not (text or reasoning or calls or refusal or scores):
+            return None
+        return Delta(text, reasoning, calls, refusal, None, None, scores, self._id, None, None, index)
+
+    def close(self) -> Sequence[Delta]:
+        """Take the end of the stream.
+
+        Raises:
+            InterruptedStreamError: It ended with neither a finish reason nor an end mark.
+            InvalidResponseError: It held no answer at all.
+        """
+        request_id = request_id_of(self._headers)
+        if not self._seen:
+            raise InvalidResponseError(
+                f"{self._provider}: the stream held no answer.", provider=self._provider, request_id=request_id
+            )
+        if not self.complete:
+            raise InterruptedStreamError(
+                f"{self._provider}: the stream ended before the answer did, with neither finish reason nor end mark.",
+                provider=self._provider,
+                request_id=request_id,
+            )
+        deltas = []
+        for index, calls in sorted(self._calls.items()):
+            held = calls.close(self._provider)
+            if held:
+                deltas.append(Delta(tool_calls=held, id=self._id, choice=index))
+        deltas.extend(
+            Delta(finish_reason=finish, id=self._id, choice=index)
+            for index, finish in sorted(self._finish.items())
+            if index
+        )
+        deltas.append(
+            Delta(
+                finish_reason=self._finish.get(0),
+                usage=self._usage,
+                id=self._id,
+                model=self._model,
+                request_id=request_id,
+                extra=self._extra or None,
+            )
+        )
+        return deltas

@@ -1,0 +1,79 @@
+"""What is fixed about an API: its name, its address, and the environment variables it reads."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from linkspan.errors import ConfigurationError
+
+__all__ = ["Provider", "first_set"]
+
+
+def first_set(names: tuple[str, ...]) -> str | None:
+    """Return the value of the first of these environment variables that is set and not blank."""
+    for name in names:
+        value = os.environ.get(name, "").strip()
+        if value:
+            return value
+    return None
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An API.
+
+    Attributes:
+        name: Short name, used in errors, traces and metadata: ``"scaleway"``.
+        title: Name for people: ``"Scaleway Generative APIs"``.
+        api_key_env: Environment variables that may hold the key, first one first.
+        base_url_env: Environment variables that may hold the base URL, first one first.
+        default_base_url: The public service, ``None`` where there is none.
+        default_timeout: Seconds of silence allowed if the user sets nothing.
+    """
+
+    name: str
+    title: str
+    api_key_env: tuple[str, ...]
+    base_url_env: tuple[str, ...]
+    default_base_url: str | None
+    default_timeout: float = 600.0
+
+    def resolve_api_key(self, explicit: SecretStr | str | None) -> SecretStr | None:
+        """Return the key: the argument, else the environment's. A blank one counts as missing."""
+        if isinstance(explicit, SecretStr):
+            explicit = explicit.get_secret_value()
+        value = (explicit or "").strip() or first_set(self.api_key_env)
+        return SecretStr(value) if value else None
+
+    def resolve_base_url(self, explicit: str | None) -> str:
+        """Return the base URL: the argument, else the environment's, else the public service.
+
+        Raises:
+            ConfigurationError: None of the three is given.
+        """
+        value = (explicit or "").strip() or first_set(self.base_url_env) or self.default_base_url
+        if not value:
+            raise ConfigurationError(
+                f"{self.title} has no public address: give base_url, or set {' or '.join(self.base_url_env)}.",
+                provider=self.name,
+            )
+        return value
+
+    def require_api_key(self, api_key: SecretStr | None, base_url: str) -> None:
+        """Refuse to use the public service without a key. Elsewhere a key is optional.
+
+        Raises:
+            ConfigurationError: The base URL is the public service's and there is no key.
+        """
+        if api_key is None and self.default_base_url and _host(base_url) == _host(self.default_base_url):
+            raise ConfigurationError(
+                f"{self.title} needs a key: give api_key, or set {' or '.join(self.api_key_env)}.",
+                provider=self.name,
+            )
+
+
+def _host(url: str) -> str:
+    return url.split("//", 1)[-1].split("/", 1)[0].lower()

@@ -1,0 +1,113 @@
+"""Scaleway Generative APIs: what differs from the Chat Completions dialect.
+
+Sources: Scaleway's documentation of the Generative APIs, as collected in the project's reference.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from linkspan.conversation import Audio, ChatRequest, File, Image, Video
+from linkspan.errors import (
+    ConfigurationError,
+    LinkspanError,
+    PermissionDeniedError,
+    RateLimitError,
+    UnsupportedContentError,
+)
+from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
+from linkspan.providers.provider import Provider, first_set
+
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["SCALEWAY", "ScalewayChatCodec", "scaleway_base_url"]
+
+SCALEWAY = Provider(
+    name="scaleway",
+    title="Scaleway Generative APIs",
+    api_key_env=("SCW_SECRET_KEY", "SCALEWAY_API_KEY"),
+    base_url_env=("SCALEWAY_BASE_URL",),
+    default_base_url="https://api.scaleway.ai/v1",
+    default_timeout=600.0,
+)
+
+_DIALECT = Dialect(
+    provider=SCALEWAY.name,
+    title=SCALEWAY.title,
+    user_parts=(Image, Audio),
+    tool_parts=(Image,),
+    hints=(
+        (File, "Documents are read by the OCR endpoint; for chat, send their text or images of their pages."),
+        (Video, "Its request format for video is not documented; send frames as images."),
+    ),
+)
+
+#: Image kinds that Scaleway documents as refused; the accepted list varies by model and is left to the server.
+_REFUSED_IMAGES = frozenset({"application/pdf", "image/svg+xml"})
+
+
+class ScalewayChatCodec(ChatCompletionsCodec):
+    """Chat with Scaleway's models, serverless or dedicated."""
+
+    def __init__(self) -> None:
+        super().__init__(_DIALECT)
+
+    def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        """Write the body; images of a kind that Scaleway refuses are refused here, by name."""
+        for message in request.messages:
+            for part in message.parts:
+                if isinstance(part, Image) and part.media_type in _REFUSED_IMAGES:
+                    raise UnsupportedContentError(
+                        f"{SCALEWAY.title} takes PNG, JPEG, WEBP and non-animated GIF images, not {part.media_type}. "
+                        "Convert it first.",
+                        provider=SCALEWAY.name,
+                    )
+                if isinstance(part, Audio) and (part.base64 is None or part.format not in {"wav", "mp3"}):
+                    raise UnsupportedContentError(
+                        f"{SCALEWAY.title} takes audio as base64 in wav or mp3, not "
+                        f"{'a URL' if part.base64 is None else part.format!r}.",
+                        provider=SCALEWAY.name,
+                    )
+        return super().encode(request, stream=stream)
+
+    def explain(self, error: LinkspanError) -> LinkspanError:
+        """Say what Scaleway's answers mean where their words mislead."""
+        if isinstance(error, PermissionDeniedError):
+            _add(
+                error,
+                "Scaleway answers 403 to a wrong key too, and to a key that may use only one project, unless that is "
+                "its default: then give project_id.",
+            )
+        elif isinstance(error, RateLimitError) and error.headers.get("x-ratelimit-limit-requests") == "0":
+            _add(error, "The limit is 0: the account has no payment method yet, so waiting will not help.")
+            error.is_retryable = False
+        elif "max_completion_tokens is limited to" in error.message:
+            _add(error, "The model's output cap is a hard limit: lower max_tokens, or leave it out for the cap itself.")
+        return error
+
+
+def scaleway_base_url(base_url: str | None, project_id: str | None) -> str:
+    """Return the base URL: the argument, ``SCALEWAY_BASE_URL``, or the public one, the project's if one is given.
+
+    ``SCW_DEFAULT_PROJECT_ID`` is deliberately not read: it is set wherever Scaleway's command line is used, and would
+    silently change who is billed.
+
+    Raises:
+        ConfigurationError: Both a base URL and a project are given.
+    """
+    explicit = (base_url or "").strip() or first_set(SCALEWAY.base_url_env)
+    if not project_id:
+        return SCALEWAY.resolve_base_url(base_url)
+    if explicit:
+        raise ConfigurationError(
+            f"Give base_url (or {SCALEWAY.base_url_env[0]}) or project_id, not both: {project_id!r} is part of the "
+            "public service's address.",
+            provider=SCALEWAY.name,
+        )
+    return f"https://api.scaleway.ai/{project_id}/v1"
+
+
+def _add(error: LinkspanError, hint: str) -> None:
+    error.message = f"{error.message.rstrip('.')}. {hint}"
+    error.args = (error.message, *error.args[1:])
