@@ -1,0 +1,17 @@
+"""linkspan for LlamaIndex. It needs the extra ``linkspan[llama-index]``."""
+
+from __future__ import annotations
+
+try:
+    import llama_index.core as _core  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"linkspan.llama_index needs {error.name}, which comes with an extra: pip install 'linkspan[llama-index]'",
+        name=error.name,
+    ) from error
+
+from linkspan.llama_index.chat_llm import ChatLLM
+from linkspan.llama_index.messages import DATA_ROLE_MARKER
+from linkspan.llama_index.scaleway import Scaleway
+
+__all__ = ["DATA_ROLE_MARKER", "ChatLLM", "Scaleway"]

@@ -1,0 +1,213 @@
+"""LlamaIndex chat messages and their blocks -> the neutral conversation."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    DocumentBlock,
+    ImageBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+    VideoBlock,
+)
+
+from linkspan.conversation import Audio, File, Image, Message, Reasoning, Text, ToolCall, Video
+from linkspan.errors import UnsupportedContentError
+from linkspan.media import image_from_base64, image_from_bytes, image_from_url
+from linkspan.tool_arguments import as_json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from io import IOBase
+
+    from llama_index.core.base.llms.types import ChatMessage
+
+    from linkspan.conversation import Part, Role
+
+__all__ = ["DATA_ROLE_MARKER", "messages_from_llama_index"]
+
+#: Key in ``ChatMessage.additional_kwargs`` that marks untrusted text when its value is ``"data"``. The marker, unlike
+#: a subclass or a further role, survives memory and JSON.
+DATA_ROLE_MARKER = "linkspan_role"
+
+_ROLES: dict[MessageRole, Role] = {
+    MessageRole.SYSTEM: "system",
+    MessageRole.DEVELOPER: "system",
+    MessageRole.USER: "user",
+    MessageRole.ASSISTANT: "assistant",
+    MessageRole.CHATBOT: "assistant",
+    MessageRole.MODEL: "assistant",
+    MessageRole.TOOL: "tool",
+    MessageRole.FUNCTION: "tool",
+}
+
+
+def messages_from_llama_index(messages: Sequence[ChatMessage], *, provider: str) -> list[Message]:
+    """Return the conversation in linkspan's own words. Nothing that is passed in is changed.
+
+    Args:
+        messages: LlamaIndex messages.
+        provider: Name of the API, for errors.
+
+    Raises:
+        UnsupportedContentError: If a message holds a block that cannot be sent, or an unknown data marker.
+    """
+    return [_message(message, provider) for message in messages]
+
+
+def _message(message: ChatMessage, provider: str) -> Message:
+    kwargs = message.additional_kwargs
+    role = _role(message, provider)
+    tool_calls = _tool_calls(message)
+    parts = _parts(message.blocks, provider)
+    if tool_calls:
+        # Agents hand a turn that only calls tools back with an empty text, which is no content.
+        parts = [part for part in parts if not (isinstance(part, Text) and not part.text)]
+    return Message(
+        role=role,
+        parts=parts,
+        name=kwargs.get("name"),
+        tool_calls=tool_calls,
+        # After ``return_direct`` agents leave the id on an assistant turn too, where it means nothing.
+        tool_call_id=kwargs.get("tool_call_id") if role == "tool" else None,
+        is_error=role == "tool" and bool(kwargs.get("is_error")),
+    )
+
+
+def _role(message: ChatMessage, provider: str) -> Role:
+    marker = message.additional_kwargs.get(DATA_ROLE_MARKER)
+    if marker is None:
+        return _ROLES[message.role]
+    if marker == "data":
+        return "data"
+    raise UnsupportedContentError(
+        f'additional_kwargs["{DATA_ROLE_MARKER}"] is {marker!r}; it may only be "data", or absent', provider=provider
+    )
+
+
+# --------------------------------------------------------------------------- tool calls
+
+
+def _tool_calls(message: ChatMessage) -> list[ToolCall]:
+    """Take the calls from the blocks; only if there are none, from ``additional_kwargs``: both say the same."""
+    blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    if blocks:
+        return [
+            ToolCall(block.tool_call_id, block.tool_name, as_json_text(block.tool_kwargs) or "{}") for block in blocks
+        ]
+    return [_legacy_tool_call(call) for call in message.additional_kwargs.get("tool_calls") or ()]
+
+
+def _legacy_tool_call(call: Any) -> ToolCall:
+    """Read a call that is a dict in Chat Completions form, or another package's object of the same shape."""
+    function = _get(call, "function")
+    return ToolCall(
+        _get(call, "id"), str(_get(function, "name") or ""), as_json_text(_get(function, "arguments")) or "{}"
+    )
+
+
+def _get(holder: Any, name: str) -> Any:
+    return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
+
+
+# --------------------------------------------------------------------------- blocks
+
+
+def _parts(blocks: Sequence[Any], provider: str) -> list[Part]:
+    parts: list[Part] = []
+    for block in blocks:
+        if isinstance(block, ToolCallBlock):
+            continue
+        part = _part(block, provider)
+        if part is None:
+            continue
+        last = parts[-1] if parts else None
+        if isinstance(part, Text) and isinstance(last, Text):
+            last.text += "\n" + part.text  # as ChatMessage.content joins them
+        else:
+            parts.append(part)
+    return parts
+
+
+def _part(block: Any, provider: str) -> Part | None:
+    for kind, convert in _CONVERTERS.items():
+        if isinstance(block, kind):
+            return convert(block)
+    raise UnsupportedContentError(
+        f"a {type(block).__name__} cannot be sent to {provider}: take it out, or send its content as text",
+        provider=provider,
+    )
+
+
+def _text(block: TextBlock) -> Text:
+    return Text(block.text)
+
+
+def _reasoning(block: ThinkingBlock) -> Reasoning | None:
+    return Reasoning(block.content) if block.content else None
+
+
+def _image(block: ImageBlock) -> Image:
+    if block.image is not None:
+        if isinstance(block.image, bytes):
+            # The block's own validator has stored them as base64.
+            return image_from_base64(block.image.decode("ascii"), block.image_mimetype, detail=block.detail)
+        return image_from_bytes(_read(block.image), detail=block.detail)
+    if block.path is not None:
+        return image_from_bytes(Path(block.path).read_bytes(), detail=block.detail)
+    if block.url is not None:
+        return image_from_url(str(block.url), detail=block.detail)
+    raise UnsupportedContentError("an ImageBlock has no image, path or url: give it one of them")
+
+
+def _audio(block: AudioBlock) -> Audio:
+    if block.audio is None and block.path is None and block.url is not None:
+        return Audio(url=str(block.url), format=block.format)
+    return Audio(base64=_base64(block, block.audio), format=block.format)
+
+
+def _video(block: VideoBlock) -> Video:
+    if block.video is None and block.path is None and block.url is not None:
+        return Video(url=str(block.url), media_type=block.video_mimetype)
+    return Video(base64=_base64(block, block.video), media_type=block.video_mimetype)
+
+
+def _document(block: DocumentBlock) -> File:
+    if block.data is None and block.path is None and block.url is not None:
+        return File(url=block.url, media_type=block.document_mimetype, filename=block.title)
+    return File(base64=_base64(block, block.data), media_type=block.document_mimetype, filename=block.title)
+
+
+def _base64(block: AudioBlock | VideoBlock | DocumentBlock, data: bytes | IOBase | None) -> str:
+    if isinstance(data, bytes):
+        return data.decode("ascii")  # the block's own validator has stored them as base64
+    if data is not None:
+        return base64.b64encode(_read(data)).decode("ascii")
+    if block.path is not None:
+        return base64.b64encode(Path(block.path).read_bytes()).decode("ascii")
+    raise UnsupportedContentError(f"a {type(block).__name__} has neither data nor path nor url: give it one of them")
+
+
+def _read(stream: IOBase) -> bytes:
+    """Read a whole stream and leave it where it was: the same block is sent again with the next turn."""
+    position = stream.tell()
+    stream.seek(0)
+    data: bytes = stream.read()
+    stream.seek(position)
+    return data
+
+
+_CONVERTERS: dict[type, Callable[[Any], Part | None]] = {
+    TextBlock: _text,
+    ImageBlock: _image,
+    ThinkingBlock: _reasoning,
+    AudioBlock: _audio,
+    VideoBlock: _video,
+    DocumentBlock: _document,
+}

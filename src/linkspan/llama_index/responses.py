@@ -1,0 +1,208 @@
+"""Answers and stream steps -> LlamaIndex responses, with everything where LlamaIndex's own code looks for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    LogProb,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+
+from linkspan.assembler import Assembler
+from linkspan.tool_arguments import parse_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
+
+__all__ = ["ChunkBuilder", "chat_response", "completion_response"]
+
+
+def chat_response(completion: Completion) -> ChatResponse:
+    """Return a whole answer as a ``ChatResponse``."""
+    return ChatResponse(
+        message=_message(completion.text, completion.reasoning, completion.tool_calls, finished=True),
+        raw=_raw(completion),
+        logprobs=_logprobs(completion.logprobs),
+        additional_kwargs=_facts(completion),
+    )
+
+
+def completion_response(completion: Completion) -> CompletionResponse:
+    """Return a whole answer as a ``CompletionResponse``."""
+    return CompletionResponse(
+        text=completion.text,
+        raw=_raw(completion),
+        logprobs=_logprobs(completion.logprobs),
+        additional_kwargs=_facts(completion),
+    )
+
+
+class ChunkBuilder:
+    """Builds the chunks of one stream; every chunk shows the whole answer so far, and in ``delta`` what is new.
+
+    Pass its ``assembler`` to ``Endpoint.stream``, so that each delta has been taken in before it arrives here. The
+    last chunk holds usage and everything else that is known of the answer.
+    """
+
+    __slots__ = ("_calls", "assembler")
+
+    def __init__(self) -> None:
+        self.assembler = Assembler()
+        self._calls: Sequence[ToolCall] = ()
+
+    def chat(self, delta: Delta) -> ChatResponse | None:
+        """Return the chunk of a chat stream, or nothing for a step that belongs to another choice only."""
+        last = _is_last(delta)
+        if delta.choice and not last:
+            return None
+        # ``model_construct``: everything is of the right type already, and validation would be paid for every token.
+        if delta.tool_calls:
+            self._calls = self.assembler.tool_calls
+        completion = self.assembler.completion() if last else None
+        calls = completion.tool_calls if completion is not None else self._calls
+        return ChatResponse.model_construct(
+            message=_message(self.assembler.text, self.assembler.reasoning, calls, finished=last),
+            delta="" if delta.choice else delta.text,
+            raw=self._raw(delta, completion),
+            logprobs=_logprobs(delta.logprobs),
+            additional_kwargs=_chunk_facts(delta, completion),
+        )
+
+    def completion(self, delta: Delta) -> CompletionResponse | None:
+        """Return the chunk of a completion stream, or nothing for a step that belongs to another choice only."""
+        last = _is_last(delta)
+        if delta.choice and not last:
+            return None
+        completion = self.assembler.completion() if last else None
+        return CompletionResponse.model_construct(
+            text=self.assembler.text,
+            delta="" if delta.choice else delta.text,
+            raw=self._raw(delta, completion),
+            logprobs=_logprobs(delta.logprobs),
+            additional_kwargs=_chunk_facts(delta, completion),
+        )
+
+    def _raw(self, delta: Delta, completion: Completion | None) -> dict[str, Any]:
+        return {"id": delta.id} if completion is None else _raw(completion)
+
+
+def _is_last(delta: Delta) -> bool:
+    """Whether this is the step with which a codec ends every stream."""
+    return (
+        delta.finish_reason is not None
+        or delta.usage is not None
+        or delta.model is not None
+        or delta.request_id is not None
+        or delta.extra is not None
+    )
+
+
+def _message(text: str, reasoning: str, calls: Sequence[ToolCall], *, finished: bool) -> ChatMessage:
+    blocks: list[Any] = []
+    if reasoning:
+        blocks.append(
+            ThinkingBlock.model_construct(
+                block_type="thinking", content=reasoning, num_tokens=None, additional_information={}
+            )
+        )
+    blocks.append(TextBlock.model_construct(block_type="text", text=text))
+    kwargs: dict[str, Any] = {}
+    if calls:
+        blocks.extend(_tool_call_block(call, finished=finished) for call in calls)
+        # Core's streamed structured output and older code read this place and not the blocks.
+        kwargs["tool_calls"] = [_plain_tool_call(call) for call in calls]
+    return ChatMessage.model_construct(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kwargs)
+
+
+def _tool_call_block(call: ToolCall, *, finished: bool) -> ToolCallBlock:
+    # Half-written JSON stays text; so do finished arguments that are no JSON object, for the reader to judge.
+    arguments = parse_arguments(call.arguments) if finished else None
+    return ToolCallBlock(
+        tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments if arguments is None else arguments
+    )
+
+
+def _plain_tool_call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+# --------------------------------------------------------------------------- the facts around an answer
+
+
+def _raw(completion: Completion) -> dict[str, Any]:
+    """The body as received; for a stream, its fields put together. Always a dict: core calls ``dict(raw)``."""
+    if completion.raw is not None:
+        raw = dict(completion.raw)
+    else:
+        raw = {
+            "id": completion.id,
+            "model": completion.model,
+            "finish_reason": completion.finish_reason,
+            **completion.extra,
+        }
+    if completion.usage is not None:
+        raw["usage"] = _usage(completion.usage)
+    return raw
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    """The counts under the names that ``TokenCountingHandler`` looks for, beside the server's own."""
+    return {**(usage.raw or {}), **_token_counts(usage)}
+
+
+def _token_counts(usage: Usage) -> dict[str, int]:
+    counts = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def _facts(completion: Completion) -> dict[str, Any]:
+    """``additional_kwargs`` of a whole answer; only what is known."""
+    facts: dict[str, Any] = {
+        "finish_reason": completion.finish_reason,
+        "request_id": completion.request_id,
+        "id": completion.id,
+        "model": completion.model,
+        "refusal": completion.refusal or None,
+        "alternatives": [alternative.text for alternative in completion.alternatives] or None,
+    }
+    if completion.usage is not None:
+        facts |= _token_counts(completion.usage)
+        facts["cached_tokens"] = completion.usage.cached_tokens
+        facts["reasoning_tokens"] = completion.usage.reasoning_tokens
+    return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def _chunk_facts(delta: Delta, completion: Completion | None) -> dict[str, Any]:
+    facts = {} if completion is None else _facts(completion)
+    if delta.reasoning and not delta.choice:
+        # Agents look for it here, on the response.
+        facts["thinking_delta"] = delta.reasoning
+    return facts
+
+
+def _logprobs(logprobs: Sequence[TokenLogprob] | None) -> list[list[LogProb]] | None:
+    """One list per position: the token that was chosen, then the other likely ones."""
+    if logprobs is None:
+        return None
+    return [
+        [_logprob(token), *(_logprob(other) for other in token.top if other.token != token.token)] for token in logprobs
+    ]
+
+
+def _logprob(token: TokenLogprob) -> LogProb:
+    # LlamaIndex has no way to say "unknown" but the float that is none.
+    value = float("nan") if token.logprob is None else token.logprob
+    return LogProb(token=token.token, logprob=value, bytes=list(token.bytes or ()))

@@ -1,0 +1,180 @@
+"""Structured output by the server's own JSON Schema constraint, in LlamaIndex's four variants."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.instrumentation.events.llm import (
+    LLMStructuredPredictEndEvent,
+    LLMStructuredPredictStartEvent,
+)
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.program.streaming_utils import process_streaming_content_incremental
+from llama_index.core.program.utils import get_program_for_llm
+from llama_index.core.types import PydanticProgramMode
+from llama_index_instrumentation import get_dispatcher
+from pydantic import BaseModel, ValidationError
+
+from linkspan.errors import InvalidResponseError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Mapping
+
+    from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+    from llama_index.core.prompts.base import BasePromptTemplate
+
+__all__ = ["NativeStructuredOutput"]
+
+_dispatcher = get_dispatcher(__name__)
+
+#: ``json_schema.name`` in the Chat Completions dialect: letters, digits, underscores and dashes, at most 64.
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class NativeStructuredOutput(FunctionCallingLLM):
+    """``structured_predict`` and its kin through ``response_format``.
+
+    With another ``pydantic_program_mode`` than ``DEFAULT``, for a model that the catalogue says cannot do it, or if
+    ``llm_kwargs`` choose tools, LlamaIndex's own programs do the work.
+    """
+
+    def _supports_json_schema(self) -> bool:
+        """Whether the model can be held to a schema."""
+        raise NotImplementedError
+
+    def structured_predict(
+        self,
+        output_cls: type[Any],
+        prompt: BasePromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Any:
+        """Return an ``output_cls`` filled in by the model.
+
+        Raises:
+            InvalidResponseError: The answer is no such object, for example cut off by ``max_tokens``.
+        """
+        _start(output_cls, prompt, prompt_args)
+        if self._is_native(llm_kwargs):
+            messages, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
+            result = _parse(output_cls, self.chat(messages, **kwargs))
+        else:
+            result = _checked(output_cls, self._program(output_cls, prompt)(llm_kwargs=llm_kwargs, **prompt_args))
+        _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
+        return result
+
+    async def astructured_predict(
+        self,
+        output_cls: type[Any],
+        prompt: BasePromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Any:
+        """Return an ``output_cls`` filled in by the model.
+
+        Raises:
+            InvalidResponseError: The answer is no such object, for example cut off by ``max_tokens``.
+        """
+        _start(output_cls, prompt, prompt_args)
+        if self._is_native(llm_kwargs):
+            messages, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
+            result = _parse(output_cls, await self.achat(messages, **kwargs))
+        else:
+            program = self._program(output_cls, prompt)
+            result = _checked(output_cls, await program.acall(llm_kwargs=llm_kwargs, **prompt_args))
+        _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
+        return result
+
+    def _structured_stream_call(
+        self,
+        output_cls: type[Any],
+        prompt: BasePromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Generator[Any, None, None]:
+        if not self._is_native(llm_kwargs):
+            return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)  # type: ignore[arg-type]  # as above
+        messages, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
+        return self._native_stream(output_cls, messages, kwargs)
+
+    async def _structured_astream_call(
+        self,
+        output_cls: type[Any],
+        prompt: BasePromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> AsyncGenerator[Any, None]:
+        if not self._is_native(llm_kwargs):
+            return await super()._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)  # type: ignore[arg-type]  # as above
+        messages, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
+        return self._native_astream(output_cls, messages, kwargs)
+
+    def _native_stream(
+        self, output_cls: type[Any], messages: list[ChatMessage], kwargs: dict[str, Any]
+    ) -> Generator[Any, None, None]:
+        partial: Any = None
+        response: ChatResponse | None = None
+        for response in self.stream_chat(messages, **kwargs):
+            if response.delta:
+                partial = process_streaming_content_incremental(response, output_cls, partial)
+                yield partial
+        whole = _parse(output_cls, response)
+        if whole != partial:
+            yield whole
+
+    async def _native_astream(
+        self, output_cls: type[Any], messages: list[ChatMessage], kwargs: dict[str, Any]
+    ) -> AsyncGenerator[Any, None]:
+        partial: Any = None
+        response: ChatResponse | None = None
+        async for response in await self.astream_chat(messages, **kwargs):
+            if response.delta:
+                partial = process_streaming_content_incremental(response, output_cls, partial)
+                yield partial
+        whole = _parse(output_cls, response)
+        if whole != partial:
+            yield whole
+
+    def _is_native(self, llm_kwargs: Mapping[str, Any] | None) -> bool:
+        chooses_tools = any((llm_kwargs or {}).get(name) is not None for name in ("tools", "tool_choice"))
+        is_default = self.pydantic_program_mode == PydanticProgramMode.DEFAULT
+        return is_default and not chooses_tools and self._supports_json_schema()
+
+    def _native_call(
+        self,
+        output_cls: type[Any],
+        prompt: BasePromptTemplate,
+        llm_kwargs: Mapping[str, Any] | None,
+        prompt_args: Mapping[str, Any],
+    ) -> tuple[list[ChatMessage], dict[str, Any]]:
+        messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
+        name = _NOT_IN_A_NAME.sub("_", output_cls.__name__)[:64]
+        schema = {"name": name, "schema": output_cls.model_json_schema()}
+        return messages, {**(llm_kwargs or {}), "response_format": {"type": "json_schema", "json_schema": schema}}
+
+    def _program(self, output_cls: type[Any], prompt: BasePromptTemplate) -> Any:
+        return get_program_for_llm(output_cls, prompt, self, pydantic_program_mode=self.pydantic_program_mode)
+
+
+def _start(output_cls: type[Any], prompt: Any, prompt_args: dict[str, Any]) -> None:
+    _dispatcher.event(LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args))
+
+
+def _checked(output_cls: type[Any], result: Any) -> Any:
+    if not isinstance(result, BaseModel):
+        raise InvalidResponseError(f"the model did not give a {output_cls.__name__} but a {type(result).__name__}")
+    return result
+
+
+def _parse(output_cls: type[Any], response: ChatResponse | None) -> Any:
+    content = "" if response is None else response.message.content or ""
+    try:
+        return output_cls.model_validate_json(content)
+    except ValidationError as error:
+        reason = None if response is None else response.additional_kwargs.get("finish_reason")
+        advice = " It was cut off: raise max_tokens." if reason == "length" else ""
+        raise InvalidResponseError(
+            f"the answer of {len(content)} characters is not a valid {output_cls.__name__}: "
+            f"{error.error_count()} problems (finish reason {reason}).{advice}"
+        ) from error

@@ -1,0 +1,178 @@
+"""Tools: LlamaIndex's objects and the many spellings of a tool choice -> the neutral ones, and calls back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.llms.utils import parse_partial_json
+
+from linkspan.conversation import NamedTool, Tool
+from linkspan.errors import ConfigurationError
+from linkspan.tool_arguments import as_json_text, parse_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from llama_index.core.tools.types import BaseTool
+
+    from linkspan.conversation import ToolChoice
+
+__all__ = [
+    "chat_arguments",
+    "keep_first_call",
+    "tool_choice_from",
+    "tool_from",
+    "tool_selections",
+]
+
+
+def chat_arguments(
+    tools: Sequence[BaseTool],
+    user_msg: str | ChatMessage | None,
+    chat_history: Sequence[ChatMessage] | None,
+    *,
+    tool_required: bool,
+    tool_choice: Any,
+    strict: bool | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the arguments for ``chat`` that let the model use tools. The history is copied, never appended to.
+
+    Args:
+        tools: The tools on offer; none at all means an ordinary chat.
+        user_msg: The user's turn, behind the history.
+        chat_history: Earlier turns.
+        tool_required: Whether the model must call a tool, unless ``tool_choice`` says something else.
+        tool_choice: ``None`` if the caller did not choose (core's programs pass just that).
+        strict: Whether the server shall enforce the tools' schemas; ``None`` sends nothing.
+        options: Further arguments of the call, passed on.
+    """
+    messages = list(chat_history or ())
+    if user_msg is not None:
+        messages.append(
+            user_msg if isinstance(user_msg, ChatMessage) else ChatMessage(role=MessageRole.USER, content=user_msg)
+        )
+    arguments = {**options, "messages": messages}
+    if not tools:
+        return arguments
+    arguments["tools"] = [_specification(tool, strict) for tool in tools]
+    choice = "required" if tool_choice is None and tool_required else tool_choice
+    if choice is not None:
+        arguments["tool_choice"] = choice
+    return arguments
+
+
+def _specification(tool: BaseTool, strict: bool | None) -> dict[str, Any]:
+    specification: dict[str, Any] = tool.metadata.to_openai_tool(skip_length_check=True)
+    if strict is not None:
+        specification["function"]["strict"] = strict
+    return specification
+
+
+def tool_from(tool: Any) -> Tool:
+    """Return a tool given as a LlamaIndex tool or as a Chat Completions dict.
+
+    Raises:
+        ConfigurationError: If it is neither.
+    """
+    if hasattr(tool, "metadata"):
+        tool = tool.metadata.to_openai_tool(skip_length_check=True)
+    function = tool.get("function") if isinstance(tool, dict) else None
+    if not isinstance(function, dict) or not function.get("name"):
+        raise ConfigurationError(
+            "tools: each must be a LlamaIndex tool or a dict of the form "
+            f'{{"type": "function", "function": {{"name": ..., "parameters": ...}}}}, not {type(tool).__name__}'
+        )
+    return Tool(
+        name=function["name"],
+        description=function.get("description"),
+        parameters=function.get("parameters") or {},
+        strict=function.get("strict"),
+    )
+
+
+def tool_choice_from(choice: Any, tools: Sequence[Tool]) -> ToolChoice | None:
+    """Return a tool choice given as a word, a tool's name or a Chat Completions dict; ``None`` means unset.
+
+    Raises:
+        ConfigurationError: If it names no tool on offer.
+    """
+    if choice is None or isinstance(choice, NamedTool):
+        return choice
+    if isinstance(choice, bool):
+        return "required" if choice else "none"
+    if choice in ("auto", "none", "required"):
+        return choice  # type: ignore[no-any-return]  # one of the three words
+    if choice == "any":
+        return "required"
+    name = choice
+    if isinstance(choice, dict):
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, dict) else choice.get("name")
+    names = [tool.name for tool in tools]
+    if not isinstance(name, str) or name not in names:
+        raise ConfigurationError(
+            f'tool_choice={choice!r} is none of "auto", "none", "required" and the tools on offer: {", ".join(names)}'
+        )
+    return NamedTool(name)
+
+
+# --------------------------------------------------------------------------- calls
+
+
+def keep_first_call(response: ChatResponse) -> ChatResponse:
+    """Return the response with at most one tool call, in the blocks and in ``additional_kwargs`` alike."""
+    message = response.message
+    calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    legacy = message.additional_kwargs.get("tool_calls") or []
+    if len(calls) <= 1 and len(legacy) <= 1:
+        return response
+    surplus = {id(call) for call in calls[1:]}
+    kwargs = dict(message.additional_kwargs)
+    if legacy:
+        kwargs["tool_calls"] = list(legacy[:1])
+    blocks = [block for block in message.blocks if id(block) not in surplus]
+    trimmed = message.model_copy(update={"blocks": blocks, "additional_kwargs": kwargs})
+    return response.model_copy(update={"message": trimmed})
+
+
+def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> list[ToolSelection]:
+    """Return the calls of an answer, in their order. Half-written arguments give what can be read of them.
+
+    Raises:
+        ValueError: If there is no call and ``error_on_no_tool_call`` is set.
+    """
+    blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+    if blocks:
+        calls = [(block.tool_call_id, block.tool_name, block.tool_kwargs) for block in blocks]
+    else:
+        calls = [_legacy(call) for call in response.message.additional_kwargs.get("tool_calls") or ()]
+    if not calls and error_on_no_tool_call:
+        raise ValueError("Expected at least one tool call, but the model answered without any")
+    return [
+        ToolSelection(tool_id=call_id or f"call_{number}", tool_name=name, tool_kwargs=_readable(arguments))
+        for number, (call_id, name, arguments) in enumerate(calls)
+    ]
+
+
+def _legacy(call: Any) -> tuple[str | None, str, Any]:
+    if isinstance(call, dict):
+        function = call.get("function") or {}
+        return call.get("id"), function.get("name") or "", function.get("arguments")
+    return call.id, call.function.name or "", call.function.arguments
+
+
+def _readable(arguments: Any) -> dict[str, Any]:
+    if isinstance(arguments, dict):
+        return arguments
+    text = as_json_text(arguments)
+    whole = parse_arguments(text)
+    if whole is not None:
+        return whole
+    try:
+        partial = parse_partial_json(text)
+    except ValueError:
+        return {}
+    return partial if isinstance(partial, dict) else {}
