@@ -42,8 +42,6 @@ def to_chat_result(completion: Completion, provider: str) -> ChatResult:
         llm_output["model_name"] = completion.model
     if completion.usage is not None:
         llm_output["token_usage"] = _token_usage(completion.usage)
-    if completion.id is not None:
-        llm_output["id"] = completion.id
     return ChatResult(generations=generations, llm_output=llm_output)
 
 

@@ -16,7 +16,6 @@ from linkspan.langchain.tools import schema_format
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel, LanguageModelInput
-    from langchain_core.output_parsers import BaseLLMOutputParser
     from langchain_core.runnables import Runnable
 
 __all__ = ["Method", "structured"]
@@ -78,19 +77,19 @@ def _is_pydantic(schema: _Schema) -> bool:
     return isinstance(schema, type) and is_basemodel_subclass(schema)
 
 
-def _text_parser(schema: _Schema) -> BaseLLMOutputParser[Any]:
-    return PydanticOutputParser(pydantic_object=schema) if _is_pydantic(schema) else JsonOutputParser()  # type: ignore[type-var]  # checked by _is_pydantic
+def _text_parser(schema: _Schema) -> Runnable[Any, Any]:
+    return PydanticOutputParser(pydantic_object=schema) if _is_pydantic(schema) else JsonOutputParser()
 
 
-def _tool_parser(schema: dict[str, Any] | type, name: str) -> BaseLLMOutputParser[Any]:
+def _tool_parser(schema: dict[str, Any] | type, name: str) -> Runnable[Any, Any]:
     if _is_pydantic(schema):
-        return PydanticToolsParser(tools=[schema], first_tool_only=True)  # type: ignore[list-item]  # checked by _is_pydantic
+        return PydanticToolsParser(tools=[schema], first_tool_only=True)
     return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
 
 
 def _with_raw(
-    bound: Runnable[LanguageModelInput, Any], parser: BaseLLMOutputParser[Any]
+    bound: Runnable[LanguageModelInput, Any], parser: Runnable[Any, Any]
 ) -> Runnable[LanguageModelInput, Any]:
-    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)  # type: ignore[operator]  # itemgetter is coerced
+    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
     failed = RunnablePassthrough.assign(parsed=lambda _: None)
     return RunnableMap(raw=bound) | parsed.with_fallbacks([failed], exception_key="parsing_error")

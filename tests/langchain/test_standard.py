@@ -1,0 +1,54 @@
+"""LangChain's standard unit suite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_tests.unit_tests import ChatModelUnitTests
+
+from linkspan.langchain import ChatScaleway
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from syrupy.assertion import SnapshotAssertion
+
+
+class TestChatScaleway(ChatModelUnitTests):
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatScaleway
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"model": "llama-3.3-70b-instruct", "api_key": "any-key"}
+
+    @property
+    def supports_image_inputs(self) -> bool:
+        return True
+
+    @property
+    def supports_image_urls(self) -> bool:
+        return True
+
+    @property
+    def supports_anthropic_inputs(self) -> bool:
+        return True
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
+
+    @property
+    def model_override_value(self) -> str:
+        return "mistral-small-3.2-24b-instruct-2506"
+
+    @property
+    def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+        return {"SCW_SECRET_KEY": "env-key"}, {"model": "any"}, {"api_key": "env-key"}
+
+    @pytest.mark.xfail(
+        reason="core's load() admits only classes of its own mapping; test_model.py makes the round trip"
+    )
+    def test_serdes(self, model: BaseChatModel, snapshot: SnapshotAssertion) -> None:
+        super().test_serdes(model, snapshot)
