@@ -265,6 +265,7 @@ class Delta:
 
     ``usage``, if there, is the total so far and replaces an earlier one. ``finish_reason`` comes once per choice.
     ``choice`` numbers the answer when several were asked for. ``extra`` holds fields that linkspan has no word for.
+    ``last`` marks the step that ends the stream: exactly one, with ``usage``, ``model``, ``request_id`` and ``extra``.
     """
 
     text: str = ""
@@ -279,6 +280,7 @@ class Delta:
     request_id: str | None = None
     choice: int = 0
     extra: Mapping[str, Any] | None = None
+    last: bool = False
 
 
 @dataclass(slots=True)

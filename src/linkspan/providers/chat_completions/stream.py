@@ -164,6 +164,7 @@ class ChatStreamDecoder:
                 model=self._model,
                 request_id=request_id,
                 extra=self._extra or None,
+                last=True,
             )
         )
         return deltas
