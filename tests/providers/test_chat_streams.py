@@ -21,7 +21,7 @@ from linkspan.errors import (
 )
 from linkspan.providers.scaleway import ScalewayChatCodec
 from tests.providers.conftest import KEY, Caller, ask, chunk
-from tests.support.loopback import Cut, event, event_stream, head, http
+from tests.support.loopback import Cut, Repeat, event, event_stream, head, http
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 
@@ -241,3 +241,21 @@ def test_streamed_and_put_together_equals_not_streamed(text: str, reasoning: str
     )
     whole.raw = None
     assert streamed == whole
+
+
+async def test_five_streams_in_a_row_share_one_connection(caller: Caller) -> None:
+    for _ in range(5):
+        await caller.streamed(chunk({"content": "ok"}, finish="stop"))
+    assert caller.server.connections == 1
+
+
+async def test_a_reader_that_stops_closes_the_stream(caller: Caller) -> None:
+    caller.server.answer(head(), event(chunk({"content": "a"})), Repeat(event(chunk({"content": "b"}))))
+    if caller.face == "sync":
+        for _ in caller.endpoint.stream(ask()):
+            break
+    else:
+        async for _ in caller.endpoint.astream(ask()):
+            break
+        await asyncio.sleep(0)  # the event loop closes an abandoned generator in its next round
+    assert await asyncio.to_thread(caller.server.wait_closed, 0, 1.0)
