@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.callbacks import UsageMetadataCallbackHandler
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
@@ -251,3 +251,35 @@ def test_structured_output_of_a_json_schema_and_strict(model: ChatScaleway, sand
     sent = sandbox.last_request.json["response_format"]["json_schema"]
     assert sent["strict"] is True
     assert sent["name"] == "W"
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_tool_loop(model: ChatScaleway, sandbox: Sandbox, way: str) -> None:
+    sandbox.add_rule(Reply(text="Let me see.", tool_calls=[ToolCall(None, "add", '{"a": 2, "b": 3}')]), role="user")
+    sandbox.add_rule("It is 5.", role="tool")
+    tools = model.bind_tools([add])
+    history: list[Any] = [HumanMessage("2+3?")]
+    history.append(await ask(tools, way, history))
+    call = history[-1].tool_calls[0]
+    history.append(ToolMessage(str(add(**call["args"])), tool_call_id=call["id"]))
+    answer = await ask(tools, way, history)
+    assert answer.content == "It is 5."
+    assert sandbox.last_request.json["messages"][2] == {"role": "tool", "tool_call_id": call["id"], "content": "5"}
+
+
+@pytest.mark.parametrize("output_version", ["v0", "v1"])
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_a_refusal_is_kept_and_goes_back(
+    make: Callable[..., ChatScaleway], sandbox: Sandbox, way: str, output_version: str
+) -> None:
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "llama-3.3-70b-instruct"}
+    deltas = [{"role": "assistant", "refusal": "I will"}, {"refusal": " not."}]
+    events = [{**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    events.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    sandbox.add_rule(Reply(events=[*events, "[DONE]"]), when="harm")
+    model = make(output_version=output_version)
+    answer = await ask(model, way, "harm")
+    assert answer.additional_kwargs["refusal"] == "I will not."
+    assert answer.text == ""
+    await ask(model, "invoke", [HumanMessage("harm"), answer, HumanMessage("why?")])
+    assert sandbox.last_request.json["messages"][1] == {"role": "assistant", "content": "I will not."}

@@ -6,6 +6,8 @@ import asyncio
 import copy
 import gc
 import pickle
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,7 +18,9 @@ from langchain_core.load import dumps, load
 from langchain_core.messages import HumanMessage
 
 from linkspan import errors
+from linkspan.conversation import Completion
 from linkspan.langchain import ChatScaleway
+from linkspan.langchain.errors import as_model_error
 from linkspan.sandbox import Cut, EndEarly, ErrorEvent, HTTPError, Reply, Sandbox
 from tests.langchain.conftest import KEY, MODEL
 
@@ -153,6 +157,24 @@ def test_context_overflow_is_cores(model: ChatScaleway, sandbox: Sandbox) -> Non
     with pytest.raises(core.ContextOverflowError) as caught:
         model.invoke("x")
     assert isinstance(caught.value, errors.ContextOverflowError)
+
+
+def test_a_blocked_answer_is_kept_as_a_message() -> None:
+    blocked = errors.ContentBlockedError("blocked", provider="scaleway", completion=Completion(text="so far"))
+    error: Any = as_model_error(blocked)
+    assert isinstance(error, core.ModelError)
+    assert error.raw_message.content == "so far"
+    assert error.response is None
+    assert as_model_error(error) is error
+
+
+@pytest.mark.parametrize("cls", [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")])
+def test_every_error_has_its_joint_class(cls: type[errors.LinkspanError]) -> None:
+    error = as_model_error(cls("it failed", provider="scaleway", code="c", is_retryable=True))
+    assert isinstance(error, cls)
+    assert isinstance(error, core.ModelError)
+    assert (str(error), error.code, error.is_retryable) == ("it failed", "c", True)
+    assert as_model_error(cls("x")).is_retryable is cls.is_retryable
 
 
 # ------------------------------------------------------------------ keys
@@ -297,13 +319,27 @@ def test_early_break_closes_the_stream(model: ChatScaleway, sandbox: Sandbox) ->
     assert request.client_left
 
 
-async def test_early_break_closes_the_async_stream(model: ChatScaleway, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("how", ["aclose", "break", "cancel"])
+async def test_leaving_an_async_stream_closes_it(model: ChatScaleway, sandbox: Sandbox, how: str) -> None:
     sandbox.add_rule(Reply(text=["piece "] * 2000, pause=0.01))
-    stream = model.astream("x")
-    async for chunk in stream:
-        if chunk.content:
-            break
-    await stream.aclose()
+    arrived = asyncio.Event()
+
+    async def read() -> None:
+        stream = model.astream("x")
+        async for chunk in stream:
+            if chunk.content:
+                arrived.set()
+                if how != "cancel":
+                    break
+        if how == "aclose":
+            await stream.aclose()
+
+    task = asyncio.create_task(read())
+    await arrived.wait()
+    if how == "cancel":
+        task.cancel()
+    await asyncio.wait([task])
+    gc.collect()
     request = sandbox.last_request
     assert await asyncio.to_thread(request.wait_finished)
     assert request.client_left
@@ -317,6 +353,18 @@ async def test_context_managers_and_use_after_close(make: Callable[..., ChatScal
         assert (await model.ainvoke("x")).content == "x"
     assert (await model.ainvoke("y")).content == "y"
     await model.aclose()
+
+
+def test_construction_and_import_open_nothing() -> None:
+    script = (
+        "import socket, ssl, sys\n"
+        "def refuse(*_, **__): raise AssertionError('opened')\n"
+        "socket.socket.connect = ssl.create_default_context = ssl.SSLContext.load_verify_locations = refuse\n"
+        "from linkspan.langchain import ChatScaleway\n"
+        "ChatScaleway(model='m', api_key='k').get_num_tokens('text')\n"
+        "assert not {'llama_index', 'starlette', 'transformers'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_streaming_field(make: Callable[..., ChatScaleway], sandbox: Sandbox) -> None:

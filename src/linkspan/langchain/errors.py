@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core import exceptions as core
 
 from linkspan import errors
+from linkspan.langchain.chunks import to_ai_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,7 +121,7 @@ class RateLimitError(errors.RateLimitError, ModelFailure, core.ModelRateLimitErr
 class ContentBlockedError(errors.ContentBlockedError, ModelFailure, _RefusalError):  # type: ignore[misc]  # guarded base
     """The provider blocked the prompt or the answer."""
 
-    #: Where core's ``ModelRefusalError`` keeps the refused message; linkspan's ``completion`` holds more.
+    #: The blocked answer as a message, where core's ``ModelRefusalError`` keeps it; ``None`` if the API gave none.
     raw_message: Any = None
 
 
@@ -171,6 +172,8 @@ def as_model_error(error: errors.LinkspanError) -> ModelFailure:
     made = joint.__new__(joint, *error.args)
     made.args = error.args
     made.__dict__.update(error.__dict__)
+    if isinstance(made, ContentBlockedError) and made.completion is not None:
+        made.raw_message = to_ai_message(made.completion, made.provider or "")
     return made
 
 

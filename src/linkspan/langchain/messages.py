@@ -155,6 +155,12 @@ def _refusal(block: Mapping[str, Any]) -> Part | None:
     return Text(text) if isinstance(text, str) else None
 
 
+def _non_standard(block: Mapping[str, Any]) -> Part | None:
+    # The form that a refusal has in v1 content.
+    value = block.get("value")
+    return _refusal(value) if isinstance(value, Mapping) and value.get("type") == "refusal" else None
+
+
 def _plain_text(block: Mapping[str, Any]) -> Part | None:
     text = block.get("text")
     if not isinstance(text, str):
@@ -249,6 +255,7 @@ def _detail(block: Mapping[str, Any]) -> str | None:
 _READERS: dict[str, Callable[[Mapping[str, Any]], Part | None]] = {
     "text": _text,
     "refusal": _refusal,
+    "non_standard": _non_standard,
     "text-plain": _plain_text,
     "reasoning": _reasoning,
     "thinking": _reasoning,
