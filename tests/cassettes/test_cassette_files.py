@@ -1,0 +1,90 @@
+"""The cassettes themselves: no secrets, a known origin, none without a test; and what replaying refuses."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from vcr.errors import CannotOverwriteExistingCassetteException
+
+import tests.cassettes
+from linkspan.langchain import ChatScaleway
+from tests.cassettes.tape import CASSETTES, HOST, KEY, PROVENANCE, replaying
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = sorted(CASSETTES.rglob("*.yaml"))
+each_cassette = pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+
+_CREDENTIALS = re.compile(
+    r"authorization|bearer|cookie|api[-_]?key|secret|token[\"']?\s*:\s*[\"'][^\"']{8}|\bsk-\w{8}|\bSCW[A-Z0-9]{17}\b",
+    re.IGNORECASE,
+)
+
+
+@each_cassette
+def test_it_holds_no_key(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert KEY not in text
+    assert not _CREDENTIALS.search(text)
+
+
+@each_cassette
+def test_it_holds_no_address_and_only_harmless_headers(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "127.0.0.1" not in text
+    assert "localhost" not in text
+    for interaction in yaml.safe_load(text)["interactions"]:
+        assert interaction["request"]["uri"].startswith(f"https://{HOST}/")
+        assert {name.lower() for name in interaction["request"]["headers"]} <= {"accept", "content-type"}
+        assert {name.lower() for name in interaction["response"]["headers"]} <= {
+            "content-type",
+            "retry-after",
+            "x-request-id",
+        }
+
+
+@each_cassette
+def test_its_first_line_says_what_it_was_recorded_against(path: Path) -> None:
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith(PROVENANCE)
+    for what in (r"engine: \w", r"model: \w", r"linkspan \d", r"langchain-core \d", r"llama-index-core \d"):
+        assert re.search(what, first), f"the first line does not say {what}"
+    assert re.search(r"\b20\d\d-\d\d-\d\d$", first), "the first line does not end with the date"
+
+
+def test_every_cassette_has_its_test_and_every_test_its_cassette() -> None:
+    expected = set()
+    for info in pkgutil.iter_modules(tests.cassettes.__path__):
+        if info.name.startswith("test_"):
+            module = importlib.import_module(f"tests.cassettes.{info.name}")
+            for name, function in inspect.getmembers(module, inspect.isfunction):
+                if name.startswith("test_") and "tape" in inspect.signature(function).parameters:
+                    expected.add(f"{info.name.removeprefix('test_')}/{name.removeprefix('test_')}.yaml")
+    assert expected
+    assert {str(path.relative_to(CASSETTES).as_posix()) for path in FILES} == expected
+
+
+@pytest.mark.usefixtures("network_blocked")
+def test_the_network_is_blocked() -> None:
+    with pytest.raises(AssertionError, match="tried to use the network"):
+        socket.create_connection(("127.0.0.1", 9))
+    with socket.socket() as made, pytest.raises(AssertionError, match="tried to use the network"):
+        made.connect(("127.0.0.1", 9))
+
+
+@pytest.mark.usefixtures("network_blocked")
+def test_a_request_that_was_not_recorded_is_not_answered() -> None:
+    model = ChatScaleway(model="smollm2-135m-instruct", api_key=KEY, max_retries=0)
+    with (
+        replaying(CASSETTES / "scaleway" / "langchain_invoke.yaml"),
+        pytest.raises(CannotOverwriteExistingCassetteException),
+    ):
+        model.invoke("Something else altogether")
