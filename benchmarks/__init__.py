@@ -1,0 +1,1 @@
+"""What a streamed chunk costs: linkspan beside the limit, the frameworks' own floors and other packages."""
