@@ -61,17 +61,16 @@ class ChunkBuilder:
 
     def chat(self, delta: Delta) -> ChatResponse | None:
         """Return the chunk of a chat stream, or nothing for a step that belongs to another choice only."""
-        last = _is_last(delta)
-        if delta.choice and not last:
+        if delta.choice:
             return None
         # ``model_construct``: everything is of the right type already, and validation would be paid for every token.
         if delta.tool_calls:
             self._calls = self.assembler.tool_calls
-        completion = self.assembler.completion() if last else None
+        completion = self.assembler.completion() if delta.last else None
         calls = completion.tool_calls if completion is not None else self._calls
         return ChatResponse.model_construct(
-            message=_message(self.assembler.text, self.assembler.reasoning, calls, finished=last),
-            delta="" if delta.choice else delta.text,
+            message=_message(self.assembler.text, self.assembler.reasoning, calls, finished=delta.last),
+            delta=delta.text,
             raw=self._raw(delta, completion),
             logprobs=_logprobs(delta.logprobs),
             additional_kwargs=_chunk_facts(delta, completion),
@@ -79,13 +78,12 @@ class ChunkBuilder:
 
     def completion(self, delta: Delta) -> CompletionResponse | None:
         """Return the chunk of a completion stream, or nothing for a step that belongs to another choice only."""
-        last = _is_last(delta)
-        if delta.choice and not last:
+        if delta.choice:
             return None
-        completion = self.assembler.completion() if last else None
+        completion = self.assembler.completion() if delta.last else None
         return CompletionResponse.model_construct(
             text=self.assembler.text,
-            delta="" if delta.choice else delta.text,
+            delta=delta.text,
             raw=self._raw(delta, completion),
             logprobs=_logprobs(delta.logprobs),
             additional_kwargs=_chunk_facts(delta, completion),
@@ -93,17 +91,6 @@ class ChunkBuilder:
 
     def _raw(self, delta: Delta, completion: Completion | None) -> dict[str, Any]:
         return {"id": delta.id} if completion is None else _raw(completion)
-
-
-def _is_last(delta: Delta) -> bool:
-    """Whether this is the step with which a codec ends every stream."""
-    return (
-        delta.finish_reason is not None
-        or delta.usage is not None
-        or delta.model is not None
-        or delta.request_id is not None
-        or delta.extra is not None
-    )
 
 
 def _message(text: str, reasoning: str, calls: Sequence[ToolCall], *, finished: bool) -> ChatMessage:
@@ -187,7 +174,7 @@ def _facts(completion: Completion) -> dict[str, Any]:
 
 def _chunk_facts(delta: Delta, completion: Completion | None) -> dict[str, Any]:
     facts = {} if completion is None else _facts(completion)
-    if delta.reasoning and not delta.choice:
+    if delta.reasoning:
         # Agents look for it here, on the response.
         facts["thinking_delta"] = delta.reasoning
     return facts
