@@ -81,14 +81,13 @@ def to_chunks(delta: Delta, provider: str) -> Iterator[ChatGenerationChunk]:
 
     Core turns the tool calls of a chunk marked as last into finished ones, so that mark never stands on a piece of one.
     """
-    last = delta.finish_reason is not None or delta.usage is not None
-    if last and delta.tool_calls:
-        yield _chunk(replace(delta, finish_reason=None, usage=None, model=None, request_id=None, extra=None), provider)
+    if delta.last and delta.tool_calls:
+        yield _chunk(replace(delta, last=False), provider)
         delta = replace(delta, text="", reasoning="", refusal="", tool_calls=(), logprobs=None)
-    yield _chunk(delta, provider, last=last)
+    yield _chunk(delta, provider)
 
 
-def _chunk(delta: Delta, provider: str, *, last: bool = False) -> ChatGenerationChunk:
+def _chunk(delta: Delta, provider: str) -> ChatGenerationChunk:
     metadata: dict[str, Any] = {"model_provider": provider}
     generation_info: dict[str, Any] | None = None
     fields: dict[str, Any] = {"content": delta.text, "id": delta.id, "response_metadata": metadata}
@@ -101,7 +100,7 @@ def _chunk(delta: Delta, provider: str, *, last: bool = False) -> ChatGeneration
         ]
     if delta.logprobs:
         metadata["logprobs"] = {"content": _logprobs(delta.logprobs)}
-    if last:
+    if delta.last:
         fields["chunk_position"] = "last"
         fields["usage_metadata"] = to_usage_metadata(delta.usage)
         metadata.update(_metadata(delta, provider))
