@@ -29,6 +29,7 @@ from linkspan.errors import ConfigurationError
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.responses import ChunkBuilder, chat_response, completion_response
 from linkspan.llama_index.settings import CONNECTION_FIELDS, Connected
+from linkspan.llama_index.stream_owner import closes_stream, opened
 from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.llama_index.tools import (
     chat_arguments,
@@ -133,15 +134,17 @@ class ChatLLM(Connected, NativeStructuredOutput):
         request, timeout = self._chat_request(messages, kwargs)
         return chat_response(await self._connected().acomplete(request, timeout=timeout))
 
+    @closes_stream
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece; close the generator to stop early."""
-        return self._stream(*self._chat_request(messages, kwargs), kind="chat")
+        return opened(self._stream(*self._chat_request(messages, kwargs), kind="chat"))
 
+    @closes_stream
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Answer a conversation piece by piece; close the generator to stop early."""
-        return self._astream(*self._chat_request(messages, kwargs), kind="chat")
+        return opened(self._astream(*self._chat_request(messages, kwargs), kind="chat"))
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: ARG002  # core's signature
@@ -155,11 +158,13 @@ class ChatLLM(Connected, NativeStructuredOutput):
         request, timeout = self._prompt_request(prompt, kwargs)
         return completion_response(await self._connected().acomplete(request, timeout=timeout))
 
+    @closes_stream
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:  # noqa: ARG002  # core's signature
         """Answer one user message piece by piece. ``formatted`` means nothing to a chat model."""
-        return self._stream(*self._prompt_request(prompt, kwargs), kind="completion")
+        return opened(self._stream(*self._prompt_request(prompt, kwargs), kind="completion"))
 
+    @closes_stream
     @llm_completion_callback()
     async def astream_complete(
         self,
@@ -168,7 +173,7 @@ class ChatLLM(Connected, NativeStructuredOutput):
         **kwargs: Any,
     ) -> CompletionResponseAsyncGen:
         """Answer one user message piece by piece. ``formatted`` means nothing to a chat model."""
-        return self._astream(*self._prompt_request(prompt, kwargs), kind="completion")
+        return opened(self._astream(*self._prompt_request(prompt, kwargs), kind="completion"))
 
     # ------------------------------------------------------------------ streams
 

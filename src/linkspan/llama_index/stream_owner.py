@@ -1,0 +1,78 @@
+"""Closes a stream's connection when its reader leaves, whatever LlamaIndex's callbacks still hold on to.
+
+Core's callback decorators wrap a stream in a generator that never closes it. It is left to the garbage collector, which
+cannot help where a handler keeps the exception of the early end (``LlamaDebugHandler`` does).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+
+__all__ = ["closes_stream", "opened"]
+
+MethodT = TypeVar("MethodT", bound="Callable[..., Any]")
+StreamT = TypeVar("StreamT")
+
+_opened: ContextVar[list[Any]] = ContextVar("linkspan_opened_stream")
+
+
+def opened(stream: StreamT) -> StreamT:
+    """Tell the :func:`closes_stream` around the caller which stream it has to close."""
+    _opened.get([]).append(stream)
+    return stream
+
+
+def closes_stream(method: MethodT) -> MethodT:
+    """Close the stream that the method has ``opened`` together with the generator that it returns.
+
+    It belongs outside core's callback decorator.
+    """
+    if inspect.iscoroutinefunction(method):
+
+        @functools.wraps(method)
+        async def astream(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+            sources: list[Any] = []
+            token = _opened.set(sources)
+            try:
+                chunks = await method(*args, **kwargs)
+            finally:
+                _opened.reset(token)
+            return _aowning(chunks, sources)
+
+        return astream  # type: ignore[return-value]  # the same signature
+
+    @functools.wraps(method)
+    def stream(*args: Any, **kwargs: Any) -> Generator[Any, None, None]:
+        sources: list[Any] = []
+        token = _opened.set(sources)
+        try:
+            chunks = method(*args, **kwargs)
+        finally:
+            _opened.reset(token)
+        return _owning(chunks, sources)
+
+    return stream  # type: ignore[return-value]  # the same signature
+
+
+def _owning(chunks: Generator[Any, None, None], sources: list[Any]) -> Generator[Any, None, None]:
+    try:
+        yield from chunks
+    finally:
+        for source in sources:
+            source.close()
+
+
+async def _aowning(chunks: AsyncGenerator[Any, None], sources: list[Any]) -> AsyncGenerator[Any, None]:
+    try:
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        await chunks.aclose()
+        for source in sources:
+            await source.aclose()
