@@ -70,6 +70,23 @@ def test_tool_turns(model: ChatScaleway, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "tool_use", "id": "c1", "name": "add", "input": {"a": 1}},
+        {"type": "tool_call", "id": "c1", "name": "add", "args": {"a": 1}},
+        {"type": "function_call", "call_id": "c1", "name": "add", "arguments": '{"a": 1}'},
+    ],
+)
+def test_calls_that_a_history_holds_as_blocks_only_are_not_lost(
+    model: ChatScaleway, sandbox: Sandbox, block: dict[str, object]
+) -> None:
+    wire = sent(model, sandbox, HumanMessage("1?"), AIMessage([block]), ToolMessage("2", tool_call_id="c1"))
+    assert wire[1]["tool_calls"] == [
+        {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    ]
+
+
+@pytest.mark.parametrize(
     ("block", "url", "detail"),
     [
         (

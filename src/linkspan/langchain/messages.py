@@ -18,6 +18,7 @@ from langchain_core.messages import (
 from linkspan.conversation import Audio, File, Message, Reasoning, Text, ToolCall, Video
 from linkspan.errors import InvalidRequestError, UnsupportedContentError
 from linkspan.media import image_from_base64, image_from_url
+from linkspan.tool_arguments import as_json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -118,6 +119,17 @@ def _tool_calls(message: AIMessage) -> Iterator[ToolCall]:
     for broken in message.invalid_tool_calls:
         # Sent back as the model wrote it: the following tool turn refers to its id.
         yield ToolCall(broken.get("id"), broken.get("name") or "", broken.get("args") or "{}")
+    if not message.tool_calls and not message.invalid_tool_calls and not isinstance(message.content, str):
+        # A history written by hand may hold its calls as blocks only.
+        for block in message.content:
+            if isinstance(block, dict) and block.get("type") in _CALL_BLOCKS:
+                yield _call_of_block(block)
+
+
+def _call_of_block(block: Mapping[str, Any]) -> ToolCall:
+    """Read a call from a content block: ``input`` in Anthropic's spelling, ``args`` or ``arguments`` in others'."""
+    arguments = next((block[key] for key in ("args", "input", "arguments") if block.get(key) is not None), None)
+    return ToolCall(block.get("call_id") or block.get("id"), block.get("name") or "", as_json_text(arguments) or "{}")
 
 
 # --------------------------------------------------------------------------- content
