@@ -1,6 +1,17 @@
-"""linkspan's classes for LangChain. Their errors are those of ``linkspan.errors`` and of langchain-core at once."""
+"""linkspan's classes for LangChain. Their errors are those of ``linkspan.errors`` and of langchain-core at once.
+
+It needs the extra ``linkspan[langchain]``.
+"""
 
 from __future__ import annotations
+
+try:
+    import langchain_core as _core  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"linkspan.langchain needs {error.name}, which comes with an extra: pip install 'linkspan[langchain]'",
+        name=error.name,
+    ) from error
 
 from linkspan.langchain.chat_model import LinkspanChatModel
 from linkspan.langchain.scaleway import ChatScaleway

@@ -1,0 +1,142 @@
+"""What is imported with what, and what is in the wheel."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ROOT / "src"
+FRAMEWORKS = ("langchain_core", "langchain", "llama_index.core", "linkspan.langchain", "linkspan.llama_index")
+#: All that a wheel of this project may hold besides modules.
+DATA = (".json", "py.typed")
+
+
+def python(code: str) -> str:
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
+
+
+def modules_after(statement: str) -> set[str]:
+    return set(json.loads(python(f"import json, sys\n{statement}\nprint(json.dumps(list(sys.modules)))")))
+
+
+def test_both_frameworks_classes_import_together() -> None:
+    code = "from llama_index.llms.scaleway import Scaleway; from linkspan.langchain import ChatScaleway; "
+    assert python(code + "print(Scaleway.__module__, ChatScaleway.__module__)").split() == [
+        "linkspan.llama_index.scaleway",
+        "linkspan.langchain.scaleway",
+    ]
+
+
+@pytest.mark.parametrize("module", ["linkspan", "linkspan.errors", "linkspan.endpoint", "linkspan.providers.scaleway"])
+def test_the_core_imports_no_framework(module: str) -> None:
+    loaded = modules_after(f"import {module}")
+    assert module in loaded
+    assert not loaded.intersection(FRAMEWORKS)
+
+
+def test_the_command_line_starts_without_a_framework() -> None:
+    assert not modules_after("import linkspan.cli").intersection(FRAMEWORKS)
+
+
+def test_the_langchain_side_does_not_import_llama_index() -> None:
+    loaded = modules_after("import linkspan.langchain")
+    assert "langchain_core" in loaded
+    assert not loaded.intersection({"llama_index.core", "linkspan.llama_index"})
+
+
+def test_the_llama_index_side_does_not_import_langchain() -> None:
+    loaded = modules_after("import linkspan.llama_index")
+    assert "llama_index.core" in loaded
+    assert not loaded.intersection({"langchain_core", "linkspan.langchain"})
+
+
+@pytest.mark.parametrize(("extra", "absent"), [("langchain", "langchain_core"), ("llama-index", "llama_index.core")])
+def test_without_its_extra_a_side_says_how_to_install_it(extra: str, absent: str) -> None:
+    side = f"linkspan.{extra.replace('-', '_')}"
+    code = f"""
+import sys
+
+class NotInstalled:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == {absent!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, NotInstalled)
+try:
+    import {side}
+except ImportError as error:
+    print(error)
+"""
+    assert python(code).splitlines() == [
+        f"{side} needs {absent}, which comes with an extra: pip install 'linkspan[{extra}]'"
+    ]
+
+
+def test_the_namespace_of_llama_index_stays_open() -> None:
+    # With an __init__.py in one of these, the packages of others below them could no longer be imported.
+    namespaces = [SOURCES / "llama_index", *(path for path in (SOURCES / "llama_index").iterdir() if path.is_dir())]
+    assert SOURCES / "llama_index" / "llms" in namespaces
+    assert [str(path) for path in namespaces if (path / "__init__.py").exists()] == []
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    builder = WheelBuilder(str(ROOT))
+    (built,) = builder.build(directory=str(tmp_path_factory.mktemp("wheel")), versions=["standard"])
+    return Path(built)
+
+
+@pytest.fixture(scope="module")
+def contents(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_the_wheel_holds_every_module_and_nothing_else(contents: set[str]) -> None:
+    sources = {
+        path.relative_to(SOURCES).as_posix()
+        for path in SOURCES.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert [name for name in sorted(sources) if not name.endswith((".py", *DATA))] == []
+    installed = {name for name in contents if not name.startswith("linkspan-")}
+    assert installed == sources
+
+
+def test_the_wheel_holds_the_leaves_the_catalogue_and_the_type_markers(contents: set[str]) -> None:
+    assert {
+        "llama_index/llms/scaleway/__init__.py",
+        "llama_index/llms/scaleway/py.typed",
+        "linkspan/py.typed",
+        "linkspan/providers/catalog_scaleway.json",
+    } <= contents
+    assert not contents.intersection({"llama_index/__init__.py", "llama_index/llms/__init__.py"})
+
+
+def test_the_wheel_carries_its_licence_and_the_command(wheel: Path, contents: set[str]) -> None:
+    info = f"linkspan-{importlib.metadata.version('linkspan')}.dist-info"
+    assert {name for name in contents if name.startswith("linkspan-")} == {
+        f"{info}/METADATA",
+        f"{info}/RECORD",
+        f"{info}/WHEEL",
+        f"{info}/entry_points.txt",
+        f"{info}/licenses/LICENSE",
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        assert "linkspan = linkspan.cli:main" in archive.read(f"{info}/entry_points.txt").decode()
+        metadata = archive.read(f"{info}/METADATA").decode().splitlines()
+    assert "Name: linkspan" in metadata
+    assert "Requires-Python: >=3.10" in metadata
+    for extra in ("all", "langchain", "llama-index", "sandbox"):
+        assert f"Provides-Extra: {extra}" in metadata
