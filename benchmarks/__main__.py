@@ -26,7 +26,7 @@ def main() -> None:
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"
 
-    chunks, rounds, pause = (40, 1, 0.0005) if arguments.quick else (400, 9, 0.001)
+    chunks, rounds, pause = (20, 1, 0.0005) if arguments.quick else (400, 9, 0.001)
     pieces = text_pieces(chunks)
     loop = asyncio.new_event_loop()
     with replay_server(chunks, pause) as server:
