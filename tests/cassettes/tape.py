@@ -32,7 +32,7 @@ _REQUEST_HEADERS = frozenset({"accept", "content-type"})
 _RESPONSE_HEADERS = frozenset({"content-type", "retry-after", "x-request-id"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recording:
     """What tests are recorded against; the recording script hands it to pytest as a plugin.
 
