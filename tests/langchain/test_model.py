@@ -83,10 +83,15 @@ def test_model_name_is_another_word_for_model() -> None:
     assert (model.model, model.model_name) == (MODEL, MODEL)
 
 
-def test_no_key_is_an_error_at_the_call_that_names_the_variable() -> None:
-    model = ChatScaleway(model=MODEL)
+def test_no_key_is_an_error_at_once_that_names_the_variable() -> None:
     with pytest.raises(errors.ConfigurationError, match="SCW_SECRET_KEY"):
-        model.invoke("x")
+        ChatScaleway(model=MODEL)
+
+
+def test_a_key_over_plain_http_to_a_public_host_is_refused_at_once() -> None:
+    with pytest.raises(errors.ConfigurationError, match="allow_insecure_http") as caught:
+        ChatScaleway(model=MODEL, api_key=KEY, base_url="http://api.example.com/v1")
+    assert KEY not in str(caught.value)
 
 
 # ------------------------------------------------------------------ errors

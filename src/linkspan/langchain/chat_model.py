@@ -159,8 +159,8 @@ class LinkspanChatModel(BaseChatModel):
 
     @model_validator(mode="after")
     def _check_linkspan(self) -> LinkspanChatModel:
-        # Looks at the environment, opens nothing.
-        self._resolved_base_url()
+        # A missing key or a bad address shows here and not at the first call. Opens nothing.
+        self._connect()
         self._add_version("linkspan", linkspan.__version__)
         return self
 

@@ -57,7 +57,7 @@ class ChatScaleway(LinkspanChatModel):
     Environment: ``SCW_SECRET_KEY``, then ``SCALEWAY_API_KEY``; ``SCALEWAY_BASE_URL``.
 
     Raises:
-        ConfigurationError: At construction for an unknown or wrong argument, at the first call for a missing key.
+        ConfigurationError: At construction for an unknown or wrong argument, a bad address or a missing key.
         ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
     """
 
