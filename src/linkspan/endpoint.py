@@ -13,7 +13,8 @@ from linkspan.errors import InterruptedStreamError, InvalidRequestError, Linkspa
 from linkspan.transport import HttpClient, HttpRequest, check_base_url, join_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+    from typing import TypeAlias
 
     import httpx
     from pydantic import SecretStr
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["Endpoint", "connect"]
 
 RequestT = TypeVar("RequestT")
+ResultT = TypeVar("ResultT")
+
+if TYPE_CHECKING:
+    #: Reads a body and its headers.
+    Decoder: TypeAlias = Callable[[bytes, Mapping[str, str]], ResultT]
 
 _MASK = "**********"
 
@@ -60,12 +66,12 @@ class Endpoint(Generic[RequestT]):
     def complete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
         """Ask for a whole answer."""
         response = self.client.send(self._http_request(request, stream=False, timeout=timeout))
-        return self._decode(response)
+        return self._decode(response, self.codec.decode)
 
     async def acomplete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
         """Ask for a whole answer."""
         response = await self.client.asend(self._http_request(request, stream=False, timeout=timeout))
-        return self._decode(response)
+        return self._decode(response, self.codec.decode)
 
     def stream(
         self, request: RequestT, *, assembler: Assembler | None = None, timeout: float | None = None
@@ -133,6 +139,14 @@ class Endpoint(Generic[RequestT]):
         """Send a JSON body to another route of the same API."""
         return await self.client.asend(self._to_route(path, "POST", body, timeout))
 
+    def call(self, path: str, body: Mapping[str, Any], decode: Decoder[ResultT]) -> ResultT:
+        """Send a JSON body to another route of the same API, and read the answer with ``decode``."""
+        return self._decode(self.post(path, body), decode)
+
+    async def acall(self, path: str, body: Mapping[str, Any], decode: Decoder[ResultT]) -> ResultT:
+        """Send a JSON body to another route of the same API, and read the answer with ``decode``."""
+        return self._decode(await self.apost(path, body), decode)
+
     def get(self, path: str, *, timeout: float | None = None) -> HttpResponse:
         """Read another route of the same API."""
         return self.client.send(self._to_route(path, "GET", None, timeout))
@@ -166,9 +180,9 @@ class Endpoint(Generic[RequestT]):
             event_error=self._event_error,
         )
 
-    def _decode(self, response: HttpResponse) -> Completion:
+    def _decode(self, response: HttpResponse, decode: Decoder[ResultT]) -> ResultT:
         try:
-            return self.codec.decode(response.content, response.headers)
+            return decode(response.content, response.headers)
         except LinkspanError as error:
             raise self._redact(error) from error.__cause__
 

@@ -1,0 +1,100 @@
+"""Many inputs in several calls: cut into batches, ask with bounded concurrency, put the answers back in order.
+
+The first error ends the whole: no further batch is begun. Sync calls use threads, async ones tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+__all__ = ["LoopGates", "batches_of", "run_batches", "run_batches_async"]
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+class LoopGates:
+    """One semaphore per event loop, so that calls that run at the same time share one limit.
+
+    Args:
+        limit: How many may be inside at once, per event loop.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+    def current(self) -> asyncio.Semaphore:
+        """Return the running loop's semaphore."""
+        loop = asyncio.get_running_loop()
+        gate = self._gates.get(loop)
+        if gate is None:
+            gate = self._gates[loop] = asyncio.Semaphore(self._limit)
+        return gate
+
+
+def batches_of(items: Sequence[ItemT], size: int) -> list[Sequence[ItemT]]:
+    """Cut a sequence into pieces of ``size`` items; the last one may be shorter."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def run_batches(
+    batches: Sequence[Sequence[ItemT]], call: Callable[[Sequence[ItemT]], ResultT], max_concurrency: int
+) -> list[ResultT]:
+    """Call a function with each batch, at most ``max_concurrency`` at once; results in the order of the batches.
+
+    After an error no further batch is begun. Calls that are under way cannot be interrupted: they are waited for, and
+    then the error is raised.
+    """
+    if len(batches) <= 1 or max_concurrency == 1:
+        return [call(batch) for batch in batches]
+    errors: list[BaseException] = []
+
+    def one(batch: Sequence[ItemT]) -> ResultT:
+        if errors:
+            raise CancelledError
+        try:
+            return call(batch)
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    with ThreadPoolExecutor(min(max_concurrency, len(batches)), thread_name_prefix="linkspan") as pool:
+        # Each thread sees the caller's context variables: tracing depends on them.
+        futures = [pool.submit(contextvars.copy_context().run, one, batch) for batch in batches]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            # Also when the caller is interrupted; of no effect when all are done.
+            pool.shutdown(wait=True, cancel_futures=True)
+    if errors:
+        raise errors[0]
+    return [future.result() for future in futures]
+
+
+async def run_batches_async(
+    batches: Sequence[Sequence[ItemT]], call: Callable[[Sequence[ItemT]], Awaitable[ResultT]], gate: asyncio.Semaphore
+) -> list[ResultT]:
+    """Await a function with each batch, as many at once as ``gate`` lets in; results in the order of the batches.
+
+    After an error, or when the caller is cancelled, all other calls are cancelled and have ended on return.
+    """
+
+    async def one(batch: Sequence[ItemT]) -> ResultT:
+        async with gate:
+            return await call(batch)
+
+    tasks: list[asyncio.Task[Any]] = [asyncio.ensure_future(one(batch)) for batch in batches]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,139 @@
+"""Reranking by Scaleway Generative APIs (Scaleway reference, section 11)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from linkspan.errors import InvalidRequestError, InvalidResponseError, UnsupportedContentError
+from linkspan.providers.chat_completions.decode import decode_usage
+from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.scaleway import SCALEWAY
+from linkspan.providers.scaleway_embeddings import read_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from linkspan.conversation import Usage
+
+__all__ = ["DEFAULT_RERANK_MODEL", "RERANK_PATH", "Ranked", "Ranking", "decode_rerank", "encode_rerank"]
+
+#: The route below the base URL.
+RERANK_PATH = "rerank"
+#: The only model that Scaleway documents for this route. It is an embedding model.
+DEFAULT_RERANK_MODEL = "qwen3-embedding-8b"
+
+_NAME = SCALEWAY.name
+
+
+@dataclass(slots=True, frozen=True)
+class Ranked:
+    """One document's place.
+
+    Attributes:
+        index: Position of the document in the request.
+        score: Cosine similarity of query and document; higher is nearer.
+    """
+
+    index: int
+    score: float
+
+
+@dataclass(slots=True)
+class Ranking:
+    """The documents, best first.
+
+    Attributes:
+        results: At most ``top_n`` places.
+        usage: Tokens as the server counted them; ``None`` if it did not.
+        model: The model that answered, by its own word.
+        request_id: The server's id of the request.
+    """
+
+    results: list[Ranked]
+    usage: Usage | None = None
+    model: str | None = None
+    request_id: str | None = None
+
+
+def encode_rerank(
+    model: str,
+    query: str,
+    documents: Sequence[str],
+    *,
+    top_n: int | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write the body of a request.
+
+    Args:
+        model: Name of the model.
+        query: What the documents are compared with.
+        documents: Their texts, at least one.
+        top_n: How many of the best to return; ``None`` for all.
+        extra_body: Merged in last, as it is.
+
+    Raises:
+        UnsupportedContentError: Query or a document is no string.
+        InvalidRequestError: The query is empty, or ``top_n`` below 1.
+    """
+    if not isinstance(query, str):
+        raise UnsupportedContentError(
+            f"{_NAME}: the query to rerank by must be a string, not {type(query).__name__}.", provider=_NAME
+        )
+    if not query:
+        raise InvalidRequestError(f"{_NAME}: the query to rerank by is empty.", provider=_NAME)
+    for index, document in enumerate(documents):
+        if not isinstance(document, str):
+            raise UnsupportedContentError(
+                f"{_NAME}: documents to rerank must be strings; document {index} is of type {type(document).__name__}.",
+                provider=_NAME,
+            )
+    body: dict[str, Any] = {"model": model, "query": query, "documents": list(documents)}
+    if top_n is not None:
+        if top_n < 1:
+            raise InvalidRequestError(f"{_NAME}: top_n={top_n} is below 1; use None for all.", provider=_NAME)
+        body["top_n"] = min(top_n, len(documents))
+    return {**body, **(extra_body or {})}
+
+
+def decode_rerank(body: bytes, headers: Mapping[str, str], *, count: int, top_n: int | None = None) -> Ranking:
+    """Read an answer. Documents are told apart by ``index`` only, and sorted by score.
+
+    Args:
+        body: The answer's body.
+        headers: The answer's headers.
+        count: How many documents were sent.
+        top_n: How many were asked for, ``None`` for all.
+
+    Raises:
+        InvalidResponseError: There are too few results, or one has no usable index or score.
+        LinkspanError: It reports an error under status 200.
+    """
+    parsed = read_object(body, headers)
+    request_id = request_id_of(headers)
+    expected = count if top_n is None else min(top_n, count)
+    try:
+        results = _results(parsed.get("results"), count, expected)
+    except ValueError as error:
+        raise InvalidResponseError(f"{_NAME}: {error}", provider=_NAME, request_id=request_id) from None
+    return Ranking(results[:expected], decode_usage(parsed.get("usage")), parsed.get("model"), request_id)
+
+
+def _results(data: Any, count: int, expected: int) -> list[Ranked]:
+    if not isinstance(data, list) or len(data) < expected:
+        found = f"{len(data)} results" if isinstance(data, list) else "no list of results"
+        raise ValueError(f"{expected} of {count} documents were asked for, but the answer holds {found}.")
+    results: list[Ranked] = []
+    seen: set[int] = set()
+    for item in data:
+        fields: dict[str, Any] = item if isinstance(item, dict) else {}
+        index, score = fields.get("index"), fields.get("relevance_score")
+        if type(index) is not int or not 0 <= index < count or index in seen:
+            raise ValueError(f"the answer's index {index!r} is missing, out of range or occurs twice.")
+        if not isinstance(score, (int, float)) or not isfinite(score):
+            raise ValueError(f"the relevance_score of document {index} is no finite number.")
+        seen.add(index)
+        results.append(Ranked(index, float(score)))
+    return sorted(results, key=lambda result: -result.score)
