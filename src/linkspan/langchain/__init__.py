@@ -15,5 +15,7 @@ except ModuleNotFoundError as error:
 
 from linkspan.langchain.chat_model import LinkspanChatModel
 from linkspan.langchain.scaleway import ChatScaleway
+from linkspan.langchain.scaleway_embeddings import ScalewayEmbeddings
+from linkspan.langchain.scaleway_rerank import ScalewayRerank
 
-__all__ = ["ChatScaleway", "LinkspanChatModel"]
+__all__ = ["ChatScaleway", "LinkspanChatModel", "ScalewayEmbeddings", "ScalewayRerank"]

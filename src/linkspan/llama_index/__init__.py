@@ -13,5 +13,7 @@ except ModuleNotFoundError as error:
 from linkspan.llama_index.chat_llm import ChatLLM
 from linkspan.llama_index.messages import DATA_ROLE_MARKER
 from linkspan.llama_index.scaleway import Scaleway
+from linkspan.llama_index.scaleway_embedding import ScalewayEmbedding
+from linkspan.llama_index.scaleway_rerank import ScalewayRerank
 
-__all__ = ["DATA_ROLE_MARKER", "ChatLLM", "Scaleway"]
+__all__ = ["DATA_ROLE_MARKER", "ChatLLM", "Scaleway", "ScalewayEmbedding", "ScalewayRerank"]

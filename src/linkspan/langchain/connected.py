@@ -1,0 +1,145 @@
+"""The base of linkspan's classes for LangChain that are no chat models: settings of a connection, and its life."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+
+from linkspan.endpoint import connect
+from linkspan.errors import ConfigurationError
+from linkspan.langchain.arguments import configuration_error, near_match
+from linkspan.langchain.endpoint_slot import EndpointSlot
+from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
+
+if TYPE_CHECKING:
+    from linkspan.conversation import ChatRequest
+    from linkspan.endpoint import Endpoint
+    from linkspan.providers.provider import Provider
+
+__all__ = ["ScalewayConnected"]
+
+_CONNECTION_FIELDS = frozenset(
+    {"api_key", "base_url", "project_id", "default_headers", "timeout", "max_retries", "allow_insecure_http"}
+    | {"http_client", "http_async_client"}
+)
+
+
+class ScalewayConnected(BaseModel):
+    """Settings of a connection to Scaleway, opened with the first call. Not to be used itself."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        protected_namespaces=(),
+        # A validation error would otherwise show the arguments, the key among them.
+        hide_input_in_errors=True,
+    )
+
+    _provider: ClassVar[Provider] = SCALEWAY
+
+    api_key: SecretStr | None = None
+    """The key. Default: ``SCW_SECRET_KEY``, then ``SCALEWAY_API_KEY``."""
+    base_url: str | None = None
+    """Where the API is. Default: ``SCALEWAY_BASE_URL``, then the public service."""
+    project_id: str | None = None
+    """The Scaleway project that is billed; part of the URL. Not together with ``base_url``."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of the request body, merged last and as they are."""
+    default_headers: dict[str, str] = Field(default_factory=dict, repr=False, exclude=True)
+    """Further headers of every request. Not shown: they may hold secrets."""
+    timeout: float | None = Field(default=None, gt=0)
+    """Seconds of silence allowed. Default: the provider's."""
+    max_retries: int = Field(default=2, ge=0)
+    """How often a failed request is repeated, at most."""
+    http_client: Any = Field(default=None, exclude=True, repr=False)
+    """An ``httpx.Client`` to use for sync calls; it is not closed."""
+    http_async_client: Any = Field(default=None, exclude=True, repr=False)
+    """An ``httpx.AsyncClient`` to use for async calls; it is not closed, and belongs to one event loop."""
+    allow_insecure_http: bool = False
+    """Allow the key to travel over plain http to a public host."""
+
+    _slot: EndpointSlot = PrivateAttr(default_factory=EndpointSlot)
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise configuration_error(error) or error from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_arguments(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        for name in values:
+            if name not in cls.model_fields:
+                raise ConfigurationError(
+                    f"{cls.__name__} has no argument {name!r}.{near_match(name, cls.model_fields)} "
+                    "Parameters of the API that it does not name go into extra_body."
+                )
+        return {**values, "api_key": cls._provider.resolve_api_key(values.get("api_key"))}
+
+    @model_validator(mode="after")
+    def _check_address(self) -> ScalewayConnected:
+        # Looks at the environment, opens nothing.
+        scaleway_base_url(self.base_url, self.project_id)
+        return self
+
+    def _connection(self) -> Endpoint[ChatRequest]:
+        return self._slot.get(self._connect)
+
+    def _connect(self) -> Endpoint[ChatRequest]:
+        return connect(
+            ScalewayChatCodec(),
+            self._provider,
+            api_key=self.api_key,
+            base_url=scaleway_base_url(self.base_url, self.project_id),
+            default_headers=self.default_headers,
+            http_client=self.http_client,
+            http_async_client=self.http_async_client,
+            timeout=self.timeout,
+            max_retries=self.max_retries,
+            allow_insecure_http=self.allow_insecure_http,
+        )
+
+    # ------------------------------------------------------------------ copies and connections
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "api_key":
+            value = self._provider.resolve_api_key(value)
+        super().__setattr__(name, value)
+        if name in _CONNECTION_FIELDS and self.__pydantic_private__ is not None:
+            self._slot = EndpointSlot()
+
+    def __copy__(self) -> Any:
+        copied = super().__copy__()
+        (copied.__pydantic_private__ or {})["_slot"] = EndpointSlot()
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Any:
+        memo = {} if memo is None else memo
+        # Clients of the user hold locks and sockets: a copy uses the same ones.
+        memo.update({id(client): client for client in (self.http_client, self.http_async_client) if client is not None})
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        if self.http_client is not None or self.http_async_client is not None:
+            raise ConfigurationError(
+                f"A {type(self).__name__} with http_client or http_async_client cannot be pickled: they hold open "
+                "connections. Pickle one without and set them afterwards.",
+                provider=self._provider.name,
+            )
+        return super().__getstate__()
+
+    def close(self) -> None:
+        """Close the connections of sync calls. The object stays usable: the next call opens new ones."""
+        endpoint, self._slot = self._slot.endpoint, EndpointSlot()
+        if endpoint is not None:
+            endpoint.close()
+
+    async def aclose(self) -> None:
+        """Close all connections. The object stays usable: the next call opens new ones."""
+        endpoint, self._slot = self._slot.endpoint, EndpointSlot()
+        if endpoint is not None:
+            await endpoint.aclose()

@@ -1,0 +1,107 @@
+"""``ScalewayRerank``: reranking by Scaleway Generative APIs in LangChain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence  # noqa: TC003  # pydantic looks at annotations at run time
+from typing import TYPE_CHECKING, Any, Union
+
+from langchain_core.documents import BaseDocumentCompressor, Document
+from pydantic import Field
+
+from linkspan.embedding import RerankCall
+from linkspan.langchain.connected import ScalewayConnected
+from linkspan.langchain.errors import converted_errors
+from linkspan.providers.scaleway_rerank import DEFAULT_RERANK_MODEL
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import Callbacks
+
+    from linkspan.providers.scaleway_rerank import Ranking
+
+__all__ = ["ScalewayRerank"]
+
+
+class ScalewayRerank(ScalewayConnected, BaseDocumentCompressor):
+    """Puts documents in the order of their relevance to a query (Scaleway reference, section 11).
+
+    The score is the cosine similarity of two embeddings, not the judgement of a cross-encoder: the API documents only
+    an embedding model for this. Scores compare documents of one query; they are no probabilities.
+
+    Example::
+
+        from linkspan.langchain import ScalewayRerank
+
+        reranker = ScalewayRerank(top_n=3)  # the key comes from SCW_SECRET_KEY
+        best = reranker.compress_documents(documents, "Where is Oslo?")
+        best[0].metadata["relevance_score"]
+
+    Raises:
+        ConfigurationError: At construction for an unknown or wrong argument, at the first call for a missing key.
+        ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
+    """
+
+    model: str = Field(default=DEFAULT_RERANK_MODEL, min_length=1)
+    """Name of the model."""
+    top_n: int | None = Field(default=None, gt=0)
+    """How many of the best documents to return. Default: all of them."""
+
+    def rerank(
+        self, documents: Sequence[Union[str, Document]], query: str, *, top_n: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Rank texts or documents.
+
+        Args:
+            documents: What to rank. None, and nothing is sent.
+            query: What to compare them with.
+            top_n: How many to return; default: the instance's.
+
+        Returns:
+            Best first: ``{"index": place in documents, "relevance_score": cosine similarity}``.
+        """
+        with converted_errors():
+            return _as_dicts(self._call(top_n).run(query, _texts(documents)))
+
+    async def arerank(
+        self, documents: Sequence[Union[str, Document]], query: str, *, top_n: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Rank texts or documents; see ``rerank``."""
+        with converted_errors():
+            return _as_dicts(await self._call(top_n).arun(query, _texts(documents)))
+
+    def compress_documents(
+        self,
+        documents: Sequence[Document],
+        query: str,
+        callbacks: Callbacks | None = None,  # noqa: ARG002  # there is no event of LangChain for this
+    ) -> Sequence[Document]:
+        """Return copies of the best documents, best first, with ``metadata["relevance_score"]``."""
+        return _copies(documents, self.rerank(documents, query))
+
+    async def acompress_documents(
+        self,
+        documents: Sequence[Document],
+        query: str,
+        callbacks: Callbacks | None = None,  # noqa: ARG002  # there is no event of LangChain for this
+    ) -> Sequence[Document]:
+        """Return copies of the best documents, best first, with ``metadata["relevance_score"]``."""
+        return _copies(documents, await self.arerank(documents, query))
+
+    def _call(self, top_n: int | None) -> RerankCall:
+        return RerankCall(self._connection(), self.model, self.top_n if top_n is None else top_n, self.extra_body)
+
+
+def _texts(documents: Sequence[Any]) -> list[Any]:
+    return [document.page_content if isinstance(document, Document) else document for document in documents]
+
+
+def _as_dicts(ranking: Ranking) -> list[dict[str, Any]]:
+    return [{"index": result.index, "relevance_score": result.score} for result in ranking.results]
+
+
+def _copies(documents: Sequence[Document], results: Sequence[dict[str, Any]]) -> list[Document]:
+    copies = []
+    for result in results:
+        document = documents[result["index"]]
+        metadata = {**document.metadata, "relevance_score": result["relevance_score"]}
+        copies.append(document.model_copy(update={"metadata": metadata}))
+    return copies

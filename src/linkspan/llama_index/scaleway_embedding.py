@@ -1,0 +1,148 @@
+"""Embeddings of Scaleway Generative APIs in LlamaIndex."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from pydantic import Field, PrivateAttr
+
+from linkspan.batching import LoopGates
+from linkspan.embedding import EmbeddingCall
+from linkspan.errors import ConfigurationError
+from linkspan.llama_index.settings import Connected
+from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linkspan.providers.codec import Codec
+    from linkspan.providers.provider import Provider
+    from linkspan.providers.scaleway_embeddings import Embedded
+
+__all__ = ["ScalewayEmbedding"]
+
+_NAMES_OF_MODEL = ("model", "model_name")
+
+
+class ScalewayEmbedding(Connected, BaseEmbedding):
+    r"""An embedding model of Scaleway's Generative APIs, or of a deployment of one's own.
+
+    Texts are sent as they are, line breaks included; vectors come back in the order of the texts (Scaleway reference,
+    section 10). LlamaIndex hands over ``embed_batch_size`` texts at a time; each such piece is sent in requests of
+    ``chunk_size`` texts, up to ``max_concurrency`` of them at once (async: per event loop).
+
+    Example:
+        >>> from llama_index.embeddings.scaleway import ScalewayEmbedding
+        >>> embed_model = ScalewayEmbedding(model="qwen3-embedding-8b")  # the key comes from SCW_SECRET_KEY
+        >>> vector = embed_model.get_query_embedding("Where is Oslo?")
+
+    Args:
+        model: Name of the model (also ``model_name``).
+        api_key: The secret key; else ``SCW_SECRET_KEY``, then ``SCALEWAY_API_KEY``.
+        base_url: Address of the API up to ``/v1`` (also ``api_base``); else ``SCALEWAY_BASE_URL``, else the public
+            service.
+        project_id: Bill this project: part of the public service's address, so not together with ``base_url``.
+        dimensions: Length of the vectors, where the model has a choice; another length in the answer is an error.
+        query_instruction: Put before each query exactly as it is, such as ``"Instruct: ...\nQuery: "``. LlamaIndex's
+            ``embeddings_cache`` does not tell queries from texts: with instructions, use none or two.
+        text_instruction: Put before each text exactly as it is.
+        embed_batch_size: Texts that LlamaIndex hands over at a time, 1 to 2048.
+        chunk_size: The most texts per request.
+        max_concurrency: How many requests may run at once.
+        extra_body: Merged into the body last, as it is.
+        default_headers: Sent with every request. Kept out of ``repr`` and ``to_dict``: they may hold a key.
+        timeout: Seconds of silence allowed.
+        max_retries: How often a failed request is repeated: connection errors, 408, 429 and 5xx.
+        http_client: An ``httpx.Client`` to use; it is not closed, and not pickled.
+        http_async_client: An ``httpx.AsyncClient`` to use; it is not closed, and not pickled.
+        allow_insecure_http: Allow the key over plain http to a public host.
+
+    Raises:
+        ConfigurationError: An argument is unknown or wrong, or the key is missing.
+    """
+
+    _provider: ClassVar[Provider] = SCALEWAY
+
+    project_id: str | None = Field(default=None, description="Project that the calls are billed to.")
+    dimensions: int | None = Field(default=None, gt=0, description="Length of the vectors.")
+    query_instruction: str = Field(default="", description="Put before each query.")
+    text_instruction: str = Field(default="", description="Put before each text.")
+    embed_batch_size: int = Field(default=128, gt=0, le=2048, description="Texts that LlamaIndex hands over at a time.")
+    chunk_size: int = Field(default=32, gt=0, description="The most texts per request.")
+    max_concurrency: int = Field(default=4, gt=0, description="How many requests may run at once.")
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="Merged into the body last.")
+
+    _gates: LoopGates | None = PrivateAttr(default=None)
+
+    def __init__(self, **settings: Any) -> None:
+        names = {settings.pop(name) for name in _NAMES_OF_MODEL if settings.get(name) is not None}
+        if len(names) != 1:
+            raise ConfigurationError(
+                "model and model_name are two names for one argument: give one."
+                if names
+                else "ScalewayEmbedding needs a model, such as model='qwen3-embedding-8b'.",
+                provider=SCALEWAY.name,
+            )
+        name = names.pop()
+        super().__init__(**{**settings, "model": name, "model_name": name})
+        self._gates = LoopGates(self.max_concurrency)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        for one in _NAMES_OF_MODEL if name in _NAMES_OF_MODEL else (name,):
+            super().__setattr__(one, value)
+        if name == "max_concurrency":
+            self._gates = LoopGates(value)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex stores this class."""
+        return "ScalewayEmbedding"
+
+    # ------------------------------------------------------------------ with what LlamaIndex has no place for
+
+    def embed(self, texts: Sequence[str], *, instruction: str = "") -> Embedded:
+        """Embed texts and keep usage, model and request id. No events, no cache.
+
+        Args:
+            texts: What to embed. None, and nothing is sent.
+            instruction: Put before each text; none by default.
+
+        Returns:
+            ``vectors``, ``usage`` (the sum over all requests), ``model``, ``request_id`` (if there was one request).
+        """
+        return self._call().run(texts, instruction, self.max_concurrency)
+
+    async def aembed(self, texts: Sequence[str], *, instruction: str = "") -> Embedded:
+        """Embed texts; see ``embed``."""
+        gates = self._gates or LoopGates(self.max_concurrency)
+        return await self._call().arun(texts, instruction, gates.current())
+
+    # ------------------------------------------------------------------ LlamaIndex's methods
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self.embed([query], instruction=self.query_instruction).vectors[0]
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return (await self.aembed([query], instruction=self.query_instruction)).vectors[0]
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return (await self._aget_text_embeddings([text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return self.embed(texts, instruction=self.text_instruction).vectors
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return (await self.aembed(texts, instruction=self.text_instruction)).vectors
+
+    def _call(self) -> EmbeddingCall:
+        return EmbeddingCall(self._connected(), self.model, self.dimensions, self.chunk_size, self.extra_body)
+
+    def _codec(self) -> Codec[Any]:
+        return ScalewayChatCodec()
+
+    def _resolved_base_url(self) -> str:
+        return scaleway_base_url(self.base_url, self.project_id)

@@ -1,0 +1,134 @@
+"""Reranking by Scaleway Generative APIs in LlamaIndex."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from llama_index.core.callbacks import CBEventType, EventPayload
+from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+from llama_index_instrumentation import get_dispatcher
+from pydantic import Field
+
+from linkspan.embedding import RerankCall
+from linkspan.errors import InvalidRequestError
+from linkspan.llama_index.settings import Connected
+from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
+from linkspan.providers.scaleway_rerank import DEFAULT_RERANK_MODEL
+
+if TYPE_CHECKING:
+    from linkspan.providers.codec import Codec
+    from linkspan.providers.provider import Provider
+    from linkspan.providers.scaleway_rerank import Ranking
+
+__all__ = ["ScalewayRerank"]
+
+_dispatcher = get_dispatcher(__name__)
+
+
+class ScalewayRerank(Connected, BaseNodePostprocessor):
+    """Puts nodes in the order of their relevance to the query (Scaleway reference, section 11).
+
+    The score is the cosine similarity of two embeddings, not the judgement of a cross-encoder: the API documents only
+    an embedding model for this. Nodes are compared by their text for embeddings (``MetadataMode.EMBED``); the nodes
+    given are not changed.
+
+    Example:
+        >>> from llama_index.postprocessor.scaleway_rerank import ScalewayRerank
+        >>> engine = index.as_query_engine(node_postprocessors=[ScalewayRerank(top_n=3)])
+
+    Args:
+        model: Name of the model.
+        top_n: How many of the best nodes to return; ``None`` for all.
+        api_key: The secret key; else ``SCW_SECRET_KEY``, then ``SCALEWAY_API_KEY``.
+        base_url: Address of the API up to ``/v1`` (also ``api_base``); else ``SCALEWAY_BASE_URL``, else the public
+            service.
+        project_id: Bill this project: part of the public service's address, so not together with ``base_url``.
+        extra_body: Merged into the body last, as it is.
+        default_headers: Sent with every request. Kept out of ``repr`` and ``to_dict``: they may hold a key.
+        timeout: Seconds of silence allowed.
+        max_retries: How often a failed request is repeated: connection errors, 408, 429 and 5xx.
+        http_client: An ``httpx.Client`` to use; it is not closed, and not pickled.
+        http_async_client: An ``httpx.AsyncClient`` to use; it is not closed, and not pickled.
+        allow_insecure_http: Allow the key over plain http to a public host.
+
+    Raises:
+        ConfigurationError: An argument is unknown or wrong, or the key is missing.
+    """
+
+    _provider: ClassVar[Provider] = SCALEWAY
+
+    model: str = Field(default=DEFAULT_RERANK_MODEL, description="Name of the model.")
+    top_n: int | None = Field(default=None, gt=0, description="How many of the best nodes to return; None for all.")
+    project_id: str | None = Field(default=None, description="Project that the calls are billed to.")
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="Merged into the body last.")
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex stores this class."""
+        return "ScalewayRerank"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        query = _query_of(query_bundle)
+        if not nodes:
+            return []
+        self._started(nodes, query)
+        with self.callback_manager.event(CBEventType.RERANKING, payload=self._payload(nodes, query)) as event:
+            ranked = _ranked(nodes, self._call().run(query.query_str, _texts(nodes)))
+            event.on_end(payload={EventPayload.NODES: ranked})
+        _dispatcher.event(ReRankEndEvent(nodes=ranked))
+        return ranked
+
+    async def _apostprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        query = _query_of(query_bundle)
+        if not nodes:
+            return []
+        self._started(nodes, query)
+        with self.callback_manager.event(CBEventType.RERANKING, payload=self._payload(nodes, query)) as event:
+            ranked = _ranked(nodes, await self._call().arun(query.query_str, _texts(nodes)))
+            event.on_end(payload={EventPayload.NODES: ranked})
+        _dispatcher.event(ReRankEndEvent(nodes=ranked))
+        return ranked
+
+    def _started(self, nodes: list[NodeWithScore], query: QueryBundle) -> None:
+        _dispatcher.event(
+            ReRankStartEvent(query=query, nodes=nodes, top_n=self.top_n or len(nodes), model_name=self.model)
+        )
+
+    def _payload(self, nodes: list[NodeWithScore], query: QueryBundle) -> dict[Any, Any]:
+        return {
+            EventPayload.NODES: nodes,
+            EventPayload.MODEL_NAME: self.model,
+            EventPayload.QUERY_STR: query.query_str,
+            EventPayload.TOP_K: self.top_n or len(nodes),
+        }
+
+    def _call(self) -> RerankCall:
+        return RerankCall(self._connected(), self.model, self.top_n, self.extra_body)
+
+    def _codec(self) -> Codec[Any]:
+        return ScalewayChatCodec()
+
+    def _resolved_base_url(self) -> str:
+        return scaleway_base_url(self.base_url, self.project_id)
+
+
+def _query_of(query_bundle: QueryBundle | None) -> QueryBundle:
+    if query_bundle is None or not query_bundle.query_str:
+        raise InvalidRequestError(
+            "ScalewayRerank needs a query: give query_str or query_bundle.", provider=SCALEWAY.name
+        )
+    return query_bundle
+
+
+def _texts(nodes: list[NodeWithScore]) -> list[str]:
+    return [node.node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]
+
+
+def _ranked(nodes: list[NodeWithScore], ranking: Ranking) -> list[NodeWithScore]:
+    return [NodeWithScore(node=nodes[result.index].node, score=result.score) for result in ranking.results]
