@@ -251,7 +251,9 @@ def test_wrong_arguments_are_named() -> None:
     with pytest.raises(ConfigurationError, match=r"'dimension'.* Did you mean 'dimensions'"):
         ScalewayEmbeddings(model=MODEL, api_key=KEY, dimension=3)
     with pytest.raises(ConfigurationError, match="needs a key"):
-        ScalewayEmbeddings(model=MODEL).embed_query("a")
+        ScalewayEmbeddings(model=MODEL)
+    with pytest.raises(ConfigurationError, match="http"):
+        ScalewayEmbeddings(model=MODEL, api_key=KEY, base_url="http://api.example.com/v1")
     with pytest.raises(ConfigurationError, match="not both"):
         ScalewayEmbeddings(model=MODEL, api_key=KEY, base_url="https://a.example/v1", project_id="p")
     for field in ("chunk_size", "max_concurrency", "dimensions"):

@@ -81,9 +81,9 @@ class ScalewayConnected(BaseModel):
         return {**values, "api_key": cls._provider.resolve_api_key(values.get("api_key"))}
 
     @model_validator(mode="after")
-    def _check_address(self) -> ScalewayConnected:
-        # Looks at the environment, opens nothing.
-        scaleway_base_url(self.base_url, self.project_id)
+    def _check_connection(self) -> ScalewayConnected:
+        # Says now what is wrong with address and key; opens nothing.
+        self._connect()
         return self
 
     def _connection(self) -> Endpoint[ChatRequest]:

@@ -42,7 +42,7 @@ class ScalewayEmbeddings(ScalewayConnected, Embeddings):
         )
 
     Raises:
-        ConfigurationError: At construction for an unknown or wrong argument, at the first call for a missing key.
+        ConfigurationError: At construction: an argument is unknown or wrong, or the key is missing.
         ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails. An empty text,
             and anything that is no string, is refused before anything is sent.
     """

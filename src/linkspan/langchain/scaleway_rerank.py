@@ -36,7 +36,7 @@ class ScalewayRerank(ScalewayConnected, BaseDocumentCompressor):
         best[0].metadata["relevance_score"]
 
     Raises:
-        ConfigurationError: At construction for an unknown or wrong argument, at the first call for a missing key.
+        ConfigurationError: At construction: an argument is unknown or wrong, or the key is missing.
         ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
     """
 
