@@ -13,7 +13,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from linkspan.conversation import Delta
 from linkspan.sandbox import chat_completions as wire
+from linkspan.sandbox import scaleway_vectors as vectors
 from linkspan.sandbox.engine import Call, Engine, EngineError, HTTPAnswer, Piece, RawEvent
 from linkspan.sandbox.responses import EventStream, compact_json, json_response, raw_response
 
@@ -142,6 +143,8 @@ def routes(engine: Engine, keys: KeyCheck, options: Options) -> list[BaseRoute]:
     for base in ("/scaleway/v1", "/scaleway/{project_id}/v1"):
         made.append(Route(f"{base}/chat/completions", dialect.chat, methods=["POST"]))
         made.append(Route(f"{base}/models", dialect.list_models, methods=["GET"]))
+        made.append(Route(f"{base}/embeddings", dialect.embeddings, methods=["POST"]))
+        made.append(Route(f"{base}/rerank", dialect.rerank, methods=["POST"]))
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     made.append(Route("/scaleway/{rest:path}", dialect.unknown_route, methods=methods))
     return made
@@ -176,6 +179,25 @@ class _Scaleway:
             if model.redirects_to is None
         ]
         return json_response({"object": "list", "data": data}, headers=headers)
+
+    async def embeddings(self, request: Request) -> Response:
+        return await self._vectors(request, vectors.embed)
+
+    async def rerank(self, request: Request) -> Response:
+        return await self._vectors(request, vectors.rerank)
+
+    async def _vectors(self, request: Request, answer: Callable[[Any], dict[str, Any]]) -> Response:
+        headers = _request_id()
+        try:
+            self._check_key(request)
+            body = _read_json(await request.body())
+            answered = answer(body)
+            headers.update(self._limiter.take(answered["model"]))
+        except _GatewayError as error:
+            return error.response(headers)
+        except vectors.VectorError as error:
+            return _GatewayError(error.status, error.message).response(headers)
+        return json_response(answered, headers=headers)
 
     async def chat(self, request: Request) -> ASGIApp:
         headers = _request_id()
