@@ -6,20 +6,19 @@ have modules of their own beside this one.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, cast
 
 from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 import linkspan
 from linkspan.conversation import ChatRequest
-from linkspan.endpoint import Endpoint, connect
 from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.langchain import structured_output
-from linkspan.langchain.arguments import call_parameters, configuration_error, near_match
+from linkspan.langchain.arguments import call_parameters, near_match
 from linkspan.langchain.chunks import combine_outputs, to_chat_result, to_chunks
+from linkspan.langchain.connected import Connected
 from linkspan.langchain.endpoint_slot import EndpointSlot
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.messages import to_conversation
@@ -29,7 +28,6 @@ from linkspan.langchain.tools import ToolChoiceLike, as_tool_dicts, to_response_
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-    from types import TracebackType
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.language_models import ModelProfile
@@ -37,20 +35,12 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
-    from typing_extensions import Self
 
-    from linkspan.providers.provider import Provider
 
 __all__ = ["LinkspanChatModel"]
 
-#: Fields that the connection is made of: a change of one needs a new one.
-_CONNECTION_FIELDS = frozenset(
-    {"api_key", "base_url", "project_id", "default_headers", "timeout", "max_retries", "allow_insecure_http"}
-    | {"http_client", "http_async_client"}
-)
 
-
-class LinkspanChatModel(BaseChatModel):
+class LinkspanChatModel(Connected, BaseChatModel):
     """What linkspan's chat models have in common. Not to be used itself.
 
     Per-call keywords (``invoke(..., temperature=0)``, ``bind(...)``) beat the instance; ``None`` takes a parameter of
@@ -58,24 +48,11 @@ class LinkspanChatModel(BaseChatModel):
     own name, unless it is a near miss of a field.
     """
 
-    model_config = ConfigDict(
-        extra="forbid",
-        arbitrary_types_allowed=True,
-        protected_namespaces=(),
-        # A validation error would otherwise show the arguments, the key among them.
-        hide_input_in_errors=True,
-    )
-
-    _provider: ClassVar[Provider]
     #: The fields that are sent as parameters, under their own names.
     sampling_parameters: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens", "top_p", "seed")
 
     model: str
     """Name of the model. ``model_name`` is taken as well."""
-    api_key: SecretStr | None = None
-    """The key. Default: the environment's, see the class."""
-    base_url: str | None = None
-    """Where the API is. Default: the environment's, then the public service."""
     temperature: float | None = None
     """How random the answer is. Not sent unless set."""
     max_tokens: int | None = None
@@ -86,56 +63,27 @@ class LinkspanChatModel(BaseChatModel):
     """Texts that end the answer and are not part of it. A single text may be given as it is."""
     seed: int | None = None
     """For answers that can be repeated, as far as the server can. Not sent unless set."""
-    extra_body: dict[str, Any] = Field(default_factory=dict)
-    """Further fields of the request body, merged last and as they are."""
-    default_headers: dict[str, str] = Field(default_factory=dict, repr=False, exclude=True)
-    """Further headers of every request. Not shown, and not part of the serialised model: they may hold secrets."""
-    timeout: float | None = None
-    """Seconds of silence allowed, also between the events of a stream. Default: the provider's."""
-    max_retries: int = 2
-    """How often a failed attempt is repeated, at most."""
     streaming: bool = False
     """Stream also where the caller does not (``invoke``). An explicit ``False`` forbids it."""
     stream_usage: bool = True
     """Ask for token counts in streams."""
-    http_client: Any = Field(default=None, exclude=True, repr=False)
-    """An ``httpx.Client`` to use for sync calls; it is not closed."""
-    http_async_client: Any = Field(default=None, exclude=True, repr=False)
-    """An ``httpx.AsyncClient`` to use for async calls; it is not closed, and belongs to one event loop."""
-    allow_insecure_http: bool = False
-    """Allow the key to travel over plain http to a public host."""
     data_role: Literal["error", "fenced"] = "error"
     """What becomes of ``data`` messages on an API without that role: an error, or a marked user turn."""
     send_reasoning: bool = False
     """Send the reasoning of earlier answers back."""
 
-    _slot: EndpointSlot = PrivateAttr(default_factory=EndpointSlot)
-
     # ------------------------------------------------------------------ construction
 
-    def __init__(self, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise configuration_error(error) or error from None
-
-    @model_validator(mode="before")
     @classmethod
-    def _read_arguments(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        values = dict(values)
+    def _argument_names(cls) -> list[str]:
+        return [*super()._argument_names(), "model_name"]
+
+    @classmethod
+    def _with_aliases_resolved(cls, values: dict[str, Any]) -> dict[str, Any]:
         if "model_name" in values:
             if "model" in values:
                 raise ConfigurationError("model and model_name are two names for one argument: give one.")
             values["model"] = values.pop("model_name")
-        for name in values:
-            if name not in cls.model_fields:
-                raise ConfigurationError(
-                    f"{cls.__name__} has no argument {name!r}.{near_match(name, [*cls.model_fields, 'model_name'])} "
-                    "Parameters of the API that it does not name go into extra_body."
-                )
-        values["api_key"] = cls._provider.resolve_api_key(values.get("api_key"))
         return values
 
     @field_validator("stop", mode="before")
@@ -150,29 +98,10 @@ class LinkspanChatModel(BaseChatModel):
             raise ConfigurationError("model is blank: give the name of a model.")
         return value
 
-    @field_validator("max_retries")
-    @classmethod
-    def _not_negative(cls, value: int) -> int:
-        if value < 0:
-            raise ConfigurationError(f"max_retries={value} is negative: use 0 for no retry.")
-        return value
-
     @model_validator(mode="after")
-    def _check_linkspan(self) -> LinkspanChatModel:
-        # A missing key or a bad address shows here and not at the first call. Opens nothing.
-        self._connect()
+    def _note_linkspan_version(self) -> LinkspanChatModel:
         self._add_version("linkspan", linkspan.__version__)
         return self
-
-    # ------------------------------------------------------------------ what a provider's class says
-
-    @abstractmethod
-    def _make_codec(self) -> Any:
-        """Return the codec."""
-
-    def _resolved_base_url(self) -> str:
-        """Return where the API is."""
-        return self._provider.resolve_base_url(self.base_url)
 
     # ------------------------------------------------------------------ the four ways to ask
 
@@ -230,23 +159,6 @@ class LinkspanChatModel(BaseChatModel):
                 async for delta in deltas:
                     for chunk in to_chunks(delta, provider):
                         yield chunk
-
-    def _connection(self) -> Endpoint[ChatRequest]:
-        return self._slot.get(self._connect)
-
-    def _connect(self) -> Endpoint[ChatRequest]:
-        return connect(
-            self._make_codec(),
-            self._provider,
-            api_key=self.api_key,
-            base_url=self._resolved_base_url(),
-            default_headers=self.default_headers,
-            http_client=self.http_client,
-            http_async_client=self.http_async_client,
-            timeout=self.timeout,
-            max_retries=self.max_retries,
-            allow_insecure_http=self.allow_insecure_http,
-        )
 
     # ------------------------------------------------------------------ the request
 
@@ -425,16 +337,11 @@ class LinkspanChatModel(BaseChatModel):
         if not name.startswith("_"):
             # Core computes the serialised form once and takes it for the cache key.
             self.__dict__.pop("_serialized", None)
-            if name in _CONNECTION_FIELDS and self.__pydantic_private__ is not None:
-                self._slot = EndpointSlot()
 
     def __copy__(self) -> LinkspanChatModel:
         return self._detached(super().__copy__())
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> LinkspanChatModel:
-        memo = {} if memo is None else memo
-        # Clients of the user hold locks and sockets: a copy uses the same ones.
-        memo.update({id(client): client for client in (self.http_client, self.http_async_client) if client is not None})
         return self._detached(super().__deepcopy__(memo))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> LinkspanChatModel:
@@ -457,37 +364,5 @@ class LinkspanChatModel(BaseChatModel):
         return copy
 
     def __getstate__(self) -> dict[Any, Any]:
-        if self.http_client is not None or self.http_async_client is not None:
-            raise ConfigurationError(
-                f"A {type(self).__name__} with http_client or http_async_client cannot be pickled: they hold open "
-                "connections. Pickle one without and set them afterwards.",
-                provider=self._provider.name,
-            )
         state = super().__getstate__()
         return {**state, "__dict__": {k: v for k, v in state["__dict__"].items() if k != "_serialized"}}
-
-    def close(self) -> None:
-        """Close the connections of sync calls. The model stays usable: the next call opens new ones."""
-        endpoint, self._slot = self._slot.endpoint, EndpointSlot()
-        if endpoint is not None:
-            endpoint.close()
-
-    async def aclose(self) -> None:
-        """Close all connections. The model stays usable: the next call opens new ones."""
-        endpoint, self._slot = self._slot.endpoint, EndpointSlot()
-        if endpoint is not None:
-            await endpoint.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
-    ) -> None:
-        await self.aclose()

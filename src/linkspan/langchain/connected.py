@@ -1,4 +1,4 @@
-"""The base of linkspan's classes for LangChain that are no chat models: settings of a connection, and its life."""
+"""The base of all linkspan classes for LangChain: the settings of a connection, and its life."""
 
 from __future__ import annotations
 
@@ -10,23 +10,30 @@ from linkspan.endpoint import connect
 from linkspan.errors import ConfigurationError
 from linkspan.langchain.arguments import configuration_error, near_match
 from linkspan.langchain.endpoint_slot import EndpointSlot
-from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
     from linkspan.conversation import ChatRequest
     from linkspan.endpoint import Endpoint
     from linkspan.providers.provider import Provider
 
-__all__ = ["ScalewayConnected"]
+__all__ = ["Connected"]
 
+#: Fields that the connection is made of: a change of one needs a new one.
 _CONNECTION_FIELDS = frozenset(
     {"api_key", "base_url", "project_id", "default_headers", "timeout", "max_retries", "allow_insecure_http"}
     | {"http_client", "http_async_client"}
 )
 
 
-class ScalewayConnected(BaseModel):
-    """Settings of a connection to Scaleway, opened with the first call. Not to be used itself."""
+class Connected(BaseModel):
+    """Settings of a connection, opened with the first call. Not to be used itself.
+
+    A class says its provider and its codec, and how its base URL is found where that is special.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -36,20 +43,18 @@ class ScalewayConnected(BaseModel):
         hide_input_in_errors=True,
     )
 
-    _provider: ClassVar[Provider] = SCALEWAY
+    _provider: ClassVar[Provider]
 
     api_key: SecretStr | None = None
-    """The key. Default: ``SCW_SECRET_KEY``, then ``SCALEWAY_API_KEY``."""
+    """The key. Default: the environment's, see the class."""
     base_url: str | None = None
-    """Where the API is. Default: ``SCALEWAY_BASE_URL``, then the public service."""
-    project_id: str | None = None
-    """The Scaleway project that is billed; part of the URL. Not together with ``base_url``."""
+    """Where the API is. Default: the environment's, then the public service."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Further fields of the request body, merged last and as they are."""
     default_headers: dict[str, str] = Field(default_factory=dict, repr=False, exclude=True)
-    """Further headers of every request. Not shown: they may hold secrets."""
+    """Further headers of every request. Not shown, and not part of a serialised form: they may hold secrets."""
     timeout: float | None = Field(default=None, gt=0)
-    """Seconds of silence allowed. Default: the provider's."""
+    """Seconds of silence allowed, also between the events of a stream. Default: the provider's."""
     max_retries: int = Field(default=2, ge=0)
     """How often a failed request is repeated, at most."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
@@ -72,29 +77,52 @@ class ScalewayConnected(BaseModel):
     def _read_arguments(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
+        values = cls._with_aliases_resolved(dict(values))
         for name in values:
             if name not in cls.model_fields:
                 raise ConfigurationError(
-                    f"{cls.__name__} has no argument {name!r}.{near_match(name, cls.model_fields)} "
+                    f"{cls.__name__} has no argument {name!r}.{near_match(name, cls._argument_names())} "
                     "Parameters of the API that it does not name go into extra_body."
                 )
         return {**values, "api_key": cls._provider.resolve_api_key(values.get("api_key"))}
 
+    @classmethod
+    def _argument_names(cls) -> list[str]:
+        """Names that may be given to the constructor."""
+        return list(cls.model_fields)
+
+    @classmethod
+    def _with_aliases_resolved(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the constructor's arguments under their own names."""
+        return values
+
     @model_validator(mode="after")
-    def _check_connection(self) -> ScalewayConnected:
-        # Says now what is wrong with address and key; opens nothing.
+    def _check_connection(self) -> Connected:
+        # A missing key or a bad address shows here and not at the first call. Opens nothing.
         self._connect()
         return self
+
+    # ------------------------------------------------------------------ what a provider's class says
+
+    def _make_codec(self) -> Any:
+        """Return the codec."""
+        raise NotImplementedError
+
+    def _resolved_base_url(self) -> str:
+        """Return where the API is."""
+        return self._provider.resolve_base_url(self.base_url)
+
+    # ------------------------------------------------------------------ the connection
 
     def _connection(self) -> Endpoint[ChatRequest]:
         return self._slot.get(self._connect)
 
     def _connect(self) -> Endpoint[ChatRequest]:
         return connect(
-            ScalewayChatCodec(),
+            self._make_codec(),
             self._provider,
             api_key=self.api_key,
-            base_url=scaleway_base_url(self.base_url, self.project_id),
+            base_url=self._resolved_base_url(),
             default_headers=self.default_headers,
             http_client=self.http_client,
             http_async_client=self.http_async_client,
@@ -143,3 +171,17 @@ class ScalewayConnected(BaseModel):
         endpoint, self._slot = self._slot.endpoint, EndpointSlot()
         if endpoint is not None:
             await endpoint.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 from linkspan.langchain import content_blocks
 from linkspan.langchain.chat_model import LinkspanChatModel
-from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
-
-if TYPE_CHECKING:
-    from linkspan.providers.provider import Provider
+from linkspan.langchain.scaleway_connection import ScalewayConnected
+from linkspan.providers.scaleway import SCALEWAY
 
 __all__ = ["ChatScaleway"]
 
 content_blocks.register(SCALEWAY.name)
 
 
-class ChatScaleway(LinkspanChatModel):
+class ChatScaleway(ScalewayConnected, LinkspanChatModel):
     """Chat models of Scaleway Generative APIs.
 
     Setup:
@@ -61,7 +59,6 @@ class ChatScaleway(LinkspanChatModel):
         ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
     """
 
-    _provider: ClassVar[Provider] = SCALEWAY
     sampling_parameters: ClassVar[tuple[str, ...]] = (
         *LinkspanChatModel.sampling_parameters,
         "presence_penalty",
@@ -69,8 +66,6 @@ class ChatScaleway(LinkspanChatModel):
         "reasoning_effort",
     )
 
-    project_id: str | None = None
-    """The Scaleway project that is billed; part of the URL. Not together with ``base_url``. Default: the key's own."""
     presence_penalty: float | None = None
     """Discourages tokens that appeared already, -2.0 to 2.0. Not sent unless set."""
     frequency_penalty: float | None = None
@@ -84,9 +79,3 @@ class ChatScaleway(LinkspanChatModel):
     def lc_secrets(self) -> dict[str, str]:
         """The environment variable that stands for the key in serialised models."""
         return {"api_key": SCALEWAY.api_key_env[0]}
-
-    def _resolved_base_url(self) -> str:
-        return scaleway_base_url(self.base_url, self.project_id)
-
-    def _make_codec(self) -> Any:
-        return ScalewayChatCodec()

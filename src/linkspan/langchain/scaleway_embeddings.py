@@ -9,8 +9,8 @@ from langchain_core.embeddings import Embeddings
 from pydantic import Field
 
 from linkspan.embedding import EmbeddingCall
-from linkspan.langchain.connected import ScalewayConnected
 from linkspan.langchain.errors import converted_errors
+from linkspan.langchain.scaleway_connection import ScalewayConnected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import Field
 
 from linkspan.embedding import RerankCall
-from linkspan.langchain.connected import ScalewayConnected
 from linkspan.langchain.errors import converted_errors
+from linkspan.langchain.scaleway_connection import ScalewayConnected
 from linkspan.providers.scaleway_rerank import DEFAULT_RERANK_MODEL
 
 if TYPE_CHECKING:
