@@ -259,3 +259,20 @@ async def test_a_reader_that_stops_closes_the_stream(caller: Caller) -> None:
             break
         await asyncio.sleep(0)  # the event loop closes an abandoned generator in its next round
     assert await asyncio.to_thread(caller.server.wait_closed, 0, 1.0)
+
+
+PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "yes"}]
+
+
+async def test_content_in_parts_is_text_and_reasoning(caller: Caller) -> None:
+    streamed = await caller.streamed(chunk({"content": PARTS}, finish="stop"))
+    whole = await caller.answered({"choices": [{"message": {"content": PARTS}, "finish_reason": "stop"}]})
+    assert (streamed.text, streamed.reasoning) == (whole.text, whole.reasoning) == ("yes", "hm")
+
+
+async def test_a_part_that_nobody_could_be_handed_is_an_error(caller: Caller) -> None:
+    parts = [{"type": "hologram"}]
+    with pytest.raises(InvalidResponseError, match="hologram"):
+        await caller.streamed(chunk({"content": parts}, finish="stop"))
+    with pytest.raises(InvalidResponseError, match="hologram"):
+        await caller.answered({"choices": [{"message": {"content": parts}}]})

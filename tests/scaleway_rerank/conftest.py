@@ -1,33 +1,5 @@
-"""A loopback server that reranks and embeds, and a clean environment."""
+"""The loopback server and the clean environment of the embeddings' tests: the same server ranks."""
 
-from __future__ import annotations
+from tests.scaleway_embeddings.conftest import KEY, MODEL, _no_environment, server, settings
 
-from typing import TYPE_CHECKING, Any
-
-import pytest
-
-from tests.support.loopback import LoopbackServer
-from tests.support.vectors import serve
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-KEY = "scw-very-secret-key-0123456789"
-MODEL = "qwen3-embedding-8b"
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SCW_SECRET_KEY", "SCALEWAY_API_KEY", "SCALEWAY_BASE_URL", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[LoopbackServer]:
-    with LoopbackServer(serve) as running:
-        yield running
-
-
-@pytest.fixture
-def settings(server: LoopbackServer) -> dict[str, Any]:
-    return {"model": MODEL, "api_key": KEY, "base_url": f"{server.url}/v1", "max_retries": 0, "timeout": 10}
+__all__ = ["KEY", "MODEL", "_no_environment", "server", "settings"]

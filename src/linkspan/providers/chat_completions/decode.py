@@ -24,6 +24,7 @@ __all__ = [
     "error_in",
     "new_call_id",
     "parse_json",
+    "read_content",
     "reasoning_of",
     "unknown_fields",
 ]
@@ -98,11 +99,12 @@ def _decode_choice(choice: Any, provider: str) -> Completion:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         raise InvalidResponseError(f"{provider}: a choice of the answer holds no message.", provider=provider)
+    text, thought = read_content(message.get("content"), provider)
     extra = unknown_fields(message, KNOWN_MESSAGE)
     _merge_extra(extra, unknown_fields(choice, KNOWN_CHOICE))
     return Completion(
-        text=_text_of(message.get("content")),
-        reasoning=reasoning_of(message),
+        text=text,
+        reasoning=reasoning_of(message) or thought,
         tool_calls=[_decode_tool_call(call, provider) for call in message.get("tool_calls") or ()],
         refusal=message.get("refusal") or "",
         finish_reason=choice.get("finish_reason"),
@@ -111,12 +113,28 @@ def _decode_choice(choice: Any, provider: str) -> Completion:
     )
 
 
-def _text_of(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):  # some servers answer in parts
-        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
-    return ""
+def read_content(content: Any, provider: str) -> tuple[str, str]:
+    """Return text and reasoning of a message's content: text, nothing, or the parts in which some servers answer.
+
+    Raises:
+        InvalidResponseError: A part is of a kind that no framework could be handed.
+    """
+    if content is None or isinstance(content, str):
+        return content or "", ""
+    text, reasoning = "", ""
+    for part in content if isinstance(content, list) else [content]:
+        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+        if kind == "text":
+            text += part.get("text") or ""
+        elif kind == "thinking":
+            thought = part.get("thinking")
+            reasoning += thought if isinstance(thought, str) else read_content(thought, provider)[0]
+        else:
+            raise InvalidResponseError(
+                f"{provider}: the answer holds a part of type {kind!r}, which is neither text nor reasoning.",
+                provider=provider,
+            )
+    return text, reasoning
 
 
 def reasoning_of(message: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from linkspan.providers.chat_completions.decode import (
     decode_usage,
     error_in,
     parse_json,
+    read_content,
     reasoning_of,
     unknown_fields,
 )
@@ -121,6 +122,9 @@ class ChatStreamDecoder:
             self._extra.update(unknown_fields(message, KNOWN_MESSAGE))
         text = message.get("content") or ""
         reasoning = reasoning_of(message)
+        if text.__class__ is not str:
+            text, thought = read_content(text, self._provider)
+            reasoning = reasoning or thought
         fragments = message.get("tool_calls")
         calls = self._calls.setdefault(index, ToolCallStream()).feed(fragments) if fragments else ()
         refusal = message.get("refusal") or ""
