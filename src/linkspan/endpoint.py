@@ -107,7 +107,8 @@ class Endpoint(Generic[RequestT]):
                 self._end_early(error, decoder, assembler)
             for delta in self._close(decoder, assembler):
                 yield delta
-            events.drain()
+            if not decoder.cut_short:
+                events.drain()
 
     async def _astream(
         self, request: RequestT, http_request: HttpRequest, assembler: Assembler
@@ -127,7 +128,8 @@ class Endpoint(Generic[RequestT]):
                 self._end_early(error, decoder, assembler)
             for delta in self._close(decoder, assembler):
                 yield delta
-            await events.drain()
+            if not decoder.cut_short:
+                await events.drain()
 
     # ------------------------------------------------------------------ what both ways share
 

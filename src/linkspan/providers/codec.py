@@ -18,7 +18,8 @@ RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
 class StreamDecoder(Protocol):
     """State of one streamed answer, fed with the data of its events.
 
-    ``finished`` turns true at the API's end mark, ``complete`` as soon as the answer is known to be whole.
+    ``finished`` turns true at the API's end mark, ``complete`` as soon as the answer is known to be whole, ``cut_short``
+    where the decoder itself ended the answer (a stop text), so that the server would go on.
     """
 
     @property
@@ -28,6 +29,10 @@ class StreamDecoder(Protocol):
     @property
     def complete(self) -> bool:
         """Whether the answer itself is whole, so that a connection that breaks now loses nothing of it."""
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the decoder ended the answer before the server did: the connection is closed, not read to its end."""
 
     def feed(self, data: bytes) -> Sequence[Delta]:
         """Take the data of one event."""

@@ -36,6 +36,9 @@ class ChatStreamDecoder:
     any chunk, on several, or as running totals, and frameworks add up what comes twice.
     """
 
+    #: The answer always ends with the server's word.
+    cut_short = False
+
     __slots__ = ("_calls", "_extra", "_finish", "_headers", "_id", "_model", "_provider", "_seen", "_usage", "finished")
 
     def __init__(self, provider: str, headers: Mapping[str, str]) -> None:

@@ -1,0 +1,55 @@
+"""Stop texts enforced here, for APIs that do not know them or leave them in the answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["StopCutter"]
+
+
+class StopCutter:
+    """Cut a text that comes in pieces before the first stop text, also where that spans pieces.
+
+    A tail that may be the beginning of a stop text is held back until the next piece, or the end, decides.
+
+    Attributes:
+        matched: The stop text that was met, ``None`` so far.
+    """
+
+    __slots__ = ("_held", "_stops", "matched")
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stop for stop in stops if stop)
+        self._held = ""
+        self.matched: str | None = None
+
+    def feed(self, piece: str) -> str:
+        """Take the next piece and return what certainly belongs to the answer; nothing once a stop text was met."""
+        if self.matched is not None or not self._stops:
+            return "" if self.matched is not None else piece
+        text = self._held + piece
+        # The one that is complete first wins, whatever the pieces were; of two that end together, the longer one.
+        met = [(place + len(stop), place, stop) for stop in self._stops if (place := text.find(stop)) >= 0]
+        if met:
+            _, place, self.matched = min(met)
+            self._held = ""
+            return text[:place]
+        keep = max((_overlap(text, stop) for stop in self._stops), default=0)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def flush(self) -> str:
+        """Take the end of the text and return what was held back."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return the length of the longest end of ``text`` with which ``stop`` begins, but is not yet complete."""
+    for length in range(min(len(stop) - 1, len(text)), 0, -1):
+        if text.endswith(stop[:length]):
+            return length
+    return 0
