@@ -18,8 +18,8 @@ RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
 class StreamDecoder(Protocol):
     """State of one streamed answer, fed with the data of its events.
 
-    ``finished`` turns true at the API's end mark, ``complete`` as soon as the answer is known to be whole, ``cut_short``
-    where the decoder itself ended the answer (a stop text), so that the server would go on.
+    ``finished`` turns true at the API's end mark, ``complete`` as soon as the answer is known to be whole, and
+    ``cut_short`` where the decoder itself ended the answer (at a stop text) while the server would go on.
     """
 
     @property
