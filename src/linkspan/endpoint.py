@@ -66,12 +66,12 @@ class Endpoint(Generic[RequestT]):
     def complete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
         """Ask for a whole answer."""
         response = self.client.send(self._http_request(request, stream=False, timeout=timeout))
-        return self._decode(response, self.codec.decode)
+        return self._decode(response, lambda body, headers: self.codec.decode(body, headers, request))
 
     async def acomplete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
         """Ask for a whole answer."""
         response = await self.client.asend(self._http_request(request, stream=False, timeout=timeout))
-        return self._decode(response, self.codec.decode)
+        return self._decode(response, lambda body, headers: self.codec.decode(body, headers, request))
 
     def stream(
         self, request: RequestT, *, assembler: Assembler | None = None, timeout: float | None = None

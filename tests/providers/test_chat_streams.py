@@ -238,6 +238,7 @@ def test_streamed_and_put_together_equals_not_streamed(text: str, reasoning: str
             }
         ).encode(),
         {},
+        ask(),
     )
     whole.raw = None
     assert streamed == whole

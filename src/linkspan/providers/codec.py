@@ -61,8 +61,8 @@ class Codec(Protocol[RequestT_contra]):
     def encode(self, request: RequestT_contra, *, stream: bool) -> dict[str, Any]:
         """The JSON body."""
 
-    def decode(self, body: bytes, headers: Mapping[str, str]) -> Completion:
-        """A whole answer."""
+    def decode(self, body: bytes, headers: Mapping[str, str], request: RequestT_contra) -> Completion:
+        """A whole answer to a request. Prompt APIs leave in it what the request asked to have left out (stop texts)."""
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
         """The error of an answer that is not what was asked for, also under status 200."""

@@ -46,7 +46,7 @@ class ChatCompletionsCodec:
         """Write the body."""
         return encode_request(request, self.dialect, stream=stream)
 
-    def decode(self, body: bytes, headers: Mapping[str, str]) -> Completion:
+    def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:  # noqa: ARG002
         """Read a whole answer."""
         return decode_whole(body, headers, self.provider)
 
