@@ -15,7 +15,7 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-from linkspan.sandbox.engine import Call, ConnectionCut, Engine, EngineError, HTTPAnswer, Piece, RawEvent
+from linkspan.sandbox.engine import Call, ConnectionCut, Engine, EngineError, Guide, HTTPAnswer, Piece, RawEvent
 from linkspan.sandbox.recording import RecordedRequest, Recorder
 from linkspan.sandbox.scaleway import Options as ScalewayOptions
 from linkspan.sandbox.scripted import Cut, EndEarly, ErrorEvent, HTTPError, Reply, Rule, ScriptedEngine, Stall
@@ -29,6 +29,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "ErrorEvent",
+    "Guide",
     "HTTPAnswer",
     "HTTPError",
     "Piece",

@@ -8,11 +8,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Union
+from typing import Any, Literal, Protocol, Union
 
 from linkspan.conversation import Delta
 
-__all__ = ["Call", "ConnectionCut", "Engine", "EngineError", "HTTPAnswer", "Piece", "RawEvent"]
+__all__ = ["Call", "ConnectionCut", "Engine", "EngineError", "Guide", "HTTPAnswer", "Piece", "RawEvent"]
+
+
+@dataclass(slots=True, frozen=True)
+class Guide:
+    """What the answer's text must look like, for APIs with guided decoding.
+
+    Args:
+        kind: ``"json"`` (``value`` is a JSON Schema), ``"choice"`` (a list of texts), ``"regex"`` (a pattern of the
+            whole text) or ``"grammar"`` (in GBNF).
+        value: The constraint itself.
+    """
+
+    kind: Literal["json", "choice", "regex", "grammar"]
+    value: Any
 
 
 @dataclass(slots=True)
@@ -24,15 +38,25 @@ class Call:
         model: The model asked for.
         messages: The conversation as Chat Completions messages (dicts with ``role`` and ``content``); empty for an
             API that takes a prompt.
-        prompt: The prompt, ``None`` for a chat API.
+        prompt: The prompt, exactly as the model is to read it (texts of special tokens stand for the tokens); ``None``
+            for a chat API.
         stream: Whether the client asked for a stream.
         max_tokens: Limit of the answer in tokens; ``None`` for the model's own.
-        stop: Texts that end the answer. They are not part of it.
-        parameters: Sampling parameters under their Chat Completions names, only those that the client sent.
+        stop: Texts that end the answer. The last delta's ``extra["stop_text"]`` tells which one did.
+        keep_stop: Whether the stop text is part of the answer, as its end.
+        parameters: Sampling parameters under their Chat Completions names, and ``repetition_penalty`` and
+            ``typical_p``; only those that the client sent.
         tools: Chat Completions tool objects.
         tool_choice: ``"auto"``, ``"none"``, ``"required"`` or the object that names a function.
         response_format: The Chat Completions object.
+        guide: What the text must look like.
         logprobs: Number of alternatives per token; ``None`` for no log probabilities at all.
+        tokens: For a prompt: hand out each token as a delta of its own whose ``logprobs`` is that one token, with its
+            id, text, log probability and whether it is special. The token that ends the answer is handed out too, with
+            ``text=""`` (special tokens are never part of the text), and counts in the usage.
+        prompt_tokens: For a prompt: the first delta's ``extra["prompt_tokens"]`` lists the prompt's tokens as
+            :class:`~linkspan.conversation.TokenLogprob`, with ``logprob=None`` where the engine does not know it.
+        truncate: For a prompt: only its last so many tokens are read.
         context_window: Tokens of prompt and answer together, where the dialect knows the model.
     """
 
@@ -43,11 +67,16 @@ class Call:
     stream: bool = False
     max_tokens: int | None = None
     stop: Sequence[str] = ()
+    keep_stop: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tools: Sequence[Mapping[str, Any]] = ()
     tool_choice: str | Mapping[str, Any] | None = None
     response_format: Mapping[str, Any] | None = None
+    guide: Guide | None = None
     logprobs: int | None = None
+    tokens: bool = False
+    prompt_tokens: bool = False
+    truncate: int | None = None
     context_window: int | None = None
 
     @property

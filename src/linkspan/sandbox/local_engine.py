@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from linkspan.errors import ConfigurationError
 from linkspan.sandbox import local_model
 from linkspan.sandbox.engine import Call, EngineError, Piece
 from linkspan.sandbox.llama_server import CONTEXT_WINDOW, LlamaServer
+from linkspan.sandbox.local_prompt import PromptReader, constraint_of, prompt_body, read_prompt_tokens
 from linkspan.transport.sse import SSEDecoder
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class LocalEngine:
     def __init__(self) -> None:
         self._server: LlamaServer | None = None
         self._client: httpx.AsyncClient | None = None
+        #: Texts of special tokens by their ids, as far as they were looked up.
+        self._special: dict[int, str] = {}
 
     async def start(self) -> None:
         """Start the child process.
@@ -60,7 +64,8 @@ class LocalEngine:
             headers={"authorization": f"Bearer {self._server.api_key}"},
             # Calls wait for a free slot, and a prompt of thousands of tokens takes its time on a CPU.
             timeout=httpx.Timeout(600, connect=5),
-            limits=httpx.Limits(max_connections=None),
+            # Its server may close a connection after a stream just as the next request is sent over it.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             trust_env=False,
         )
 
@@ -77,32 +82,77 @@ class LocalEngine:
         Raises:
             EngineError: If the model cannot do what is asked, or its server fails.
         """
-        if self._client is None:
-            raise EngineError("the local model is not running", status=503)
         if call.forced_tool is not None:
             raise EngineError(
                 f"{local_model.MODEL_NAME} cannot call tools, and tool_choice forces one: use the scripted engine",
                 status=400,
             )
         _check_parts(call)
-        path, body = _request_for(call)
-        request = self._client.build_request("POST", path, json=body)
+        answering = self._answer_prompt(call) if call.prompt is not None else self._answer_chat(call)
         try:
-            response = await self._client.send(request, stream=True)
-            try:
-                if response.status_code != 200:
-                    await response.aread()
-                    raise _error_of(response.text, response.status_code, call)
-                async for event in _events(response):
-                    if "error" in event:
-                        raise _error_of(json.dumps(event), 500, call)
-                    for delta in _deltas(event, call.logprobs or 0):
-                        yield delta
-            finally:
-                # Also when the client left: llama.cpp stops computing as soon as nobody listens.
-                await response.aclose()
+            async with contextlib.aclosing(answering) as deltas:
+                async for delta in deltas:
+                    yield delta
         except httpx.HTTPError as error:
             raise EngineError(f"the local model's server failed: {error!r}", status=502) from error
+
+    async def _answer_chat(self, call: Call) -> AsyncGenerator[Piece, None]:
+        async with contextlib.aclosing(self._events("/v1/chat/completions", _chat_body(call), call)) as events:
+            async for event in events:
+                for delta in _deltas(event, call.logprobs or 0):
+                    yield delta
+
+    async def _answer_prompt(self, call: Call) -> AsyncGenerator[Piece, None]:
+        tokens = None
+        if call.prompt_tokens or call.truncate is not None:
+            tokens = await self._tokenize(call)
+        if call.prompt_tokens:
+            yield Delta(extra={"prompt_tokens": tokens})
+        reader = PromptReader(call, self._text_of_token)
+        async with contextlib.aclosing(self._events("/completion", prompt_body(call, tokens), call)) as events:
+            async for event in events:
+                for delta in await reader.read(event):
+                    yield delta
+                if reader.stopped:
+                    return
+
+    async def _events(self, path: str, body: Mapping[str, Any], call: Call) -> AsyncGenerator[dict[str, Any], None]:
+        response = await self._http.send(self._http.build_request("POST", path, json=body), stream=True)
+        try:
+            if response.status_code != 200:
+                await response.aread()
+                raise _error_of(response.text, response.status_code, call)
+            async for event in _events(response):
+                if "error" in event:
+                    raise _error_of(json.dumps(event), 500, call)
+                yield event
+        finally:
+            # Also when the client left: llama.cpp stops computing as soon as nobody listens.
+            await response.aclose()
+
+    async def _tokenize(self, call: Call) -> list[TokenLogprob]:
+        body = {"content": call.prompt, "with_pieces": True, "add_special": True, "parse_special": True}
+        tokens = read_prompt_tokens(await self._ask("/tokenize", body, call))
+        return tokens if call.truncate is None else tokens[max(0, len(tokens) - call.truncate) :]
+
+    async def _text_of_token(self, token: int) -> str:
+        if token not in self._special:
+            answer = await self._ask("/detokenize", {"tokens": [token]}, None)
+            self._special[token] = str(answer["content"])
+        return self._special[token]
+
+    async def _ask(self, path: str, body: Mapping[str, Any], call: Call | None) -> dict[str, Any]:
+        response = await self._http.post(path, json=body)
+        if response.status_code != 200:
+            raise _error_of(response.text, response.status_code, call)
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    @property
+    def _http(self) -> httpx.AsyncClient:
+        if self._client is None:
+            raise EngineError("the local model is not running", status=503)
+        return self._client
 
 
 def _check_parts(call: Call) -> None:
@@ -113,8 +163,11 @@ def _check_parts(call: Call) -> None:
                 raise EngineError(f"{local_model.MODEL_NAME} takes text only, not {part['type']}", status=400)
 
 
-def _request_for(call: Call) -> tuple[str, dict[str, Any]]:
+def _chat_body(call: Call) -> dict[str, Any]:
+    if call.stop and call.keep_stop:
+        raise EngineError("the local engine cannot leave stop texts in chat answers", status=400)
     body: dict[str, Any] = {**call.parameters, "stream": True, "stream_options": {"include_usage": True}}
+    body["messages"] = list(call.messages)
     if call.max_tokens is not None:
         body["max_tokens"] = call.max_tokens
     if call.stop:
@@ -123,11 +176,10 @@ def _request_for(call: Call) -> tuple[str, dict[str, Any]]:
         body["logprobs"] = True
         # Without alternatives llama.cpp leaves the chosen token's log probability out as well.
         body["top_logprobs"] = max(1, call.logprobs)
-    if call.prompt is not None:
-        return "/v1/completions", {**body, "prompt": call.prompt}
     if call.response_format is not None:
         body["response_format"] = call.response_format
-    return "/v1/chat/completions", {**body, "messages": list(call.messages)}
+    body.update(constraint_of(call))
+    return body
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
@@ -145,7 +197,7 @@ def _deltas(event: Mapping[str, Any], alternatives: int) -> list[Delta]:
         found = Usage(usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"])
     deltas = [Delta(usage=found)] if found is not None else []
     for choice in event.get("choices", ()):
-        content = choice.get("delta", {}).get("content") if "delta" in choice else choice.get("text")
+        content = choice["delta"].get("content")
         finish_reason = choice.get("finish_reason")
         if content or finish_reason is not None:
             deltas.append(
@@ -176,14 +228,14 @@ def _logprobs(found: Any, alternatives: int) -> list[TokenLogprob] | None:
     ]
 
 
-def _error_of(text: str, status: int, call: Call) -> EngineError:
+def _error_of(text: str, status: int, call: Call | None) -> EngineError:
     try:
         error = json.loads(text)["error"]
         message, kind = str(error["message"]), error.get("type")
     except (ValueError, KeyError, TypeError):
         return EngineError(f"the local model's server answered {status}: {text[:300]}", status=502)
     if kind == "exceed_context_size_error":
-        wanted = call.max_tokens or 0
+        wanted = (call.max_tokens or 0) if call is not None else 0
         return EngineError(
             f"This model's maximum context length is {error['n_ctx']} tokens. However, you requested {wanted} output "
             f"tokens and your prompt contains {error['n_prompt_tokens']} input tokens. Please reduce the length of the "

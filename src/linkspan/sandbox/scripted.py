@@ -5,11 +5,16 @@ Without a matching rule the answer is, in this order:
 - where the request forces a tool: a call of it (of the first one, if any will do) with the smallest arguments that its
   schema allows;
 - where it asks for JSON: the smallest value of the schema, ``{}`` without one;
+- where it asks for one of several texts (guided choice): the first of them. Regular expressions and grammars are not
+  obeyed;
 - else the last user message's text, or the prompt, word for word.
 
 A text is cut into pieces of one word each with the white space before it; a piece counts as one token. Prompt tokens
 are the pieces of all messages' texts. The head of a tool call counts as one token, and so does each word of its
 arguments. ``max_tokens`` and ``stop`` cut a reply as they would cut a model's.
+
+For a call that asks for ``tokens``, each piece has an id that depends on its text alone, and a reply that is neither
+cut nor stopped ends with the special token ``</s>`` (id 2), which counts.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import itertools
 import json
 import re
 import threading
+import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Union
 
@@ -34,6 +40,9 @@ __all__ = ["Cut", "EndEarly", "ErrorEvent", "Fault", "HTTPError", "Reply", "Rule
 _WORDS = re.compile(r"\s*\S+|\s+\Z")
 #: Every scripted token is this likely: any fixed value would do, and a test can compare against it.
 LOGPROB = -0.25
+#: Ids of pieces stay below it, as in a vocabulary; the first three are for special tokens.
+_VOCABULARY = 32_000
+_END = TokenLogprob("</s>", LOGPROB, bytes=list(b"</s>"), id=2, special=True)
 
 
 @dataclass(frozen=True)
@@ -184,6 +193,9 @@ class ScriptedEngine:
 
     def answer(self, call: Call) -> AsyncGenerator[Piece, None]:
         """Yield the reply of the first rule that matches, else the echo."""
+        if call.truncate is not None and call.prompt is not None:
+            pieces = _split(call.prompt)
+            call = replace(call, prompt="".join(pieces[max(0, len(pieces) - call.truncate) :]))
         return self._play(call, self._reply_to(call))
 
     def _reply_to(self, call: Call) -> Reply:
@@ -223,12 +235,16 @@ class ScriptedEngine:
             return
         prompt_tokens = _prompt_tokens(call)
         _check_context(call, prompt_tokens)
+        if call.prompt_tokens and call.prompt is not None:
+            yield Delta(extra={"prompt_tokens": _prompt_pieces(call.prompt)})
         yield from self._deltas(call, reply, prompt_tokens)
 
     def _deltas(self, call: Call, reply: Reply, prompt_tokens: int) -> Iterator[Delta]:
-        text, stopped_by = _until_stop(reply.text, call.stop)
+        text, stopped_by = _until_stop(reply.text, call.stop, keep=call.keep_stop)
         steps = [Delta(reasoning=piece) for piece in _split(reply.reasoning)]
         steps += [Delta(text=piece, logprobs=_logprobs(call, piece)) for piece in text]
+        if call.tokens and not stopped_by:
+            steps.append(Delta(logprobs=(_END,)))
         cut = call.max_tokens is not None and len(steps) > call.max_tokens
         if cut:
             steps = steps[: call.max_tokens]
@@ -275,6 +291,9 @@ def _echo(call: Call) -> Reply:
             (tool["function"].get("parameters") for tool in call.tools if tool["function"]["name"] == name), {}
         )
         return Reply(tool_calls=[ToolCall(None, name, json.dumps(example_of(schema) or {}))])
+    if call.guide is not None and call.guide.kind in ("json", "choice"):
+        example = json.dumps(example_of(call.guide.value)) if call.guide.kind == "json" else str(call.guide.value[0])
+        return Reply(text=example)
     wanted = (call.response_format or {}).get("type")
     if wanted == "json_schema":
         schema = (call.response_format or {})["json_schema"].get("schema")
@@ -304,14 +323,15 @@ def _check_context(call: Call, prompt_tokens: int) -> None:
         )
 
 
-def _until_stop(text: str | Sequence[str], stops: Sequence[str]) -> tuple[Sequence[str], str | None]:
-    """Cut the pieces before the first stop text; say which one it was."""
+def _until_stop(text: str | Sequence[str], stops: Sequence[str], *, keep: bool) -> tuple[Sequence[str], str | None]:
+    """Cut the pieces before the first stop text, or behind it; say which one it was."""
     pieces = _split(text)
     whole = "".join(pieces)
     found = [(whole.index(stop), stop) for stop in stops if stop and stop in whole]
     if not found:
         return pieces, None
     end, stop = min(found)
+    end += len(stop) if keep else 0
     kept: list[str] = []
     for piece in pieces:
         kept.append(piece[:end])
@@ -322,7 +342,18 @@ def _until_stop(text: str | Sequence[str], stops: Sequence[str]) -> tuple[Sequen
 
 
 def _logprobs(call: Call, piece: str) -> Sequence[TokenLogprob] | None:
-    if call.logprobs is None:
+    if call.logprobs is None and not call.tokens:
         return None
-    token = TokenLogprob(piece, LOGPROB, bytes=list(piece.encode()))
+    token = _token(piece)
     return (replace(token, top=(token,) if call.logprobs else ()),)
+
+
+def _token(piece: str, logprob: float | None = LOGPROB) -> TokenLogprob:
+    content = piece.encode()
+    number = 3 + zlib.crc32(content) % (_VOCABULARY - 3)
+    return TokenLogprob(piece, logprob, bytes=list(content), id=number, special=False)
+
+
+def _prompt_pieces(prompt: str) -> list[TokenLogprob]:
+    """The prompt's tokens; nothing comes before the first one, so it has no probability."""
+    return [_token(piece, LOGPROB if place else None) for place, piece in enumerate(_split(prompt))]
