@@ -12,38 +12,36 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationError
 
-    from linkspan.langchain.chat_model import LinkspanChatModel
+    from linkspan.langchain.language_model import LinkspanLanguageModel
 
 __all__ = ["call_parameters", "configuration_error", "near_match"]
 
-#: Fields that a call may override beside the sampling parameters.
-_CALL_FIELDS = frozenset({"model", "extra_body", "stream_usage", "data_role", "send_reasoning", "timeout"})
-#: Bound by LangChain itself or by ``bind_tools``; never part of the body as they are.
-_OWN_KEYWORDS = frozenset(
-    {"tools", "tool_choice", "response_format", "stream", "strict", "ls_structured_output_format"}
-)
 
-
-def call_parameters(model: LinkspanChatModel, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def call_parameters(model: LinkspanLanguageModel, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sampling parameters of one call: the instance's, over them the call's; nothing that is unset.
+
+    Args:
+        model: The model that is called.
+        kwargs: The call's keywords, aliases resolved.
 
     Raises:
         ConfigurationError: For a keyword that belongs to the constructor, or nearly is one that is known.
     """
     parameters = {name: getattr(model, name) for name in model.sampling_parameters}
     for name, value in kwargs.items():
-        if name not in _CALL_FIELDS and name not in _OWN_KEYWORDS:
+        if name not in model.call_fields and name not in model.bound_keywords:
             _check_keyword(type(model), name)
             parameters[name] = value
     return {name: value for name, value in parameters.items() if value is not None}
 
 
-def _check_keyword(cls: type[LinkspanChatModel], name: str) -> None:
+def _check_keyword(cls: type[LinkspanLanguageModel], name: str) -> None:
     if name in cls.sampling_parameters:
         return
     if name in cls.model_fields:
         raise ConfigurationError(f"{name} is an argument of {cls.__name__}(...), not of a call.")
-    hint = near_match(name, [*cls.sampling_parameters, *_CALL_FIELDS, *_OWN_KEYWORDS], cutoff=0.85)
+    known = [*cls.sampling_parameters, *cls.argument_aliases, *cls.call_fields, *cls.bound_keywords]
+    hint = near_match(name, known, cutoff=0.85)
     if hint:
         raise ConfigurationError(
             f"The keyword {name!r} of the call is none that is known.{hint} To send it as it is, use extra_body."

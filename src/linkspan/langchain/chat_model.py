@@ -9,25 +9,21 @@ from __future__ import annotations
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, cast
 
-from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
-from pydantic import field_validator, model_validator
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
 
-import linkspan
 from linkspan.conversation import ChatRequest
-from linkspan.errors import ConfigurationError, UnsupportedContentError
+from linkspan.errors import UnsupportedContentError
 from linkspan.langchain import structured_output
-from linkspan.langchain.arguments import call_parameters, near_match
+from linkspan.langchain.arguments import call_parameters
 from linkspan.langchain.chunks import combine_outputs, to_chat_result, to_chunks
-from linkspan.langchain.connected import Connected
-from linkspan.langchain.endpoint_slot import EndpointSlot
 from linkspan.langchain.errors import converted_errors
+from linkspan.langchain.language_model import LinkspanLanguageModel
 from linkspan.langchain.messages import to_conversation
 from linkspan.langchain.profiles import model_profile
-from linkspan.langchain.token_counting import count_message_tokens, count_text_tokens
 from linkspan.langchain.tools import ToolChoiceLike, as_tool_dicts, to_response_format, to_tool_choice, to_tools
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.language_models import ModelProfile
@@ -40,27 +36,30 @@ if TYPE_CHECKING:
 __all__ = ["LinkspanChatModel"]
 
 
-class LinkspanChatModel(Connected, BaseChatModel):
+class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
     """What linkspan's chat models have in common. Not to be used itself.
 
-    Per-call keywords (``invoke(..., temperature=0)``, ``bind(...)``) beat the instance; ``None`` takes a parameter of
-    the instance away. A keyword that is no field here is taken for a sampling parameter of the API and sent under its
-    own name, unless it is a near miss of a field.
+    A provider's class names its provider, its sampling parameters and its codec.
     """
 
-    #: The fields that are sent as parameters, under their own names.
-    sampling_parameters: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens", "top_p", "seed")
+    sampling_parameters: ClassVar[tuple[str, ...]] = (*LinkspanLanguageModel.sampling_parameters, "top_p", "seed")
+    call_fields: ClassVar[frozenset[str]] = LinkspanLanguageModel.call_fields | {
+        "stream_usage",
+        "data_role",
+        "send_reasoning",
+    }
+    bound_keywords: ClassVar[frozenset[str]] = LinkspanLanguageModel.bound_keywords | {
+        "tools",
+        "tool_choice",
+        "response_format",
+        "strict",
+    }
+    _ls_model_type: ClassVar[Any] = "chat"
 
     model: str
     """Name of the model. ``model_name`` is taken as well."""
-    temperature: float | None = None
-    """How random the answer is. Not sent unless set."""
-    max_tokens: int | None = None
-    """The most tokens to generate, reasoning included. Not sent unless set."""
     top_p: float | None = None
     """Nucleus sampling: consider the most likely tokens up to this probability. Not sent unless set."""
-    stop: list[str] | None = None
-    """Texts that end the answer and are not part of it. A single text may be given as it is."""
     seed: int | None = None
     """For answers that can be repeated, as far as the server can. Not sent unless set."""
     streaming: bool = False
@@ -71,37 +70,6 @@ class LinkspanChatModel(Connected, BaseChatModel):
     """What becomes of ``data`` messages on an API without that role: an error, or a marked user turn."""
     send_reasoning: bool = False
     """Send the reasoning of earlier answers back."""
-
-    # ------------------------------------------------------------------ construction
-
-    @classmethod
-    def _argument_names(cls) -> list[str]:
-        return [*super()._argument_names(), "model_name"]
-
-    @classmethod
-    def _with_aliases_resolved(cls, values: dict[str, Any]) -> dict[str, Any]:
-        if "model_name" in values:
-            if "model" in values:
-                raise ConfigurationError("model and model_name are two names for one argument: give one.")
-            values["model"] = values.pop("model_name")
-        return values
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _one_stop(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("model")
-    @classmethod
-    def _named(cls, value: str) -> str:
-        if not value.strip():
-            raise ConfigurationError("model is blank: give the name of a model.")
-        return value
-
-    @model_validator(mode="after")
-    def _note_linkspan_version(self) -> LinkspanChatModel:
-        self._add_version("linkspan", linkspan.__version__)
-        return self
 
     # ------------------------------------------------------------------ the four ways to ask
 
@@ -165,6 +133,7 @@ class LinkspanChatModel(Connected, BaseChatModel):
     def _request(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any], *, stream: bool = False
     ) -> ChatRequest:
+        kwargs = self._with_aliases_resolved(kwargs)
         parameters = call_parameters(self, kwargs)
         if stream and (parameters.get("n") or 1) != 1:
             raise UnsupportedContentError(
@@ -173,12 +142,11 @@ class LinkspanChatModel(Connected, BaseChatModel):
                 provider=self._provider.name,
             )
         tools = to_tools(kwargs.get("tools") or (), self._provider.name, kwargs.get("strict"))
-        stop = self.stop if stop is None else stop
         return ChatRequest(
             model=kwargs.get("model") or self.model,
             messages=to_conversation(messages, self._provider.name),
             parameters=parameters,
-            stop=[stop] if isinstance(stop, str) else stop or (),
+            stop=self._stops(kwargs.get("stop") if stop is None else stop),
             tools=tools,
             tool_choice=to_tool_choice(kwargs.get("tool_choice"), [tool.name for tool in tools]),
             response_format=to_response_format(kwargs.get("response_format")),
@@ -187,10 +155,6 @@ class LinkspanChatModel(Connected, BaseChatModel):
             send_reasoning=self._either(kwargs, "send_reasoning"),
             data_role=self._either(kwargs, "data_role"),
         )
-
-    def _either(self, kwargs: dict[str, Any], name: str) -> Any:
-        value = kwargs.get(name)
-        return getattr(self, name) if value is None else value
 
     # ------------------------------------------------------------------ tools and structured output
 
@@ -258,111 +222,19 @@ class LinkspanChatModel(Connected, BaseChatModel):
     # ------------------------------------------------------------------ what LangChain wants to know
 
     @property
-    def model_name(self) -> str:
-        """Another name of ``model``, for middleware that looks for it."""
-        return self.model
-
-    @property
     def _llm_type(self) -> str:
         return f"{self._provider.name.replace('_', '-')}-chat"
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        """All that changes the answer: part of the cache key."""
-        parameters = {name: getattr(self, name) for name in (*self.sampling_parameters, "stop", "extra_body")}
-        return {
-            "model": self.model,
-            "base_url": self._resolved_base_url(),
-            **{name: value for name, value in parameters.items() if value not in (None, {}, [])},
-            "data_role": self.data_role,
-            "send_reasoning": self.send_reasoning,
-        }
+        return {**super()._identifying_params, "data_role": self.data_role, "send_reasoning": self.send_reasoning}
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         # An address that comes from the environment is not in the serialised form that core takes for the cache key.
         return f"{super()._get_llm_string(stop, **kwargs)}---{self._resolved_base_url()}"
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = LangSmithParams(
-            ls_provider=self._provider.name, ls_model_name=kwargs.get("model") or self.model, ls_model_type="chat"
-        )
-        temperature = kwargs.get("temperature", self.temperature)
-        if temperature is not None:
-            params["ls_temperature"] = temperature
-        max_tokens = kwargs.get("max_tokens", self.max_tokens)
-        if max_tokens is not None:
-            params["ls_max_tokens"] = max_tokens
-        stops = self.stop if stop is None else stop
-        if stops:
-            params["ls_stop"] = [stops] if isinstance(stops, str) else list(stops)
-        return params
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
         return combine_outputs(llm_outputs)
 
     def _resolve_model_profile(self) -> ModelProfile | None:
         return model_profile(self._provider.name, self.model)
-
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """Whether ``langchain_core.load.dumps`` can write this class: yes. ``load`` needs it in ``allowed_objects``."""
-        return True
-
-    # ------------------------------------------------------------------ counting tokens, offline
-
-    def get_num_tokens(self, text: str) -> int:
-        """Estimate the tokens of a text, or count them with ``custom_get_token_ids``; no network."""
-        return count_text_tokens(text, self.custom_get_token_ids)
-
-    def get_token_ids(self, text: str) -> list[int]:
-        """Return the ids that ``custom_get_token_ids`` gives.
-
-        Raises:
-            NotImplementedError: Without it, there is no tokenizer here; ``get_num_tokens`` estimates.
-        """
-        if self.custom_get_token_ids is None:
-            raise NotImplementedError(
-                f"{type(self).__name__} has no tokenizer: give custom_get_token_ids, or estimate with get_num_tokens."
-            )
-        return self.custom_get_token_ids(text)
-
-    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
-        """Estimate the tokens of a conversation and its tools; no network."""
-        return count_message_tokens(messages, as_tool_dicts(tools or ()), self.custom_get_token_ids)
-
-    # ------------------------------------------------------------------ copies and connections
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if not name.startswith("_"):
-            # Core computes the serialised form once and takes it for the cache key.
-            self.__dict__.pop("_serialized", None)
-
-    def __copy__(self) -> LinkspanChatModel:
-        return self._detached(super().__copy__())
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> LinkspanChatModel:
-        return self._detached(super().__deepcopy__(memo))
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> LinkspanChatModel:
-        """Return a copy, with its own connections, with some fields changed.
-
-        Raises:
-            ConfigurationError: If ``update`` names a field that does not exist.
-        """
-        for name in update or {}:
-            if name not in type(self).model_fields:
-                raise ConfigurationError(
-                    f"{type(self).__name__} has no argument {name!r}.{near_match(name, type(self).model_fields)}"
-                )
-        return self._detached(super().model_copy(update=update, deep=deep))
-
-    @staticmethod
-    def _detached(copy: LinkspanChatModel) -> LinkspanChatModel:
-        copy.__dict__.pop("_serialized", None)
-        copy._slot = EndpointSlot()
-        return copy
-
-    def __getstate__(self) -> dict[Any, Any]:
-        state = super().__getstate__()
-        return {**state, "__dict__": {k: v for k, v in state["__dict__"].items() if k != "_serialized"}}

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
 
-__all__ = ["combine_outputs", "to_ai_message", "to_chat_result", "to_chunks", "to_usage_metadata"]
+__all__ = [
+    "combine_outputs",
+    "logprob_entries",
+    "to_ai_message",
+    "to_chat_result",
+    "to_chunks",
+    "to_usage_metadata",
+    "token_counts",
+]
 
 
 def to_chat_result(completion: Completion, provider: str) -> ChatResult:
@@ -55,7 +63,7 @@ def _generation(answer: Completion, whole: Completion, provider: str) -> ChatGen
     if answer.finish_reason is not None:
         info["finish_reason"] = answer.finish_reason
     if answer.logprobs is not None:
-        info["logprobs"] = {"content": _logprobs(answer.logprobs)}
+        info["logprobs"] = {"content": logprob_entries(answer.logprobs)}
     return ChatGeneration(message=to_ai_message(answer, provider), generation_info=info or None)
 
 
@@ -72,7 +80,7 @@ def to_ai_message(completion: Completion, provider: str) -> AIMessage:
         usage_metadata=to_usage_metadata(completion.usage),
     )
     if completion.logprobs is not None:
-        message.response_metadata["logprobs"] = {"content": _logprobs(completion.logprobs)}
+        message.response_metadata["logprobs"] = {"content": logprob_entries(completion.logprobs)}
     return message
 
 
@@ -99,7 +107,7 @@ def _chunk(delta: Delta, provider: str) -> ChatGenerationChunk:
             for call in delta.tool_calls
         ]
     if delta.logprobs:
-        metadata["logprobs"] = {"content": _logprobs(delta.logprobs)}
+        metadata["logprobs"] = {"content": logprob_entries(delta.logprobs)}
     if delta.last:
         fields["chunk_position"] = "last"
         fields["usage_metadata"] = to_usage_metadata(delta.usage)
@@ -124,8 +132,11 @@ def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
 
 
 def _token_usage(usage: Usage) -> Mapping[str, Any]:
-    if usage.raw is not None:
-        return usage.raw
+    return usage.raw if usage.raw is not None else token_counts(usage)
+
+
+def token_counts(usage: Usage) -> dict[str, int]:
+    """Return the counts that are known, under the names that LangChain's own code looks for."""
     counts = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -167,7 +178,8 @@ def _split_calls(calls: Sequence[ToolCall]) -> tuple[list[LangChainToolCall], li
     return good, broken
 
 
-def _logprobs(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
+def logprob_entries(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
+    """Return an entry per token: ``token``, ``logprob``, ``top_logprobs``; ``bytes``, ``id``, ``special`` if known."""
     return [_logprob(token) for token in tokens]
 
 
@@ -179,7 +191,7 @@ def _logprob(token: TokenLogprob) -> dict[str, Any]:
         entry["id"] = token.id
     if token.special is not None:
         entry["special"] = token.special
-    entry["top_logprobs"] = _logprobs(token.top)
+    entry["top_logprobs"] = logprob_entries(token.top)
     return entry
 
 

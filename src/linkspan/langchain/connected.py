@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from linkspan.conversation import ChatRequest
     from linkspan.endpoint import Endpoint
     from linkspan.providers.provider import Provider
 
@@ -114,10 +113,10 @@ class Connected(BaseModel):
 
     # ------------------------------------------------------------------ the connection
 
-    def _connection(self) -> Endpoint[ChatRequest]:
+    def _connection(self) -> Endpoint[Any]:
         return self._slot.get(self._connect)
 
-    def _connect(self) -> Endpoint[ChatRequest]:
+    def _connect(self) -> Endpoint[Any]:
         return connect(
             self._make_codec(),
             self._provider,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, Union
 
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.exceptions import OutputParserException
+from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.runnables import RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -15,10 +17,12 @@ from linkspan.errors import ConfigurationError
 from linkspan.langchain.tools import schema_format
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel, LanguageModelInput
+    from collections.abc import Callable
+
+    from langchain_core.language_models import BaseChatModel, BaseLLM, LanguageModelInput
     from langchain_core.runnables import Runnable
 
-__all__ = ["Method", "structured"]
+__all__ = ["Method", "structured", "structured_completion"]
 
 #: How the shape is asked for.
 Method = Literal["json_schema", "function_calling", "json_mode"]
@@ -58,6 +62,68 @@ def structured(
     else:
         raise ConfigurationError(f"method={method!r} is unknown: use 'json_schema', 'function_calling' or 'json_mode'.")
     return _with_raw(bound, parser) if include_raw else bound | parser
+
+
+def structured_completion(
+    model: BaseLLM,
+    schema: dict[str, Any] | type,
+    *,
+    options: Callable[[dict[str, Any]], dict[str, Any]],
+    include_raw: bool,
+    kwargs: dict[str, Any],
+) -> Runnable[LanguageModelInput, Any]:
+    """Return a completion model with the schema bound, followed by a parser that checks the answer against it.
+
+    Args:
+        model: The completion model.
+        schema: A pydantic class, a TypedDict class or a JSON schema.
+        options: Makes the API's parameters of a JSON schema.
+        include_raw: Whether to answer with raw text, parsed object and parsing error.
+        kwargs: Bound as they are.
+
+    Raises:
+        ConfigurationError: If the schema is unusable.
+    """
+    made = dict(schema_format(schema, None).schema or {})
+    bound = model.bind(
+        **options(made), ls_structured_output_format={"kwargs": {"method": "json_schema"}, "schema": schema}, **kwargs
+    )
+    parser = AnswerParser(target=schema if _is_pydantic(schema) else None, json_schema=made)
+    return _with_raw(bound, parser) if include_raw else bound | parser
+
+
+class AnswerParser(BaseOutputParser[Any]):
+    """Reads a JSON answer and checks it against the schema: not every deployment holds its model to one."""
+
+    target: Any = None
+    json_schema: dict[str, Any]
+
+    def parse(self, text: str) -> Any:
+        """Return the answer as an object.
+
+        Raises:
+            OutputParserException: If it is no JSON, or does not fit the schema.
+        """
+        import jsonschema  # noqa: PLC0415  # its import takes longer than most calls of it
+
+        try:
+            if self.target is not None:
+                return self.target.model_validate_json(text)
+            answer = json.loads(text)
+            jsonschema.validate(answer, self.json_schema)
+        except ValueError as error:
+            raise self._misfit(text, str(error)) from error
+        except jsonschema.ValidationError as error:
+            raise self._misfit(text, error.message) from error
+        return answer
+
+    @staticmethod
+    def _misfit(text: str, reason: str) -> OutputParserException:
+        return OutputParserException(
+            f"The answer does not fit the schema: {reason}. It may have been cut off (raise max_tokens), or the "
+            f"deployment does not hold its model to a schema. The answer: {text}",
+            llm_output=text,
+        )
 
 
 def _required(schema: _Schema, method: str) -> dict[str, Any] | type:

@@ -1,0 +1,273 @@
+"""The base of linkspan's completion models for LangChain: a prompt in, text out.
+
+Core's convenience class asks prompt after prompt and leaves callbacks, token counts and the cache's key to chance;
+here prompts are asked at once, within a bound, and everything that the API says has its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, closing, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from langchain_core.language_models import BaseLLM
+from pydantic import Field
+
+from linkspan.assembler import Assembler
+from linkspan.batching import batches_of, run_batches, run_batches_async
+from linkspan.conversation import PromptRequest
+from linkspan.errors import UnsupportedContentError
+from linkspan.langchain import structured_output
+from linkspan.langchain.arguments import call_parameters
+from linkspan.langchain.errors import converted_errors
+from linkspan.langchain.generations import to_generation_chunk, to_llm_result
+from linkspan.langchain.language_model import LinkspanLanguageModel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
+
+    from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.language_models import LanguageModelInput
+    from langchain_core.outputs import GenerationChunk, LLMResult
+    from langchain_core.runnables import Runnable
+
+    from linkspan.conversation import Completion
+
+__all__ = ["LinkspanLLM"]
+
+#: What a chat model would take; a completion model has no place for it on the wire.
+_CHAT_KEYWORDS = ("tools", "tool_choice", "response_format")
+
+#: The options of the call under way, for the cache's key: core makes it of the instance's settings alone.
+_call_options: ContextVar[Mapping[str, Any]] = ContextVar("linkspan_call_options")
+
+
+class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
+    """What linkspan's completion models have in common. Not to be used itself.
+
+    A provider's class names its provider, its sampling parameters and its codec, and says in ``_structured_options``
+    how its API holds an answer to a schema.
+
+    ``generation_info`` of an answer, in streams of the last chunk: ``finish_reason`` (if the API gives one),
+    ``model_name``, ``request_id``, ``token_usage``, ``logprobs`` (an entry per token), and every other field of the API
+    under its own name. ``llm_output`` has ``model_name`` and ``token_usage`` of all prompts together.
+    """
+
+    _ls_model_type: ClassVar[Any] = "llm"
+
+    streaming: bool = False
+    """Stream also where the caller does not (``invoke``), so that callbacks see each token. Several prompts at once are
+    not streamed."""
+    max_concurrency: int = Field(default=8, ge=1)
+    """The most prompts of one ``generate`` or ``batch`` that are asked at once."""
+
+    # ------------------------------------------------------------------ the four ways to ask
+
+    def _generate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        with converted_errors():
+            requests = [self._request(prompt, stop, kwargs) for prompt in prompts]
+            timeout = kwargs.get("timeout")
+            connection = self._connection()
+            if self._streams(prompts, kwargs):
+                return self._result([self._drain(prompts[0], stop, run_manager, kwargs)])
+            return self._result(
+                run_batches(
+                    batches_of(requests, 1),
+                    lambda batch: connection.complete(batch[0], timeout=timeout),
+                    self.max_concurrency,
+                )
+            )
+
+    async def _agenerate(
+        self,
+        prompts: list[str],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        with converted_errors():
+            requests = [self._request(prompt, stop, kwargs) for prompt in prompts]
+            timeout = kwargs.get("timeout")
+            connection = self._connection()
+            if self._streams(prompts, kwargs):
+                return self._result([await self._adrain(prompts[0], stop, run_manager, kwargs)])
+            return self._result(
+                await run_batches_async(
+                    batches_of(requests, 1),
+                    lambda batch: connection.acomplete(batch[0], timeout=timeout),
+                    asyncio.Semaphore(self.max_concurrency),
+                )
+            )
+
+    def _stream(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[GenerationChunk]:
+        yield from self._chunks(prompt, stop, run_manager, kwargs, Assembler())
+
+    async def _astream(
+        self,
+        prompt: str,
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[GenerationChunk]:
+        async with aclosing(self._achunks(prompt, stop, run_manager, kwargs, Assembler())) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    # ------------------------------------------------------------------ streams
+
+    def _chunks(
+        self,
+        prompt: str,
+        stop: list[str] | None,
+        run_manager: CallbackManagerForLLMRun | None,
+        kwargs: dict[str, Any],
+        assembler: Assembler,
+    ) -> Generator[GenerationChunk, None, None]:
+        with converted_errors():
+            request = self._request(prompt, stop, kwargs)
+            deltas = self._connection().stream(request, assembler=assembler, timeout=kwargs.get("timeout"))
+            with closing(cast("Any", deltas)):
+                for delta in deltas:
+                    chunk = to_generation_chunk(delta, assembler)
+                    if run_manager is not None:
+                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
+
+    async def _achunks(
+        self,
+        prompt: str,
+        stop: list[str] | None,
+        run_manager: AsyncCallbackManagerForLLMRun | None,
+        kwargs: dict[str, Any],
+        assembler: Assembler,
+    ) -> AsyncGenerator[GenerationChunk, None]:
+        with converted_errors():
+            request = self._request(prompt, stop, kwargs)
+            deltas = self._connection().astream(request, assembler=assembler, timeout=kwargs.get("timeout"))
+            async with aclosing(cast("Any", deltas)):
+                async for delta in deltas:
+                    chunk = to_generation_chunk(delta, assembler)
+                    if run_manager is not None:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
+
+    def _streams(self, prompts: list[str], kwargs: Mapping[str, Any]) -> bool:
+        # Of several prompts, core hands in the first one's callbacks only.
+        wanted = kwargs.get("stream")
+        return len(prompts) == 1 and (self.streaming if wanted is None else bool(wanted))
+
+    def _drain(
+        self, prompt: str, stop: list[str] | None, run_manager: CallbackManagerForLLMRun | None, kwargs: dict[str, Any]
+    ) -> Completion:
+        assembler = Assembler()
+        for _ in self._chunks(prompt, stop, run_manager, kwargs, assembler):
+            pass
+        return assembler.completion()
+
+    async def _adrain(
+        self,
+        prompt: str,
+        stop: list[str] | None,
+        run_manager: AsyncCallbackManagerForLLMRun | None,
+        kwargs: dict[str, Any],
+    ) -> Completion:
+        assembler = Assembler()
+        async for _ in self._achunks(prompt, stop, run_manager, kwargs, assembler):
+            pass
+        return assembler.completion()
+
+    # ------------------------------------------------------------------ requests and results
+
+    def _request(self, prompt: str, stop: list[str] | None, kwargs: Mapping[str, Any]) -> PromptRequest:
+        call = self._with_aliases_resolved(dict(kwargs))
+        for name in _CHAT_KEYWORDS:
+            if call.pop(name, None):
+                raise UnsupportedContentError(
+                    f"{type(self).__name__} takes a prompt and has no {name}: use the chat class of this API, or "
+                    "with_structured_output for answers of a given shape.",
+                    provider=self._provider.name,
+                )
+        return PromptRequest(
+            model=call.get("model") or self.model,
+            prompt=prompt,
+            parameters=call_parameters(self, call),
+            stop=self._stops(call.get("stop") if stop is None else stop),
+            extra_body={**self.extra_body, **(call.get("extra_body") or {})},
+        )
+
+    def _result(self, completions: list[Completion]) -> LLMResult:
+        return to_llm_result(completions, self._provider.name)
+
+    # ------------------------------------------------------------------ structured output
+
+    def with_structured_output(
+        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return a runnable that answers with objects of a schema, to which the server holds the model.
+
+        Args:
+            schema: A pydantic class (the answer is an instance), a TypedDict class or a JSON schema (a dict).
+            include_raw: Answer with ``{"raw", "parsed", "parsing_error"}`` and raise no parsing error.
+            **kwargs: Bound as they are.
+
+        Raises:
+            ConfigurationError: If the schema is unusable.
+            InvalidResponseError: (at the call) If the answer does not fit the schema.
+        """
+        return structured_output.structured_completion(
+            self, schema, options=self._structured_options, include_raw=include_raw, kwargs=kwargs
+        )
+
+    def _structured_options(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters that hold an answer to a JSON schema."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ what LangChain wants to know
+
+    @property
+    def _llm_type(self) -> str:
+        return self._provider.name.replace("_", "-")
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {**super()._identifying_params, **_call_options.get({})}
+
+    def generate(self, prompts: list[str], stop: list[str] | None = None, *args: Any, **kwargs: Any) -> LLMResult:
+        """Ask all prompts; see langchain-core. The cache tells calls with different options apart."""
+        with _options_in_key(kwargs):
+            return super().generate(prompts, stop, *args, **kwargs)
+
+    async def agenerate(
+        self, prompts: list[str], stop: list[str] | None = None, *args: Any, **kwargs: Any
+    ) -> LLMResult:
+        """Ask all prompts; see langchain-core. The cache tells calls with different options apart."""
+        with _options_in_key(kwargs):
+            return await super().agenerate(prompts, stop, *args, **kwargs)
+
+
+#: Arguments of ``generate`` that are core's own.
+_CORE_ARGUMENTS = frozenset({"callbacks", "tags", "metadata", "run_name", "run_id", "timeout"})
+
+
+@contextmanager
+def _options_in_key(kwargs: Mapping[str, Any]) -> Iterator[None]:
+    """Let ``_identifying_params`` show the options of this call."""
+    options = {name: value for name, value in kwargs.items() if name not in _CORE_ARGUMENTS}
+    token = _call_options.set({"call": options} if options else {})
+    try:
+        yield
+    finally:
+        _call_options.reset(token)

@@ -1,0 +1,60 @@
+"""Neutral answers -> LangChain's generations, for completion models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.outputs import Generation, GenerationChunk, LLMResult
+
+from linkspan.langchain.chunks import combine_outputs, logprob_entries, token_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linkspan.assembler import Assembler
+    from linkspan.conversation import Completion, Delta
+
+__all__ = ["to_generation_chunk", "to_llm_result"]
+
+
+def to_llm_result(completions: Sequence[Completion], provider: str) -> LLMResult:
+    """Return the answers to several prompts as one result."""
+    return LLMResult(
+        generations=[
+            [Generation(text=answer.text, generation_info=_info(answer)) for answer in (whole, *whole.alternatives)]
+            for whole in completions
+        ],
+        llm_output=combine_outputs([_llm_output(completion, provider) for completion in completions]),
+    )
+
+
+def to_generation_chunk(delta: Delta, assembler: Assembler) -> GenerationChunk:
+    """Return one step of a streamed answer; the last one says all that is known of the whole.
+
+    Core merges the infos of chunks by adding numbers and joining texts, so they come once.
+    """
+    if not delta.last:
+        return GenerationChunk(text=delta.text)
+    return GenerationChunk(text=delta.text, generation_info=_info(assembler.completion()))
+
+
+def _info(completion: Completion) -> dict[str, Any] | None:
+    usage = completion.usage
+    facts = {
+        **completion.extra,
+        "finish_reason": completion.finish_reason,
+        "model_name": completion.model,
+        "request_id": completion.request_id,
+        "token_usage": None if usage is None else token_counts(usage) or None,
+        "logprobs": None if completion.logprobs is None else logprob_entries(completion.logprobs),
+    }
+    return {name: fact for name, fact in facts.items() if fact is not None} or None
+
+
+def _llm_output(completion: Completion, provider: str) -> dict[str, Any]:
+    output: dict[str, Any] = {"model_provider": provider}
+    if completion.model is not None:
+        output["model_name"] = completion.model
+    if completion.usage is not None:
+        output["token_usage"] = token_counts(completion.usage)
+    return output
