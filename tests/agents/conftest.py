@@ -1,0 +1,77 @@
+"""One scripted sandbox for all tests here, emptied before each, and both frameworks' classes that talk to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from linkspan.langchain import ChatScaleway
+from linkspan.llama_index import Scaleway
+from linkspan.sandbox import Sandbox, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MODEL = "llama-3.3-70b-instruct"
+KEY = "scw-key-of-the-agents"
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SCW_SECRET_KEY", "SCALEWAY_API_KEY", "SCALEWAY_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="package")
+def running() -> Iterator[Sandbox]:
+    with run(api_key=KEY) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: Sandbox) -> Sandbox:
+    running.reset()
+    return running
+
+
+@pytest.fixture
+def where(sandbox: Sandbox) -> dict[str, Any]:
+    """The arguments that lead any of the classes to the sandbox."""
+    return {"api_key": KEY, "base_url": sandbox.scaleway_url, "max_retries": 0, "timeout": 10}
+
+
+@pytest.fixture
+def make_chat(where: dict[str, Any]) -> Iterator[Callable[..., ChatScaleway]]:
+    made: list[ChatScaleway] = []
+
+    def make(**fields: Any) -> ChatScaleway:
+        made.append(ChatScaleway(**{"model": MODEL, **where, **fields}))
+        return made[-1]
+
+    yield make
+    for chat in made:
+        chat.close()
+
+
+@pytest.fixture
+def chat(make_chat: Callable[..., ChatScaleway]) -> ChatScaleway:
+    return make_chat()
+
+
+@pytest.fixture
+def make_llm(where: dict[str, Any]) -> Iterator[Callable[..., Scaleway]]:
+    made: list[Scaleway] = []
+
+    def make(**settings: Any) -> Scaleway:
+        made.append(Scaleway(**{"model": MODEL, **where, **settings}))
+        return made[-1]
+
+    yield make
+    for llm in made:
+        llm.close()
+
+
+@pytest.fixture
+def llm(make_llm: Callable[..., Scaleway]) -> Scaleway:
+    return make_llm()
