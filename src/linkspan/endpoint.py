@@ -52,6 +52,7 @@ class Endpoint(Generic[RequestT]):
         secrets: tuple[str, ...],
         timeout: float | None,
         max_retries: int,
+        stall_timeout: float | None = None,
     ) -> None:
         self.codec = codec
         self.client = client
@@ -59,6 +60,7 @@ class Endpoint(Generic[RequestT]):
         self._headers = dict(headers)
         self._secrets = secrets
         self._timeout = timeout
+        self._stall_timeout = stall_timeout
         self._max_retries = max_retries
 
     # ------------------------------------------------------------------ the four calls
@@ -157,6 +159,14 @@ class Endpoint(Generic[RequestT]):
         """Read another route of the same API."""
         return await self.client.asend(self._to_route(path, "GET", None, timeout))
 
+    def read(self, path: str, decode: Decoder[ResultT]) -> ResultT:
+        """Read another route of the same API with ``decode``."""
+        return self._decode(self.get(path), decode)
+
+    async def aread(self, path: str, decode: Decoder[ResultT]) -> ResultT:
+        """Read another route of the same API with ``decode``."""
+        return self._decode(await self.aget(path), decode)
+
     def close(self) -> None:
         """Close the connections that this endpoint opened for sync calls."""
         self.client.close()
@@ -177,6 +187,8 @@ class Endpoint(Generic[RequestT]):
             headers=self._headers,
             content=None if body is None else encode_json(body, self.codec.provider),
             timeout=self._timeout if timeout is None else timeout,
+            # Whoever names a time for one call means its stream's silences too.
+            stall_timeout=self._stall_timeout if timeout is None else None,
             max_retries=self._max_retries,
             decode_error=self._decode_error,
             event_error=self._event_error,
@@ -233,6 +245,7 @@ def connect(
     http_client: httpx.Client | None = None,
     http_async_client: httpx.AsyncClient | None = None,
     timeout: float | None = None,
+    stall_timeout: float | None = None,
     max_retries: int = 2,
     allow_insecure_http: bool = False,
 ) -> Endpoint[RequestT]:
@@ -247,6 +260,8 @@ def connect(
         http_client: Used for sync calls and not closed; ``None`` makes one.
         http_async_client: Used for async calls and not closed; ``None`` makes one per event loop.
         timeout: Seconds of silence allowed; ``None`` takes the API's default.
+        stall_timeout: Seconds allowed between two events of a stream; ``None`` takes ``timeout`` if that is given, else
+            the API's default.
         max_retries: How often a failed attempt is repeated.
         allow_insecure_http: Allow a key to travel over plain http to a public host.
 
@@ -260,6 +275,8 @@ def connect(
         has_credentials=api_key is not None,
         allow_insecure_http=allow_insecure_http,
     )
+    if stall_timeout is None and timeout is None:
+        stall_timeout = provider.default_stall_timeout
     secret = api_key.get_secret_value() if api_key is not None else None
     headers = {"Content-Type": "application/json"}
     if secret is not None:
@@ -275,6 +292,7 @@ def connect(
         secrets=(secret,) if secret else (),
         timeout=provider.default_timeout if timeout is None else timeout,
         max_retries=max_retries,
+        stall_timeout=stall_timeout,
     )
 
 

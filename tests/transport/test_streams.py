@@ -143,8 +143,13 @@ async def test_silence_before_the_first_event_is_a_timeout(server, face, ask, wa
 async def test_comments_do_not_hide_that_the_first_event_does_not_come(server, face, ask):
     server.answer(head(), Repeat(chunk(b": ping\n\n")))
     with pytest.raises(APITimeoutError):
-        await face.stream(ask(stall_timeout=0.2))
+        await face.stream(ask(timeout=0.2))
     assert server.wait_closed()
+
+
+async def test_first_event_may_take_longer_than_a_stall(server, face, ask):
+    server.answer(head(), chunk(b": ping\n\n"), Delay(0.3), chunk(b": ping\n\n"), event(b"one"), END)
+    assert await face.stream(ask(timeout=10, stall_timeout=0.1)) == [b"one"]
 
 
 async def test_comments_do_not_hide_a_stalled_stream(server, face, ask):

@@ -32,6 +32,8 @@ class Provider:
         base_url_env: Environment variables that may hold the base URL, first one first.
         default_base_url: The public service, ``None`` where there is none.
         default_timeout: Seconds of silence allowed if the user sets nothing.
+        default_stall_timeout: Seconds allowed between two events of a stream if the user sets nothing; ``None``: the
+            same.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Provider:
     base_url_env: tuple[str, ...]
     default_base_url: str | None
     default_timeout: float = 600.0
+    default_stall_timeout: float | None = None
 
     def resolve_api_key(self, explicit: SecretStr | str | None) -> SecretStr | None:
         """Return the key: the argument, else the environment's. A blank one counts as missing."""

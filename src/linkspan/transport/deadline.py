@@ -69,6 +69,10 @@ class ReadDeadline:
             timeout = remaining
         return self._read(max_bytes, timeout)
 
+    def allow(self, limit: float) -> None:
+        """Allow this many seconds from the next restart on."""
+        self._limit = limit
+
     def passed(self) -> bool:
         """Tell whether the deadline has passed; starts the clock if nothing else has."""
         now = monotonic()

@@ -51,10 +51,11 @@ class HttpRequest:
         headers: Header values in clear. They appear in no representation, log or error.
         content: The body. It appears in no representation, log or error.
         method: The HTTP method.
-        timeout: Seconds of silence allowed: until the answer begins, then between two reads. ``None``: no limit.
+        timeout: Seconds of silence allowed: until the answer begins (a stream: with its first event, whatever comments
+            come before), then between two reads. ``None``: no limit.
         connect_timeout: Seconds allowed to make a connection. ``None``: no limit.
-        stall_timeout: Seconds allowed between two *events* of a stream, whatever else arrives: keep-alive comments do
-            not hide a stalled model. ``None``: the same as ``timeout``.
+        stall_timeout: Seconds allowed between two *events* of a stream once it has begun, whatever else arrives:
+            keep-alive comments do not hide a stalled model. ``None``: the same as ``timeout``.
         max_retries: How often a failed attempt is repeated: at most ``max_retries + 1`` requests are sent.
         decode_error: Makes the error of an answer that is not what was asked for: a status that is not 2xx, or, where
             a stream was asked for, a body that is not an event stream (JSON, HTML, nothing).

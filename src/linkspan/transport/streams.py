@@ -77,10 +77,8 @@ class _Stream:
         self._request = request
         self._response = response
         self._decoder = SSEDecoder()
-        self._deadline = ReadDeadline(
-            response,
-            request.timeout if request.stall_timeout is None else request.stall_timeout,
-        )
+        # Some servers send comments for as long as a model takes to start: the first event has the whole timeout.
+        self._deadline = ReadDeadline(response, request.timeout)
         self._started = monotonic()
         self._closed = False
         self._pending: Sequence[ServerSentEvent] = ()
@@ -132,6 +130,8 @@ class _Stream:
         if error is not None:
             raise with_retry_after(error, self.headers)
         self._head.clear()
+        if request.stall_timeout is not None:
+            self._deadline.allow(request.stall_timeout)
         self._deadline.restart = True
 
     def _check_deadline(self) -> None:
