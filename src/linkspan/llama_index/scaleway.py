@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from linkspan.llama_index.chat_llm import ChatLLM
+from linkspan.llama_index.model_listing import ListsModels
 from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Scaleway"]
 
 
-class Scaleway(ChatLLM):
+class Scaleway(ListsModels, ChatLLM):
     """A chat model of Scaleway's Generative APIs, or of a Managed Inference deployment.
 
     Install with ``pip install 'linkspan[llama-index]'``.

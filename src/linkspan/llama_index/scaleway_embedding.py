@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr
 from linkspan.batching import LoopGates
 from linkspan.embedding import EmbeddingCall
 from linkspan.errors import ConfigurationError
-from linkspan.llama_index.settings import Connected
+from linkspan.llama_index.model_listing import ListsModels
 from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ __all__ = ["ScalewayEmbedding"]
 _NAMES_OF_MODEL = ("model", "model_name")
 
 
-class ScalewayEmbedding(Connected, BaseEmbedding):
+class ScalewayEmbedding(ListsModels, BaseEmbedding):
     r"""An embedding model of Scaleway's Generative APIs, or of a deployment of one's own.
 
     Texts are sent as they are, line breaks included; vectors come back in the order of the texts (Scaleway reference,

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from linkspan.embedding import RerankCall
 from linkspan.errors import InvalidRequestError
-from linkspan.llama_index.settings import Connected
+from linkspan.llama_index.model_listing import ListsModels
 from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
 from linkspan.providers.scaleway_rerank import DEFAULT_RERANK_MODEL
 
@@ -27,7 +27,7 @@ __all__ = ["ScalewayRerank"]
 _dispatcher = get_dispatcher(__name__)
 
 
-class ScalewayRerank(Connected, BaseNodePostprocessor):
+class ScalewayRerank(ListsModels, BaseNodePostprocessor):
     """Puts nodes in the order of their relevance to the query (Scaleway reference, section 11).
 
     The score is the cosine similarity of two embeddings, not the judgement of a cross-encoder: the API documents only

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import pickle
 import threading
 from collections.abc import Mapping  # noqa: TC003  # pydantic reads the annotations at run time
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from llama_index.core.schema import BaseComponent
@@ -14,8 +16,10 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 
 from linkspan.endpoint import Endpoint, connect
 from linkspan.errors import ConfigurationError
+from linkspan.providers.retirement import warn_if_retired
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from linkspan.providers.codec import Codec
@@ -54,6 +58,9 @@ _SHARED_FIELDS = frozenset(
 
 #: Hold open sockets and locks, so they stay behind when an object is pickled.
 _UNPICKLED_FIELDS = frozenset({"http_async_client", "http_client"})
+
+#: Whether the object that is being made is a copy of another.
+_copying: ContextVar[bool] = ContextVar("linkspan_copying", default=False)
 
 
 class Connected(BaseComponent):
@@ -96,6 +103,8 @@ class Connected(BaseComponent):
             raise ConfigurationError(_describe(type(self).__name__, error), provider=self._provider.name) from None
         # Says now what is wrong with address and key; opens nothing.
         self._connect()
+        if not _copying.get():
+            warn_if_retired(self._provider, self.model)
 
     @classmethod
     def _refuse_unknown(cls, settings: Mapping[str, Any]) -> None:
@@ -182,14 +191,16 @@ class Connected(BaseComponent):
             self._endpoint = None
 
     def __copy__(self) -> Any:
-        return type(self)(**self.__dict__)
+        with _as_a_copy():
+            return type(self)(**self.__dict__)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Any:
         settings = {
             name: value if name in _SHARED_FIELDS else copy.deepcopy(value, memo)
             for name, value in self.__dict__.items()
         }
-        return type(self)(**settings)
+        with _as_a_copy():
+            return type(self)(**settings)
 
     def __getstate__(self) -> dict[str, Any]:
         settings = {
@@ -200,7 +211,18 @@ class Connected(BaseComponent):
         return {"__dict__": settings}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        type(self).__init__(self, **state["__dict__"])
+        with _as_a_copy():
+            type(self).__init__(self, **state["__dict__"])
+
+
+@contextlib.contextmanager
+def _as_a_copy() -> Iterator[None]:
+    """Construct without the warnings that the original gave when it was made."""
+    token = _copying.set(True)
+    try:
+        yield
+    finally:
+        _copying.reset(token)
 
 
 def _one_base_url(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictEndEvent,
     LLMStructuredPredictStartEvent,
 )
-from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.program.streaming_utils import process_streaming_content_incremental
 from llama_index.core.program.utils import get_program_for_llm
 from llama_index.core.types import PydanticProgramMode
@@ -17,6 +16,7 @@ from llama_index_instrumentation import get_dispatcher
 from pydantic import BaseModel, ValidationError
 
 from linkspan.errors import InvalidResponseError
+from linkspan.llama_index.language_model import LinkspanLLM
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Mapping
@@ -32,7 +32,7 @@ _dispatcher = get_dispatcher(__name__)
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 
-class NativeStructuredOutput(FunctionCallingLLM):
+class NativeStructuredOutput(LinkspanLLM):
     """``structured_predict`` and its kin through ``response_format``.
 
     With another ``pydantic_program_mode`` than ``DEFAULT``, for a model that the catalogue says cannot do it, or if

@@ -1,0 +1,241 @@
+"""The base of all LLM classes: LlamaIndex's eight endpoints over one ``Endpoint``.
+
+The public methods are decorated, each once, and hold nothing but a call of the private ones, which are not: so there is
+one start event, one end event and one span per call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence  # noqa: TC003  # pydantic reads the annotations at run time
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.llm import LLM
+from pydantic import Field
+
+from linkspan.conversation import ResponseFormat
+from linkspan.errors import ConfigurationError
+from linkspan.llama_index.responses import ChunkBuilder, chat_response, completion_response
+from linkspan.llama_index.settings import CONNECTION_FIELDS, Connected
+from linkspan.llama_index.stream_owner import closes_stream, opened
+from linkspan.providers.catalog import model_info
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
+    from llama_index.core.base.llms.types import (
+        ChatMessage,
+        ChatResponse,
+        ChatResponseAsyncGen,
+        ChatResponseGen,
+        CompletionResponse,
+        CompletionResponseAsyncGen,
+        CompletionResponseGen,
+    )
+
+    from linkspan.conversation import Delta
+    from linkspan.providers.catalog import ModelInfo
+
+__all__ = ["LinkspanLLM", "given", "response_format_from"]
+
+#: These belong to the connection; in a body they would do nothing, or show a key to the server's logs.
+_NOT_PER_CALL = (CONNECTION_FIELDS - {"timeout"}) | {"api_base", "extra_headers"}
+
+
+class LinkspanLLM(Connected, LLM):
+    """A model behind an HTTP API.
+
+    A subclass names its provider in ``_provider``, its parameters in ``_parameter_fields`` (fields that are sent under
+    their own name if set), makes its codec in ``_codec``, and turns messages and texts into requests.
+
+    ``chat`` and its kin take every parameter of the API as a keyword, too. It beats the instance's for that call;
+    ``None`` takes the instance's away. Words that linkspan does not know go into the request's body as they are.
+    """
+
+    _parameter_fields: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens")
+    #: Other names of fields, taken by the constructor and by a call.
+    _argument_aliases: ClassVar[Mapping[str, str]] = {}
+
+    temperature: float | None = Field(default=None, description="Sampling temperature.")
+    max_tokens: int | None = Field(default=None, gt=0, description="Longest answer, in tokens.")
+    stop: list[str] | None = Field(default=None, description="Texts that end the answer.")
+    context_window: int | None = Field(default=None, gt=0, description="Context window in tokens; None: by catalogue.")
+    additional_kwargs: dict[str, Any] = Field(default_factory=dict, description="Further parameters of the API.")
+    extra_body: dict[str, Any] = Field(default_factory=dict, description="Merged into the body last, as it is.")
+    data_role: Literal["error", "fenced"] = Field(
+        default="error", description="What becomes of data messages on an API without that role."
+    )
+
+    def __init__(self, **settings: Any) -> None:
+        settings = self._with_aliases_resolved(settings)
+        if isinstance(settings.get("stop"), str):
+            settings["stop"] = [settings["stop"]]
+        super().__init__(**settings)
+
+    @classmethod
+    def _with_aliases_resolved(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        settings = dict(settings)
+        for alias, name in cls._argument_aliases.items():
+            if alias in settings:
+                if name in settings:
+                    raise ConfigurationError(f"{name} and {alias} are two names for one argument: give one.")
+                settings[name] = settings.pop(alias)
+        return settings
+
+    def _model_info(self) -> ModelInfo | None:
+        return model_info(self._provider.name, self.model)
+
+    # ------------------------------------------------------------------ what each class states
+
+    def _chat_request(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> tuple[Any, float | None]:
+        """Return the request of a conversation, and the call's own timeout."""
+        raise NotImplementedError
+
+    def _prompt_request(self, prompt: str, formatted: bool, kwargs: Mapping[str, Any]) -> tuple[Any, float | None]:
+        """Return the request of a text, and the call's own timeout."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ the eight endpoints
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation."""
+        request, timeout = self._chat_request(messages, kwargs)
+        return chat_response(self._connected().complete(request, timeout=timeout))
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answer a conversation."""
+        request, timeout = self._chat_request(messages, kwargs)
+        return chat_response(await self._connected().acomplete(request, timeout=timeout))
+
+    @closes_stream
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Answer a conversation piece by piece; close the generator to stop early."""
+        return opened(self._stream(*self._chat_request(messages, kwargs), kind="chat"))
+
+    @closes_stream
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """Answer a conversation piece by piece; close the generator to stop early."""
+        return opened(self._astream(*self._chat_request(messages, kwargs), kind="chat"))
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Answer a text. ``formatted`` says that it is in the model's own prompt format already."""
+        request, timeout = self._prompt_request(prompt, formatted, kwargs)
+        return completion_response(self._connected().complete(request, timeout=timeout))
+
+    @llm_completion_callback()
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Answer a text. ``formatted`` says that it is in the model's own prompt format already."""
+        request, timeout = self._prompt_request(prompt, formatted, kwargs)
+        return completion_response(await self._connected().acomplete(request, timeout=timeout))
+
+    @closes_stream
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """Answer a text piece by piece; close the generator to stop early. ``formatted`` as in ``complete``."""
+        return opened(self._stream(*self._prompt_request(prompt, formatted, kwargs), kind="completion"))
+
+    @closes_stream
+    @llm_completion_callback()
+    async def astream_complete(
+        self,
+        prompt: str,
+        formatted: bool = False,
+        **kwargs: Any,
+    ) -> CompletionResponseAsyncGen:
+        """Answer a text piece by piece; close the generator to stop early. ``formatted`` as in ``complete``."""
+        return opened(self._astream(*self._prompt_request(prompt, formatted, kwargs), kind="completion"))
+
+    # ------------------------------------------------------------------ streams
+
+    def _stream(
+        self, request: Any, timeout: float | None, *, kind: Literal["chat", "completion"]
+    ) -> Generator[Any, None, None]:
+        builder = ChunkBuilder()
+        build = builder.chat if kind == "chat" else builder.completion
+        deltas = self._connected().stream(request, assembler=builder.assembler, timeout=timeout)
+        with contextlib.closing(cast("Generator[Delta, None, None]", deltas)) as steps:
+            for delta in steps:
+                chunk = build(delta)
+                if chunk is not None:
+                    yield chunk
+
+    async def _astream(
+        self, request: Any, timeout: float | None, *, kind: Literal["chat", "completion"]
+    ) -> AsyncGenerator[Any, None]:
+        builder = ChunkBuilder()
+        build = builder.chat if kind == "chat" else builder.completion
+        deltas = self._connected().astream(request, assembler=builder.assembler, timeout=timeout)
+        async with contextlib.aclosing(cast("AsyncGenerator[Delta, None]", deltas)) as steps:
+            async for delta in steps:
+                chunk = build(delta)
+                if chunk is not None:
+                    yield chunk
+
+    # ------------------------------------------------------------------ settings of one call
+
+    def _call_settings(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the keywords of a call under their own names.
+
+        Raises:
+            ConfigurationError: One belongs to the constructor.
+        """
+        call = self._with_aliases_resolved(kwargs)
+        for name in call.keys() & _NOT_PER_CALL:
+            raise ConfigurationError(
+                f"{name!r} cannot be given for one call: give it to {type(self).__name__}(...)",
+                provider=self._provider.name,
+            )
+        return call
+
+    def _stops(self, call: dict[str, Any]) -> list[str]:
+        """Take the stop texts out of the call's keywords, or the instance's."""
+        stop = call.pop("stop", self.stop)
+        return [stop] if isinstance(stop, str) else list(stop or ())
+
+    def _extra_body(self, call: dict[str, Any]) -> dict[str, Any]:
+        """Take the further fields of the body out of the call's keywords, over the instance's."""
+        return {**self.extra_body, **(call.pop("extra_body", None) or {})}
+
+    def _parameters(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is set of the parameters: the instance's, over them what is left of the call's keywords."""
+        parameters = {name: getattr(self, name) for name in self._parameter_fields}
+        parameters.update(self.additional_kwargs)
+        parameters.update(call)
+        return {name: value for name, value in parameters.items() if value is not None}
+
+
+def given(value: Any, default: Any) -> Any:
+    """Return the value, or the default if there is none."""
+    return default if value is None else value
+
+
+def response_format_from(value: Any) -> ResponseFormat | None:
+    """Read a Chat Completions ``response_format``.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if value is None or isinstance(value, ResponseFormat):
+        return value
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind in ("json_object", "text"):
+        return ResponseFormat(kind)
+    details = value.get("json_schema") if kind == "json_schema" else None
+    if not isinstance(details, dict) or not isinstance(details.get("schema"), dict):
+        raise ConfigurationError(
+            'response_format must be {"type": "json_schema", "json_schema": {"name": ..., "schema": {...}}}, '
+            '{"type": "json_object"} or {"type": "text"}'
+        )
+    return ResponseFormat(
+        "json_schema",
+        schema=details["schema"],
+        name=details.get("name"),
+        strict=details.get("strict"),
+        description=details.get("description"),
+    )
