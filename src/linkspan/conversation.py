@@ -185,6 +185,7 @@ class ChatRequest:
     ``extra_body`` is merged into the body last, as it is. ``stream_usage`` asks for token counts in a stream where that
     has to be asked for. ``send_reasoning`` sends reasoning of earlier turns back. ``data_role`` says what becomes of
     untrusted text on an API without that role: ``"error"`` refuses it, ``"fenced"`` renders it as a marked user turn.
+    ``tool_results="data"`` counts what tools return as untrusted text too.
     """
 
     model: str | None
@@ -198,6 +199,7 @@ class ChatRequest:
     stream_usage: bool = True
     send_reasoning: bool = False
     data_role: Literal["error", "fenced"] = "error"
+    tool_results: Literal["tool", "data"] = "tool"
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@
     LinkspanError
     ├── ConfigurationError          an argument or environment variable is missing or wrong (also a ValueError)
     ├── InvalidRequestError         the request was refused: 400, 409, 413, 416, 422, or found wrong before it was sent
-    │   ├── UnsupportedContentError   a part, role or parameter that this API cannot carry (also a ValueError)
+    │   ├── UnsupportedContentError   a part, role or parameter that this API cannot carry
     │   └── ContextOverflowError      prompt and answer do not fit the model's context window
     ├── AuthenticationError         401: no key, or not a valid one
     ├── PermissionDeniedError       403: the key may not do this
@@ -129,8 +129,11 @@ class InvalidRequestError(LinkspanError):
     """The request was refused, by the API or before it was sent (then ``status_code`` is ``None``)."""
 
 
-class UnsupportedContentError(InvalidRequestError, ValueError):
-    """A part, role or parameter that this API cannot carry. Raised before anything is sent."""
+class UnsupportedContentError(InvalidRequestError):
+    """A part, role or parameter that this API cannot carry. Raised before anything is sent.
+
+    No ``ValueError``: LlamaIndex's response synthesizers take one for a bad answer, log it and go on without.
+    """
 
 
 class ContextOverflowError(InvalidRequestError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Audio, Image, NamedTool, Reasoning, Text, UnknownPart
 from linkspan.errors import UnsupportedContentError
-from linkspan.providers.data_role import fence_data
+from linkspan.providers.data_role import carry_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +48,7 @@ def encode_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> d
     Raises:
         UnsupportedContentError: A role or part that this API cannot carry.
     """
-    messages = request.messages
-    if request.data_role == "fenced" and "data" not in dialect.roles:
-        messages = fence_data(messages)
+    messages = carry_data(request, has_role="data" in dialect.roles)
     body: dict[str, Any] = {}
     if request.model is not None:
         body["model"] = request.model
