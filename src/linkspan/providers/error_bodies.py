@@ -68,6 +68,9 @@ def read_error(parsed: Any) -> ErrorBody:
     error = parsed.get("error")
     if isinstance(error, dict):
         found = _from_object(error)
+        said = parsed.get("message")
+        if isinstance(said, str) and said and said != found.message:
+            found.message = f"{said}: {found.message}"
     elif isinstance(error, str):
         # Flat gateway bodies: "error" is a heading or the whole text.
         message = parsed.get("message")

@@ -30,6 +30,7 @@ class Dialect:
         reasoning_field: The key under which reasoning of earlier turns goes back, ``None`` if it cannot.
         hints: What to do instead, by kind of part: added to the error that refuses it.
         asks_stream_usage: Whether token counts of a stream have to be asked for.
+        joins_text: Whether content is one text and never a list of parts: texts are joined by line breaks.
     """
 
     provider: str
@@ -40,6 +41,7 @@ class Dialect:
     reasoning_field: str | None = "reasoning_content"
     hints: tuple[tuple[type, str], ...] = ()
     asks_stream_usage: bool = True
+    joins_text: bool = False
 
 
 def encode_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> dict[str, Any]:
@@ -126,6 +128,8 @@ def _encode_parts(
         if not isinstance(part, (Text, *allowed)):
             raise _unsupported_part(part, message, dialect, place)
         encoded.append(_encode_part(part))
+    if dialect.joins_text:
+        return "\n".join(part["text"] for part in encoded)
     return encoded
 
 

@@ -36,7 +36,7 @@ class ChatStreamDecoder:
     any chunk, on several, or as running totals, and frameworks add up what comes twice.
     """
 
-    #: The answer always ends with the server's word.
+    #: This decoder itself never ends an answer before the server does.
     cut_short = False
 
     __slots__ = ("_calls", "_extra", "_finish", "_headers", "_id", "_model", "_provider", "_seen", "_usage", "finished")
@@ -57,6 +57,10 @@ class ChatStreamDecoder:
     def complete(self) -> bool:
         """Whether every choice seen has its finish reason, or the end mark came."""
         return self.finished or bool(self._finish)
+
+    def end(self) -> None:
+        """Take the answer for whole: its reader ended it, whatever the server would still say."""
+        self.finished = True
 
     def feed(self, data: bytes) -> Sequence[Delta]:
         """Take the data of one event.

@@ -1,0 +1,95 @@
+"""Answers that a provider blocked: how they are told from others, and the error for those who want one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from linkspan.assembler import Assembler
+from linkspan.errors import ContentBlockedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linkspan.conversation import Completion, Delta
+    from linkspan.providers.codec import StreamDecoder
+
+__all__ = ["BLOCKED_FINISH_REASONS", "BlockWatch", "block_reason", "raise_if_blocked"]
+
+#: Finish reasons that say so: of Cygnet, and of Cygnal (Gray Swan reference, sections 6 and 14.1).
+BLOCKED_FINISH_REASONS = frozenset({"content_filter", "violation"})
+
+
+def block_reason(completion: Completion) -> str | None:
+    """Return by what an answer shows that it, or one of its alternatives, was blocked.
+
+    The finish reason, or ``"refusal"`` where only that field says so; ``None`` for an answer that was not blocked.
+    """
+    for answer in (completion, *completion.alternatives):
+        if answer.finish_reason in BLOCKED_FINISH_REASONS:
+            return answer.finish_reason
+        if answer.refusal:
+            return "refusal"
+    return None
+
+
+def raise_if_blocked(completion: Completion, provider: str) -> None:
+    """Raise the error of a blocked answer.
+
+    Raises:
+        ContentBlockedError: It was blocked; ``code`` says by what it shows, ``completion`` is the answer.
+    """
+    reason = block_reason(completion)
+    if reason is not None:
+        raise ContentBlockedError(
+            f"{provider}: the answer was blocked ({reason}); the error's completion holds what the API gave.",
+            provider=provider,
+            code=reason,
+            request_id=completion.request_id,
+            completion=completion,
+        )
+
+
+class BlockWatch:
+    """A stream decoder that raises at the end of a blocked answer; until then, pieces pass as they come."""
+
+    __slots__ = ("_answer", "_inner", "_provider")
+
+    def __init__(self, inner: StreamDecoder, provider: str) -> None:
+        self._inner = inner
+        self._provider = provider
+        self._answer = Assembler()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the end mark was seen."""
+        return self._inner.finished
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer is whole."""
+        return self._inner.complete
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the answer was ended on this side."""
+        return self._inner.cut_short
+
+    def feed(self, data: bytes) -> Sequence[Delta]:
+        """Take the data of one event."""
+        return self._note(self._inner.feed(data))
+
+    def close(self) -> Sequence[Delta]:
+        """Take the end of the stream.
+
+        Raises:
+            ContentBlockedError: The answer was blocked.
+            InterruptedStreamError: The answer is not whole.
+        """
+        ending = self._note(self._inner.close())
+        raise_if_blocked(self._answer.completion(), self._provider)
+        return ending
+
+    def _note(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
+        for delta in deltas:
+            self._answer.add(delta)
+        return deltas

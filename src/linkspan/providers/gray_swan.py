@@ -1,0 +1,257 @@
+"""Gray Swan Cygnet: what differs from the Chat Completions dialect.
+
+Sources: Gray Swan's documentation and its SDK, as collected in the project's reference. Cygnal, the proxy that Gray
+Swan sells beside it, is another product with another request form (two keys, no ``data`` role) and is not covered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from linkspan.conversation import Image, Message, NamedTool, Reasoning, Text
+from linkspan.errors import ConfigurationError, LinkspanError, NotFoundError, UnsupportedContentError
+from linkspan.providers.blocked import BlockWatch, raise_if_blocked
+from linkspan.providers.catalog import ModelInfo, model_info
+from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
+from linkspan.providers.chat_completions.stream import ChatStreamDecoder
+from linkspan.providers.client_stop import StoppingDecoder, cut_at_stops
+from linkspan.providers.provider import Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from linkspan.conversation import ChatRequest, Completion, Tool, ToolChoice
+    from linkspan.providers.codec import StreamDecoder
+
+__all__ = [
+    "CONTEXT_WINDOW",
+    "DEFAULT_MODEL",
+    "DEFAULT_PATH",
+    "GRAY_SWAN",
+    "PARAMETERS",
+    "GraySwanChatCodec",
+    "ToolResults",
+    "gray_swan_model_info",
+    "undocumented_parameter",
+]
+
+GRAY_SWAN = Provider(
+    name="gray_swan",
+    title="Gray Swan Cygnet",
+    api_key_env=("GRAYSWAN_API_KEY",),
+    base_url_env=("GRAY_SWAN_BASE_URL",),
+    default_base_url="https://api.grayswan.ai",
+    default_timeout=60.0,
+)
+
+#: The alias of the latest model (Gray Swan reference, section 11).
+DEFAULT_MODEL = "cygnet"
+#: Singular and without a version (Gray Swan reference, section 3).
+DEFAULT_PATH = "chat/completion"
+#: Tokens of prompt and answer together. Unpublished; Cygnet is built on a model with this window.
+CONTEXT_WINDOW = 8192
+#: The documented parameters of a call (Gray Swan reference, section 4), without what the request itself says.
+PARAMETERS = ("temperature", "max_tokens", "top_p", "frequency_penalty", "n", "moderate_before")
+
+#: As what results of tools travel: in the role ``tool``, or in ``data``, whose instructions are not followed.
+ToolResults = Literal["tool", "data"]
+
+_DIALECT = Dialect(
+    provider=GRAY_SWAN.name,
+    title=GRAY_SWAN.title,
+    roles=frozenset({"system", "user", "assistant", "tool", "data"}),
+    user_parts=(),
+    reasoning_field=None,
+    hints=((Image, "Its messages are plain text: describe the image, or ask a model that sees."),),
+    asks_stream_usage=False,
+    joins_text=True,
+)
+
+
+class GraySwanChatCodec(ChatCompletionsCodec):
+    """Chat with Cygnet.
+
+    Only documented fields are sent; ``stop``, which is none, is enforced here, in whole answers and in streams.
+
+    Args:
+        path: The route below the base URL.
+        tool_results: ``"tool"`` sends results of tools in that role; ``"data"`` as untrusted text, under a line that
+            says which call it answers.
+        raise_on_block: Raise ``ContentBlockedError`` for a blocked answer, where it is otherwise told by its finish
+            reason (``content_filter``, ``violation``) or its refusal.
+
+    Raises:
+        ConfigurationError: ``path`` is blank or a whole URL, or ``tool_results`` is neither word.
+    """
+
+    def __init__(
+        self, path: str = DEFAULT_PATH, *, tool_results: ToolResults = "tool", raise_on_block: bool = False
+    ) -> None:
+        super().__init__(_DIALECT)
+        self._path = _checked_path(path)
+        if tool_results not in {"tool", "data"}:
+            raise ConfigurationError(
+                f"tool_results must be 'tool' or 'data', not {tool_results!r}.", provider=GRAY_SWAN.name
+            )
+        self._tool_results = tool_results
+        self._raise_on_block = raise_on_block
+
+    def path(self, request: ChatRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
+        """The route below the base URL."""
+        return self._path
+
+    def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        """Write the body; what is not documented is refused, by name, unless it stands in ``extra_body``.
+
+        Raises:
+            UnsupportedContentError: A part, parameter or demand that the API has no documented field for.
+        """
+        _check_demands(request)
+        messages = request.messages if self._tool_results == "tool" else _with_results_as_data(request.messages)
+        request = replace(
+            request,
+            messages=[_without_name(message, place) for place, message in enumerate(messages)],
+            stop=(),
+            tools=[_described(tool) for tool in request.tools],
+            tool_choice=None if "tool_choice" in request.extra_body else _tool_choice(request),
+            response_format=None,
+        )
+        return super().encode(request, stream=stream)
+
+    def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
+        """Read a whole answer, and end it at the request's stop texts.
+
+        Raises:
+            ContentBlockedError: It was blocked, and ``raise_on_block`` is set.
+        """
+        completion = super().decode(body, headers, request)
+        if request.stop:
+            cut_at_stops(completion, request.stop)
+        if self._raise_on_block:
+            raise_if_blocked(completion, self.provider)
+        return completion
+
+    def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
+        """A new decoder for one stream, which ends at the request's stop texts."""
+        chat = ChatStreamDecoder(self.provider, headers)
+        decoder: StreamDecoder = chat
+        if request.stop:
+            choices = request.extra_body.get("n") or request.parameters.get("n") or 1
+            decoder = StoppingDecoder(chat, request.stop, choices=choices)
+        return BlockWatch(decoder, self.provider) if self._raise_on_block else decoder
+
+    def explain(self, error: LinkspanError) -> LinkspanError:
+        """Say what a missing route probably means."""
+        if isinstance(error, NotFoundError) and error.status_code in {404, 405}:
+            hint = (
+                f"If this is not about the model's name: the Cygnet endpoint may have been retired, or moved from the "
+                f"path {self._path!r}. Set base_url (or {GRAY_SWAN.base_url_env[0]}) and path to where it is."
+            )
+            error.message = f"{error.message.rstrip('.')}. {hint}"
+            error.args = (error.message, *error.args[1:])
+        return error
+
+
+def gray_swan_model_info(model: str) -> ModelInfo:
+    """Return what is known of a model, or what may be assumed of one that is not."""
+    return model_info(GRAY_SWAN.name, model) or ModelInfo(id=model, context_window=CONTEXT_WINDOW, tools=True)
+
+
+def undocumented_parameter(name: str, value: object) -> str:
+    """Return the words that refuse a parameter: its name, those there are, and the way to send it all the same."""
+    shown = value if isinstance(value, (bool, int, float)) else "..."
+    return (
+        f"{GRAY_SWAN.title} documents no parameter {name!r}; it has {', '.join(PARAMETERS)}. "
+        f"To send it all the same, pass extra_body={{{name!r}: {shown}}}."
+    )
+
+
+def _checked_path(path: str) -> str:
+    cleaned = path.strip().strip("/")
+    if not cleaned or "://" in cleaned or any(letter in cleaned for letter in "?# "):
+        raise ConfigurationError(
+            f"path must be a route below base_url, such as {DEFAULT_PATH!r}, not {path!r}.", provider=GRAY_SWAN.name
+        )
+    return cleaned
+
+
+# --------------------------------------------------------------------------- what cannot be asked for
+
+
+def _check_demands(request: ChatRequest) -> None:
+    for name, value in request.parameters.items():
+        if name not in PARAMETERS:
+            raise _refusal(undocumented_parameter(name, value))
+    wanted = request.response_format
+    if wanted is not None and wanted.kind != "text":
+        raise _refusal(
+            f"{GRAY_SWAN.title} has no response_format (got {wanted.kind!r}): ask for the shape by a forced tool call "
+            "(function calling), or in the prompt with a parser for the answer."
+        )
+    if request.send_reasoning and any(
+        isinstance(part, Reasoning) for message in request.messages for part in message.parts
+    ):
+        raise _refusal(f"{GRAY_SWAN.title} has no field for reasoning of earlier turns: leave send_reasoning unset.")
+
+
+def _without_name(message: Message, place: int) -> Message:
+    """Take off the name, which messages of this API do not have.
+
+    That of an assistant's turn, or of the tool whose result it is, repeats what role and call id say; another one would
+    be lost.
+    """
+    if message.name is None:
+        return message
+    if message.role in {"assistant", "tool"}:
+        return replace(message, name=None)
+    raise _refusal(
+        f"{GRAY_SWAN.title} has no field for the name of a speaker ({message.name!r}, {message.role} message {place}): "
+        "write it into the text."
+    )
+
+
+def _described(tool: Tool) -> Tool:
+    if tool.strict:
+        raise _refusal(
+            f"{GRAY_SWAN.title} cannot hold a tool call to its schema (strict=True of the tool {tool.name!r}): "
+            "leave strict unset and validate the arguments."
+        )
+    # The SDK's type requires a description.
+    return replace(tool, strict=None, description=tool.description or tool.name)
+
+
+def _tool_choice(request: ChatRequest) -> ToolChoice | None:
+    """Return the choice; "any tool", which the API has no word for, where there is only one."""
+    if request.tool_choice != "required":
+        return request.tool_choice
+    if len(request.tools) == 1:
+        return NamedTool(request.tools[0].name)
+    raise _refusal(
+        f"{GRAY_SWAN.title} can be made to call one tool, by name, but not any of {len(request.tools)} "
+        "(tool_choice 'required' or 'any'): name one, offer one only, or leave the choice to the model with 'auto' "
+        "(where a framework demands it, extra_body={'tool_choice': 'auto'} wins)."
+    )
+
+
+def _refusal(words: str) -> UnsupportedContentError:
+    return UnsupportedContentError(words, provider=GRAY_SWAN.name)
+
+
+# --------------------------------------------------------------------------- results of tools
+
+
+def _with_results_as_data(messages: Sequence[Message]) -> list[Message]:
+    names = {call.id: call.name for message in messages for call in message.tool_calls}
+    return [_as_data(message, names) if message.role == "tool" else message for message in messages]
+
+
+def _as_data(message: Message, names: Mapping[str | None, str]) -> Message:
+    """Return a result as untrusted text: a line that says what it answers, an empty line, the text as it is."""
+    name = message.name or names.get(message.tool_call_id)
+    what = "Error" if message.is_error else "Result"
+    words = [f"{what} of the tool call {message.tool_call_id}", *([f"({name})"] if name else [])]
+    # Ids and names come from a model: they stay on their line.
+    label = " ".join(" ".join(words).split())
+    return Message("data", [Text(f"{label}:\n"), *message.parts])
