@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from linkspan.conversation import ChatRequest, Message, Text
 from linkspan.endpoint import Endpoint, connect
 from linkspan.providers.gray_swan import GRAY_SWAN, GraySwanChatCodec
-from tests.support.loopback import LoopbackServer
+
+if TYPE_CHECKING:
+    from tests.support.loopback import LoopbackServer
 
 KEY = "gray-swan-key-0123456789"
 
@@ -25,5 +27,5 @@ def connected(server: LoopbackServer, **options: Any) -> Endpoint[ChatRequest]:
         api_key=SecretStr(KEY),
         base_url=server.url,
         max_retries=0,
-        timeout=options.pop("timeout", 5.0),
+        timeout=5.0,
     )

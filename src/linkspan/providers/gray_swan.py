@@ -7,22 +7,23 @@ Swan sells beside it, is another product with another request form (two keys, no
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from linkspan.conversation import Image, Message, NamedTool, Reasoning, Text
+from linkspan.conversation import Image, NamedTool, Reasoning
 from linkspan.errors import ConfigurationError, LinkspanError, NotFoundError, UnsupportedContentError
 from linkspan.providers.blocked import BlockWatch, raise_if_blocked
 from linkspan.providers.catalog import ModelInfo, model_info
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
 from linkspan.providers.chat_completions.stream import ChatStreamDecoder
 from linkspan.providers.client_stop import StoppingDecoder, cut_at_stops
+from linkspan.providers.data_role import carry_data
 from linkspan.providers.provider import Provider
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any
 
-    from linkspan.conversation import ChatRequest, Completion, Tool, ToolChoice
+    from linkspan.conversation import ChatRequest, Completion, Message, Tool, ToolChoice
     from linkspan.providers.codec import StreamDecoder
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
     "GRAY_SWAN",
     "PARAMETERS",
     "GraySwanChatCodec",
-    "ToolResults",
     "gray_swan_model_info",
     "undocumented_parameter",
 ]
@@ -55,9 +55,6 @@ CONTEXT_WINDOW = 8192
 #: The documented parameters of a call (Gray Swan reference, section 4), without what the request itself says.
 PARAMETERS = ("temperature", "max_tokens", "top_p", "frequency_penalty", "n", "moderate_before")
 
-#: As what results of tools travel: in the role ``tool``, or in ``data``, whose instructions are not followed.
-ToolResults = Literal["tool", "data"]
-
 _DIALECT = Dialect(
     provider=GRAY_SWAN.name,
     title=GRAY_SWAN.title,
@@ -77,25 +74,16 @@ class GraySwanChatCodec(ChatCompletionsCodec):
 
     Args:
         path: The route below the base URL.
-        tool_results: ``"tool"`` sends results of tools in that role; ``"data"`` as untrusted text, under a line that
-            says which call it answers.
         raise_on_block: Raise ``ContentBlockedError`` for a blocked answer, where it is otherwise told by its finish
             reason (``content_filter``, ``violation``) or its refusal.
 
     Raises:
-        ConfigurationError: ``path`` is blank or a whole URL, or ``tool_results`` is neither word.
+        ConfigurationError: ``path`` is blank or a whole URL.
     """
 
-    def __init__(
-        self, path: str = DEFAULT_PATH, *, tool_results: ToolResults = "tool", raise_on_block: bool = False
-    ) -> None:
+    def __init__(self, path: str = DEFAULT_PATH, *, raise_on_block: bool = False) -> None:
         super().__init__(_DIALECT)
         self._path = _checked_path(path)
-        if tool_results not in {"tool", "data"}:
-            raise ConfigurationError(
-                f"tool_results must be 'tool' or 'data', not {tool_results!r}.", provider=GRAY_SWAN.name
-            )
-        self._tool_results = tool_results
         self._raise_on_block = raise_on_block
 
     def path(self, request: ChatRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
@@ -109,9 +97,11 @@ class GraySwanChatCodec(ChatCompletionsCodec):
             UnsupportedContentError: A part, parameter or demand that the API has no documented field for.
         """
         _check_demands(request)
-        messages = request.messages if self._tool_results == "tool" else _with_results_as_data(request.messages)
+        # Results of tools become data first, because then their tools' names go into the text.
+        messages = carry_data(request, has_role=True)
         request = replace(
             request,
+            tool_results="tool",
             messages=[_without_name(message, place) for place, message in enumerate(messages)],
             stop=(),
             tools=[_described(tool) for tool in request.tools],
@@ -237,21 +227,3 @@ def _tool_choice(request: ChatRequest) -> ToolChoice | None:
 
 def _refusal(words: str) -> UnsupportedContentError:
     return UnsupportedContentError(words, provider=GRAY_SWAN.name)
-
-
-# --------------------------------------------------------------------------- results of tools
-
-
-def _with_results_as_data(messages: Sequence[Message]) -> list[Message]:
-    names = {call.id: call.name for message in messages for call in message.tool_calls}
-    return [_as_data(message, names) if message.role == "tool" else message for message in messages]
-
-
-def _as_data(message: Message, names: Mapping[str | None, str]) -> Message:
-    """Return a result as untrusted text: a line that says what it answers, an empty line, the text as it is."""
-    name = message.name or names.get(message.tool_call_id)
-    what = "Error" if message.is_error else "Result"
-    words = [f"{what} of the tool call {message.tool_call_id}", *([f"({name})"] if name else [])]
-    # Ids and names come from a model: they stay on their line.
-    label = " ".join(" ".join(words).split())
-    return Message("data", [Text(f"{label}:\n"), *message.parts])
