@@ -10,7 +10,7 @@ SETUP_INPUTS := pyproject.toml constraints.txt scripts/setup_venv.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types pytest format cassettes bench clean
+.PHONY: help demo test lint types pytest format cassettes catalogue bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ format: $(VENV)/.installed-dev ## format the code and mend what the linter can
 
 cassettes: $(VENV)/.installed-dev ## record the cassettes again, from servers on this machine
 	$(RUN)/python scripts/record_cassettes.py
+
+catalogue: $(VENV)/.installed-dev ## refresh what is known of Scaleway's models; needs the network, no key
+	$(RUN)/python scripts/refresh_catalogue.py
 
 bench: $(VENV)/.installed-dev ## measure
 	$(RUN)/python -m benchmarks

@@ -18,6 +18,8 @@
     ├── InterruptedStreamError      a stream ended before the answer did; holds what had arrived; retryable
     └── InvalidResponseError        the answer is not what the API promises
 
+Beside it, as a warning that stops nothing: ``ModelRetiredWarning`` (a UserWarning), a model at its end of life.
+
 No message, body or representation of an error holds a key, and none repeats the prompt.
 """
 
@@ -41,6 +43,7 @@ __all__ = [
     "InvalidRequestError",
     "InvalidResponseError",
     "LinkspanError",
+    "ModelRetiredWarning",
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitError",
@@ -196,6 +199,10 @@ class InterruptedStreamError(LinkspanError):
 
 class InvalidResponseError(LinkspanError):
     """The answer is not what the API promises: HTML, JSON where a stream was asked, no choices, broken JSON."""
+
+
+class ModelRetiredWarning(UserWarning):
+    """The model is at its end of life, or near it: the API may refuse it, or answer with another one."""
 
 
 _BY_STATUS: dict[int, type[LinkspanError]] = {

@@ -201,7 +201,7 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
                     provider=self._provider.name,
                 )
         return PromptRequest(
-            model=call.get("model") or self.model,
+            model=self._model_of(call),
             prompt=prompt,
             parameters=call_parameters(self, call),
             stop=self._stops(call.get("stop") if stop is None else stop),

@@ -10,6 +10,7 @@ from linkspan.endpoint import connect
 from linkspan.errors import ConfigurationError
 from linkspan.langchain.arguments import configuration_error, near_match
 from linkspan.langchain.endpoint_slot import EndpointSlot
+from linkspan.providers.retirement import warn_if_retired
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,7 +25,7 @@ __all__ = ["Connected"]
 #: Fields that the connection is made of: a change of one needs a new one.
 _CONNECTION_FIELDS = frozenset(
     {"api_key", "base_url", "project_id", "default_headers", "timeout", "max_retries", "allow_insecure_http"}
-    | {"http_client", "http_async_client"}
+    | {"http_client", "http_async_client", "path", "raise_on_block"}
 )
 
 
@@ -99,6 +100,7 @@ class Connected(BaseModel):
     def _check_connection(self) -> Connected:
         # A missing key or a bad address shows here and not at the first call. Opens nothing.
         self._connect()
+        warn_if_retired(self._provider, getattr(self, "model", None))
         return self
 
     # ------------------------------------------------------------------ what a provider's class says

@@ -14,6 +14,7 @@ from linkspan.langchain.connected import Connected
 from linkspan.langchain.endpoint_slot import EndpointSlot
 from linkspan.langchain.token_counting import count_message_tokens, count_text_tokens
 from linkspan.langchain.tools import as_tool_dicts
+from linkspan.providers.retirement import warn_if_retired
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,6 +91,13 @@ class LinkspanLanguageModel(Connected, BaseLanguageModel[Any]):
     def _either(self, kwargs: Mapping[str, Any], name: str) -> Any:
         value = kwargs.get(name)
         return getattr(self, name) if value is None else value
+
+    def _model_of(self, kwargs: Mapping[str, Any]) -> str | None:
+        model: str | None = kwargs.get("model")
+        if not model:
+            return self.model
+        warn_if_retired(self._provider, model)
+        return model
 
     def _stops(self, stop: list[str] | str | None) -> list[str]:
         stop = self.stop if stop is None else stop

@@ -11,7 +11,7 @@ from linkspan.providers.catalog import model_info
 if TYPE_CHECKING:
     from linkspan.providers.catalog import ModelInfo
 
-__all__ = ["model_profile"]
+__all__ = ["model_profile", "profile_of"]
 
 #: An installed core warns about keys that it does not know yet.
 _KNOWN_KEYS = frozenset(ModelProfile.__annotations__)
@@ -20,8 +20,11 @@ _KNOWN_KEYS = frozenset(ModelProfile.__annotations__)
 def model_profile(provider: str, model: str) -> ModelProfile | None:
     """Return a new profile of the model, ``None`` if the catalogue does not know it."""
     info = model_info(provider, model)
-    if info is None:
-        return None
+    return None if info is None else profile_of(info)
+
+
+def profile_of(info: ModelInfo) -> ModelProfile:
+    """Return what is known of a model as a new profile."""
     facts = {name: fact for name, fact in _facts(info).items() if fact is not None and name in _KNOWN_KEYS}
     return cast("ModelProfile", facts)
 
@@ -37,6 +40,8 @@ def _facts(info: ModelInfo) -> dict[str, Any]:
         "image_inputs": info.vision,
         "image_url_inputs": info.vision,
         "reasoning_output": info.reasoning,
+        "reasoning_effort_levels": list(info.reasoning_efforts) or None,
+        "reasoning_effort_default": info.default_reasoning_effort,
         "tool_calling": info.tools,
         "tool_choice": info.tools,
         "tool_call_streaming": info.tools,

@@ -20,6 +20,7 @@ from linkspan.llama_index.responses import ChunkBuilder, chat_response, completi
 from linkspan.llama_index.settings import CONNECTION_FIELDS, Connected
 from linkspan.llama_index.stream_owner import closes_stream, opened
 from linkspan.providers.catalog import model_info
+from linkspan.providers.retirement import warn_if_retired
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -192,6 +193,12 @@ class LinkspanLLM(Connected, LLM):
                 provider=self._provider.name,
             )
         return call
+
+    def _model_of(self, of_the_call: str | None) -> str:
+        if not of_the_call:
+            return self.model
+        warn_if_retired(self._provider, of_the_call)
+        return of_the_call
 
     def _stops(self, call: dict[str, Any]) -> list[str]:
         """Take the stop texts out of the call's keywords, or the instance's."""

@@ -1,20 +1,46 @@
 """What is known of each model: data with a date, never a gate. Unknown names work everywhere.
 
-The data lies in ``catalog_<provider>.json`` beside this module; its ``as_of`` is the day it was checked.
+The data lies in ``catalog_<provider>.json`` beside this module; its ``as_of`` is the day it was checked. Scaleway's is
+refreshed by ``make catalogue`` (sources: Scaleway reference, sections 3.2, 7, 10 and 15).
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Literal
 
-__all__ = ["ModelInfo", "model_info", "models"]
+__all__ = ["ModelInfo", "Price", "model_info", "models", "read_catalogue"]
+
+_KINDS = ("chat", "embedding", "transcription", "ocr")
+_STATUSES = ("active", "preview", "deprecated", "retired")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What a model costs, per million tokens and without tax.
+
+    Attributes:
+        input: Per million prompt tokens.
+        output: Per million generated tokens, reasoning included; ``None`` for models that generate none.
+        cached_input: Per million prompt tokens found in the server's cache; ``None`` if they cost the same.
+        as_of: The day on which this was the price.
+        currency: ISO 4217 code.
+    """
+
+    input: float
+    output: float | None = None
+    cached_input: float | None = None
+    as_of: date
+    currency: str = "EUR"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,40 +49,47 @@ class ModelInfo:
 
     Attributes:
         id: Its name on the wire.
+        kind: What it is for: ``"chat"``, ``"embedding"`` (rerank too), ``"transcription"`` or ``"ocr"``.
         context_window: Tokens of prompt and answer together, ``None`` if unknown.
-        max_output_tokens: The most tokens of an answer, ``None`` if unknown.
+        max_output_tokens: The most tokens of an answer, a hard limit on Scaleway; ``None`` if unknown.
         vision: Whether it takes images.
+        video: Whether the provider says that it takes videos.
         tools: Whether it calls tools.
         reasoning: Whether it thinks before it answers.
         structured_output: Whether the server can hold the answer to a JSON schema.
-        status: ``"active"``, ``"preview"`` or ``"retired"``.
-        successor: What to use instead of a retired model, if the provider says.
         reasoning_efforts: Values of ``reasoning_effort`` that it takes.
+        default_reasoning_effort: What it does without ``reasoning_effort``, ``None`` if unknown.
+        dimensions: Shortest and longest vector of an embedding model, the same twice if it has no choice.
+        price: What it costs, ``None`` if unknown.
+        status: ``"active"``, ``"preview"`` (may go at short notice), ``"deprecated"`` (its end is announced, or it is
+            not known whether it has come) or ``"retired"``. Of the public service: a deployment of one's own may go on.
+        end_of_life: The day it is or was retired, ``None`` if not announced.
+        successor: What to use instead of a retired model, if the provider says.
     """
 
     id: str
+    kind: Literal["chat", "embedding", "transcription", "ocr"] = "chat"
     context_window: int | None = None
     max_output_tokens: int | None = None
     vision: bool = False
+    video: bool = False
     tools: bool = False
     reasoning: bool = False
     structured_output: bool = False
-    status: str = "active"
-    successor: str | None = None
     reasoning_efforts: tuple[str, ...] = ()
+    default_reasoning_effort: str | None = None
+    dimensions: tuple[int, int] | None = None
+    price: Price | None = None
+    status: Literal["active", "preview", "deprecated", "retired"] = "active"
+    end_of_life: date | None = None
+    successor: str | None = None
 
 
 @cache
 def models(provider: str) -> Mapping[str, ModelInfo]:
     """Return what is known of a provider's models, by name; empty for a provider without a list."""
     source = files("linkspan.providers") / f"catalog_{provider}.json"
-    if not source.is_file():
-        return {}
-    rows = json.loads(source.read_text("utf-8"))["models"]
-    return {
-        name: ModelInfo(id=name, **{**row, "reasoning_efforts": tuple(row.get("reasoning_efforts", ()))})
-        for name, row in rows.items()
-    }
+    return read_catalogue(source.read_text("utf-8")) if source.is_file() else MappingProxyType({})
 
 
 def model_info(provider: str, model: str) -> ModelInfo | None:
@@ -66,3 +99,35 @@ def model_info(provider: str, model: str) -> ModelInfo | None:
     """
     known = models(provider)
     return known.get(model) or known.get(model.rsplit("/", 1)[-1].split(":", 1)[0])
+
+
+def read_catalogue(text: str) -> Mapping[str, ModelInfo]:
+    """Read a catalogue file: ``{"as_of": day, "models": {name: facts}}``.
+
+    Raises:
+        ValueError: A row holds a field or a word that :class:`ModelInfo` does not have; the row is named.
+    """
+    rows: dict[str, dict[str, Any]] = json.loads(text)["models"]
+    return MappingProxyType({name: _model_info(name, row) for name, row in rows.items()})
+
+
+def _model_info(name: str, row: Mapping[str, Any]) -> ModelInfo:
+    facts = dict(row)
+    try:
+        if "reasoning_efforts" in facts:
+            facts["reasoning_efforts"] = tuple(facts["reasoning_efforts"])
+        if "dimensions" in facts:
+            shortest, longest = facts["dimensions"]
+            facts["dimensions"] = (shortest, longest)
+        if "end_of_life" in facts:
+            facts["end_of_life"] = date.fromisoformat(facts["end_of_life"])
+        if "price" in facts:
+            price = facts["price"]
+            facts["price"] = Price(**{**price, "as_of": date.fromisoformat(price["as_of"])})
+        info = ModelInfo(id=name, **facts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the catalogue's row {name!r} is wrong: {error}") from error
+    for word, words in ((info.kind, _KINDS), (info.status, _STATUSES)):
+        if word not in words:
+            raise ValueError(f"the catalogue's row {name!r} is wrong: {word!r} is none of {', '.join(words)}")
+    return info

@@ -9,6 +9,7 @@ from pydantic_core import from_json
 from linkspan.errors import InvalidResponseError
 from linkspan.providers.chat_completions.decode import decode_whole, error_in
 from linkspan.providers.chat_completions.encode import encode_request
+from linkspan.providers.chat_completions.models import MODELS_PATH, decode_models
 from linkspan.providers.chat_completions.stream import ChatStreamDecoder
 from linkspan.providers.error_bodies import make_error, read_error_body, request_id_of
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from linkspan.conversation import ChatRequest, Completion
     from linkspan.errors import LinkspanError
     from linkspan.providers.chat_completions.encode import Dialect
+    from linkspan.providers.chat_completions.models import ListedModel
     from linkspan.providers.codec import StreamDecoder
 
 __all__ = ["ChatCompletionsCodec"]
@@ -25,6 +27,9 @@ __all__ = ["ChatCompletionsCodec"]
 
 class ChatCompletionsCodec:
     """Encode and decode Chat Completions as one API speaks them."""
+
+    #: The route of the list of models.
+    models_path = MODELS_PATH
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
@@ -49,6 +54,10 @@ class ChatCompletionsCodec:
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:  # noqa: ARG002
         """Read a whole answer."""
         return decode_whole(body, headers, self.provider)
+
+    def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
+        """Read the list of models."""
+        return decode_models(body, headers, self.provider)
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
         """Read an error answer, or the wrong kind of answer under status 200."""

@@ -1,0 +1,284 @@
+"""Refresh the catalogue of Scaleway's models from Scaleway's public product catalogue. Run by ``make catalogue``.
+
+The product catalogue needs no key. It knows each model's prices, tasks, reasoning efforts and status; context windows,
+output caps, tools, successors and dates of end of life it does not know: those, entered by hand, are kept. Names that
+it has no longer are reported and kept as well, since an end of life is announced elsewhere.
+
+The source is of version "v2alpha1" and its shape is known from reports (Scaleway reference, section 3.2), so all is
+read with tolerance: rows of other products, for batches (half price) and in other units than tokens are passed over, and
+a missing or unknown field leaves what was known. Not in the reference, but in Scaleway's SDK or in reports of others:
+that the rows are in ``products`` (any other name is taken too, if it is the only list), the ``unit_of_measure``
+(``{"unit": "token", "size": 1000}``), the words of ``token_type``, ``consumption_mode``, ``tasks`` and ``status``.
+
+Exits with 0 if the file was written (or need not be, with ``--dry-run``), with 1 and a reason if the source could not
+be reached or read; then the file is as it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from linkspan.providers.catalog import ModelInfo, read_catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+URL = "https://api.scaleway.com/product-catalog/v2alpha1/public-catalog/products"
+PAGE_SIZE = 1000
+#: The catalogue had six pages in 2026; a server that never ends is not believed.
+MOST_PAGES = 50
+TARGET = Path(__file__).resolve().parent.parent / "src" / "linkspan" / "providers" / "catalog_scaleway.json"
+
+#: Statuses of products as ours. One that is not here leaves what was known.
+STATUSES = {
+    "public_beta": "preview",
+    "preview": "preview",
+    "general_availability": "active",
+    "end_of_new_features": "deprecated",
+    "end_of_growth": "deprecated",
+    "end_of_deployment": "deprecated",
+    "end_of_support": "deprecated",
+    "end_of_sale": "deprecated",
+    "end_of_life": "retired",
+    "retired": "retired",
+}
+STATUS_ORDER = ("active", "preview", "deprecated", "retired")
+KINDS = {"embeddings": "embedding", "audio_transcription": "transcription", "chat": "chat"}
+PRICES = {"input_token": "input", "output_token": "output", "input_cached_token": "cached_input"}
+#: The order of a row's fields in the file.
+FIELDS = tuple(name for name in ModelInfo.__dataclass_fields__ if name != "id")
+
+
+class SourceError(Exception):
+    """The product catalogue could not be reached, or is not what it was."""
+
+
+# ---------------------------------------------------------------------- the source
+
+
+def fetch(url: str) -> list[dict[str, Any]]:
+    """Return all rows of the product catalogue, page by page."""
+    rows: list[dict[str, Any]] = []
+    with httpx.Client(timeout=60, headers={"Accept": "application/json"}) as client:
+        for page in range(1, MOST_PAGES + 1):
+            try:
+                response = client.get(url, params={"page_size": PAGE_SIZE, "page": page})
+                response.raise_for_status()
+                answer = response.json()
+            except httpx.HTTPStatusError as error:
+                raise SourceError(f"{url} answered with HTTP {error.response.status_code}") from error
+            except httpx.HTTPError as error:
+                raise SourceError(f"{url} cannot be reached ({type(error).__name__}: {error})") from error
+            except ValueError as error:
+                raise SourceError(f"{url} did not answer with JSON") from error
+            found = rows_of(answer)
+            rows += found
+            total = answer.get("total_count")
+            if not found or (len(rows) >= total if isinstance(total, int) else len(found) < PAGE_SIZE):
+                return rows
+    raise SourceError(f"{url} has more than {MOST_PAGES} pages: something is wrong there")
+
+
+def rows_of(answer: Any) -> list[dict[str, Any]]:
+    """Return the rows of one page."""
+    fields = answer if isinstance(answer, dict) else {}
+    lists = [fields["products"]] if "products" in fields else [v for v in fields.values() if isinstance(v, list)]
+    if len(lists) != 1 or not isinstance(lists[0], list):
+        raise SourceError(f"a page of the product catalogue holds no list of products; its fields: {sorted(fields)}")
+    return [row for row in lists[0] if isinstance(row, dict)]
+
+
+# ---------------------------------------------------------------------- what it says
+
+
+def facts_by_model(rows: Iterable[Mapping[str, Any]], day: str) -> dict[str, dict[str, Any]]:
+    """Return what the rows say of each model, as fields of the catalogue; a model has one row per kind of token.
+
+    Args:
+        rows: Rows of the product catalogue, of any product.
+        day: The date of the prices.
+
+    Raises:
+        SourceError: There is no model at all.
+    """
+    facts: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        name = row.get("product")
+        if row.get("product_category") != "Generative APIs" or not isinstance(name, str) or not name:
+            continue
+        said = facts.setdefault(name, {})
+        details = _object(_object(row.get("properties")).get("generative_apis"))
+        said.update(facts_of_status(row.get("status"), said.get("status")))
+        said.update(facts_of_properties(details))
+        price = price_of(row, details)
+        if price is not None:
+            # Should regions ever differ in price, the dearer one stands.
+            known = said.setdefault("price", {})
+            known.update({word: max(value, known.get(word, value)) for word, value in price.items()})
+    if not facts:
+        raise SourceError("the product catalogue has no row of the Generative APIs: its shape may have changed")
+    for said in facts.values():
+        if "input" in said.get("price", {}):
+            said["price"].update(currency="EUR", as_of=day)
+        else:
+            said.pop("price", None)
+    return facts
+
+
+def facts_of_status(status: Any, known: str | None) -> dict[str, Any]:
+    """Return the status; of a model whose rows differ, the one that is nearest to its end."""
+    word = STATUSES.get(status) if isinstance(status, str) else None
+    if word is None:
+        return {}
+    return {"status": max(word, known or word, key=STATUS_ORDER.index)}
+
+
+def facts_of_properties(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return kind, vision and reasoning."""
+    facts: dict[str, Any] = {}
+    tasks = details.get("tasks")
+    if isinstance(tasks, list):
+        kinds = [KINDS[task] for task in KINDS if task in tasks]
+        if kinds:
+            # A model that chats is one for chat, whatever else it does.
+            facts["kind"] = "chat" if "chat" in kinds else kinds[0]
+        if "chat" in kinds:
+            facts["vision"] = "vision" in tasks
+    if isinstance(details.get("reasoning"), bool):
+        facts["reasoning"] = details["reasoning"]
+    efforts = details.get("supported_reasoning_values")
+    if isinstance(efforts, list) and efforts:
+        facts["reasoning_efforts"] = [str(effort) for effort in efforts]
+    default = details.get("default_reasoning_value")
+    if isinstance(default, str) and default:
+        facts["default_reasoning_effort"] = default
+    return facts
+
+
+def price_of(row: Mapping[str, Any], details: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return the row's price per million tokens in EUR, under our word for its kind of token, if it has one."""
+    word = PRICES.get(str(details.get("token_type")))
+    unit = _object(row.get("unit_of_measure"))
+    size = unit.get("size")
+    money = _object(_object(row.get("price")).get("retail_price"))
+    if (
+        word is None
+        or details.get("consumption_mode") == "batch"
+        or unit.get("unit") != "token"
+        or not isinstance(size, int)
+        or size <= 0
+        or money.get("currency_code") != "EUR"
+    ):
+        return None
+    units, nanos = money.get("units") or 0, money.get("nanos") or 0
+    if not isinstance(units, int) or not isinstance(nanos, int):
+        return None
+    per_unit = Decimal(units) + Decimal(nanos) / 10**9
+    return {word: float(per_unit * 1_000_000 / size)}
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+# ---------------------------------------------------------------------- merging
+
+
+def merge(known: Mapping[str, Mapping[str, Any]], said: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the known rows with what was said laid over them; new names get a row of their own.
+
+    Of a new chat model, tools and structured output are taken for granted, which Scaleway documents for all current
+    ones (Scaleway reference, sections 5 and 6).
+    """
+    merged = {name: dict(row) for name, row in known.items()}
+    for name, facts in said.items():
+        if name not in merged and facts.get("kind", "chat") == "chat":
+            merged[name] = {"tools": True, "structured_output": True}
+        merged.setdefault(name, {}).update(facts)
+    return {name: _in_order(merged[name]) for name in sorted(merged, key=lambda name: _place(name, merged[name]))}
+
+
+def report(
+    before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]], said: set[str]
+) -> Iterator[str]:
+    """Say in lines what is new, what has changed and what the source has no longer."""
+    for name in sorted(after.keys() - before.keys()):
+        hint = "; enter context_window and max_output_tokens" if after[name].get("kind", "chat") == "chat" else ""
+        yield f"added    {name} ({after[name].get('status', 'active')}): check it by hand{hint}"
+    for name in sorted(before):
+        for field in FIELDS:
+            old, new = _undated(before[name].get(field)), _undated(after[name].get(field))
+            if old != new:
+                yield f"changed  {name}: {field} {json.dumps(old)} -> {json.dumps(new)}"
+    for name in sorted(before.keys() - said):
+        if before[name].get("status") != "retired":
+            yield f"vanished {name}: no longer in the product catalogue; kept, set its status by hand if it is gone"
+
+
+def _undated(value: Any) -> Any:
+    """A price that was only confirmed has not changed."""
+    return {key: item for key, item in value.items() if key != "as_of"} if isinstance(value, dict) else value
+
+
+def _place(name: str, row: Mapping[str, Any]) -> tuple[int, str]:
+    """What is served before what is not, by name."""
+    return int(row.get("status") == "retired"), name
+
+
+def _in_order(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: row[field] for field in FIELDS if field in row}
+
+
+def written(catalogue: Mapping[str, Any], rows: Mapping[str, Any], day: str) -> str:
+    """Return the text of the file.
+
+    Raises:
+        SourceError: linkspan could not read it.
+    """
+    text = json.dumps({**catalogue, "as_of": day, "models": rows}, indent=1, ensure_ascii=False) + "\n"
+    try:
+        read_catalogue(text)
+    except ValueError as error:
+        raise SourceError(f"the product catalogue says what linkspan has no word for: {error}") from error
+    return text
+
+
+# ---------------------------------------------------------------------- the command
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Refresh the file."""
+    parser = argparse.ArgumentParser(description="Refresh the catalogue of Scaleway's models.")
+    parser.add_argument("--url", default=URL, help="the product catalogue (default: %(default)s)")
+    parser.add_argument("--file", type=Path, default=TARGET, help="the file to refresh (default: the package's)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would change, and write nothing")
+    options = parser.parse_args(arguments)
+    today = dt.datetime.now(dt.timezone.utc).date().isoformat()
+    try:
+        catalogue = json.loads(options.file.read_text("utf-8"))
+        said = facts_by_model(fetch(options.url), today)
+        rows = merge(catalogue["models"], said)
+        text = written(catalogue, rows, today)
+    except SourceError as error:
+        sys.stderr.write(f"catalogue: {error}. {options.file.name} is as it was.\n")
+        return 1
+    for line in report(catalogue["models"], rows, set(said)):
+        print(line)
+    if options.dry_run:
+        print("catalogue: dry run, nothing was written")
+    else:
+        options.file.write_text(text, "utf-8")
+        print(f"catalogue: {options.file.name} is of {today}; {len(said)} models in the product catalogue")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

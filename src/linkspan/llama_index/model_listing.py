@@ -1,0 +1,35 @@
+"""``list_models()`` for LlamaIndex's classes whose API has a list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from linkspan import model_listing
+from linkspan.llama_index.settings import Connected
+
+if TYPE_CHECKING:
+    from linkspan.providers.chat_completions.models import ListedModel
+
+__all__ = ["ListsModels"]
+
+
+class ListsModels(Connected):
+    """Can ask its API which models it has. The codec must be a ``linkspan.model_listing.ModelsCodec``."""
+
+    def list_models(self) -> list[ListedModel]:
+        """Ask the API which models it has: names of all kinds, joined with what the catalogue knows of them.
+
+        That a model is listed does not say that the key may use it.
+
+        Returns:
+            ``id``, ``owned_by``, ``created``, ``extra`` (all else that the API says) and ``info`` (context window,
+            output cap, prices…; ``None`` for a model that the catalogue does not know).
+
+        Raises:
+            LinkspanError: When the call fails, as for any other call.
+        """
+        return model_listing.list_models(self._connected())
+
+    async def alist_models(self) -> list[ListedModel]:
+        """Ask the API which models it has; see ``list_models``."""
+        return await model_listing.alist_models(self._connected())

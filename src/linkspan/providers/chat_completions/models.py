@@ -1,0 +1,86 @@
+"""The list of models of the Chat Completions dialect: ``GET models`` (Scaleway reference, section 3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from linkspan.errors import InvalidResponseError
+from linkspan.providers.catalog import model_info
+from linkspan.providers.chat_completions.decode import error_in, parse_json
+from linkspan.providers.error_bodies import request_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.providers.catalog import ModelInfo
+
+__all__ = ["MODELS_PATH", "ListedModel", "decode_models"]
+
+#: The route below the base URL.
+MODELS_PATH = "models"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedModel:
+    """A model that the API says it has.
+
+    Attributes:
+        id: Its name, for ``model=``.
+        owned_by: Whose it is, by the API's word; ``None`` if it does not say.
+        created: Seconds since 1970, UTC, by the API's word; ``None`` if it does not say. vLLM gives the time of the
+            request.
+        extra: Every other field of the answer, under the API's own name.
+        info: What linkspan's catalogue knows of it, ``None`` if nothing. For a dedicated deployment's name, such as
+            ``meta/NAME:fp8``, what it knows of ``NAME`` on the public service.
+    """
+
+    id: str
+    owned_by: str | None = None
+    created: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    info: ModelInfo | None = None
+
+
+def decode_models(body: bytes, headers: Mapping[str, str], provider: str) -> list[ListedModel]:
+    """Read the list: ``{"object": "list", "data": [{"id", "object", "created", "owned_by", …}]}``, or ``data`` alone.
+
+    Args:
+        body: The answer's body.
+        headers: The answer's headers.
+        provider: The API's short name.
+
+    Returns:
+        The models in the order of the answer.
+
+    Raises:
+        InvalidResponseError: The answer is no such list, or a model in it has no name.
+        LinkspanError: It reports an error under status 200.
+    """
+    parsed = parse_json(body, provider)
+    error = error_in(parsed, provider, headers)
+    if error is not None:
+        raise error
+    rows = parsed.get("data") if isinstance(parsed, dict) else parsed
+    if not isinstance(rows, list):
+        raise _invalid("the answer holds no list of models", headers, provider)
+    return [_listed(row, index, headers, provider) for index, row in enumerate(rows)]
+
+
+def _listed(row: Any, index: int, headers: Mapping[str, str], provider: str) -> ListedModel:
+    fields = dict(row) if isinstance(row, dict) else {}
+    name = fields.pop("id", None)
+    if not isinstance(name, str) or not name:
+        raise _invalid(f"model {index} of the list has no id", headers, provider)
+    fields.pop("object", None)
+    return ListedModel(
+        id=name,
+        owned_by=fields.pop("owned_by") if isinstance(fields.get("owned_by"), str) else None,
+        created=fields.pop("created") if type(fields.get("created")) is int else None,
+        extra=fields,
+        info=model_info(provider, name),
+    )
+
+
+def _invalid(what: str, headers: Mapping[str, str], provider: str) -> InvalidResponseError:
+    return InvalidResponseError(f"{provider}: {what}.", provider=provider, request_id=request_id_of(headers))
