@@ -100,12 +100,13 @@ def _decode_choice(choice: Any, provider: str) -> Completion:
     if not isinstance(message, dict):
         raise InvalidResponseError(f"{provider}: a choice of the answer holds no message.", provider=provider)
     text, thought = read_content(message.get("content"), provider)
+    calls = message.get("tool_calls") or ()
     extra = unknown_fields(message, KNOWN_MESSAGE)
     _merge_extra(extra, unknown_fields(choice, KNOWN_CHOICE))
     return Completion(
         text=text,
         reasoning=reasoning_of(message) or thought,
-        tool_calls=[_decode_tool_call(call, provider) for call in message.get("tool_calls") or ()],
+        tool_calls=[_decode_tool_call(call, provider) for call in ([calls] if isinstance(calls, dict) else calls)],
         refusal=message.get("refusal") or "",
         finish_reason=choice.get("finish_reason"),
         logprobs=decode_logprobs(choice.get("logprobs")),

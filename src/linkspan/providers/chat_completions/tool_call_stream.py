@@ -41,10 +41,10 @@ class ToolCallStream:
     def __init__(self) -> None:
         self._calls: list[_Call] = []
 
-    def feed(self, fragments: Sequence[Any]) -> list[ToolCallDelta]:
-        """Take the fragments of one delta."""
+    def feed(self, fragments: Sequence[Any] | Mapping[str, Any]) -> list[ToolCallDelta]:
+        """Take the fragments of one delta: a list, or the single object that TGI once sent."""
         deltas = []
-        for fragment in fragments:
+        for fragment in [fragments] if isinstance(fragments, dict) else fragments:
             if isinstance(fragment, dict):
                 delta = self._take(fragment)
                 if delta is not None:

@@ -1,0 +1,27 @@
+"""DataCrunch (Verda) and every other TGI server: ``generate``, ``generate_stream`` and the Messages API."""
+
+from linkspan.providers.datacrunch.chat import DataCrunchChatCodec
+from linkspan.providers.datacrunch.codec import TGICodec
+from linkspan.providers.datacrunch.grammar import grammar_of, json_grammar, plain_schema, regex_grammar
+from linkspan.providers.datacrunch.parameters import DEFAULT_MAX_NEW_TOKENS
+from linkspan.providers.datacrunch.provider import DATACRUNCH, check_model, datacrunch_base_url
+from linkspan.providers.datacrunch.server import ServerHealth, ServerInfo, ahealth, ainfo, health, info
+
+__all__ = [
+    "DATACRUNCH",
+    "DEFAULT_MAX_NEW_TOKENS",
+    "DataCrunchChatCodec",
+    "ServerHealth",
+    "ServerInfo",
+    "TGICodec",
+    "ahealth",
+    "ainfo",
+    "check_model",
+    "datacrunch_base_url",
+    "grammar_of",
+    "health",
+    "info",
+    "json_grammar",
+    "plain_schema",
+    "regex_grammar",
+]

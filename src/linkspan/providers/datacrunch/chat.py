@@ -1,0 +1,78 @@
+"""TGI's Messages API: Chat Completions, with the differences of TGI's versions. Containers only.
+
+Source: DataCrunch reference, section 8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from linkspan.errors import UnsupportedContentError
+from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
+from linkspan.providers.datacrunch.errors import retyped
+from linkspan.providers.datacrunch.grammar import check_grammar, grammar_of
+from linkspan.providers.datacrunch.provider import DATACRUNCH
+
+if TYPE_CHECKING:
+    from linkspan.conversation import ChatRequest
+    from linkspan.errors import LinkspanError
+
+__all__ = ["DataCrunchChatCodec"]
+
+_DIALECT = Dialect(provider=DATACRUNCH.name, title=f"TGI's Messages API ({DATACRUNCH.title})", reasoning_field=None)
+
+#: Parameters that TGI takes without doing what they say.
+_MISLEADING = {
+    "logit_bias": "TGI ignores it. Leave it out.",
+    "presence_penalty": "TGI turns it into a repetition penalty of the value plus 2. Use frequency_penalty; or pass it "
+    "in extra_body if that is what you want.",
+}
+
+
+class DataCrunchChatCodec(ChatCompletionsCodec):
+    """Chat by TGI's own chat route.
+
+    The model may be left out: then ``"tgi"`` is sent, which stands for the one that the server has (another name is
+    taken as that of a LoRA adapter). A response format, or the parameter ``grammar``, is sent as TGI's grammar, which
+    cannot be had together with tools.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_DIALECT)
+
+    def path(self, request: ChatRequest, *, stream: bool) -> str:  # noqa: ARG002  # as in the base class
+        """The route below the container's root."""
+        return "v1/chat/completions"
+
+    def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        """Write the body.
+
+        Raises:
+            UnsupportedContentError: Something that TGI would refuse, ignore or take for something else.
+        """
+        parameters = {name: value for name, value in request.parameters.items() if value is not None}
+        for name, why in _MISLEADING.items():
+            if name in parameters:
+                raise self._unsupported(f"{name} does not work on TGI's chat route: {why}")
+        if parameters.get("n", 1) != 1:
+            raise self._unsupported(f"n={parameters['n']!r}: TGI gives one answer per call. Call several times.")
+        grammar = parameters.pop("grammar", None)
+        if grammar is not None:
+            grammar = check_grammar(grammar, self.provider)
+        elif request.response_format is not None:
+            grammar = grammar_of(request.response_format, self.provider)
+        if grammar is not None and request.tools:
+            raise self._unsupported("TGI takes a response format or tools, not both. Leave one out.")
+        plain = replace(request, model=request.model or "tgi", parameters=parameters, response_format=None)
+        body = super().encode(plain, stream=stream)
+        if grammar is not None:
+            body.setdefault("response_format", grammar)
+        return body
+
+    def explain(self, error: LinkspanError) -> LinkspanError:
+        """Type TGI's errors as on its other routes."""
+        return retyped(error)
+
+    def _unsupported(self, why: str) -> UnsupportedContentError:
+        return UnsupportedContentError(f"{self.provider}: {why}", provider=self.provider)

@@ -1,0 +1,118 @@
+"""TGI's ``generate`` and ``generate_stream``, as DataCrunch's legacy route, containers and TGI itself speak them.
+
+Source: DataCrunch reference, sections 1 to 6, for all versions of TGI since 0.9.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from linkspan.errors import InvalidRequestError, InvalidResponseError
+from linkspan.providers.datacrunch.decode import decode_whole
+from linkspan.providers.datacrunch.errors import error_in, tgi_error
+from linkspan.providers.datacrunch.parameters import encode_parameters
+from linkspan.providers.datacrunch.provider import DATACRUNCH
+from linkspan.providers.datacrunch.stream import TGIStreamDecoder
+from linkspan.providers.error_bodies import read_error_body, request_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.conversation import Completion, PromptRequest
+    from linkspan.errors import LinkspanError
+    from linkspan.providers.codec import StreamDecoder
+
+__all__ = ["TGICodec"]
+
+
+class TGICodec:
+    """``Codec[PromptRequest]`` of TGI's own schema: both routes from one base URL.
+
+    ``PromptRequest.model`` is sent if given: the legacy route needs it, TGI ignores it. ``parameters`` are those of
+    :data:`~linkspan.providers.datacrunch.parameters.PARAMETERS`.
+
+    Answers: ``finish_reason`` is TGI's word (``length``, ``eos_token``, ``stop_sequence``; the last also where the
+    answer was cut at a stop text that the server went beyond). ``logprobs`` has one entry per generated token, special
+    ones too, with ``top`` if ``top_n_tokens`` was set. ``extra`` holds ``generated_tokens``, ``seed``, ``prefill``,
+    ``best_of_sequences``, ``top_tokens`` and ``input_length`` as the server gave them. All of that needs ``details``,
+    which is asked for unless the parameter is ``False``.
+
+    Args:
+        provider: The API's short name, for errors.
+    """
+
+    def __init__(self, provider: str = DATACRUNCH.name) -> None:
+        self._provider = provider
+
+    @property
+    def provider(self) -> str:
+        """The API's short name."""
+        return self._provider
+
+    def auth_headers(self, api_key: str) -> Mapping[str, str]:
+        """A bearer token."""
+        return {"Authorization": f"Bearer {api_key}"}
+
+    def path(self, request: PromptRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
+        """The route below the base URL."""
+        return "generate_stream" if stream else "generate"
+
+    def encode(self, request: PromptRequest, *, stream: bool) -> dict[str, Any]:
+        """Write the body.
+
+        Raises:
+            InvalidRequestError: The prompt is empty, or a value is one that every TGI server refuses.
+            UnsupportedContentError: A parameter that TGI does not know.
+        """
+        if not request.prompt:
+            raise InvalidRequestError(
+                f"{self._provider}: the prompt is empty, and TGI refuses that. Give it at least one character.",
+                provider=self._provider,
+            )
+        body: dict[str, Any] = {}
+        if request.model:
+            body["model"] = request.model
+        body["inputs"] = request.prompt
+        body["parameters"] = encode_parameters(request, self._provider, stream=stream)
+        body.update({key: value for key, value in request.extra_body.items() if key != "parameters"})
+        return body
+
+    def decode(self, body: bytes, headers: Mapping[str, str], request: PromptRequest) -> Completion:
+        """Read a whole answer."""
+        return decode_whole(body, headers, request, self._provider)
+
+    def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
+        """Read an error answer, or the wrong kind of answer under status 200."""
+        if status_code >= 400:
+            return tgi_error(self._provider, read_error_body(body), status_code, headers)
+        try:
+            parsed = from_json(body)
+        except ValueError:
+            parsed = None
+        error = error_in(parsed, self._provider, headers)
+        if error is not None:
+            return error
+        said = "JSON" if parsed is not None else read_error_body(body).message
+        return InvalidResponseError(
+            f"{self._provider}: a stream was asked for, but the answer is not one: {said}.",
+            provider=self._provider,
+            status_code=status_code,
+            request_id=request_id_of(headers),
+            headers=headers,
+        )
+
+    def event_error(self, data: bytes) -> LinkspanError | None:
+        """Return the error that a stream's first event reports, if it does."""
+        if b'"token"' in data:
+            return None
+        try:
+            parsed = from_json(data)
+        except ValueError:
+            return None
+        return error_in(parsed, self._provider, {})
+
+    def stream_decoder(self, request: PromptRequest, headers: Mapping[str, str]) -> StreamDecoder:
+        """A new decoder for one stream."""
+        return TGIStreamDecoder(self._provider, request, headers)

@@ -1,0 +1,177 @@
+"""TGI's answers: a whole one, and what a stream's events have in common with it.
+
+Source: DataCrunch reference, section 4.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from linkspan.conversation import Completion, TokenLogprob, Usage
+from linkspan.errors import InvalidResponseError
+from linkspan.providers.datacrunch.errors import error_in
+from linkspan.providers.datacrunch.parameters import stop_texts
+from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.stop_text import StopCutter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from linkspan.conversation import PromptRequest
+
+__all__ = [
+    "STOPPED",
+    "decode_token",
+    "decode_usage",
+    "decode_whole",
+    "extra_of",
+    "full_text_prompt",
+    "parse_json",
+    "wants_details",
+]
+
+#: TGI's word for an answer that ended at a stop text.
+STOPPED = "stop_sequence"
+
+_KNOWN_DETAILS = frozenset({"finish_reason", "tokens"})
+_KNOWN_TOP = frozenset({"generated_text", "details"})
+
+
+def parse_json(content: bytes, provider: str) -> Any:
+    """Parse JSON from the wire.
+
+    Raises:
+        InvalidResponseError: It is not JSON.
+    """
+    try:
+        return from_json(content)
+    except ValueError as error:
+        start = content[:80].decode("utf-8", "replace")
+        hint = " An HTML page: check base_url." if start.lstrip().startswith("<") else ""
+        raise InvalidResponseError(
+            f"{provider}: the answer is not JSON; it begins with {start!r}.{hint}", provider=provider
+        ) from error
+
+
+def decode_whole(content: bytes, headers: Mapping[str, str], request: PromptRequest, provider: str) -> Completion:
+    """Read a whole answer: an object, or a list of one.
+
+    Raises:
+        InvalidResponseError: It is not an answer of TGI.
+        LinkspanError: It reports an error under status 200.
+    """
+    parsed = parse_json(content, provider)
+    error = error_in(parsed, provider, headers)
+    if error is not None:
+        raise error
+    if isinstance(parsed, list) and len(parsed) == 1:
+        parsed = parsed[0]
+    generated = parsed.get("generated_text") if isinstance(parsed, dict) else None
+    if not isinstance(generated, str):
+        held = ", ".join(parsed) if isinstance(parsed, dict) else f"a {type(parsed).__name__}"
+        raise InvalidResponseError(
+            f"{provider}: the answer is none of TGI's: it has no generated_text (it holds: {held or 'nothing'}).",
+            provider=provider,
+            request_id=request_id_of(headers),
+        )
+    details = parsed.get("details") or {}
+    answer = Completion(
+        finish_reason=details.get("finish_reason"),
+        usage=decode_usage(details, headers),
+        logprobs=_logprobs(details),
+        request_id=request_id_of(headers),
+        extra={**_unknown(parsed, _KNOWN_TOP), **extra_of(details)},
+        raw=parsed,
+    )
+    _put_text(answer, generated, request)
+    return answer
+
+
+def _put_text(answer: Completion, generated: str, request: PromptRequest) -> None:
+    """Put the text, cut before the first stop text: TGI leaves it in, and may not have noticed it at all."""
+    prompt = full_text_prompt(request)
+    if not generated.startswith(prompt):
+        prompt = ""
+    spoken = generated[len(prompt) :]
+    cutter = StopCutter(stop_texts(request))
+    kept = cutter.feed(spoken) + cutter.flush()
+    answer.text = prompt + kept
+    if cutter.matched is not None and len(kept) + len(cutter.matched) < len(spoken):
+        # The server went on after the stop text; what it said there is not part of the answer.
+        answer.finish_reason = STOPPED
+        _drop_tokens_after_stop(answer, request)
+
+
+def _drop_tokens_after_stop(answer: Completion, request: PromptRequest) -> None:
+    cutter = StopCutter(stop_texts(request))
+    for number, token in enumerate(answer.logprobs or (), start=1):
+        if not token.special:
+            cutter.feed(token.token)
+        if cutter.matched is not None:
+            answer.logprobs = (answer.logprobs or [])[:number]
+            if "top_tokens" in answer.extra:
+                answer.extra["top_tokens"] = answer.extra["top_tokens"][:number]
+            return
+
+
+def full_text_prompt(request: PromptRequest) -> str:
+    """Return the prompt if the answer is to begin with it, else ``""``."""
+    wanted = {**request.parameters, **(request.extra_body.get("parameters") or {})}.get("return_full_text")
+    return request.prompt if wanted else ""
+
+
+def wants_details(request: PromptRequest) -> bool:
+    """Whether finish reason, counts and tokens are asked for."""
+    wanted = {**request.parameters, **(request.extra_body.get("parameters") or {})}.get("details")
+    return wanted is not False
+
+
+def decode_token(token: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]] | None = None) -> TokenLogprob:
+    """Read a token, and the most likely ones at its place; a row may be longer than what was asked for."""
+    return TokenLogprob(
+        token.get("text") or "",
+        token.get("logprob"),
+        None,
+        token.get("id"),
+        token.get("special"),
+        [decode_token(other) for other in alternatives] if alternatives else (),
+    )
+
+
+def _logprobs(details: Mapping[str, Any]) -> list[TokenLogprob] | None:
+    tokens = details.get("tokens")
+    if not tokens:
+        return None
+    rows = details.get("top_tokens") or ()
+    return [decode_token(token, rows[place] if place < len(rows) else None) for place, token in enumerate(tokens)]
+
+
+def decode_usage(details: Mapping[str, Any], headers: Mapping[str, str]) -> Usage | None:
+    """Count tokens by what the server says in three places; what it does not say stays unknown."""
+    generated = _first(details.get("generated_tokens"), _number(headers.get("x-generated-tokens")))
+    given = _first(
+        _number(headers.get("x-prompt-tokens")), details.get("input_length"), len(details.get("prefill") or ()) or None
+    )
+    if generated is None and given is None:
+        return None
+    total = None if generated is None or given is None else given + generated
+    return Usage(input_tokens=given, output_tokens=generated, total_tokens=total)
+
+
+def extra_of(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what details say beside finish reason and tokens, under TGI's own names, without nulls and empty lists."""
+    return {key: value for key, value in _unknown(details, _KNOWN_DETAILS).items() if value != []}
+
+
+def _unknown(parsed: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    return {key: value for key, value in parsed.items() if key not in known and value is not None}
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None

@@ -1,0 +1,88 @@
+"""What TGI's errors mean. Source: DataCrunch reference, section 6."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from linkspan.errors import (
+    AuthenticationError,
+    ContextOverflowError,
+    LinkspanError,
+    NotFoundError,
+    ServerError,
+    error_class_for_status,
+)
+from linkspan.providers.error_bodies import ErrorBody, make_error, read_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["error_in", "retyped", "tgi_error"]
+
+#: The statuses that belong to the error types: in a stream the type is all there is.
+_STATUS_OF_TYPE: Mapping[str, int] = {
+    "validation": 422,
+    "template_error": 422,
+    "missing_template_variable": 422,
+    "tool_error": 422,
+    "generation": 424,
+    "overloaded": 429,
+    "incomplete_generation": 500,
+    "incomplete_generation_stream": 500,
+    "stream_serialization_error": 500,
+    "healthcheck": 503,
+}
+_GENERATION_FAILED = 424
+
+
+def tgi_error(
+    provider: str, found: ErrorBody, status_code: int | None, headers: Mapping[str, str] | None
+) -> LinkspanError:
+    """Make the error that stands for a body or an event; ``code`` is TGI's ``error_type``."""
+    return retyped(make_error(provider, found, status_code=status_code, headers=headers))
+
+
+def retyped(error: LinkspanError) -> LinkspanError:
+    """Give an error the class that TGI's status and ``error_type`` stand for, and a hint where one helps.
+
+    A status 424 is a failure of the model (a worker that crashed or ran out of memory), not of the request: it becomes
+    a :class:`ServerError`, and is tried again.
+    """
+    status = error.status_code or _STATUS_OF_TYPE.get(error.code or "")
+    if status is not None and not isinstance(error, ContextOverflowError):
+        cls = ServerError if status == _GENERATION_FAILED else error_class_for_status(status)
+        if type(error) is not cls:
+            error = cls(
+                error.message,
+                provider=error.provider,
+                code=error.code,
+                request_id=error.request_id,
+                body=error.body,
+                headers=error.headers,
+            )
+        error.status_code = status
+    if isinstance(error, NotFoundError):
+        _add(
+            error,
+            "Check base_url: it is what stands before the route (https://containers.datacrunch.io/<deployment>), and "
+            "the deployment has to exist.",
+        )
+    elif isinstance(error, AuthenticationError):
+        _add(error, "Check the key: it is an inference API key, not the id and secret of the cloud API.")
+    return error
+
+
+def error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> LinkspanError | None:
+    """Return the error that a parsed body or event reports under status 200, if it does."""
+    if isinstance(parsed, list) and len(parsed) == 1:
+        parsed = parsed[0]
+    if not isinstance(parsed, dict) or "token" in parsed or isinstance(parsed.get("generated_text"), str):
+        return None
+    if parsed.get("error") or "detail" in parsed or "message" in parsed:
+        return tgi_error(provider, read_error(parsed), None, headers)
+    return None
+
+
+def _add(error: LinkspanError, hint: str) -> None:
+    error.message = f"{error.message.rstrip('.')}. {hint}"
+    error.args = (error.message, *error.args[1:])

@@ -1,0 +1,178 @@
+"""Grammars: the shape that TGI forces upon an answer, by a JSON Schema or a regular expression.
+
+Source: DataCrunch reference, sections 3 (``grammar``) and 8 (``response_format``). TGI compiles a schema only if it has
+``properties`` at its top; references are resolved here, so that no server has to.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from linkspan.errors import InvalidRequestError, UnsupportedContentError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.conversation import ResponseFormat
+
+__all__ = ["check_grammar", "grammar_of", "json_grammar", "plain_schema", "regex_grammar"]
+
+_KINDS = ("json", "json_object", "json_schema", "regex")
+#: Keywords whose value maps names to schemas: a name is never a keyword.
+_SCHEMA_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
+#: Keywords whose value is data, not a schema.
+_DATA = frozenset({"const", "enum", "default", "examples", "required"})
+_DEFINITIONS = frozenset({"$defs", "definitions"})
+
+
+def json_grammar(schema: Mapping[str, Any], provider: str = "datacrunch") -> dict[str, Any]:
+    """Return the grammar that forces an answer to be JSON of this schema.
+
+    Args:
+        schema: A JSON Schema of an object, such as pydantic's ``Model.model_json_schema()``.
+        provider: Name of the API, for errors.
+
+    Raises:
+        UnsupportedContentError: The schema cannot be sent: see :func:`plain_schema`.
+    """
+    return {"type": "json", "value": plain_schema(schema, provider)}
+
+
+def regex_grammar(pattern: str) -> dict[str, Any]:
+    """Return the grammar that forces an answer to match a regular expression as a whole."""
+    return {"type": "regex", "value": pattern}
+
+
+def grammar_of(wanted: ResponseFormat, provider: str = "datacrunch") -> dict[str, Any] | None:
+    """Return the grammar of a response format, ``None`` for plain text.
+
+    Raises:
+        UnsupportedContentError: "Any JSON object" is asked for, or the schema cannot be sent.
+    """
+    if wanted.kind == "text":
+        return None
+    if wanted.schema is None:
+        raise UnsupportedContentError(
+            f"{provider}: TGI cannot be asked for just any JSON object: its grammar needs a schema with properties. "
+            "Give a schema, or ask for JSON in the prompt.",
+            provider=provider,
+        )
+    return json_grammar(wanted.schema, provider)
+
+
+def check_grammar(grammar: Any, provider: str) -> dict[str, Any]:
+    """Return a grammar as it is sent: its schema in plain form.
+
+    Raises:
+        InvalidRequestError: It is not a grammar.
+        UnsupportedContentError: Its schema cannot be sent.
+    """
+    if not isinstance(grammar, dict) or grammar.get("type") not in _KINDS or grammar.get("value") is None:
+        raise InvalidRequestError(
+            f'{provider}: grammar must be {{"type": ..., "value": ...}} with a type of {", ".join(_KINDS)}. '
+            "json_grammar(schema) and regex_grammar(pattern) make one.",
+            provider=provider,
+        )
+    kind, value = grammar["type"], grammar["value"]
+    if kind == "regex":
+        if not isinstance(value, str):
+            raise InvalidRequestError(
+                f"{provider}: grammar: the value of a regex must be text, not {type(value).__name__}.",
+                provider=provider,
+            )
+        return grammar
+    if isinstance(value, str):
+        value = _parse(value, provider)
+    if kind == "json_schema":
+        inner = value.get("schema") if isinstance(value, dict) else None
+        return {**grammar, "value": {**value, "schema": plain_schema(inner, provider)}} if inner else grammar
+    return {**grammar, "value": plain_schema(value, provider)}
+
+
+def plain_schema(schema: Any, provider: str = "datacrunch") -> dict[str, Any]:
+    """Return a schema without references, with ``properties`` at its top; the one given is not changed.
+
+    Raises:
+        UnsupportedContentError: It is not an object's schema, refers to itself, or refers to what is not in it.
+    """
+    if not isinstance(schema, dict):
+        raise _unsupported(provider, f"it is {type(schema).__name__}, not an object")
+    plain: dict[str, Any] = _Inliner(schema, provider).schema(schema, ())
+    only = plain.get("allOf")
+    if "properties" not in plain and isinstance(only, list) and len(only) == 1 and isinstance(only[0], dict):
+        plain = {**only[0], **{key: value for key, value in plain.items() if key != "allOf"}}
+    if not isinstance(plain.get("properties"), dict):
+        kind = plain.get("type") or next((key for key in ("anyOf", "oneOf", "allOf", "enum") if key in plain), None)
+        described = f"it describes {kind!r}" if kind else "it has none"
+        raise _unsupported(
+            provider,
+            f"TGI needs properties at its top, and {described}. Wrap it in an object with one property, such as "
+            '{"type": "object", "properties": {"value": ...}, "required": ["value"]}',
+        )
+    return plain
+
+
+class _Inliner:
+    """Puts what a reference means in its place."""
+
+    def __init__(self, root: Mapping[str, Any], provider: str) -> None:
+        self._root = root
+        self._provider = provider
+
+    def schema(self, schema: Any, inside: tuple[str, ...]) -> Any:
+        """Return a schema without references; ``inside`` are those that led here."""
+        if isinstance(schema, list):
+            return [self.schema(item, inside) for item in schema]
+        if not isinstance(schema, dict):
+            return schema
+        if "$ref" not in schema:
+            return self._keywords(schema, inside)
+        reference = schema["$ref"]
+        if reference in inside:
+            raise _unsupported(
+                self._provider,
+                f"{reference!r} refers to itself, and TGI's grammars have no recursion. Limit the depth: write the "
+                "levels out",
+            )
+        target = self.schema(self._find(reference), (*inside, reference))
+        beside = self._keywords({key: value for key, value in schema.items() if key != "$ref"}, inside)
+        return {**target, **beside} if isinstance(target, dict) else target
+
+    def _keywords(self, schema: Mapping[str, Any], inside: tuple[str, ...]) -> dict[str, Any]:
+        plain: dict[str, Any] = {}
+        for key, value in schema.items():
+            if key in _DATA:
+                plain[key] = value
+            elif key in _SCHEMA_MAPS and isinstance(value, dict):
+                plain[key] = {name: self.schema(item, inside) for name, item in value.items()}
+            elif key not in _DEFINITIONS:
+                plain[key] = self.schema(value, inside)
+        return plain
+
+    def _find(self, reference: Any) -> Any:
+        found: Any = self._root
+        if not isinstance(reference, str) or not reference.startswith("#"):
+            raise _unsupported(
+                self._provider, f"the reference {reference!r} leads out of it. Put the target into $defs"
+            )
+        for step in reference[1:].split("/")[1:]:
+            name = unquote(step).replace("~1", "/").replace("~0", "~")
+            if not isinstance(found, dict) or name not in found:
+                raise _unsupported(self._provider, f"the reference {reference!r} leads nowhere")
+            found = found[name]
+        return found
+
+
+def _parse(text: str, provider: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidRequestError(
+            f"{provider}: grammar: the value is text, but not JSON: {error}.", provider=provider
+        ) from error
+
+
+def _unsupported(provider: str, why: str) -> UnsupportedContentError:
+    return UnsupportedContentError(f"{provider}: the JSON Schema cannot be sent: {why}.", provider=provider)

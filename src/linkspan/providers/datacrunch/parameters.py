@@ -1,0 +1,217 @@
+"""The ``parameters`` object of TGI's ``generate``: what is sent, what means "left out", what no server takes.
+
+Source: DataCrunch reference, section 3. Only rules that hold on every TGI server are checked here; limits that an
+operator can change (``best_of`` above 2, ``top_n_tokens`` above 5, token limits) are left to the server.
+"""
+
+from __future__ import annotations
+
+import struct
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from linkspan.errors import InvalidRequestError, UnsupportedContentError
+from linkspan.providers.datacrunch.grammar import check_grammar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from linkspan.conversation import PromptRequest
+
+__all__ = ["DEFAULT_MAX_NEW_TOKENS", "PARAMETERS", "encode_parameters", "stop_texts"]
+
+#: Sent where the user sets nothing: the servers' own default is 20, 100 or unlimited, depending on their version. With
+#: 512 a prompt of 1024 tokens fits the smallest limits that servers come with.
+DEFAULT_MAX_NEW_TOKENS = 512
+
+_MOST_STOPS = 4
+_U64 = 2**64 - 1
+_U32 = 2**32 - 1
+
+_BOOLEANS = ("do_sample", "return_full_text", "watermark", "details", "decoder_input_details")
+#: Whole numbers: smallest, largest, and the way out.
+_INTEGERS: Mapping[str, tuple[int, int, str]] = {
+    "best_of": (0, _U64, "Leave it out for one answer."),
+    "max_new_tokens": (1, _U32, f"Leave it out for {DEFAULT_MAX_NEW_TOKENS}."),
+    "seed": (0, _U64, "Leave it out for a random one."),
+    "top_k": (1, 2**31 - 1, "Leave it out for no limit; TGI knows neither 0 nor -1 for that."),
+    "top_n_tokens": (0, _U32, "Leave it out for no alternatives."),
+    "truncate": (1, _U64, "Leave it out to send the whole prompt."),
+}
+_NUMBERS = ("temperature", "repetition_penalty", "frequency_penalty", "top_p", "typical_p")
+_FREE = ("grammar", "adapter_id", "stop")
+#: What only narrows a choice that greedy decoding does not make.
+_SAMPLERS = ("top_k", "top_p", "typical_p")
+
+#: Every name that may stand in ``PromptRequest.parameters``; ``max_tokens`` is another word for ``max_new_tokens``.
+PARAMETERS: frozenset[str] = frozenset((*_BOOLEANS, *_INTEGERS, *_NUMBERS, *_FREE, "max_tokens"))
+
+
+def stop_texts(request: PromptRequest) -> tuple[str, ...]:
+    """Return every stop text that a request sends, wherever it stands."""
+    found: list[str] = []
+    for value in (
+        request.stop,
+        request.parameters.get("stop"),
+        (request.extra_body.get("parameters") or {}).get("stop"),
+    ):
+        found.extend([value] if isinstance(value, str) else value or ())
+    return tuple(dict.fromkeys(found))
+
+
+def encode_parameters(request: PromptRequest, provider: str, *, stream: bool) -> dict[str, Any]:
+    """Write the ``parameters`` object: what was set, ``max_new_tokens``, and ``details`` unless it was turned off.
+
+    ``temperature=0`` means greedy decoding. TGI refuses it as a value, so it is left out, and with it ``top_k``,
+    ``top_p`` and ``typical_p``, which mean nothing there but would make TGI sample. ``top_p=1`` and ``typical_p=1``
+    mean "no limit"; TGI refuses these too, and they are left out. ``extra_body["parameters"]`` goes on top, unchecked.
+
+    Raises:
+        UnsupportedContentError: A parameter that TGI does not know: it would be ignored without a word.
+        InvalidRequestError: A value, or a combination, that every TGI server refuses.
+    """
+    checker = _Checker(provider)
+    given = {name: value for name, value in request.parameters.items() if value is not None}
+    checker.check_names(given)
+    limit = checker.one_limit(given)
+    parameters: dict[str, Any] = {"max_new_tokens": DEFAULT_MAX_NEW_TOKENS if limit is None else limit, "details": True}
+    for name, value in given.items():
+        if name != "stop":
+            parameters[name] = checker.checked(name, value)
+    stops = tuple(dict.fromkeys((*request.stop, *_as_list(given.get("stop")))))
+    if stops:
+        parameters["stop"] = checker.stops(stops)
+    _leave_out_what_means_nothing(parameters, checker)
+    checker.check_together(parameters, stream=stream)
+    parameters.update(request.extra_body.get("parameters") or {})
+    return parameters
+
+
+def _leave_out_what_means_nothing(parameters: dict[str, Any], checker: _Checker) -> None:
+    for name in ("top_p", "typical_p"):
+        if name in parameters and _as_f32(parameters[name]) == 1:
+            del parameters[name]
+    if "temperature" in parameters and _as_f32(parameters["temperature"]) == 0:
+        if parameters.get("do_sample"):
+            raise checker.refuse(
+                "temperature", 0, "means greedy decoding, but do_sample=True asks to sample", "Set one."
+            )
+        for name in ("temperature", *_SAMPLERS):
+            parameters.pop(name, None)
+
+
+class _Checker:
+    """Checks values and raises in the provider's name."""
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+
+    def refuse(self, name: str, value: Any, rule: str, way_out: str) -> InvalidRequestError:
+        return InvalidRequestError(f"{self._provider}: {name}={value!r} {rule}. {way_out}", provider=self._provider)
+
+    def check_names(self, given: Mapping[str, Any]) -> None:
+        for name in given:
+            if name not in PARAMETERS:
+                raise UnsupportedContentError(
+                    f"{self._provider}: TGI has no parameter {name!r} and would ignore it without a word. It knows "
+                    f"{', '.join(sorted(PARAMETERS - {'max_tokens'}))}; what a server adds to them goes into "
+                    'extra_body={"parameters": {...}}.',
+                    provider=self._provider,
+                )
+
+    def one_limit(self, given: dict[str, Any]) -> Any:
+        """Take ``max_tokens``, the frameworks' word, out and return the limit under TGI's own word."""
+        other = given.pop("max_tokens", None)
+        limit = given.get("max_new_tokens")
+        if other is not None and limit is not None and other != limit:
+            raise self.refuse(
+                "max_tokens", other, f"and max_new_tokens={limit!r} are two words for one limit", "Set one."
+            )
+        if limit is None and other is not None:
+            given["max_new_tokens"] = limit = other
+        return limit
+
+    def checked(self, name: str, value: Any) -> Any:
+        if name in _BOOLEANS:
+            if not isinstance(value, bool):
+                raise self.refuse(name, value, "is not True or False", "TGI takes nothing else here.")
+        elif name in _INTEGERS:
+            self._check_integer(name, value)
+        elif name in _NUMBERS:
+            self._check_number(name, value)
+        elif name == "grammar":
+            return check_grammar(value, self._provider)
+        elif not isinstance(value, str) or not value:
+            raise self.refuse(name, value, "is not a name", "Give the adapter's id as text.")
+        return value
+
+    def stops(self, stops: Sequence[Any]) -> list[str]:
+        for stop in stops:
+            if not isinstance(stop, str) or not stop:
+                raise self.refuse("stop", stop, "is no stop text: each must be text, and not empty", "Leave it out.")
+        if len(stops) > _MOST_STOPS:
+            raise self.refuse(
+                "stop",
+                list(stops),
+                f"has {len(stops)} texts, and TGI takes {_MOST_STOPS}",
+                f"Give at most {_MOST_STOPS}; to a server with a higher limit, pass them in "
+                'extra_body={"parameters": {"stop": [...]}}.',
+            )
+        return list(stops)
+
+    def check_together(self, parameters: Mapping[str, Any], *, stream: bool) -> None:
+        best_of = parameters.get("best_of", 1)
+        if stream and parameters.get("decoder_input_details"):
+            raise self.refuse(
+                "decoder_input_details", value=True, rule="cannot be had in a stream", way_out="Call without streaming."
+            )
+        if stream and best_of != 1:
+            raise self.refuse("best_of", best_of, "cannot be had in a stream", "Call without streaming.")
+        if best_of <= 1:
+            return
+        if "seed" in parameters:
+            raise self.refuse(
+                "best_of",
+                best_of,
+                "cannot be had with a seed: the answers would all be the same",
+                "Leave out seed, or best_of.",
+            )
+        if not (parameters.get("do_sample") or any(name in parameters for name in ("temperature", *_SAMPLERS))):
+            raise self.refuse(
+                "best_of",
+                best_of,
+                "needs sampling: greedy answers would all be the same",
+                "Set do_sample=True, or a temperature above 0.",
+            )
+
+    def _check_integer(self, name: str, value: Any) -> None:
+        low, high, way_out = _INTEGERS[name]
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.refuse(name, value, "is not a whole number", way_out)
+        if not low <= value <= high:
+            rule = f"is below {low}" if value < low else f"is above {high}"
+            raise self.refuse(name, value, rule, way_out)
+
+    def _check_number(self, name: str, value: Any) -> None:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not isfinite(value):
+            raise self.refuse(name, value, "is not a number", "Leave it out for TGI's default.")
+        if name == "temperature" and value < 0:
+            raise self.refuse(name, value, "is below 0", "0 means greedy decoding; leave it out for TGI's default.")
+        if name == "repetition_penalty" and _as_f32(value) <= 0:
+            raise self.refuse(name, value, "is not above 0", "1 means no penalty.")
+        if name == "frequency_penalty" and not -2 <= value <= 2:
+            raise self.refuse(name, value, "is not between -2 and 2", "0 means no penalty.")
+        if name in ("top_p", "typical_p") and not (_as_f32(value) > 0 and value <= 1):
+            raise self.refuse(name, value, "is not above 0 and at most 1", "Leave it out for no limit.")
+
+
+def _as_list(value: Any) -> Sequence[Any]:
+    return [value] if isinstance(value, str) else value or ()
+
+
+def _as_f32(value: float) -> float:
+    """Return the number as TGI sees it: 0.99999999 is 1 there."""
+    try:
+        return float(struct.unpack("f", struct.pack("f", value))[0])
+    except OverflowError:
+        return float("inf")

@@ -1,0 +1,147 @@
+"""What a TGI server tells about itself: ``GET /health`` and ``GET /info``.
+
+Whether the legacy gateway has these routes is not known; a container with TGI has. Source: DataCrunch reference,
+section 2, and TGI's own description of ``/info``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from linkspan.errors import InvalidResponseError, ServerError
+from linkspan.providers.datacrunch.decode import parse_json
+from linkspan.providers.datacrunch.errors import error_in
+from linkspan.providers.error_bodies import request_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.endpoint import Endpoint
+
+__all__ = ["ServerHealth", "ServerInfo", "ahealth", "ainfo", "decode_health", "decode_info", "health", "info"]
+
+_UNHEALTHY = 503
+
+
+@dataclass(frozen=True)
+class ServerHealth:
+    """Whether a server can generate.
+
+    Attributes:
+        healthy: It can.
+        message: What it said if not.
+    """
+
+    healthy: bool
+    message: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.healthy
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What a server runs, and its limits; ``None`` where its version does not say.
+
+    Attributes:
+        model_id: The model, mostly by its name on the Hugging Face hub.
+        version: TGI's version.
+        max_input_tokens: Longest prompt, in tokens.
+        max_total_tokens: Longest prompt and answer together, in tokens.
+        max_best_of: Largest ``best_of``.
+        max_stop_sequences: Most stop texts.
+        max_concurrent_requests: Calls at the same time, before 429.
+        raw: Everything, as the server said it.
+    """
+
+    model_id: str | None = None
+    version: str | None = None
+    max_input_tokens: int | None = None
+    max_total_tokens: int | None = None
+    max_best_of: int | None = None
+    max_stop_sequences: int | None = None
+    max_concurrent_requests: int | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def decode_health(error: ServerError | None) -> ServerHealth:
+    """Read the outcome of ``GET /health``: an answer of whatever content is healthy, 503 is not.
+
+    Raises:
+        ServerError: Any other failure.
+    """
+    if error is None:
+        return ServerHealth(healthy=True)
+    if error.status_code != _UNHEALTHY:
+        raise error
+    return ServerHealth(healthy=False, message=error.message)
+
+
+def decode_info(body: bytes, headers: Mapping[str, str], provider: str) -> ServerInfo:
+    """Read ``GET /info``.
+
+    Raises:
+        InvalidResponseError: It is not TGI's description of itself.
+        LinkspanError: It reports an error under status 200.
+    """
+    parsed = parse_json(body, provider)
+    error = error_in(parsed, provider, headers)
+    if error is not None:
+        raise error
+    if not isinstance(parsed, dict) or "model_id" not in parsed:
+        raise InvalidResponseError(
+            f"{provider}: the answer of /info is not a TGI server's: it has no model_id.",
+            provider=provider,
+            request_id=request_id_of(headers),
+        )
+    longest = parsed.get("max_input_tokens")
+    return ServerInfo(
+        model_id=parsed["model_id"],
+        version=parsed.get("version"),
+        # Called max_input_length until TGI 2.0.
+        max_input_tokens=parsed.get("max_input_length") if longest is None else longest,
+        max_total_tokens=parsed.get("max_total_tokens"),
+        max_best_of=parsed.get("max_best_of"),
+        max_stop_sequences=parsed.get("max_stop_sequences"),
+        max_concurrent_requests=parsed.get("max_concurrent_requests"),
+        raw=parsed,
+    )
+
+
+def health(endpoint: Endpoint[Any]) -> ServerHealth:
+    """Ask whether the server can generate. A 503 is asked again as often as the endpoint retries.
+
+    Raises:
+        LinkspanError: The server cannot be asked: no connection, wrong key, no such route.
+    """
+    try:
+        endpoint.get("health")
+    except ServerError as error:
+        return decode_health(error)
+    return decode_health(None)
+
+
+async def ahealth(endpoint: Endpoint[Any]) -> ServerHealth:
+    """Ask whether the server can generate: see :func:`health`."""
+    try:
+        await endpoint.aget("health")
+    except ServerError as error:
+        return decode_health(error)
+    return decode_health(None)
+
+
+def info(endpoint: Endpoint[Any]) -> ServerInfo:
+    """Ask what the server runs.
+
+    Raises:
+        LinkspanError: The server cannot be asked, or is not TGI.
+    """
+    answer = endpoint.get("info")
+    return decode_info(answer.content, answer.headers, endpoint.codec.provider)
+
+
+async def ainfo(endpoint: Endpoint[Any]) -> ServerInfo:
+    """Ask what the server runs: see :func:`info`."""
+    answer = await endpoint.aget("info")
+    return decode_info(answer.content, answer.headers, endpoint.codec.provider)

@@ -1,0 +1,182 @@
+"""A streamed answer of TGI: the data of its events in, deltas out. Source: DataCrunch reference, section 5."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from linkspan.conversation import Delta, TokenLogprob
+from linkspan.errors import InterruptedStreamError, InvalidResponseError
+from linkspan.providers.datacrunch.decode import (
+    STOPPED,
+    decode_token,
+    decode_usage,
+    extra_of,
+    full_text_prompt,
+    parse_json,
+    wants_details,
+)
+from linkspan.providers.datacrunch.errors import error_in
+from linkspan.providers.datacrunch.parameters import stop_texts
+from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.stop_text import StopCutter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from linkspan.conversation import PromptRequest
+
+__all__ = ["TGIStreamDecoder"]
+
+_DONE = b"[DONE]"
+_KNOWN = frozenset({"index", "token", "top_tokens", "generated_text", "details"})
+
+
+class TGIStreamDecoder:
+    """State of one stream.
+
+    The text is that of the tokens that are not special, cut before the first stop text. A stop text that the server
+    itself did not notice (it looks only at the end of the text after each token) ends the stream: ``cut_short``.
+    Tokens without text wait for the next delta that has some.
+    """
+
+    __slots__ = (
+        "_cutter",
+        "_details",
+        "_extra",
+        "_final",
+        "_headers",
+        "_opening",
+        "_pieces",
+        "_prompt",
+        "_provider",
+        "_rows",
+        "_scores",
+        "_shown",
+        "_with_scores",
+        "cut_short",
+        "finished",
+    )
+
+    def __init__(self, provider: str, request: PromptRequest, headers: Mapping[str, str]) -> None:
+        self._provider = provider
+        self._headers = headers
+        self._cutter = StopCutter(stop_texts(request))
+        self._prompt = full_text_prompt(request)
+        #: What the first delta begins with: the prompt, where the answer is to repeat it. No token holds it.
+        self._opening = self._prompt
+        self._with_scores = wants_details(request)
+        self._scores: list[TokenLogprob] = []
+        self._rows: list[Any] = []
+        self._pieces: list[str] = []
+        self._shown = 0
+        self._extra: dict[str, Any] = {}
+        self._details: Mapping[str, Any] = {}
+        self._final = False
+        self.finished = False
+        self.cut_short = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last event came, or a stop text ended the answer."""
+        return self._final or self.cut_short
+
+    def feed(self, data: bytes) -> Sequence[Delta]:
+        """Take the data of one event.
+
+        Raises:
+            InvalidResponseError: It is not one of TGI's events.
+            LinkspanError: It reports an error.
+        """
+        if data[:6] == _DONE:
+            self.finished = True
+            return ()
+        if not data.strip():
+            return ()
+        event = parse_json(data, self._provider)
+        token = event.get("token") if isinstance(event, dict) else None
+        if not isinstance(token, dict):
+            raise error_in(event, self._provider, self._headers) or self._foreign(event)
+        if not _KNOWN.issuperset(event):
+            self._note_unknown(event)
+        text = "" if token.get("special") else token.get("text") or ""
+        if self._with_scores:
+            row = event.get("top_tokens")
+            self._scores.append(decode_token(token, row))
+            if row is not None:
+                self._rows.append(row)
+        generated = event.get("generated_text")
+        if generated is not None:
+            return self._end(event, text, generated)
+        if not text:
+            return ()
+        self._pieces.append(text)
+        text = self._cutter.feed(text)
+        if self._cutter.matched is not None:
+            self.finished = self.cut_short = True
+        return self._hand_out(text)
+
+    def _end(self, event: Mapping[str, Any], text: str, generated: str) -> Sequence[Delta]:
+        """Take the last event. ``generated`` is the whole text: never an addition to what was streamed."""
+        self._final = self.finished = True
+        self._details = event.get("details") or {}
+        self._pieces.append(text)
+        spoken = "".join(self._pieces)
+        whole = generated.removeprefix(self._prompt)
+        if len(whole) > len(spoken) and whole.startswith(spoken):
+            # The bytes of an unfinished character have no token text, but are part of the whole.
+            text += whole[len(spoken) :]
+            spoken = whole
+        text = self._cutter.feed(text)
+        matched = self._cutter.matched
+        text += self._cutter.flush()
+        if matched is not None and self._shown + len(text) + len(matched) < len(spoken):
+            self._details = {**self._details, "finish_reason": STOPPED}
+        return self._hand_out(text)
+
+    def close(self) -> Sequence[Delta]:
+        """Take the end of the stream.
+
+        Raises:
+            InterruptedStreamError: Its last event never came.
+        """
+        request_id = request_id_of(self._headers)
+        if not self.complete:
+            raise InterruptedStreamError(
+                f"{self._provider}: the stream ended before the answer did, without its last event.",
+                provider=self._provider,
+                request_id=request_id,
+            )
+        details = {"finish_reason": STOPPED} if self.cut_short else self._details
+        extra = {**self._extra, **extra_of(details)}
+        if self._rows:
+            extra["top_tokens"] = self._rows
+        last = Delta(
+            finish_reason=details.get("finish_reason"),
+            usage=decode_usage(details, self._headers),
+            logprobs=self._scores or None,
+            request_id=request_id,
+            extra=extra or None,
+            last=True,
+        )
+        # An answer without text: the prompt is still to be repeated, if that was asked for.
+        return (Delta(self._opening), last) if self._opening else (last,)
+
+    def _hand_out(self, text: str) -> Sequence[Delta]:
+        if not text:
+            return ()
+        self._shown += len(text)
+        if self._opening:
+            text, self._opening = self._opening + text, ""
+        scores, self._scores = self._scores, []
+        return (Delta(text, "", (), "", None, None, scores or None),)
+
+    def _note_unknown(self, event: Mapping[str, Any]) -> None:
+        self._extra.update({key: value for key, value in event.items() if key not in _KNOWN and value is not None})
+
+    def _foreign(self, event: Any) -> InvalidResponseError:
+        held = ", ".join(event) if isinstance(event, dict) else type(event).__name__
+        return InvalidResponseError(
+            f"{self._provider}: an event of the stream is none of TGI's: it has no token, but {held or 'nothing'}.",
+            provider=self._provider,
+            request_id=request_id_of(self._headers),
+        )
