@@ -14,8 +14,9 @@ except ModuleNotFoundError as error:
     ) from error
 
 from linkspan.langchain.chat_model import LinkspanChatModel
+from linkspan.langchain.gray_swan import ChatGraySwan
 from linkspan.langchain.scaleway import ChatScaleway
 from linkspan.langchain.scaleway_embeddings import ScalewayEmbeddings
 from linkspan.langchain.scaleway_rerank import ScalewayRerank
 
-__all__ = ["ChatScaleway", "LinkspanChatModel", "ScalewayEmbeddings", "ScalewayRerank"]
+__all__ = ["ChatGraySwan", "ChatScaleway", "LinkspanChatModel", "ScalewayEmbeddings", "ScalewayRerank"]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import HumanMessage, SystemMessage, convert_to_messages
 from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
-from langchain_core.runnables import RunnableMap, RunnablePassthrough
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import RunnableLambda, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
@@ -20,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from langchain_core.language_models import BaseChatModel, BaseLLM, LanguageModelInput
+    from langchain_core.messages import BaseMessage
     from langchain_core.runnables import Runnable
 
-__all__ = ["Method", "structured", "structured_completion"]
+__all__ = ["Method", "structured", "structured_by_prompt", "structured_completion"]
 
 #: How the shape is asked for.
 Method = Literal["json_schema", "function_calling", "json_mode"]
@@ -90,6 +94,55 @@ def structured_completion(
     )
     parser = AnswerParser(target=schema if _is_pydantic(schema) else None, json_schema=made)
     return _with_raw(bound, parser) if include_raw else bound | parser
+
+
+def structured_by_prompt(
+    model: BaseChatModel, schema: _Schema, *, include_raw: bool, kwargs: dict[str, Any]
+) -> Runnable[LanguageModelInput, Any]:
+    """Return a chat model that is told the shape in its system message, followed by a parser of the answer's text.
+
+    For APIs without a JSON mode: nothing holds the model to the shape but the words.
+
+    Args:
+        model: The chat model.
+        schema: A pydantic class, a TypedDict class or a JSON schema; ``None`` for any JSON object.
+        include_raw: Whether to answer with raw message, parsed object and parsing error.
+        kwargs: Bound as they are.
+
+    Raises:
+        ConfigurationError: If the schema is unusable.
+    """
+    asked = {"kwargs": {"method": "json_mode"}, "schema": schema}
+    told = RunnableLambda(partial(_with_instructions, _instructions(schema)), name="tell_the_shape")
+    bound = told | model.bind(ls_structured_output_format=asked, **kwargs)
+    parser = _text_parser(schema)
+    return _with_raw(bound, parser) if include_raw else bound | parser
+
+
+def _instructions(schema: _Schema) -> str:
+    words = "Answer with one JSON object and nothing else: no words around it, no code fence."
+    if schema is None:
+        return words
+    made = schema_format(schema, None)
+    described = {**({"description": made.description} if made.description else {}), **(made.schema or {})}
+    return f"{words} It must conform to this JSON Schema:\n{json.dumps(described, ensure_ascii=False)}"
+
+
+def _with_instructions(instructions: str, given: LanguageModelInput) -> list[BaseMessage]:
+    """Return the conversation with the instructions at the end of its system message, which it gets if it has none."""
+    if isinstance(given, PromptValue):
+        messages = given.to_messages()
+    else:
+        messages = [HumanMessage(given)] if isinstance(given, str) else convert_to_messages(given)
+    first = messages[0] if messages else None
+    if not isinstance(first, SystemMessage):
+        return [SystemMessage(instructions), *messages]
+    content: Any = (
+        f"{first.content}\n\n{instructions}"
+        if isinstance(first.content, str)
+        else [*first.content, {"type": "text", "text": instructions}]
+    )
+    return [first.model_copy(update={"content": content}), *messages[1:]]
 
 
 class AnswerParser(BaseOutputParser[Any]):

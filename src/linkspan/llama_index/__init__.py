@@ -11,9 +11,10 @@ except ModuleNotFoundError as error:
     ) from error
 
 from linkspan.llama_index.chat_llm import ChatLLM
+from linkspan.llama_index.gray_swan import GraySwan
 from linkspan.llama_index.messages import DATA_ROLE_MARKER
 from linkspan.llama_index.scaleway import Scaleway
 from linkspan.llama_index.scaleway_embedding import ScalewayEmbedding
 from linkspan.llama_index.scaleway_rerank import ScalewayRerank
 
-__all__ = ["DATA_ROLE_MARKER", "ChatLLM", "Scaleway", "ScalewayEmbedding", "ScalewayRerank"]
+__all__ = ["DATA_ROLE_MARKER", "ChatLLM", "GraySwan", "Scaleway", "ScalewayEmbedding", "ScalewayRerank"]

@@ -37,7 +37,9 @@ CONNECTION_FIELDS = frozenset(
         "http_async_client",
         "http_client",
         "max_retries",
+        "path",
         "project_id",
+        "raise_on_block",
         "timeout",
     }
 )

@@ -144,9 +144,10 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         return error
 
 
-def gray_swan_model_info(model: str) -> ModelInfo:
-    """Return what is known of a model, or what may be assumed of one that is not."""
-    return model_info(GRAY_SWAN.name, model) or ModelInfo(id=model, context_window=CONTEXT_WINDOW, tools=True)
+def gray_swan_model_info(model: str, context_window: int | None = None) -> ModelInfo:
+    """Return what is known of a model, or what may be assumed of one that is not; with this window, if one is given."""
+    info = model_info(GRAY_SWAN.name, model) or ModelInfo(id=model, context_window=CONTEXT_WINDOW, tools=True)
+    return info if context_window is None else replace(info, context_window=context_window)
 
 
 def undocumented_parameter(name: str, value: object) -> str:
