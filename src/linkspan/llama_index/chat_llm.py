@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence  # noqa: TC003  # pydantic reads the annotations at run time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -19,14 +19,17 @@ from linkspan.llama_index.language_model import given, response_format_from
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.llama_index.tools import (
+    akeep_first_call_of_chunks,
     chat_arguments,
     keep_first_call,
+    keep_first_call_of_chunks,
     tool_choice_from,
     tool_from,
     tool_selections,
 )
 
 if TYPE_CHECKING:
+    from llama_index.core.base.llms.types import ChatResponseAsyncGen, ChatResponseGen
     from llama_index.core.llms.llm import ToolSelection
     from llama_index.core.tools.types import BaseTool
 
@@ -49,6 +52,10 @@ class ChatLLM(NativeStructuredOutput, FunctionCallingLLM):
         default=None, description="Whether the model takes tools; None: by catalogue, yes if unknown."
     )
     stream_usage: bool = Field(default=True, description="Ask for token counts in streams.")
+    tool_results: Literal["tool", "data"] = Field(
+        default="tool",
+        description="'data': what tools return is untrusted text too; without that role, data_role decides.",
+    )
 
     # ------------------------------------------------------------------ what is known of the model
 
@@ -106,15 +113,10 @@ class ChatLLM(NativeStructuredOutput, FunctionCallingLLM):
             stream_usage=given(call.pop("stream_usage", None), self.stream_usage),
             send_reasoning=bool(call.pop("send_reasoning", False)),
             data_role=given(call.pop("data_role", None), self.data_role),
+            tool_results=given(call.pop("tool_results", None), self.tool_results),
         )
         request.parameters = self._parameters(call)
         return request, timeout
-
-    def _model_of(self, of_the_call: str | None) -> str:
-        if not of_the_call:
-            return self.model
-        warn_if_retired(self._provider, of_the_call)
-        return of_the_call
 
     # ------------------------------------------------------------------ tools
 
@@ -148,6 +150,38 @@ class ChatLLM(NativeStructuredOutput, FunctionCallingLLM):
         **kwargs: Any,  # noqa: ARG002  # core's signature
     ) -> ChatResponse:
         return response if allow_parallel_tool_calls else keep_first_call(response)
+
+    def stream_chat_with_tools(  # noqa: PLR0917  # core's signature
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponseGen:
+        """Stream a chat that may call tools: one at most, unless ``allow_parallel_tool_calls``."""
+        chunks = super().stream_chat_with_tools(
+            tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
+        )
+        return chunks if allow_parallel_tool_calls else keep_first_call_of_chunks(chunks)
+
+    async def astream_chat_with_tools(  # noqa: PLR0917  # core's signature
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponseAsyncGen:
+        """Stream a chat that may call tools: one at most, unless ``allow_parallel_tool_calls``."""
+        chunks = await super().astream_chat_with_tools(
+            tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
+        )
+        return chunks if allow_parallel_tool_calls else akeep_first_call_of_chunks(chunks)
 
     def get_tool_calls_from_response(
         self,

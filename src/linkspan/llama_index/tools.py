@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
@@ -15,13 +16,16 @@ from linkspan.tool_arguments import as_json_text, parse_arguments
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from llama_index.core.base.llms.types import ChatResponseAsyncGen, ChatResponseGen
     from llama_index.core.tools.types import BaseTool
 
     from linkspan.conversation import ToolChoice
 
 __all__ = [
+    "akeep_first_call_of_chunks",
     "chat_arguments",
     "keep_first_call",
+    "keep_first_call_of_chunks",
     "tool_choice_from",
     "tool_from",
     "tool_selections",
@@ -136,6 +140,20 @@ def keep_first_call(response: ChatResponse) -> ChatResponse:
     blocks = [block for block in message.blocks if id(block) not in surplus]
     trimmed = message.model_copy(update={"blocks": blocks, "additional_kwargs": kwargs})
     return response.model_copy(update={"message": trimmed})
+
+
+def keep_first_call_of_chunks(chunks: ChatResponseGen) -> ChatResponseGen:
+    """Yield the chunks of a stream with at most one tool call in each; closing it closes the stream."""
+    with contextlib.closing(chunks) as opened:
+        for chunk in opened:
+            yield keep_first_call(chunk)
+
+
+async def akeep_first_call_of_chunks(chunks: ChatResponseAsyncGen) -> ChatResponseAsyncGen:
+    """Yield the chunks of a stream with at most one tool call in each; closing it closes the stream."""
+    async with contextlib.aclosing(chunks) as opened:
+        async for chunk in opened:
+            yield keep_first_call(chunk)
 
 
 def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> list[ToolSelection]:
