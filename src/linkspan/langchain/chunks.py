@@ -16,26 +16,30 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
+from linkspan.conversation import Delta
 from linkspan.tool_arguments import parse_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from langchain_core.messages import InvalidToolCall
     from langchain_core.messages import ToolCall as LangChainToolCall
     from langchain_core.messages.ai import UsageMetadata
 
-    from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
+    from linkspan.conversation import Completion, TokenLogprob, ToolCall, Usage
 
 __all__ = [
+    "ChunkBuilder",
     "combine_outputs",
     "logprob_entries",
     "to_ai_message",
     "to_chat_result",
-    "to_chunks",
     "to_usage_metadata",
     "token_counts",
 ]
+
+_new = object.__new__
+_set = object.__setattr__
 
 
 def to_chat_result(completion: Completion, provider: str) -> ChatResult:
@@ -84,15 +88,63 @@ def to_ai_message(completion: Completion, provider: str) -> AIMessage:
     return message
 
 
-def to_chunks(delta: Delta, provider: str) -> Iterator[ChatGenerationChunk]:
-    """Yield one step of a streamed answer as LangChain's chunks: one, or two for a last step that calls tools.
+class ChunkBuilder:
+    """Builds the chunks of one stream.
 
-    Core turns the tool calls of a chunk marked as last into finished ones, so that mark never stands on a piece of one.
+    A piece of text is nearly every chunk, and validating it costs more than reading it from the wire. So such a chunk
+    is filled in after a validated one, which has every field that this release of core knows, with its default.
+
+    Args:
+        provider: The API's short name.
     """
-    if delta.last and delta.tool_calls:
-        yield _chunk(replace(delta, last=False), provider)
-        delta = replace(delta, text="", reasoning="", refusal="", tool_calls=(), logprobs=None)
-    yield _chunk(delta, provider)
+
+    __slots__ = ("_chunk_fields", "_chunk_set", "_message_fields", "_message_set", "_provider")
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+        pattern = _chunk(Delta(text="x", id="x"), provider)
+        self._chunk_fields = pattern.__dict__
+        self._chunk_set = pattern.__pydantic_fields_set__
+        self._message_fields = pattern.message.__dict__
+        self._message_set = pattern.message.__pydantic_fields_set__
+
+    def __call__(self, delta: Delta) -> Sequence[ChatGenerationChunk]:
+        """Return one step of a streamed answer: as one chunk, or two for a last step that calls tools.
+
+        Core turns the tool calls of a chunk marked as last into finished ones, so that mark never stands on a piece of
+        one.
+        """
+        if not (delta.last or delta.tool_calls or delta.logprobs or delta.refusal):
+            return (self._piece(delta),)
+        if delta.last and delta.tool_calls:
+            calls = _chunk(replace(delta, last=False), self._provider)
+            rest = replace(delta, text="", reasoning="", refusal="", tool_calls=(), logprobs=None)
+            return (calls, _chunk(rest, self._provider))
+        return (_chunk(delta, self._provider),)
+
+    def _piece(self, delta: Delta) -> ChatGenerationChunk:
+        fields = self._message_fields.copy()
+        fields["content"] = text = delta.text
+        fields["id"] = delta.id
+        fields["additional_kwargs"] = {"reasoning_content": delta.reasoning} if delta.reasoning else {}
+        fields["response_metadata"] = {"model_provider": self._provider}
+        fields["tool_calls"] = []
+        fields["invalid_tool_calls"] = []
+        fields["tool_call_chunks"] = []
+        message = _new(AIMessageChunk)
+        _set(message, "__dict__", fields)
+        _set(message, "__pydantic_fields_set__", self._message_set.copy())
+        _set(message, "__pydantic_extra__", {})
+        _set(message, "__pydantic_private__", None)
+        fields = self._chunk_fields.copy()
+        fields["text"] = text
+        fields["message"] = message
+        chunk = _new(ChatGenerationChunk)
+        _set(chunk, "__dict__", fields)
+        _set(chunk, "__pydantic_fields_set__", self._chunk_set.copy())
+        _set(chunk, "__pydantic_extra__", None)
+        _set(chunk, "__pydantic_private__", None)
+        return chunk
 
 
 def _chunk(delta: Delta, provider: str) -> ChatGenerationChunk:
