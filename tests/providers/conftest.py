@@ -12,6 +12,7 @@ from linkspan.assembler import Assembler
 from linkspan.conversation import ChatRequest, Message, Text
 from linkspan.endpoint import connect
 from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec
+from tests.providers.tgi import Caller as TGICaller
 from tests.support.loopback import LoopbackServer, event_stream, http
 
 if TYPE_CHECKING:
@@ -89,3 +90,12 @@ async def caller(request: pytest.FixtureRequest, server: LoopbackServer) -> Asyn
     yield Caller(request.param, endpoint, server)
     endpoint.close()
     await endpoint.aclose()
+
+
+@pytest.fixture(params=["sync", "async"])
+async def tgi(request: pytest.FixtureRequest, server: LoopbackServer) -> AsyncIterator[TGICaller]:
+    caller = TGICaller(request.param, server)
+    yield caller
+    for endpoint in caller.endpoints:
+        endpoint.close()
+        await endpoint.aclose()

@@ -1,13 +1,25 @@
-"""What a TGI server sends, and requests for it: words shared by the tests of its codec."""
+"""A TGI endpoint on a scripted loopback server, sync and async behind one set of words, and what TGI sends."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
+from pydantic import SecretStr
+
+from linkspan.assembler import Assembler, assemble
 from linkspan.conversation import PromptRequest
-from tests.support.loopback import END, Step, chunk, head
+from linkspan.endpoint import Endpoint, connect
+from linkspan.errors import LinkspanError
+from linkspan.providers.datacrunch import DATACRUNCH, TGICodec
+from tests.support.loopback import END, LoopbackServer, Step, chunk, head, http
 
+if TYPE_CHECKING:
+    from linkspan.conversation import Completion, Delta
+    from linkspan.providers.codec import Codec
+
+KEY = "dc_secret_0123456789"
 HEADERS = {"x-request-id": "req-7"}
 
 
@@ -53,3 +65,52 @@ def whole(generated: str, *, finish: str = "length", tokens: list[dict[str, Any]
             **details,
         },
     }
+
+
+class Caller:
+    """Calls a TGI endpoint in one of its two ways."""
+
+    def __init__(self, face: str, server: LoopbackServer) -> None:
+        self.face = face
+        self.server = server
+        self.endpoints: list[Endpoint[Any]] = []
+        self.generate = self.connect(TGICodec())
+
+    def connect(self, codec: Codec[Any], max_retries: int = 0) -> Endpoint[Any]:
+        endpoint = connect(
+            codec,
+            DATACRUNCH,
+            api_key=SecretStr(KEY),
+            base_url=f"{self.server.url}/mine",
+            max_retries=max_retries,
+            timeout=5.0,
+        )
+        self.endpoints.append(endpoint)
+        return endpoint
+
+    async def complete(self, request: Any, endpoint: Endpoint[Any] | None = None) -> Completion:
+        chosen = endpoint or self.generate
+        return chosen.complete(request) if self.face == "sync" else await chosen.acomplete(request)
+
+    async def stream(
+        self, request: Any, endpoint: Endpoint[Any] | None = None, assembler: Assembler | None = None
+    ) -> list[Delta]:
+        chosen = endpoint or self.generate
+        if self.face == "sync":
+            return list(chosen.stream(request, assembler=assembler))
+        return [delta async for delta in chosen.astream(request, assembler=assembler)]
+
+    async def answered(self, body: Any, request: PromptRequest | None = None, **headers: str) -> Completion:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.server.answer(http(200, event(body), headers={**HEADERS, **named}))
+        return await self.complete(request or ask())
+
+    async def streamed(self, *events: bytes, request: PromptRequest | None = None) -> Completion:
+        self.server.answer(*stream(*events))
+        return assemble(await self.stream(request or ask()))
+
+    async def refused(self, *steps: Step, streaming: bool = False) -> LinkspanError:
+        self.server.answer(*steps)
+        with pytest.raises(LinkspanError) as caught:
+            await (self.stream(ask()) if streaming else self.complete(ask()))
+        return caught.value

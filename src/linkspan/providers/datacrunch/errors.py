@@ -49,17 +49,8 @@ def retyped(error: LinkspanError) -> LinkspanError:
     a :class:`ServerError`, and is tried again.
     """
     status = error.status_code or _STATUS_OF_TYPE.get(error.code or "")
-    if status is not None and not isinstance(error, ContextOverflowError):
-        cls = ServerError if status == _GENERATION_FAILED else error_class_for_status(status)
-        if type(error) is not cls:
-            error = cls(
-                error.message,
-                provider=error.provider,
-                code=error.code,
-                request_id=error.request_id,
-                body=error.body,
-                headers=error.headers,
-            )
+    if status is not None:
+        error = _of_class(error, ServerError if status == _GENERATION_FAILED else error_class_for_status(status))
         error.status_code = status
     if isinstance(error, NotFoundError):
         _add(
@@ -70,6 +61,19 @@ def retyped(error: LinkspanError) -> LinkspanError:
     elif isinstance(error, AuthenticationError):
         _add(error, "Check the key: it is an inference API key, not the id and secret of the cloud API.")
     return error
+
+
+def _of_class(error: LinkspanError, cls: type[LinkspanError]) -> LinkspanError:
+    if isinstance(error, (cls, ContextOverflowError)):
+        return error
+    return cls(
+        error.message,
+        provider=error.provider,
+        code=error.code,
+        request_id=error.request_id,
+        body=error.body,
+        headers=error.headers,
+    )
 
 
 def error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> LinkspanError | None:
