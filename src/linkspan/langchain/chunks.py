@@ -17,6 +17,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from linkspan.conversation import Delta
+from linkspan.prototype import Prototype
 from linkspan.tool_arguments import parse_arguments
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ __all__ = [
     "to_usage_metadata",
     "token_counts",
 ]
-
-_new = object.__new__
-_set = object.__setattr__
 
 
 def to_chat_result(completion: Completion, provider: str) -> ChatResult:
@@ -98,15 +96,13 @@ class ChunkBuilder:
         provider: The API's short name.
     """
 
-    __slots__ = ("_chunk_fields", "_chunk_set", "_message_fields", "_message_set", "_provider")
+    __slots__ = ("_chunks", "_messages", "_provider")
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
         pattern = _chunk(Delta(text="x", id="x"), provider)
-        self._chunk_fields = pattern.__dict__
-        self._chunk_set = pattern.__pydantic_fields_set__
-        self._message_fields = pattern.message.__dict__
-        self._message_set = pattern.message.__pydantic_fields_set__
+        self._chunks = Prototype(pattern)
+        self._messages = Prototype(pattern.message)
 
     def __call__(self, delta: Delta) -> Sequence[ChatGenerationChunk]:
         """Return one step of a streamed answer: as one chunk, or two for a last step that calls tools.
@@ -123,28 +119,18 @@ class ChunkBuilder:
         return (_chunk(delta, self._provider),)
 
     def _piece(self, delta: Delta) -> ChatGenerationChunk:
-        fields = self._message_fields.copy()
-        fields["content"] = text = delta.text
-        fields["id"] = delta.id
-        fields["additional_kwargs"] = {"reasoning_content": delta.reasoning} if delta.reasoning else {}
-        fields["response_metadata"] = {"model_provider": self._provider}
-        fields["tool_calls"] = []
-        fields["invalid_tool_calls"] = []
-        fields["tool_call_chunks"] = []
-        message = _new(AIMessageChunk)
-        _set(message, "__dict__", fields)
-        _set(message, "__pydantic_fields_set__", self._message_set.copy())
-        _set(message, "__pydantic_extra__", {})
-        _set(message, "__pydantic_private__", None)
-        fields = self._chunk_fields.copy()
-        fields["text"] = text
-        fields["message"] = message
-        chunk = _new(ChatGenerationChunk)
-        _set(chunk, "__dict__", fields)
-        _set(chunk, "__pydantic_fields_set__", self._chunk_set.copy())
-        _set(chunk, "__pydantic_extra__", None)
-        _set(chunk, "__pydantic_private__", None)
-        return chunk
+        message = self._messages.with_fields(
+            {
+                "content": delta.text,
+                "id": delta.id,
+                "additional_kwargs": {"reasoning_content": delta.reasoning} if delta.reasoning else {},
+                "response_metadata": {"model_provider": self._provider},
+                "tool_calls": [],
+                "invalid_tool_calls": [],
+                "tool_call_chunks": [],
+            }
+        )
+        return self._chunks.with_fields({"text": delta.text, "message": message})
 
 
 def _chunk(delta: Delta, provider: str) -> ChatGenerationChunk:

@@ -1,0 +1,43 @@
+"""Pydantic objects made after a validated one, for streams: validating each chunk costs more than reading it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
+
+__all__ = ["Prototype"]
+
+ModelT = TypeVar("ModelT", bound="BaseModel")
+
+_new = object.__new__
+_set = object.__setattr__
+
+
+class Prototype(Generic[ModelT]):
+    """Makes objects like one that was validated, which has every field that its class knows, with its default.
+
+    Args:
+        pattern: The validated object. Fields that hold something changeable, such as a list, must be given anew for
+            each object, or all would share it.
+    """
+
+    __slots__ = ("_class", "_extra", "_fields", "_set_fields")
+
+    def __init__(self, pattern: ModelT) -> None:
+        self._class = type(pattern)
+        self._fields = pattern.__dict__.copy()
+        self._set_fields = pattern.__pydantic_fields_set__
+        self._extra = pattern.__pydantic_extra__
+
+    def with_fields(self, fields: Mapping[str, Any]) -> ModelT:
+        """Return a new object, with these fields and the pattern's others. Nothing is validated."""
+        made: ModelT = _new(self._class)
+        _set(made, "__dict__", {**self._fields, **fields})
+        _set(made, "__pydantic_fields_set__", self._set_fields.copy())
+        _set(made, "__pydantic_extra__", None if self._extra is None else {})
+        _set(made, "__pydantic_private__", None)
+        return made
