@@ -1,0 +1,35 @@
+"""Scale LLM Engine: prompts on its v1 API, chat on its v2 API, and the list of its models."""
+
+from linkspan.providers.llm_engine.chat import CHAT_FIELDS, LLMEngineChatCodec
+from linkspan.providers.llm_engine.models import (
+    LLMEngineModel,
+    acheck_health,
+    aget_model,
+    check_health,
+    decode_model,
+    decode_models,
+    get_model,
+    model_path,
+)
+from linkspan.providers.llm_engine.prompt import LLMEnginePromptCodec
+from linkspan.providers.llm_engine.prompt_fields import DEFAULT_MAX_NEW_TOKENS, DEFAULT_TEMPERATURE, PROMPT_FIELDS
+from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth
+
+__all__ = [
+    "CHAT_FIELDS",
+    "DEFAULT_MAX_NEW_TOKENS",
+    "DEFAULT_TEMPERATURE",
+    "LLM_ENGINE",
+    "PROMPT_FIELDS",
+    "Auth",
+    "LLMEngineChatCodec",
+    "LLMEngineModel",
+    "LLMEnginePromptCodec",
+    "acheck_health",
+    "aget_model",
+    "check_health",
+    "decode_model",
+    "decode_models",
+    "get_model",
+    "model_path",
+]

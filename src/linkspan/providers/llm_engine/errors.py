@@ -1,0 +1,129 @@
+"""Errors of Scale LLM Engine: its bodies and events read, and what they mean (reference, sections 2, 6.3 and 9)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from linkspan.errors import AuthenticationError, InvalidRequestError, LinkspanError, NotFoundError, ServerError
+from linkspan.providers.error_bodies import make_error, read_error, read_error_body
+from linkspan.providers.llm_engine.provider import LLM_ENGINE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["decode_error_answer", "error_of", "explain"]
+
+_NAME = LLM_ENGINE.name
+#: Where the gateway names the request only within its message.
+_REQUEST_ID = re.compile(r"request_id[ =:]+'?([0-9a-fA-F]{8}-[0-9a-fA-F-]{27})")
+#: Names of the server's own classes among the steps to a refused field.
+_CLASS_NAME = re.compile(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*(\[.*)?$")
+
+_HINTS: tuple[tuple[str, str], ...] = (
+    (
+        "is not a streaming endpoint",
+        'Its endpoint_type is "sync": call it without streaming, or have it deployed as "streaming".',
+    ),
+    (
+        "Unsupported inference framework",
+        "An SGLang endpoint serves chat only (v2): use the chat class instead of prompts.",
+    ),
+    (
+        "only supported in vllm",
+        "guided_json and its kin work on vLLM endpoints alone.",
+    ),
+)
+
+
+def decode_error_answer(status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
+    """Read an answer with a status of 400 or above: JSON of any of the gateway's shapes, or a proxy's page."""
+    try:
+        parsed = from_json(body)
+    except ValueError:
+        error = make_error(_NAME, read_error_body(body), status_code=status_code, headers=headers)
+        return explain(error)
+    return error_of(parsed, headers, status_code)
+
+
+def error_of(parsed: Any, headers: Mapping[str, str], status_code: int | None = None) -> LinkspanError:
+    """Make the error that a parsed body, or an event of a stream, reports."""
+    request_id = parsed.get("request_id") if isinstance(parsed, dict) else None
+    if isinstance(parsed, dict) and isinstance(parsed.get("detail"), list):
+        parsed = {**parsed, "detail": _telling(parsed["detail"])}
+    found = read_error(parsed)
+    error = make_error(_NAME, found, status_code=status_code, headers=headers, request_id=request_id)
+    return explain(error)
+
+
+def explain(error: LinkspanError) -> LinkspanError:
+    """Say what the gateway's answers mean where its words do not, and find the request id in them."""
+    if error.request_id is None:
+        named = _REQUEST_ID.search(error.message)
+        error.request_id = named.group(1) if named else None
+    hint = _hint_for(error)
+    if hint:
+        error.message = f"{error.message.rstrip('. ')}. {hint}"
+        error.args = (error.message, *error.args[1:])
+    return error
+
+
+def _hint_for(error: LinkspanError) -> str | None:
+    if isinstance(error, AuthenticationError):
+        return (
+            "Check the key (api_key, or SCALE_API_KEY); some sites want it as a bearer token, others as Basic: see the "
+            "argument auth."
+        )
+    if isinstance(error, NotFoundError):
+        return _hint_for_missing(error)
+    if isinstance(error, InvalidRequestError):
+        return next((hint for words, hint in _HINTS if words in error.message), None)
+    if isinstance(error, ServerError) and "Upstream service error" in error.message:
+        return (
+            "The model's own server failed, was busy, or was not started within the gateway's own retries (300 s); "
+            "trying again later may help."
+        )
+    if isinstance(error, ServerError) and "Internal error occurred" in error.message:
+        return (
+            "A streamed chat call hides behind this what the model's server refused, such as too long a prompt; the "
+            "same call without streaming says it."
+        )
+    return None
+
+
+def _hint_for_missing(error: LinkspanError) -> str:
+    if error.status_code == 410:
+        return "The endpoint is retired: choose another model, or ask its operator to give it workers again."
+    if error.status_code == 404 and re.search(r"[Ee]ndpoint .* not found", error.message):
+        return (
+            "If the name is right, the endpoint may belong to another team: LLM Engine hides what the key may not use."
+        )
+    return "LLM Engine has no such route: base_url is what comes before /v1 and /v2, such as https://host/llm-engine."
+
+
+def _telling(detail: list[Any]) -> list[Any]:
+    """Shorten a validation error: of the many readings that the server tried for one value, keep the likely ones.
+
+    A reading that already fails at what tells the kinds of messages and parts apart (``role``, ``type``) was not meant.
+    """
+    items = [item for item in detail if isinstance(item, dict)]
+    not_meant = [tuple(item.get("loc", ()))[:-1] for item in items if _is_other_kind(item)]
+    meant = [
+        item for item in items if not any(tuple(item.get("loc", ()))[: len(prefix)] == prefix for prefix in not_meant)
+    ]
+    kept: dict[str, Any] = {}
+    for item in sorted(meant or items, key=lambda item: -len(item.get("loc", ()))):
+        shown = {**item, "loc": [step for step in item.get("loc", ()) if not _is_class_name(step)]}
+        kept.setdefault(f"{shown['loc']}{shown.get('msg')}", shown)
+    return list(kept.values()) or detail
+
+
+def _is_other_kind(item: Mapping[str, Any]) -> bool:
+    steps = item.get("loc", ())
+    return len(steps) > 1 and steps[-1] in ("role", "type") and item.get("type") == "literal_error"
+
+
+def _is_class_name(step: Any) -> bool:
+    return isinstance(step, str) and _CLASS_NAME.match(step) is not None

@@ -1,0 +1,158 @@
+"""The models of an LLM Engine deployment (its endpoints), and its health (reference, sections 1, 3 and 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from linkspan.errors import ConfigurationError, InvalidResponseError
+from linkspan.providers.chat_completions.decode import parse_json
+from linkspan.providers.chat_completions.models import ListedModel
+from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.llm_engine.provider import LLM_ENGINE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.endpoint import Endpoint
+
+__all__ = [
+    "HEALTH_PATH",
+    "MODELS_PATH",
+    "LLMEngineModel",
+    "acheck_health",
+    "aget_model",
+    "check_health",
+    "decode_model",
+    "decode_models",
+    "get_model",
+    "model_path",
+]
+
+#: Routes below the base URL.
+MODELS_PATH = "v1/llm/model-endpoints"
+HEALTH_PATH = "healthz"
+
+_NAME = LLM_ENGINE.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class LLMEngineModel(ListedModel):
+    """An endpoint of a deployment: a model with servers of its own. ``id`` is its name, for ``model=``.
+
+    Attributes:
+        endpoint_id: The deployment's own id of it.
+        model_name: The model that it serves.
+        source: Where that comes from, such as ``"hugging_face"``.
+        status: ``READY``, ``UPDATE_PENDING``, ``UPDATE_IN_PROGRESS``, ``UPDATE_FAILED`` or ``DELETE_IN_PROGRESS``.
+        framework: What runs it: ``vllm``, ``sglang``, ``text_generation_inference``, ``lightllm``, ``deepspeed`` or
+            ``tensorrt_llm``.
+        kind: ``streaming``, ``sync`` or ``async``; ``None`` if the answer does not say.
+        public: Whether other teams may use it; ``None`` if the answer does not say.
+    """
+
+    endpoint_id: str | None = None
+    model_name: str | None = None
+    source: str | None = None
+    status: str | None = None
+    framework: str | None = None
+    kind: str | None = None
+    public: bool | None = None
+
+    @property
+    def streams(self) -> bool | None:
+        """Whether answers can be streamed; ``None`` if the answer does not say what kind it is."""
+        return None if self.kind is None else self.kind == "streaming"
+
+
+def decode_models(body: bytes, headers: Mapping[str, str]) -> list[LLMEngineModel]:
+    """Read the list: ``{"model_endpoints": [{…}]}``.
+
+    Raises:
+        InvalidResponseError: The answer is no such list, or an endpoint in it has no name.
+    """
+    parsed = parse_json(body, _NAME)
+    rows = parsed.get("model_endpoints") if isinstance(parsed, dict) else None
+    if not isinstance(rows, list):
+        raise _invalid("the answer holds no list of model endpoints", headers)
+    return [_read(row, headers) for row in rows]
+
+
+def decode_model(body: bytes, headers: Mapping[str, str]) -> LLMEngineModel:
+    """Read the answer for one endpoint.
+
+    Raises:
+        InvalidResponseError: The answer describes no endpoint.
+    """
+    return _read(parse_json(body, _NAME), headers)
+
+
+def model_path(name: str) -> str:
+    """Return the route of one endpoint.
+
+    Raises:
+        ConfigurationError: The name holds a slash: the gateway cannot find such an endpoint, however it is written.
+    """
+    if "/" in name:
+        raise ConfigurationError(
+            f"{LLM_ENGINE.title} cannot look up {name!r}: an endpoint with a slash in its name can be used, and is in "
+            "the list of models, but has no route of its own.",
+            provider=_NAME,
+        )
+    return f"{MODELS_PATH}/{quote(name, safe='')}"
+
+
+def get_model(endpoint: Endpoint[Any], name: str) -> LLMEngineModel:
+    """Ask for one endpoint.
+
+    Raises:
+        NotFoundError: There is none of this name, or it belongs to another team.
+        LinkspanError: The call failed otherwise.
+    """
+    response = endpoint.get(model_path(name))
+    return decode_model(response.content, response.headers)
+
+
+async def aget_model(endpoint: Endpoint[Any], name: str) -> LLMEngineModel:
+    """Ask for one endpoint; see ``get_model``."""
+    response = await endpoint.aget(model_path(name))
+    return decode_model(response.content, response.headers)
+
+
+def check_health(endpoint: Endpoint[Any]) -> None:
+    """Ask whether the deployment is up: the gateway, not its models.
+
+    Raises:
+        LinkspanError: It is not, or not at this address.
+    """
+    endpoint.get(HEALTH_PATH)
+
+
+async def acheck_health(endpoint: Endpoint[Any]) -> None:
+    """Ask whether the deployment is up; see ``check_health``."""
+    await endpoint.aget(HEALTH_PATH)
+
+
+def _read(row: Any, headers: Mapping[str, str]) -> LLMEngineModel:
+    name = row.get("name") if isinstance(row, dict) else None
+    if not isinstance(name, str) or not name:
+        raise _invalid("a model endpoint of the answer has no name", headers)
+    fields = {key: value for key, value in row.items() if value is not None}
+    spec: dict[str, Any] = fields["spec"] if isinstance(fields.get("spec"), dict) else {}
+    del fields["name"]
+    return LLMEngineModel(
+        id=name,
+        endpoint_id=fields.pop("id", None),
+        model_name=fields.pop("model_name", None),
+        source=fields.pop("source", None),
+        status=fields.pop("status", None),
+        framework=fields.pop("inference_framework", None),
+        kind=spec.get("endpoint_type"),
+        public=spec.get("public_inference"),
+        extra=fields,
+    )
+
+
+def _invalid(what: str, headers: Mapping[str, str]) -> InvalidResponseError:
+    return InvalidResponseError(f"{_NAME}: {what}.", provider=_NAME, request_id=request_id_of(headers))

@@ -1,0 +1,154 @@
+"""Prompts on LLM Engine's v1 API (reference, sections 3 to 5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pydantic_core import from_json
+
+from linkspan.conversation import Completion, TokenLogprob
+from linkspan.errors import ConfigurationError, InvalidResponseError
+from linkspan.providers.chat_completions.decode import parse_json, unknown_fields
+from linkspan.providers.client_stop import StoppingDecoder, cut_at_stops
+from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.llm_engine.errors import decode_error_answer, error_of
+from linkspan.providers.llm_engine.models import MODELS_PATH, decode_models
+from linkspan.providers.llm_engine.prompt_fields import prompt_parameters, stops_to_cut_at
+from linkspan.providers.llm_engine.prompt_stream import KNOWN_OUTPUT, KNOWN_TOP, PromptStreamDecoder, read_usage
+from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, auth_headers, check_auth
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.conversation import PromptRequest
+    from linkspan.errors import LinkspanError
+    from linkspan.providers.codec import StreamDecoder
+    from linkspan.providers.llm_engine.models import LLMEngineModel
+
+__all__ = ["LLMEnginePromptCodec"]
+
+_NAME = LLM_ENGINE.name
+
+
+class LLMEnginePromptCodec:
+    """A prompt in, text out, on v1.
+
+    Completions have no ``finish_reason`` (the API gives none; it is ``"stop"`` only where the answer had to be cut at a
+    stop text on this side) and no ``model``; ``logprobs`` if
+    ``return_token_log_probs`` was set; ``usage`` as far as the server counted (it says 0 where it did not).
+
+    Args:
+        auth: How the key is sent: ``"basic"`` (with ``x-api-key``) or ``"bearer"``.
+
+    Raises:
+        ConfigurationError: ``auth`` is something else.
+    """
+
+    #: The route of the list of models.
+    models_path = MODELS_PATH
+
+    def __init__(self, auth: Auth = "basic") -> None:
+        check_auth(auth)
+        self.auth = auth
+
+    @property
+    def provider(self) -> str:
+        """The API's short name."""
+        return _NAME
+
+    def auth_headers(self, api_key: str) -> Mapping[str, str]:
+        """The key, in the chosen way."""
+        return auth_headers(api_key, self.auth)
+
+    def path(self, request: PromptRequest, *, stream: bool) -> str:
+        """The route, with the model's name in the query.
+
+        Raises:
+            ConfigurationError: There is no model.
+        """
+        if not request.model:
+            raise ConfigurationError(
+                f"{LLM_ENGINE.title} needs model: the name of the endpoint to ask.", provider=_NAME
+            )
+        route = "completions-stream" if stream else "completions-sync"
+        return f"v1/llm/{route}?model_endpoint_name={quote(request.model, safe='')}"
+
+    def encode(self, request: PromptRequest, *, stream: bool) -> dict[str, Any]:  # noqa: ARG002  # one body for both
+        """Write the body: ``prompt``, ``max_new_tokens`` and ``temperature`` always, everything else only if set.
+
+        Raises:
+            UnsupportedContentError: A parameter that v1 does not have.
+            InvalidRequestError: A value that every framework behind LLM Engine refuses.
+        """
+        return {"prompt": request.prompt, **prompt_parameters(request), **request.extra_body}
+
+    def decode(self, body: bytes, headers: Mapping[str, str], request: PromptRequest) -> Completion:
+        """Read a whole answer. It ends before its first stop text, also where the framework ignores those (LightLLM).
+
+        Raises:
+            InvalidResponseError: It is no completion.
+        """
+        parsed = parse_json(body, _NAME)
+        output = parsed.get("output") if isinstance(parsed, dict) else None
+        if not isinstance(output, dict) or not isinstance(output.get("text"), str):
+            raise _no_answer(parsed, headers)
+        tokens = output.get("tokens")
+        completion = Completion(
+            text=output["text"],
+            usage=read_usage(output.get("num_prompt_tokens"), output.get("num_completion_tokens")),
+            logprobs=[TokenLogprob(token.get("token") or "", token.get("log_prob")) for token in tokens]
+            if tokens
+            else None,
+            request_id=parsed.get("request_id") or request_id_of(headers),
+            extra={**unknown_fields(parsed, KNOWN_TOP), **unknown_fields(output, KNOWN_OUTPUT)},
+            raw=parsed,
+        )
+        stops = stops_to_cut_at(request)
+        return cut_at_stops(completion, stops) if stops else completion
+
+    def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[LLMEngineModel]:
+        """Read the list of models."""
+        return decode_models(body, headers)
+
+    def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
+        """Read an error answer, or the wrong kind of answer under status 200."""
+        if status_code >= 400:
+            return decode_error_answer(status_code, headers, body)
+        error = self.event_error(body)
+        if error is not None:
+            return error
+        return InvalidResponseError(
+            f"{_NAME}: a stream was asked for, but the answer is not one. Check base_url.",
+            provider=_NAME,
+            status_code=status_code,
+            request_id=request_id_of(headers),
+            headers=headers,
+        )
+
+    def event_error(self, data: bytes) -> LinkspanError | None:
+        """Return the error that a stream's first event reports, if it does."""
+        try:
+            parsed = from_json(data)
+        except ValueError:
+            return None
+        reports = isinstance(parsed, dict) and (parsed.get("error") or parsed.get("detail"))
+        return error_of(parsed, {}) if reports else None
+
+    def stream_decoder(self, request: PromptRequest, headers: Mapping[str, str]) -> StreamDecoder:
+        """A new decoder for one stream, which ends before its first stop text too."""
+        decoder = PromptStreamDecoder(headers)
+        stops = stops_to_cut_at(request)
+        return StoppingDecoder(decoder, stops) if stops else decoder
+
+
+def _no_answer(parsed: Any, headers: Mapping[str, str]) -> LinkspanError:
+    if isinstance(parsed, dict) and (parsed.get("error") or parsed.get("detail")):
+        return error_of(parsed, headers)
+    request_id = parsed.get("request_id") if isinstance(parsed, dict) else None
+    keys = ", ".join(parsed) if isinstance(parsed, dict) else type(parsed).__name__
+    return InvalidResponseError(
+        f"{_NAME}: the answer is no completion: it has no output text (it holds: {keys or 'nothing'}).",
+        provider=_NAME,
+        request_id=request_id or request_id_of(headers),
+    )
