@@ -40,7 +40,9 @@ def serve(engine: str, *, host: str, port: int, api_key: str | None, download: b
     try:
         model = next(iter(MODELS))
         console.out.print(f"linkspan sandbox, {engine} engine, at [bold]{sandbox.url}[/]   (Ctrl-C stops it)")
-        console.out.print(f"Scaleway: base URL {sandbox.scaleway_url}, key: {'the one you gave' if api_key else 'any'}")
+        key = "the one you gave" if api_key else "any"
+        console.out.print(f"Gray Swan: base URL {sandbox.gray_swan_url}, key: {key}")
+        console.out.print(f"Scaleway: base URL {sandbox.scaleway_url}, key: {key}")
         console.out.print(
             f"  curl {sandbox.scaleway_url}/chat/completions -H 'Authorization: Bearer {'$KEY' if api_key else 'any'}' "
             f"""-d '{{"model":"{model}","messages":[{{"role":"user","content":"Hello"}}]}}'""",

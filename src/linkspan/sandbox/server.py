@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from linkspan.errors import ConfigurationError
-from linkspan.sandbox import scaleway
+from linkspan.sandbox import gray_swan, scaleway
 from linkspan.sandbox.app import build_app
 from linkspan.sandbox.keys import KeyCheck
 from linkspan.sandbox.local_engine import LocalEngine
@@ -73,6 +73,11 @@ class Sandbox:
     def scaleway_url(self) -> str:
         """Base URL for Scaleway clients."""
         return f"{self.url}/scaleway/v1"
+
+    @property
+    def gray_swan_url(self) -> str:
+        """Base URL for Gray Swan clients."""
+        return f"{self.url}/gray-swan"
 
     @property
     def api_key(self) -> str:
@@ -201,7 +206,10 @@ class Sandbox:
     async def _main(self, listener: socket.socket) -> None:
         await self.engine.start()
         try:
-            routes = [*scaleway.routes(self.engine, self._keys, self._scaleway_options)]
+            routes = [
+                *scaleway.routes(self.engine, self._keys, self._scaleway_options),
+                *gray_swan.routes(self.engine, self._keys),
+            ]
             app = build_app(self.engine, routes, self._requests, self._cut)
             config = uvicorn.Config(
                 app,
