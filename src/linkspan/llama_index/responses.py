@@ -16,6 +16,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from linkspan.assembler import Assembler
+from linkspan.prototype import Prototype
 from linkspan.tool_arguments import parse_arguments
 
 if TYPE_CHECKING:
@@ -53,61 +54,74 @@ class ChunkBuilder:
     last chunk holds usage and everything else that is known of the answer.
     """
 
-    __slots__ = ("_calls", "assembler")
+    __slots__ = ("_calls", "_reasoning", "_text", "assembler")
 
     def __init__(self) -> None:
         self.assembler = Assembler()
+        # Kept as text, beside the assembler's buffers: every chunk needs the whole, and a buffer is slow to read.
+        self._text = ""
+        self._reasoning = ""
         self._calls: Sequence[ToolCall] = ()
 
     def chat(self, delta: Delta) -> ChatResponse | None:
         """Return the chunk of a chat stream, or nothing for a step that belongs to another choice only."""
         if delta.choice:
             return None
-        # ``model_construct``: everything is of the right type already, and validation would be paid for every token.
+        if delta.text:
+            self._text += delta.text
+        if delta.reasoning:
+            self._reasoning += delta.reasoning
         if delta.tool_calls:
             self._calls = self.assembler.tool_calls
         completion = self.assembler.completion() if delta.last else None
         calls = completion.tool_calls if completion is not None else self._calls
-        return ChatResponse.model_construct(
-            message=_message(self.assembler.text, self.assembler.reasoning, calls, finished=delta.last),
-            delta=delta.text,
-            raw=self._raw(delta, completion),
-            logprobs=_logprobs(delta.logprobs),
-            additional_kwargs=_chunk_facts(delta, completion),
+        return _CHAT_CHUNK.with_fields(
+            {
+                "message": _message(self._text, self._reasoning, calls, finished=delta.last),
+                "raw": {"id": delta.id} if completion is None else _raw(completion),
+                "delta": delta.text,
+                "logprobs": _logprobs(delta.logprobs),
+                "additional_kwargs": _chunk_facts(delta, completion),
+            }
         )
 
     def completion(self, delta: Delta) -> CompletionResponse | None:
         """Return the chunk of a completion stream, or nothing for a step that belongs to another choice only."""
         if delta.choice:
             return None
+        self._text += delta.text
         completion = self.assembler.completion() if delta.last else None
-        return CompletionResponse.model_construct(
-            text=self.assembler.text,
-            delta=delta.text,
-            raw=self._raw(delta, completion),
-            logprobs=_logprobs(delta.logprobs),
-            additional_kwargs=_chunk_facts(delta, completion),
+        return _COMPLETION_CHUNK.with_fields(
+            {
+                "text": self._text,
+                "raw": {"id": delta.id} if completion is None else _raw(completion),
+                "delta": delta.text,
+                "logprobs": _logprobs(delta.logprobs),
+                "additional_kwargs": _chunk_facts(delta, completion),
+            }
         )
 
-    def _raw(self, delta: Delta, completion: Completion | None) -> dict[str, Any]:
-        return {"id": delta.id} if completion is None else _raw(completion)
+
+_TEXT = Prototype(TextBlock(text=""))
+_THINKING = Prototype(ThinkingBlock(content=""))
+_MESSAGE = Prototype(ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text="")]))
+_CHAT_CHUNK = Prototype(
+    ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT), raw={}, delta="", additional_kwargs={})
+)
+_COMPLETION_CHUNK = Prototype(CompletionResponse(text="", raw={}, delta="", additional_kwargs={}))
 
 
 def _message(text: str, reasoning: str, calls: Sequence[ToolCall], *, finished: bool) -> ChatMessage:
     blocks: list[Any] = []
     if reasoning:
-        blocks.append(
-            ThinkingBlock.model_construct(
-                block_type="thinking", content=reasoning, num_tokens=None, additional_information={}
-            )
-        )
-    blocks.append(TextBlock.model_construct(block_type="text", text=text))
+        blocks.append(_THINKING.with_fields({"content": reasoning, "additional_information": {}}))
+    blocks.append(_TEXT.with_fields({"text": text}))
     kwargs: dict[str, Any] = {}
     if calls:
         blocks.extend(_tool_call_block(call, finished=finished) for call in calls)
         # Core's streamed structured output and older code read this place and not the blocks.
         kwargs["tool_calls"] = [_plain_tool_call(call) for call in calls]
-    return ChatMessage.model_construct(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kwargs)
+    return _MESSAGE.with_fields({"blocks": blocks, "additional_kwargs": kwargs})
 
 
 def _tool_call_block(call: ToolCall, *, finished: bool) -> ToolCallBlock:
