@@ -5,8 +5,8 @@ output caps, tools, successors and dates of end of life it does not know: those,
 it has no longer are reported and kept as well, since an end of life is announced elsewhere.
 
 The source is of version "v2alpha1" and its shape is known from reports (Scaleway reference, section 3.2), so all is
-read with tolerance: rows of other products, for batches (half price) and in other units than tokens are passed over, and
-a missing or unknown field leaves what was known. Not in the reference, but in Scaleway's SDK or in reports of others:
+read with tolerance: rows of other products, for batches (half price) and in other units than tokens are passed over,
+and a missing or unknown field leaves what was known. Not in the reference, but in Scaleway's SDK or in reports of others:
 that the rows are in ``products`` (any other name is taken too, if it is the only list), the ``unit_of_measure``
 (``{"unit": "token", "size": 1000}``), the words of ``token_type``, ``consumption_mode``, ``tasks`` and ``status``.
 
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from linkspan.providers.catalog import ModelInfo, read_catalogue
+from linkspan.providers.catalog import ModelInfo, Price, read_catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -53,8 +53,9 @@ STATUSES = {
 STATUS_ORDER = ("active", "preview", "deprecated", "retired")
 KINDS = {"embeddings": "embedding", "audio_transcription": "transcription", "chat": "chat"}
 PRICES = {"input_token": "input", "output_token": "output", "input_cached_token": "cached_input"}
-#: The order of a row's fields in the file.
+#: The order of a row's fields in the file, and of a price's.
 FIELDS = tuple(name for name in ModelInfo.__dataclass_fields__ if name != "id")
+PRICE_FIELDS = tuple(Price.__dataclass_fields__)
 
 
 class SourceError(Exception):
@@ -127,7 +128,8 @@ def facts_by_model(rows: Iterable[Mapping[str, Any]], day: str) -> dict[str, dic
         raise SourceError("the product catalogue has no row of the Generative APIs: its shape may have changed")
     for said in facts.values():
         if "input" in said.get("price", {}):
-            said["price"].update(currency="EUR", as_of=day)
+            dated = {**said["price"], "as_of": day, "currency": "EUR"}
+            said["price"] = {word: dated[word] for word in PRICE_FIELDS if word in dated}
         else:
             said.pop("price", None)
     return facts

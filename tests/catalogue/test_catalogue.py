@@ -1,0 +1,105 @@
+"""The catalogue's data and how it is read."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from linkspan import langchain, llama_index
+from linkspan.providers.catalog import model_info, models, read_catalogue
+from tests.catalogue.conftest import KEY
+
+SCALEWAY = models("scaleway")
+CURRENT_CHAT = [info for info in SCALEWAY.values() if info.kind == "chat" and info.status in {"active", "preview"}]
+
+
+def test_every_current_chat_model_has_its_limits_and_prices() -> None:
+    assert len(CURRENT_CHAT) == 11
+    for info in CURRENT_CHAT:
+        assert info.context_window, info.id
+        assert info.max_output_tokens, info.id
+        assert info.max_output_tokens < info.context_window, info.id
+        assert info.price is not None, info.id
+        assert info.price.output, info.id
+        assert info.price.currency == "EUR", info.id
+        assert info.price.as_of >= date(2026, 9, 29), info.id
+        assert (info.tools, info.structured_output) == (True, True), info.id
+        assert bool(info.reasoning_efforts) == info.reasoning, info.id
+
+
+@pytest.mark.parametrize(
+    ("model", "facts"),
+    [
+        ("qwen3.8-27b", {"reasoning_efforts": ("none", "low", "medium", "xhigh"), "vision": True}),
+        ("mistral-medium-3.5-128b", {"status": "preview", "reasoning_efforts": ("none", "high")}),
+        ("deepseek-v4-flash-0731", {"default_reasoning_effort": "high", "vision": False, "context_window": 262144}),
+        ("qwen3.5-397b-a17b", {"video": True, "max_output_tokens": 16384}),
+        ("qwen3-embedding-8b", {"kind": "embedding", "dimensions": (32, 4096)}),
+        ("whisper-large-v3", {"kind": "transcription"}),
+        ("voxtral-small-24b-2507", {"status": "retired", "end_of_life": date(2026, 8, 1)}),
+    ],
+)
+def test_what_the_reference_says(model: str, facts: dict[str, Any]) -> None:
+    info = model_info("scaleway", model)
+    assert {name: getattr(info, name) for name in facts} == facts
+
+
+def test_cached_tokens_have_their_own_price_where_the_provider_says_so() -> None:
+    prices = {info.id: info.price.cached_input for info in CURRENT_CHAT if info.price}
+    assert {name: price for name, price in prices.items() if price} == {
+        "qwen3.8-27b": 0.12,
+        "deepseek-v4-flash-0731": 0.08,
+    }
+
+
+def test_successors_are_served() -> None:
+    for info in SCALEWAY.values():
+        if info.successor is not None:
+            assert SCALEWAY[info.successor].status in {"active", "preview"}, info.id
+
+
+def test_the_file_is_dated_and_in_stable_order() -> None:
+    catalogue = json.loads((files("linkspan.providers") / "catalog_scaleway.json").read_text("utf-8"))
+    assert date.fromisoformat(catalogue["as_of"]) >= date(2026, 9, 29)
+    rows = catalogue["models"]
+    assert list(rows) == sorted(rows, key=lambda name: (rows[name]["status"] == "retired", name))
+
+
+def test_the_frameworks_are_fed_from_it() -> None:
+    profile = langchain.ChatScaleway(model="deepseek-v4-flash-0731", api_key=KEY).profile
+    assert profile is not None
+    assert profile["max_output_tokens"] == 32768
+    assert profile["reasoning_effort_levels"] == ["none", "low", "high", "max"]
+    assert profile["reasoning_effort_default"] == "high"
+    assert llama_index.Scaleway(model="deepseek-v4-flash-0731", api_key=KEY).metadata.context_window == 262144
+    # Nothing is asserted of what is not known.
+    assert "reasoning_effort_levels" not in (
+        langchain.ChatScaleway(model="llama-3.3-70b-instruct", api_key=KEY).profile or {}
+    )
+
+
+def test_what_is_known_cannot_be_changed() -> None:
+    with pytest.raises(TypeError):
+        SCALEWAY["mine"] = CURRENT_CHAT[0]  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        CURRENT_CHAT[0].vision = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"windows": 1},
+        {"status": "asleep"},
+        {"kind": "oracle"},
+        {"end_of_life": "soon"},
+        {"dimensions": [1, 2, 3]},
+        {"price": {"input": 1.0}},
+    ],
+)
+def test_a_wrong_row_is_named(row: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="'bad-model'"):
+        read_catalogue(json.dumps({"as_of": "2026-01-01", "models": {"bad-model": row}}))

@@ -1,0 +1,113 @@
+"""Dedicated deployments: any address, no key if they want none, their own names, running totals on every chunk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from linkspan import langchain, llama_index
+from linkspan.errors import ConfigurationError
+from tests.catalogue.conftest import answer, listed, name_of
+from tests.support.loopback import event_stream
+
+if TYPE_CHECKING:
+    from tests.support.loopback import LoopbackServer
+
+MODEL = "mistral/mistral-small-3.2-24b-instruct-2506:fp8"
+CHAT = [langchain.ChatScaleway, llama_index.Scaleway]
+USAGE = [(9, 0), (9, 1), (9, 2), (9, 3)]
+
+
+def chunks() -> list[bytes]:
+    """As the documentation shows them: ``name: ""`` in the first delta, and totals so far on each chunk."""
+    deltas: list[dict[str, Any]] = [
+        {"role": "assistant", "name": "", "content": ""},
+        {"content": "Bonjour"},
+        {"content": " !"},
+        {},
+    ]
+    return [
+        json.dumps(
+            {
+                "id": "chatcmpl-1",
+                "object": "chat.completion.chunk",
+                "model": MODEL,
+                "choices": [{"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}],
+                "usage": {"prompt_tokens": prompt, "completion_tokens": out, "total_tokens": prompt + out},
+            }
+        ).encode()
+        for delta, (prompt, out) in zip(deltas, USAGE, strict=True)
+    ]
+
+
+def streamed(model: Any, face: str) -> Any:
+    """Stream an answer, and return its whole: added up in LangChain, the last response in LlamaIndex."""
+
+    async def collect() -> list[Any]:
+        if isinstance(model, langchain.ChatScaleway):
+            found = [chunk async for chunk in model.astream("Salut")]
+        else:
+            found = [chunk async for chunk in await model.astream_complete("Salut")]
+        await model.aclose()
+        return found
+
+    if face == "async":
+        found = asyncio.run(collect())
+    elif isinstance(model, langchain.ChatScaleway):
+        found = list(model.stream("Salut"))
+    else:
+        found = list(model.stream_complete("Salut"))
+    model.close()
+    if not isinstance(model, langchain.ChatScaleway):
+        return found[-1]
+    whole = found[0]
+    for chunk in found[1:]:
+        whole += chunk
+    return whole
+
+
+@pytest.mark.parametrize("cls", CHAT, ids=name_of)
+def test_running_totals_are_not_summed(server: LoopbackServer, cls: Any, face: str) -> None:
+    server.answer(*event_stream(*chunks()))
+    whole = streamed(cls(model=MODEL, base_url=f"{server.url}/v1", max_retries=0), face)
+    if cls is langchain.ChatScaleway:
+        assert whole.content == "Bonjour !"
+        assert whole.usage_metadata == {"input_tokens": 9, "output_tokens": 3, "total_tokens": 12}
+        assert whole.response_metadata["model_name"] == MODEL
+        assert whole.name is None
+    else:
+        assert whole.text == "Bonjour !"
+        counts = {name: whole.additional_kwargs[name] for name in ("prompt_tokens", "completion_tokens")}
+        assert counts == {"prompt_tokens": 9, "completion_tokens": 3}
+    body = server.requests[0].json()
+    assert body["model"] == MODEL
+
+
+def test_no_key_is_needed_and_none_is_sent(server: LoopbackServer, cls: Any, face: str) -> None:
+    answer(server, {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 1, "owned_by": "vllm"}]})
+    (model,) = listed(cls(model=MODEL, base_url=f"{server.url}/v1/", max_retries=0), face)
+    (request,) = server.requests
+    assert request.target == "/v1/models"
+    assert "authorization" not in request.headers
+    assert model.id == MODEL
+    assert model.info.id == "mistral-small-3.2-24b-instruct-2506"
+
+
+def test_the_public_service_wants_a_key(cls: Any) -> None:
+    with pytest.raises(ConfigurationError, match="SCW_SECRET_KEY"):
+        cls(model=MODEL)
+    # The addresses of deployments, of today and of before; nothing is opened.
+    for host in ("6170.ifr.fr-par.scaleway.com", "6170.ifr.fr-par.scw.cloud", "10.0.0.7:8000"):
+        cls(model=MODEL, base_url=f"https://{host}/v1/")
+
+
+def test_the_catalogue_knows_a_deployments_model_by_its_bare_name() -> None:
+    base_url = "https://6170.ifr.fr-par.scaleway.com/v1"
+    profile = langchain.ChatScaleway(model=MODEL, base_url=base_url).profile
+    assert profile is not None
+    assert profile["image_inputs"] is True
+    metadata = llama_index.Scaleway(model=MODEL, base_url=base_url).metadata
+    assert (metadata.model_name, metadata.context_window) == (MODEL, 128_000)
