@@ -6,9 +6,10 @@ it has no longer are reported and kept as well, since an end of life is announce
 
 The source is of version "v2alpha1" and its shape is known from reports (Scaleway reference, section 3.2), so all is
 read with tolerance: rows of other products, for batches (half price) and in other units than tokens are passed over,
-and a missing or unknown field leaves what was known. Not in the reference, but in Scaleway's SDK or in reports of others:
-that the rows are in ``products`` (any other name is taken too, if it is the only list), the ``unit_of_measure``
-(``{"unit": "token", "size": 1000}``), the words of ``token_type``, ``consumption_mode``, ``tasks`` and ``status``.
+and a missing or unknown field leaves what was known. Not in the reference, but in Scaleway's SDK or in reports of
+others: that the rows are in ``products`` (any other name is taken too, if it is the only list), the
+``unit_of_measure`` (``{"unit": "token", "size": 1000}``), the words of ``token_type``, ``consumption_mode``, ``tasks``
+and ``status``.
 
 Exits with 0 if the file was written (or need not be, with ``--dry-run``), with 1 and a reason if the source could not
 be reached or read; then the file is as it was.

@@ -31,7 +31,8 @@ class Scaleway(ListsModels, ChatLLM):
     Nothing that is not set is sent, so the API's own defaults apply.
 
     Args:
-        model: Name of the model. The catalogue knows the published ones; any other name is welcome.
+        model: Name of the model. The catalogue knows the published ones, and warns (``ModelRetiredWarning``) of those
+            at their end of life; any other name is welcome. ``list_models()`` asks the API.
         api_key: The secret key; else ``SCW_SECRET_KEY``, then ``SCALEWAY_API_KEY``.
         base_url: Address of the API up to ``/v1`` (also ``api_base``); else ``SCALEWAY_BASE_URL``, else the public
             service. For a deployment of one's own, its endpoint.
