@@ -9,26 +9,62 @@ from pathlib import Path
 
 import pytest
 
-from linkspan.sandbox import Rule, run
+from linkspan.conversation import ToolCall
+from linkspan.sandbox import Reply, Rule, run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL = "llama-3.3-70b-instruct"
+EMBEDDING_MODEL = "qwen3-embedding-8b"
 
-#: What each prints, without and with the parts that depend on what is answered.
+RAG = [
+    "It is 60 metres long.",
+    "- harbour.md (0.68)",
+    "- limits.md (0.52)",
+    "Nothing: they travel free.",
+]
+BOTH_TOOLS = [
+    "> departures {'port': 'Ostra'}",
+    "< The next ferry to Ostra leaves at 09:00.",
+    "> fare {'port': 'Ostra', 'vehicle': 'car'}",
+    "< A car to Ostra costs 31 euros.",
+    "The next ferry to Ostra leaves at 09:00, and a car costs 31 euros.",
+]
+HANDOFF = [
+    "> handoff {'to_agent': 'cashier', 'reason': 'a price is wanted'}",
+    "< Agent cashier is now handling the request due to the following reason: a price is wanted.",
+]
+TRIP = "Trip(departure='09:00', euros=31.0)"
+
+#: What each prints without a key.
 SCRIPTED = {
+    "langchain_agent": [*BOTH_TOOLS, TRIP],
     "langchain_chain": [
         "A linkspan is a hinged bridge between a quay and a ship.",
         "- A ferry is a ship that carries people and vehicles to and fro.",
         "- A quay is a wall at the water's edge where ships are loaded.",
         "llama-3.3-70b-instruct: 24 tokens in, 38 out",
     ],
+    "langchain_rag": RAG,
+    "llama_index_agent": [*BOTH_TOOLS, *HANDOFF, *BOTH_TOOLS, TRIP],
     "llama_index_query_engine": [
         "How long is the linkspan of Ostra?",
         "It is 60 metres long.",
         "Source: The linkspan of the harbour of Ostra was built in 1974. It is 60 metres long and carries 180 tonnes.",
     ],
+    "llama_index_rag": RAG,
 }
-REQUESTS = {"langchain_chain": 3, "llama_index_query_engine": 1}
+#: Tools that are called at once end in any order.
+IN_ANY_ORDER = {"langchain_agent", "llama_index_agent"}
+#: How many chat requests each makes to a service that calls no tools.
+REQUESTS = {
+    "langchain_agent": 2,
+    "langchain_chain": 3,
+    "langchain_rag": 2,
+    "llama_index_agent": 3,
+    "llama_index_query_engine": 1,
+    "llama_index_rag": 2,
+}
+TRIP_JSON = '{"departure": "09:00", "euros": 31}'
 
 
 def run_example(name: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -54,17 +90,34 @@ def test_every_example_is_tested() -> None:
 def test_without_a_key_it_runs_against_the_sandbox(name: str) -> None:
     outcome = run_example(name)
     assert outcome.returncode == 0, outcome.stderr
-    assert outcome.stdout.splitlines() == SCRIPTED[name]
+    lines = outcome.stdout.splitlines()
+    if name in IN_ANY_ORDER:
+        assert lines[-1] == SCRIPTED[name][-1]
+        assert sorted(lines) == sorted(SCRIPTED[name])
+    else:
+        assert lines == SCRIPTED[name]
     assert outcome.stderr == ""
 
 
 @pytest.mark.parametrize("name", SCRIPTED)
 def test_with_a_key_it_asks_the_service(name: str) -> None:
     key = "the-key-of-the-user"
-    with run(api_key=key, rules=[Rule("So says the service.")]) as service:
+    rules = [
+        Rule(Reply(tool_calls=[ToolCall(None, "Trip", TRIP_JSON)]), when=lambda call: call.tool_choice == "required"),
+        Rule(TRIP_JSON, when=lambda call: call.response_format is not None),
+        Rule("So says the service."),
+    ]
+    with run(api_key=key, rules=rules) as service:
         outcome = run_example(name, SCW_SECRET_KEY=key, SCALEWAY_BASE_URL=service.scaleway_url)
         requests = list(service.requests)
     assert outcome.returncode == 0, outcome.stderr
     assert "So says the service." in outcome.stdout
-    assert len(requests) == REQUESTS[name]
-    assert {request.json["model"] for request in requests} == {MODEL}
+    chats = [request for request in requests if request.path.endswith("/chat/completions")]
+    assert len(chats) == REQUESTS[name]
+    assert {request.json["model"] for request in chats} == {MODEL}
+    others = [request for request in requests if request not in chats]
+    assert {request.json["model"] for request in others} <= {EMBEDDING_MODEL}
+    assert {request.path.rpartition("/")[2] for request in others} == (
+        {"embeddings", "rerank"} if name.endswith("_rag") else set()
+    )
+    assert all(request.status == 200 for request in requests)
