@@ -15,7 +15,7 @@ from linkspan.conversation import ChatRequest
 from linkspan.errors import UnsupportedContentError
 from linkspan.langchain import structured_output
 from linkspan.langchain.arguments import call_parameters
-from linkspan.langchain.chunks import combine_outputs, to_chat_result, to_chunks
+from linkspan.langchain.chunks import ChunkBuilder, combine_outputs, to_chat_result
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.language_model import LinkspanLanguageModel
 from linkspan.langchain.messages import to_conversation
@@ -47,6 +47,7 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         "stream_usage",
         "data_role",
         "send_reasoning",
+        "tool_results",
     }
     bound_keywords: ClassVar[frozenset[str]] = LinkspanLanguageModel.bound_keywords | {
         "tools",
@@ -68,6 +69,9 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
     """Ask for token counts in streams."""
     data_role: Literal["error", "fenced"] = "error"
     """What becomes of ``data`` messages on an API without that role: an error, or a marked user turn."""
+    tool_results: Literal["tool", "data"] = "tool"
+    """``"data"``: what tools return is untrusted text too. On an API without the role ``data``, ``data_role`` decides: an
+    error, or marked text in the tool's turn."""
     send_reasoning: bool = False
     """Send the reasoning of earlier answers back."""
 
@@ -104,13 +108,13 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  # core calls back itself
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        provider = self._provider.name
+        to_chunks = ChunkBuilder(self._provider.name)
         with converted_errors():
             request = self._request(messages, stop, kwargs, stream=True)
             deltas = self._connection().stream(request, timeout=kwargs.get("timeout"))
             with closing(cast("Any", deltas)):
                 for delta in deltas:
-                    yield from to_chunks(delta, provider)
+                    yield from to_chunks(delta)
 
     async def _astream(
         self,
@@ -119,13 +123,13 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  # core calls back itself
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        provider = self._provider.name
+        to_chunks = ChunkBuilder(self._provider.name)
         with converted_errors():
             request = self._request(messages, stop, kwargs, stream=True)
             deltas = self._connection().astream(request, timeout=kwargs.get("timeout"))
             async with aclosing(cast("Any", deltas)):
                 async for delta in deltas:
-                    for chunk in to_chunks(delta, provider):
+                    for chunk in to_chunks(delta):
                         yield chunk
 
     # ------------------------------------------------------------------ the request
@@ -143,7 +147,7 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
             )
         tools = to_tools(kwargs.get("tools") or (), self._provider.name, kwargs.get("strict"))
         return ChatRequest(
-            model=kwargs.get("model") or self.model,
+            model=self._model_of(kwargs) or self.model,
             messages=to_conversation(messages, self._provider.name),
             parameters=parameters,
             stop=self._stops(kwargs.get("stop") if stop is None else stop),
@@ -154,6 +158,7 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
             stream_usage=self._either(kwargs, "stream_usage"),
             send_reasoning=self._either(kwargs, "send_reasoning"),
             data_role=self._either(kwargs, "data_role"),
+            tool_results=self._either(kwargs, "tool_results"),
         )
 
     # ------------------------------------------------------------------ tools and structured output
@@ -227,7 +232,8 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {**super()._identifying_params, "data_role": self.data_role, "send_reasoning": self.send_reasoning}
+        own = {name: getattr(self, name) for name in ("data_role", "tool_results", "send_reasoning")}
+        return {**super()._identifying_params, **own}
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         # An address that comes from the environment is not in the serialised form that core takes for the cache key.
