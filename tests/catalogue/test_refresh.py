@@ -86,6 +86,7 @@ UNCHANGED = [
     row("glm-5.2", "input_token", 1_800_000, **GLM),
     row("glm-5.2", "output_token", 5_500_000, **GLM),
     row("glm-5.2", "input_token", 900_000, mode="batch", **GLM),
+    row("glm-5.2", "input_cached_token", 90_000, mode="batch", **GLM),
     row("H100-deployment", "input_token", 5, category="Inference Dedicated"),
 ]
 
@@ -197,7 +198,12 @@ def test_new_models_of_every_kind_are_added(refresh: Refresh) -> None:
 
 
 def test_the_order_is_stable_whatever_the_order_of_the_rows(refresh: Refresh) -> None:
-    rows = [*UNCHANGED, row("b-new", "input_token", 1), row("a-old", "input_token", 1, status="end_of_life")]
+    rows = [
+        *UNCHANGED,
+        row("b-new", "input_token", 1),
+        row("a-old", "input_token", 1, status="end_of_life"),
+        row("a-old", "output_token", 1, status="end_of_sale"),
+    ]
     refresh.with_rows(rows)
     first = refresh.file.read_text("utf-8")
     assert list(refresh.models()) == ["b-new", "glm-5.2", "gone-1", "a-old", "old-1"]

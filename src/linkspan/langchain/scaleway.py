@@ -53,9 +53,9 @@ class ChatScaleway(ScalewayConnected, LinkspanChatModel):
         ``message.additional_kwargs["reasoning_content"]`` and among ``message.content_blocks``.
 
     Models:
-        ``model.list_models()`` and ``alist_models()`` ask the API; ``model.profile`` is what linkspan's catalogue knows.
-        Any name works. One that is at its end of life gives a ``linkspan.errors.ModelRetiredWarning``. A dedicated
-        deployment is reached with ``base_url``; it needs a key only if it asks for one.
+        ``model.list_models()`` and ``alist_models()`` ask the API; ``model.profile`` is what linkspan's catalogue
+        knows. Any name works. One that is at its end of life gives a ``linkspan.errors.ModelRetiredWarning``. A
+        dedicated deployment is reached with ``base_url``; it needs a key only if it asks for one.
 
     Environment: ``SCW_SECRET_KEY``, then ``SCALEWAY_API_KEY``; ``SCALEWAY_BASE_URL``.
 
