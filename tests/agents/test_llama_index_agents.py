@@ -103,13 +103,12 @@ async def test_no_content_beside_calls_is_null(llm: Scaleway, sandbox: Sandbox, 
 
 
 async def test_parallel_calls_run_side_by_side(llm: Scaleway, sandbox: Sandbox) -> None:
-    both_run = asyncio.Barrier(2) if hasattr(asyncio, "Barrier") else None
-    if both_run is None:
-        pytest.skip("asyncio.Barrier came with Python 3.11")
+    there = {"Ada": asyncio.Event(), "Bo": asyncio.Event()}
 
     async def meet(name: str) -> str:
-        """Wait for the other one."""
-        await both_run.wait()
+        """Wait for both."""
+        there[name].set()
+        await asyncio.wait_for(asyncio.gather(*(event.wait() for event in there.values())), 10)
         return f"{name} was here"
 
     calls = [ToolCall("a", "meet", '{"name": "Ada"}'), ToolCall("b", "meet", '{"name": "Bo"}')]
