@@ -14,9 +14,19 @@ except ModuleNotFoundError as error:
     ) from error
 
 from linkspan.langchain.chat_model import LinkspanChatModel
+from linkspan.langchain.datacrunch import DataCrunch
 from linkspan.langchain.gray_swan import ChatGraySwan
+from linkspan.langchain.llm_engine import LLMEngine
 from linkspan.langchain.scaleway import ChatScaleway
 from linkspan.langchain.scaleway_embeddings import ScalewayEmbeddings
 from linkspan.langchain.scaleway_rerank import ScalewayRerank
 
-__all__ = ["ChatGraySwan", "ChatScaleway", "LinkspanChatModel", "ScalewayEmbeddings", "ScalewayRerank"]
+__all__ = [
+    "ChatGraySwan",
+    "ChatScaleway",
+    "DataCrunch",
+    "LLMEngine",
+    "LinkspanChatModel",
+    "ScalewayEmbeddings",
+    "ScalewayRerank",
+]

@@ -70,8 +70,8 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
     data_role: Literal["error", "fenced"] = "error"
     """What becomes of ``data`` messages on an API without that role: an error, or a marked user turn."""
     tool_results: Literal["tool", "data"] = "tool"
-    """``"data"``: what tools return is untrusted text too. On an API without the role ``data``, ``data_role`` decides: an
-    error, or marked text in the tool's turn."""
+    """``"data"``: what tools return is untrusted text too. On an API without the role ``data``, ``data_role`` decides:
+    an error, or marked text in the tool's turn."""
     send_reasoning: bool = False
     """Send the reasoning of earlier answers back."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing, closing, contextmanager
 from contextvars import ContextVar
+from enum import EnumMeta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from langchain_core.language_models import BaseLLM
@@ -18,7 +19,7 @@ from linkspan.assembler import Assembler
 from linkspan.batching import batches_of, run_batches, run_batches_async
 from linkspan.conversation import PromptRequest
 from linkspan.errors import UnsupportedContentError
-from linkspan.langchain import structured_output
+from linkspan.langchain import answer_parsers, structured_output
 from linkspan.langchain.arguments import call_parameters
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.generations import to_generation_chunk, to_llm_result
@@ -46,8 +47,8 @@ _call_options: ContextVar[Mapping[str, Any]] = ContextVar("linkspan_call_options
 class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
     """What linkspan's completion models have in common. Not to be used itself.
 
-    A provider's class names its provider, its sampling parameters and its codec, and says in ``_structured_options``
-    how its API holds an answer to a schema.
+    A provider's class names its provider, its sampling parameters and its codec, and says in ``_schema_options`` and
+    ``_choice_options`` how its API holds an answer to a shape.
 
     ``generation_info`` of an answer, in streams of the last chunk: ``finish_reason`` (if the API gives one),
     ``model_name``, ``request_id``, ``token_usage``, ``logprobs`` (an entry per token), and every other field of the API
@@ -219,20 +220,33 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
         """Return a runnable that answers with objects of a schema, to which the server holds the model.
 
         Args:
-            schema: A pydantic class (the answer is an instance), a TypedDict class or a JSON schema (a dict).
+            schema: A pydantic class (the answer is an instance), a TypedDict class, a JSON schema (a dict), or an
+                ``Enum`` of texts (the answer is a member).
             include_raw: Answer with ``{"raw", "parsed", "parsing_error"}`` and raise no parsing error.
             **kwargs: Bound as they are.
 
         Raises:
             ConfigurationError: If the schema is unusable.
-            InvalidResponseError: (at the call) If the answer does not fit the schema.
+            OutputParserException: (of langchain-core, at the call) If the answer does not fit: it was cut off, or the
+                deployment does not hold its model to a shape.
         """
-        return structured_output.structured_completion(
-            self, schema, options=self._structured_options, include_raw=include_raw, kwargs=kwargs
-        )
+        if isinstance(schema, EnumMeta):
+            options = self._choice_options(answer_parsers.choices_of(schema))
+            parser: Any = answer_parsers.ChoiceParser(target=schema)
+        else:
+            json_schema = answer_parsers.json_schema_of(schema)
+            options = self._schema_options(json_schema)
+            parser = answer_parsers.AnswerParser.for_schema(schema, json_schema)
+        asked = {"kwargs": {"method": "json_schema"}, "schema": schema}
+        bound = self.bind(**options, ls_structured_output_format=asked, **kwargs)
+        return structured_output.parsed(bound, parser, include_raw=include_raw)
 
-    def _structured_options(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def _schema_options(self, schema: dict[str, Any]) -> dict[str, Any]:
         """Return the parameters that hold an answer to a JSON schema."""
+        raise NotImplementedError
+
+    def _choice_options(self, choices: list[str]) -> dict[str, Any]:
+        """Return the parameters that hold an answer to one of these texts."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------ what LangChain wants to know

@@ -7,9 +7,8 @@ from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, Union
 
-from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import HumanMessage, SystemMessage, convert_to_messages
-from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableLambda, RunnableMap, RunnablePassthrough
@@ -20,13 +19,11 @@ from linkspan.errors import ConfigurationError
 from linkspan.langchain.tools import schema_format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from langchain_core.language_models import BaseChatModel, BaseLLM, LanguageModelInput
+    from langchain_core.language_models import BaseChatModel, LanguageModelInput
     from langchain_core.messages import BaseMessage
     from langchain_core.runnables import Runnable
 
-__all__ = ["Method", "structured", "structured_by_prompt", "structured_completion"]
+__all__ = ["Method", "parsed", "structured", "structured_by_prompt"]
 
 #: How the shape is asked for.
 Method = Literal["json_schema", "function_calling", "json_mode"]
@@ -65,34 +62,13 @@ def structured(
         parser = _tool_parser(given, name)
     else:
         raise ConfigurationError(f"method={method!r} is unknown: use 'json_schema', 'function_calling' or 'json_mode'.")
-    return _with_raw(bound, parser) if include_raw else bound | parser
+    return parsed(bound, parser, include_raw=include_raw)
 
 
-def structured_completion(
-    model: BaseLLM,
-    schema: dict[str, Any] | type,
-    *,
-    options: Callable[[dict[str, Any]], dict[str, Any]],
-    include_raw: bool,
-    kwargs: dict[str, Any],
+def parsed(
+    bound: Runnable[LanguageModelInput, Any], parser: Runnable[Any, Any], *, include_raw: bool
 ) -> Runnable[LanguageModelInput, Any]:
-    """Return a completion model with the schema bound, followed by a parser that checks the answer against it.
-
-    Args:
-        model: The completion model.
-        schema: A pydantic class, a TypedDict class or a JSON schema.
-        options: Makes the API's parameters of a JSON schema.
-        include_raw: Whether to answer with raw text, parsed object and parsing error.
-        kwargs: Bound as they are.
-
-    Raises:
-        ConfigurationError: If the schema is unusable.
-    """
-    made = dict(schema_format(schema, None).schema or {})
-    bound = model.bind(
-        **options(made), ls_structured_output_format={"kwargs": {"method": "json_schema"}, "schema": schema}, **kwargs
-    )
-    parser = AnswerParser(target=schema if _is_pydantic(schema) else None, json_schema=made)
+    """Return a bound model followed by its parser, with the raw answer beside the parsed one if asked for."""
     return _with_raw(bound, parser) if include_raw else bound | parser
 
 
@@ -116,7 +92,7 @@ def structured_by_prompt(
     told = RunnableLambda(partial(_with_instructions, _instructions(schema)), name="tell_the_shape")
     bound = told | model.bind(ls_structured_output_format=asked, **kwargs)
     parser = _text_parser(schema)
-    return _with_raw(bound, parser) if include_raw else bound | parser
+    return parsed(bound, parser, include_raw=include_raw)
 
 
 def _instructions(schema: _Schema) -> str:
@@ -143,40 +119,6 @@ def _with_instructions(instructions: str, given: LanguageModelInput) -> list[Bas
         else [*first.content, {"type": "text", "text": instructions}]
     )
     return [first.model_copy(update={"content": content}), *messages[1:]]
-
-
-class AnswerParser(BaseOutputParser[Any]):
-    """Reads a JSON answer and checks it against the schema: not every deployment holds its model to one."""
-
-    target: Any = None
-    json_schema: dict[str, Any]
-
-    def parse(self, text: str) -> Any:
-        """Return the answer as an object.
-
-        Raises:
-            OutputParserException: If it is no JSON, or does not fit the schema.
-        """
-        import jsonschema  # noqa: PLC0415  # its import takes longer than most calls of it
-
-        try:
-            if self.target is not None:
-                return self.target.model_validate_json(text)
-            answer = json.loads(text)
-            jsonschema.validate(answer, self.json_schema)
-        except ValueError as error:
-            raise self._misfit(text, str(error)) from error
-        except jsonschema.ValidationError as error:
-            raise self._misfit(text, error.message) from error
-        return answer
-
-    @staticmethod
-    def _misfit(text: str, reason: str) -> OutputParserException:
-        return OutputParserException(
-            f"The answer does not fit the schema: {reason}. It may have been cut off (raise max_tokens), or the "
-            f"deployment does not hold its model to a schema. The answer: {text}",
-            llm_output=text,
-        )
 
 
 def _required(schema: _Schema, method: str) -> dict[str, Any] | type:

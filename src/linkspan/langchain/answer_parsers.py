@@ -1,0 +1,104 @@
+"""Parsers of a completion model's answers.
+
+They check what they read: not every deployment holds its model to a shape.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from langchain_core.exceptions import OutputParserException
+from langchain_core.output_parsers import BaseOutputParser
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from linkspan.errors import ConfigurationError
+from linkspan.langchain.tools import schema_format
+
+if TYPE_CHECKING:
+    from enum import Enum, EnumMeta
+
+__all__ = ["AnswerParser", "ChoiceParser", "choices_of", "json_schema_of"]
+
+
+def json_schema_of(schema: dict[str, Any] | type) -> dict[str, Any]:
+    """Return the JSON schema of a pydantic or TypedDict class, or of what is one already.
+
+    Raises:
+        ConfigurationError: If the schema is unusable.
+    """
+    return dict(schema_format(schema, None).schema or {})
+
+
+def choices_of(schema: EnumMeta) -> list[str]:
+    """Return the texts of an ``Enum``.
+
+    Raises:
+        ConfigurationError: If it has a member that is no text.
+    """
+    values: list[Any] = [member.value for member in cast("type[Enum]", schema)]
+    if not values or not all(isinstance(value, str) for value in values):
+        raise ConfigurationError(
+            f"{schema.__name__} cannot be a choice: all values of the Enum must be texts, not {values}."
+        )
+    return values
+
+
+class ChoiceParser(BaseOutputParser[Any]):
+    """Reads an answer that is one of an ``Enum``'s texts."""
+
+    target: Any
+
+    def parse(self, text: str) -> Any:
+        """Return the member.
+
+        Raises:
+            OutputParserException: If the answer is none of the texts.
+        """
+        try:
+            return self.target(text.strip())
+        except ValueError as error:
+            raise _misfit(text, f"it is none of {', '.join(choices_of(self.target))}") from error
+
+
+class AnswerParser(BaseOutputParser[Any]):
+    """Reads a JSON answer and checks it against the schema: not every deployment holds its model to one."""
+
+    target: Any = None
+    json_schema: dict[str, Any]
+
+    @classmethod
+    def for_schema(cls, schema: dict[str, Any] | type, json_schema: dict[str, Any]) -> AnswerParser:
+        """Return the parser of a schema: a pydantic class reads its own answers."""
+        return cls(
+            target=schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None,
+            json_schema=json_schema,
+        )
+
+    def parse(self, text: str) -> Any:
+        """Return the answer as an object.
+
+        Raises:
+            OutputParserException: If it is no JSON, or does not fit the schema.
+        """
+        import jsonschema  # noqa: PLC0415  # its import takes longer than most calls of it
+
+        try:
+            if self.target is not None:
+                return self.target.model_validate_json(text)
+            answer = json.loads(text)
+            jsonschema.validate(answer, self.json_schema)
+        except ValueError as error:
+            raise _misfit(text, str(error)) from error
+        except jsonschema.ValidationError as error:
+            raise _misfit(text, error.message) from error
+        return answer
+
+
+def _misfit(text: str, reason: str) -> OutputParserException:
+    """Return the error of an answer that has not the shape that was asked for."""
+    return OutputParserException(
+        f"The answer does not fit the schema: {reason}. It may have been cut off (raise max_tokens), or the deployment "
+        f"does not hold its model to a schema. The answer: {text}",
+        llm_output=text,
+    )

@@ -1,0 +1,57 @@
+"""What all LangChain classes for DataCrunch have in common: its address, and what a TGI server tells of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from linkspan.langchain.connected import Connected
+from linkspan.langchain.errors import converted_errors
+from linkspan.providers.datacrunch import DATACRUNCH, ahealth, ainfo, health, info
+
+if TYPE_CHECKING:
+    from linkspan.providers.datacrunch import ServerHealth, ServerInfo
+    from linkspan.providers.provider import Provider
+
+__all__ = ["DataCrunchConnected"]
+
+
+class DataCrunchConnected(Connected):
+    """A connection to DataCrunch, or any TGI server.
+
+    Environment: ``DATACRUNCH_API_KEY``, ``VERDA_INFERENCE_KEY``; ``DATACRUNCH_BASE_URL``, ``VERDA_BASE_URL``.
+    """
+
+    _provider: ClassVar[Provider] = DATACRUNCH
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """The environment variable that stands for the key in serialised models."""
+        return {"api_key": DATACRUNCH.api_key_env[0]}
+
+    def health(self) -> ServerHealth:
+        """Ask whether the server can generate: a truth value, with the server's words if not. Containers only.
+
+        Raises:
+            ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) if it cannot be asked.
+        """
+        with converted_errors():
+            return health(self._connection())
+
+    async def ahealth(self) -> ServerHealth:
+        """Ask whether the server can generate; see ``health``."""
+        with converted_errors():
+            return await ahealth(self._connection())
+
+    def info(self) -> ServerInfo:
+        """Ask what the server runs, and its limits. Containers only.
+
+        Raises:
+            ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) if it cannot be asked.
+        """
+        with converted_errors():
+            return info(self._connection())
+
+    async def ainfo(self) -> ServerInfo:
+        """Ask what the server runs; see ``info``."""
+        with converted_errors():
+            return await ainfo(self._connection())
