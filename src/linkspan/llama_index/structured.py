@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictEndEvent,
@@ -94,7 +94,8 @@ class NativeStructuredOutput(LinkspanLLM):
         **prompt_args: Any,
     ) -> Generator[Any, None, None]:
         if not self._is_native(llm_kwargs):
-            return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)  # type: ignore[arg-type]  # as above
+            program = self._streaming_program(output_cls, prompt, llm_kwargs)
+            return cast("Generator[Any, None, None]", program.stream_call(llm_kwargs=llm_kwargs, **prompt_args))
         messages, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
         return self._native_stream(output_cls, messages, kwargs)
 
@@ -106,7 +107,9 @@ class NativeStructuredOutput(LinkspanLLM):
         **prompt_args: Any,
     ) -> AsyncGenerator[Any, None]:
         if not self._is_native(llm_kwargs):
-            return await super()._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)  # type: ignore[arg-type]  # as above
+            program = self._streaming_program(output_cls, prompt, llm_kwargs)
+            steps = await program.astream_call(llm_kwargs=llm_kwargs, **prompt_args)
+            return cast("AsyncGenerator[Any, None]", steps)
         messages, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
         return self._native_astream(output_cls, messages, kwargs)
 
@@ -153,8 +156,21 @@ class NativeStructuredOutput(LinkspanLLM):
         schema = {"name": name, "schema": output_cls.model_json_schema()}
         return messages, {**(llm_kwargs or {}), "response_format": {"type": "json_schema", "json_schema": schema}}
 
-    def _program(self, output_cls: type[Any], prompt: BasePromptTemplate) -> Any:
-        return get_program_for_llm(output_cls, prompt, self, pydantic_program_mode=self.pydantic_program_mode)
+    def _program(self, output_cls: type[Any], prompt: BasePromptTemplate, **options: Any) -> Any:
+        return get_program_for_llm(
+            output_cls, prompt, self, pydantic_program_mode=self.pydantic_program_mode, **options
+        )
+
+    def _streaming_program(
+        self, output_cls: type[Any], prompt: BasePromptTemplate, llm_kwargs: Mapping[str, Any] | None
+    ) -> Any:
+        """Return a program that demands its tool call: core's does so in whole answers and forgets it in streams."""
+        mode = self.pydantic_program_mode
+        calls = mode == PydanticProgramMode.FUNCTION or (
+            mode == PydanticProgramMode.DEFAULT and self.metadata.is_function_calling_model
+        )
+        choice = (llm_kwargs or {}).get("tool_choice") or "required"
+        return self._program(output_cls, prompt, **({"tool_choice": choice} if calls else {}))
 
 
 def _start(output_cls: type[Any], prompt: Any, prompt_args: dict[str, Any]) -> None:
