@@ -19,8 +19,8 @@ __all__ = ["decode_error_answer", "error_of", "explain"]
 _NAME = LLM_ENGINE.name
 #: Where the gateway names the request only within its message.
 _REQUEST_ID = re.compile(r"request_id[ =:]+'?([0-9a-fA-F]{8}-[0-9a-fA-F-]{27})")
-#: Names of the server's own classes among the steps to a refused field.
-_CLASS_NAME = re.compile(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*(\[.*)?$")
+#: Names of types among the steps to a refused field; fields begin in lower case.
+_TYPE_NAME = re.compile(r"[A-Z]|str$|\w[\w-]*\[")
 
 _HINTS: tuple[tuple[str, str], ...] = (
     (
@@ -96,7 +96,7 @@ def _hint_for(error: LinkspanError) -> str | None:
 def _hint_for_missing(error: LinkspanError) -> str:
     if error.status_code == 410:
         return "The endpoint is retired: choose another model, or ask its operator to give it workers again."
-    if error.status_code == 404 and re.search(r"[Ee]ndpoint .* not found", error.message):
+    if error.status_code == 404 and re.search(r"[Ee]ndpoint .* (was )?not found", error.message):
         return (
             "If the name is right, the endpoint may belong to another team: LLM Engine hides what the key may not use."
         )
@@ -106,24 +106,34 @@ def _hint_for_missing(error: LinkspanError) -> str:
 def _telling(detail: list[Any]) -> list[Any]:
     """Shorten a validation error: of the many readings that the server tried for one value, keep the likely ones.
 
-    A reading that already fails at what tells the kinds of messages and parts apart (``role``, ``type``) was not meant.
+    A reading that already fails at what tells the kinds of messages and parts apart (``role``, ``type``) was not meant,
+    and neither was plain text where a list was read further.
     """
     items = [item for item in detail if isinstance(item, dict)]
-    not_meant = [tuple(item.get("loc", ()))[:-1] for item in items if _is_other_kind(item)]
-    meant = [
-        item for item in items if not any(tuple(item.get("loc", ()))[: len(prefix)] == prefix for prefix in not_meant)
-    ]
+    other_kinds = [item for item in items if _is_other_kind(item)]
+    not_meant = [_steps(item)[:-1] for item in other_kinds]
+    meant = [item for item in items if not any(_steps(item)[: len(prefix)] == prefix for prefix in not_meant)]
+    # If no kind fits, it is the outermost role or type that is wrong.
+    outermost = min((len(_steps(item)) for item in other_kinds), default=0)
+    likely = meant or [item for item in other_kinds if len(_steps(item)) == outermost] or items
     kept: dict[str, Any] = {}
-    for item in sorted(meant or items, key=lambda item: -len(item.get("loc", ()))):
-        shown = {**item, "loc": [step for step in item.get("loc", ()) if not _is_class_name(step)]}
-        kept.setdefault(f"{shown['loc']}{shown.get('msg')}", shown)
-    return list(kept.values()) or detail
+    for item in sorted(likely, key=lambda item: -len(_steps(item))):
+        steps = _steps(item)
+        if steps[-1:] == ("str",) and any(_steps(other)[: len(steps) - 1] == steps[:-1] for other in kept.values()):
+            continue
+        kept.setdefault(f"{_shown(steps)}{item.get('msg')}", item)
+    return [{**item, "loc": _shown(_steps(item))} for item in kept.values()] or detail
+
+
+def _steps(item: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(item.get("loc", ()))
 
 
 def _is_other_kind(item: Mapping[str, Any]) -> bool:
-    steps = item.get("loc", ())
+    steps = _steps(item)
     return len(steps) > 1 and steps[-1] in ("role", "type") and item.get("type") == "literal_error"
 
 
-def _is_class_name(step: Any) -> bool:
-    return isinstance(step, str) and _CLASS_NAME.match(step) is not None
+def _shown(steps: tuple[Any, ...]) -> list[Any]:
+    """Leave out the server's names of types: ``str``, ``list[…]`` and its own classes."""
+    return [step for step in steps if not (isinstance(step, str) and _TYPE_NAME.match(step))]

@@ -110,14 +110,12 @@ def get_model(endpoint: Endpoint[Any], name: str) -> LLMEngineModel:
         NotFoundError: There is none of this name, or it belongs to another team.
         LinkspanError: The call failed otherwise.
     """
-    response = endpoint.get(model_path(name))
-    return decode_model(response.content, response.headers)
+    return endpoint.read(model_path(name), decode_model)
 
 
 async def aget_model(endpoint: Endpoint[Any], name: str) -> LLMEngineModel:
     """Ask for one endpoint; see ``get_model``."""
-    response = await endpoint.aget(model_path(name))
-    return decode_model(response.content, response.headers)
+    return await endpoint.aread(model_path(name), decode_model)
 
 
 def check_health(endpoint: Endpoint[Any]) -> None:
