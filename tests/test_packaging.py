@@ -116,9 +116,12 @@ def test_the_wheel_holds_every_module_and_nothing_else(contents: set[str]) -> No
 
 def test_the_wheel_holds_the_leaves_the_catalogue_and_the_type_markers(contents: set[str]) -> None:
     assert {
+        "llama_index/llms/gray_swan/__init__.py",
+        "llama_index/llms/gray_swan/py.typed",
         "llama_index/llms/scaleway/__init__.py",
         "llama_index/llms/scaleway/py.typed",
         "linkspan/py.typed",
+        "linkspan/providers/catalog_gray_swan.json",
         "linkspan/providers/catalog_scaleway.json",
     } <= contents
     assert not contents.intersection({"llama_index/__init__.py", "llama_index/llms/__init__.py"})

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import pytest
 from langchain.agents import create_agent
 from langchain_core import exceptions as core
+from langchain_core.caches import InMemoryCache
+from langchain_core.load import dumps, loads
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.prompts import ChatMessagePromptTemplate, ChatPromptTemplate
 from pydantic import BaseModel
@@ -343,6 +345,28 @@ def test_a_pickled_model_works_and_each_loop_has_its_own_connections(
         assert copy == model
         assert copy.invoke("three END").text == "three "
     assert KEY not in f"{model!r} {model}"
+
+
+def test_the_serialised_form_makes_the_round_trip(
+    make_chat: Callable[..., ChatGraySwan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_chat(temperature=0.5, raise_on_block=True, path="elsewhere", tool_results="data")
+    monkeypatch.setenv("GRAYSWAN_API_KEY", KEY)
+    written = dumps(model)
+    assert KEY not in written
+    again = loads(written, secrets_from_env=True, allowed_objects=[ChatGraySwan], valid_namespaces=["linkspan"])
+    assert again == model
+
+
+def test_cached_answers_follow_what_changes_them(make_chat: Callable[..., ChatGraySwan], sandbox: Sandbox) -> None:
+    sandbox.add_rule(Reply(body=blocked()))
+    model = make_chat(cache=InMemoryCache())
+    assert model.invoke("x").text == model.invoke("x").text == "Sorry."
+    assert len(sandbox.requests) == 1
+    model.raise_on_block = True
+    with pytest.raises(errors.ContentBlockedError):
+        model.invoke("x")
+    assert len(sandbox.requests) == 2
 
 
 def test_settings_of_the_codec_take_effect_and_belong_to_the_constructor(

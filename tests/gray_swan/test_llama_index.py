@@ -195,6 +195,9 @@ async def test_structured_output_by_a_forced_call_async(make_llm: Callable[..., 
     sandbox.add_rule(Reply(tool_calls=[ToolCall("c1", "City", '{"name": "Ostra", "people": 9}')]))
     llm = make_llm()
     assert await llm.astructured_predict(City, PromptTemplate("Which?")) == City(name="Ostra", people=9)
+    stream = await llm.astream_structured_predict(City, PromptTemplate("Which?"))
+    assert [city async for city in stream][-1] == City(name="Ostra", people=9)
+    assert sandbox.last_request.json["tool_choice"] == {"type": "function", "function": {"name": "City"}}
     response = await llm.as_structured_llm(City).achat([ChatMessage("Which?")])
     assert response.raw == City(name="Ostra", people=9)
     await llm.aclose()
