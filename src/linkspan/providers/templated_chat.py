@@ -1,0 +1,198 @@
+"""Chat over an API that takes a prompt: a codec for conversations, made of a codec for prompts and a chat template."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from linkspan.conversation import PromptRequest
+from linkspan.errors import LinkspanError, UnsupportedContentError
+from linkspan.providers.data_role import carry_data
+from linkspan.providers.think_tags import ThinkTagDecoder, split_completion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeAlias
+
+    from linkspan.conversation import ChatRequest, Completion, ResponseFormat
+    from linkspan.prompts import ChatTemplate
+    from linkspan.providers.codec import Codec, StreamDecoder
+
+    #: Turns the shape that an answer must have into parameters of a prompt API.
+    Structured: TypeAlias = Callable[[ResponseFormat], Mapping[str, Any]]
+
+__all__ = ["TemplatedChatCodec"]
+
+#: Switches of prompt APIs that would put something else than the answer into the answer.
+_NOT_FOR_CHAT = {
+    "echo": "would repeat the prompt in the answer",
+    "include_stop_str_in_output": "would leave the template's end of turn in the answer",
+    "return_full_text": "would repeat the prompt in the answer",
+}
+
+
+class TemplatedChatCodec:
+    """``Codec[ChatRequest]`` over a ``Codec[PromptRequest]``: the conversation is rendered by a chat template.
+
+    The texts that end a turn under the template are sent as stop texts after the user's own. As many are sent as the
+    API takes; the inner codec, which cuts its answers at the stop texts of its request, is told all of them. Everything
+    else of an answer (finish reason, usage, log probabilities, extra) is the inner codec's.
+
+    Args:
+        inner: The API's codec for prompts.
+        template: How a conversation becomes a prompt.
+        title: The API's name for people, used in errors.
+        split_reasoning: The tags between which the model writes its reasoning, such as
+            :data:`~linkspan.providers.think_tags.THINK_TAGS`; it then arrives apart from the text. ``None`` leaves the
+            text as it is. Where the template opens the block in the prompt, the answer begins inside it.
+        structured: Turns a response format into parameters of the API (``guided_json``, ``grammar``); ``None`` where it
+            has nothing of the kind.
+        renames: Parameters of chat under the API's own names: ``{"max_tokens": "max_new_tokens"}``.
+        max_stops: How many stop texts the API takes, ``None`` for any number.
+        template_variables: Further variables for a Jinja template, such as ``{"enable_thinking": False}``.
+    """
+
+    def __init__(
+        self,
+        inner: Codec[PromptRequest],
+        template: ChatTemplate,
+        *,
+        title: str,
+        split_reasoning: tuple[str, str] | None = None,
+        structured: Structured | None = None,
+        renames: Mapping[str, str] | None = None,
+        max_stops: int | None = None,
+        template_variables: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.inner = inner
+        self.template = template
+        self._title = title
+        self._tags = split_reasoning
+        self._structured = structured
+        self._renames = dict(renames or {})
+        self._max_stops = max_stops
+        self._variables = dict(template_variables or {})
+        self._inside = split_reasoning is not None and template.opens(split_reasoning[0], self._variables)
+
+    @property
+    def provider(self) -> str:
+        """The API's short name."""
+        return self.inner.provider
+
+    def auth_headers(self, api_key: str) -> Mapping[str, str]:
+        """Headers that carry the key."""
+        return self.inner.auth_headers(api_key)
+
+    def path(self, request: ChatRequest, *, stream: bool) -> str:
+        """Path below the base URL, which does not depend on the conversation."""
+        return self.inner.path(self._unrendered(request), stream=stream)
+
+    def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        """Write the body.
+
+        Raises:
+            UnsupportedContentError: Tools, a part or role that a prompt cannot carry, a special token in a message, an
+                order of messages that the template has no place for, or a response format that the API cannot enforce.
+        """
+        return self.inner.encode(self.prompt_request(request), stream=stream)
+
+    def prompt_request(self, request: ChatRequest) -> PromptRequest:
+        """Return the request for the prompt API that a chat request becomes.
+
+        Raises:
+            UnsupportedContentError: As :meth:`encode`.
+        """
+        self._refuse_tools(request)
+        prompt_request = self._unrendered(request)
+        prompt_request.parameters = self._parameters(request)
+        if self._max_stops is not None:
+            room = max(self._max_stops, len(request.stop))  # the user's own are for the inner codec to judge
+            prompt_request.stop = prompt_request.stop[:room]
+        try:
+            prompt_request.prompt = self.template.render(
+                carry_data(request, has_role="data" in self.template.roles),
+                send_reasoning=request.send_reasoning,
+                variables=self._variables,
+            )
+        except LinkspanError as error:
+            raise self._titled(error) from error.__cause__
+        return prompt_request
+
+    def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
+        """Read a whole answer."""
+        completion = self.inner.decode(body, headers, self._unrendered(request))
+        if self._tags is None:
+            return completion
+        return split_completion(completion, self._tags, inside=self._inside)
+
+    def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
+        """Read an error answer, or the wrong kind of answer under status 200."""
+        return self.inner.decode_error(status_code, headers, body)
+
+    def event_error(self, data: bytes) -> LinkspanError | None:
+        """Return the error that a stream's first event reports, if it does."""
+        return self.inner.event_error(data)
+
+    def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
+        """A new decoder for one stream."""
+        decoder = self.inner.stream_decoder(self._unrendered(request), headers)
+        if self._tags is None:
+            return decoder
+        return ThinkTagDecoder(decoder, self._tags, inside=self._inside)
+
+    # ------------------------------------------------------------------ parts of a request
+
+    def _unrendered(self, request: ChatRequest) -> PromptRequest:
+        """The request as far as it is needed to read an answer: without the prompt, with every stop text."""
+        return PromptRequest(
+            model=request.model,
+            prompt="",
+            parameters=self._renamed(request.parameters),
+            stop=list(dict.fromkeys((*request.stop, *self.template.stop))),
+            extra_body=request.extra_body,
+        )
+
+    def _parameters(self, request: ChatRequest) -> dict[str, Any]:
+        parameters = self._renamed(request.parameters)
+        for name, effect in _NOT_FOR_CHAT.items():
+            if parameters.get(name):
+                raise self._unsupported(f"{name} {effect}. Leave it out, or use the class for prompts.")
+        wanted = request.response_format
+        if wanted is None or wanted.kind == "text":
+            return parameters
+        if self._structured is None:
+            raise self._unsupported(
+                f"response_format {wanted.kind!r} cannot be enforced here. Ask for the format in the prompt and check "
+                "the answer, or use a chat API."
+            )
+        for name, value in self._structured(wanted).items():
+            if parameters.get(name) is not None:
+                raise self._unsupported(
+                    f"response_format and {name} both say what the answer must look like. Give one."
+                )
+            parameters[name] = value
+        return parameters
+
+    def _renamed(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        renamed: dict[str, Any] = {}
+        for name, value in parameters.items():
+            own_name = self._renames.get(name, name)
+            if own_name in renamed or (own_name != name and own_name in parameters):
+                raise self._unsupported(f"{name} and {own_name} are the same parameter. Give one of them.")
+            renamed[own_name] = value
+        return renamed
+
+    def _refuse_tools(self, request: ChatRequest) -> None:
+        if request.tools or request.tool_choice not in (None, "none"):
+            raise self._unsupported(
+                "tools cannot be called through a prompt: the API has no place for calls in its answers. Use a chat "
+                "API of the same server, or an agent that works with plain text (ReAct)."
+            )
+
+    def _unsupported(self, why: str) -> UnsupportedContentError:
+        return UnsupportedContentError(f"{self._title}, chat by template: {why}", provider=self.provider)
+
+    def _titled(self, error: LinkspanError) -> LinkspanError:
+        error.provider = error.provider or self.provider
+        error.message = f"{self._title}: {error.message}"
+        error.args = (error.message, *error.args[1:])
+        return error
