@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     Decoder: TypeAlias = Callable[[bytes, Mapping[str, str]], ResultT]
 
 _MASK = "**********"
+#: Shorter keys are placeholders ("x", "EMPTY") for servers that want none, and parts of ordinary words.
+_SHORTEST_SECRET = 6
 
 
 class Endpoint(Generic[RequestT]):
@@ -289,7 +291,7 @@ def connect(
         HttpClient(http_client=http_client, http_async_client=http_async_client),
         base_url=url,
         headers=headers,
-        secrets=(secret,) if secret else (),
+        secrets=(secret,) if secret and len(secret) >= _SHORTEST_SECRET else (),
         timeout=provider.default_timeout if timeout is None else timeout,
         max_retries=max_retries,
         stall_timeout=stall_timeout,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Message, Tool
 
-__all__ = ["ChatTemplate", "SpecialTokens", "chat_templates", "guess_template"]
+__all__ = ["ChatTemplate", "SpecialTokens", "chat_templates", "find_template", "guess_template"]
 
 #: What becomes of a message that contains one of the template's special tokens.
 SpecialTokens = Literal["error", "escape", "keep"]
@@ -360,6 +360,23 @@ def guess_template(model: str) -> ChatTemplate | None:
     """
     family = family_of_model(model)
     return None if family is None else ChatTemplate.named(family)
+
+
+def find_template(template: ChatTemplate | str | None, model: str | None) -> ChatTemplate | None:
+    """Return the template that is meant: the one given, or the one of the model by its name.
+
+    Args:
+        template: A template, the name of one, or the text of one in Jinja (which has a ``{`` in it).
+        model: The model's name, looked at where there is no template.
+
+    Raises:
+        ConfigurationError: There is no template of this name, or the text is no valid Jinja.
+    """
+    if isinstance(template, ChatTemplate):
+        return template
+    if template is not None:
+        return ChatTemplate.from_jinja(template) if "{" in template else ChatTemplate.named(template)
+    return guess_template(model) if model else None
 
 
 def _normalized(name: str) -> str:

@@ -13,6 +13,8 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
+from linkspan.langchain.chat_datacrunch import ChatDataCrunch
+from linkspan.langchain.chat_llm_engine import ChatLLMEngine
 from linkspan.langchain.chat_model import LinkspanChatModel
 from linkspan.langchain.datacrunch import DataCrunch
 from linkspan.langchain.gray_swan import ChatGraySwan
@@ -22,7 +24,9 @@ from linkspan.langchain.scaleway_embeddings import ScalewayEmbeddings
 from linkspan.langchain.scaleway_rerank import ScalewayRerank
 
 __all__ = [
+    "ChatDataCrunch",
     "ChatGraySwan",
+    "ChatLLMEngine",
     "ChatScaleway",
     "DataCrunch",
     "LLMEngine",

@@ -56,6 +56,8 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         "strict",
     }
     _ls_model_type: ClassVar[Any] = "chat"
+    #: Whether the API is known to hold an answer to its ``response_format``; else answers are checked.
+    _schema_is_enforced: ClassVar[bool] = True
 
     model: str
     """Name of the model. ``model_name`` is taken as well."""
@@ -221,7 +223,13 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
             ConfigurationError: If the method is unknown, or the schema missing or unusable.
         """
         return structured_output.structured(
-            self, schema, method=method, strict=strict, include_raw=include_raw, kwargs=kwargs
+            self,
+            schema,
+            method=method,
+            strict=strict,
+            include_raw=include_raw,
+            enforced=self._schema_is_enforced,
+            kwargs=kwargs,
         )
 
     # ------------------------------------------------------------------ what LangChain wants to know

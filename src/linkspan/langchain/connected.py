@@ -44,6 +44,8 @@ class Connected(BaseModel):
     )
 
     _provider: ClassVar[Provider]
+    #: Fields that the codec is made of.
+    _codec_fields: ClassVar[frozenset[str]] = frozenset()
 
     api_key: SecretStr | None = None
     """The key. Default: the environment's, see the class."""
@@ -138,7 +140,7 @@ class Connected(BaseModel):
         if name == "api_key":
             value = self._provider.resolve_api_key(value)
         super().__setattr__(name, value)
-        if name in _CONNECTION_FIELDS and self.__pydantic_private__ is not None:
+        if (name in _CONNECTION_FIELDS or name in self._codec_fields) and self.__pydantic_private__ is not None:
             self._slot = EndpointSlot()
 
     def __copy__(self) -> Any:

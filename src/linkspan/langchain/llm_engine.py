@@ -70,6 +70,8 @@ class LLMEngine(LLMEngineConnected, LinkspanLLM):
         *(name for name in PROMPT_FIELDS if name not in ("temperature", "max_new_tokens", "stop_sequences")),
     )
 
+    _codec_fields: ClassVar[frozenset[str]] = frozenset({"auth"})
+
     model: str
     """Name of the endpoint. ``model_name`` is taken as well."""
     return_token_log_probs: bool | None = None

@@ -16,6 +16,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from linkspan.errors import ConfigurationError
+from linkspan.langchain.answer_parsers import AnswerParser, json_schema_of
 from linkspan.langchain.tools import schema_format
 
 if TYPE_CHECKING:
@@ -37,9 +38,19 @@ def structured(
     method: Method,
     strict: bool | None,
     include_raw: bool,
+    enforced: bool = True,
     kwargs: dict[str, Any],
 ) -> Runnable[LanguageModelInput, Any]:
     """Return the model with the schema bound, followed by the parser for it.
+
+    Args:
+        model: The chat model.
+        schema: A pydantic class, a TypedDict class or a JSON schema.
+        method: How the shape is asked for.
+        strict: Sent with the schema, only if given.
+        include_raw: Whether to answer with raw message, parsed object and parsing error.
+        enforced: Whether the server is known to hold the model to a schema; if not, the answer is checked against it.
+        kwargs: Bound as they are.
 
     Raises:
         ConfigurationError: If the method is unknown or the schema is missing or unusable.
@@ -49,7 +60,7 @@ def structured(
         bound = model.bind(
             response_format=_wire_format(_required(schema, method), strict), ls_structured_output_format=asked, **kwargs
         )
-        parser = _text_parser(schema)
+        parser = _text_parser(schema) if enforced else _checking_parser(schema)
     elif method == "json_mode":
         if strict is not None:
             raise ConfigurationError("strict has no meaning with method='json_mode': use 'json_schema'.")
@@ -140,6 +151,11 @@ def _is_pydantic(schema: _Schema) -> bool:
 
 def _text_parser(schema: _Schema) -> Runnable[Any, Any]:
     return PydanticOutputParser(pydantic_object=schema) if _is_pydantic(schema) else JsonOutputParser()
+
+
+def _checking_parser(schema: _Schema) -> Runnable[Any, Any]:
+    given = _required(schema, "json_schema")
+    return AnswerParser.for_schema(given, json_schema_of(given))
 
 
 def _tool_parser(schema: dict[str, Any] | type, name: str) -> Runnable[Any, Any]:

@@ -75,6 +75,8 @@ class Connected(BaseComponent):
 
     #: The API's fixed facts; each class states its own.
     _provider: ClassVar[Provider]
+    #: Fields that the codec is made of.
+    _codec_fields: ClassVar[frozenset[str]] = frozenset()
 
     model: str = Field(description="Name of the model.")
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False, description="The key.")
@@ -189,7 +191,7 @@ class Connected(BaseComponent):
         if name == "api_key":
             value = self._provider.resolve_api_key(value)
         super().__setattr__(name, value)
-        if name in CONNECTION_FIELDS:
+        if name in CONNECTION_FIELDS or name in self._codec_fields:
             self._endpoint = None
 
     def __copy__(self) -> Any:

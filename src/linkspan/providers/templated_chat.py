@@ -78,6 +78,12 @@ class TemplatedChatCodec:
         """The API's short name."""
         return self.inner.provider
 
+    def __getattr__(self, name: str) -> Any:
+        # Routes beside chat (lists of models) are the inner codec's own business.
+        if name == "inner":
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
     def auth_headers(self, api_key: str) -> Mapping[str, str]:
         """Headers that carry the key."""
         return self.inner.auth_headers(api_key)

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import UnsupportedContentError
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
+from linkspan.providers.chat_completions.stream import ChatStreamDecoder
+from linkspan.providers.datacrunch.chat_stops import ChatStopDecoder, cut_chat
 from linkspan.providers.datacrunch.errors import retyped
 from linkspan.providers.datacrunch.grammar import check_grammar, grammar_of
 from linkspan.providers.datacrunch.provider import DATACRUNCH
 
 if TYPE_CHECKING:
-    from linkspan.conversation import ChatRequest
+    from collections.abc import Mapping
+
+    from linkspan.conversation import ChatRequest, Completion
     from linkspan.errors import LinkspanError
+    from linkspan.providers.codec import StreamDecoder
 
 __all__ = ["DataCrunchChatCodec"]
 
@@ -34,7 +39,7 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
     """Chat by TGI's own chat route.
 
     The model may be left out: then ``"tgi"`` is sent, which stands for the one that the server has (another name is
-    taken as that of a LoRA adapter). A response format, or the parameter ``grammar``, is sent as TGI's grammar, which
+    taken as that of a LoRA adapter). Stop texts, which TGI leaves in its answers, are cut off. A response format, or the parameter ``grammar``, is sent as TGI's grammar, which
     cannot be had together with tools.
     """
 
@@ -69,6 +74,16 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
         if grammar is not None:
             body.setdefault("response_format", grammar)
         return body
+
+    def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
+        """Read a whole answer, and end it before the request's stop texts."""
+        completion = super().decode(body, headers, request)
+        return cut_chat(completion, request.stop) if request.stop else completion
+
+    def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
+        """A new decoder for one stream, which ends before the request's stop texts."""
+        decoder = ChatStreamDecoder(self.provider, headers)
+        return ChatStopDecoder(decoder, request.stop) if request.stop else decoder
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Type TGI's errors as on its other routes."""

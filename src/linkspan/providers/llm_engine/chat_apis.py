@@ -1,0 +1,81 @@
+"""The two ways to chat with an LLM Engine: its chat API (v2), and its prompt API (v1) through a chat template."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from linkspan.errors import ConfigurationError, UnsupportedContentError
+from linkspan.prompts import chat_templates, find_template
+from linkspan.providers.llm_engine.chat import LLMEngineChatCodec
+from linkspan.providers.llm_engine.prompt import LLMEnginePromptCodec
+from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth
+from linkspan.providers.templated_chat import TemplatedChatCodec
+from linkspan.providers.think_tag_codec import ThinkTagCodec
+from linkspan.providers.think_tags import THINK_TAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.conversation import ChatRequest, ResponseFormat
+    from linkspan.prompts import ChatTemplate
+    from linkspan.providers.codec import Codec
+
+__all__ = ["ChatAPI", "chat_codec"]
+
+#: Which API answers: ``"v2"`` has tools, images and finish reasons; ``"v1"`` is there for every framework.
+ChatAPI = Literal["v1", "v2"]
+
+
+def chat_codec(
+    *,
+    api: ChatAPI,
+    auth: Auth,
+    model: str | None,
+    chat_template: ChatTemplate | str | None,
+    split_reasoning: bool,
+) -> Codec[ChatRequest]:
+    """Return the codec of a chat class.
+
+    Args:
+        api: Which API answers.
+        auth: How the key is sent.
+        model: Name of the endpoint, by which a template may be found.
+        chat_template: How conversations are written for ``"v1"``: a template, its name, or Jinja.
+        split_reasoning: Part text between ``<think>`` and ``</think>`` from the answer, as reasoning.
+
+    Raises:
+        ConfigurationError: ``"v1"`` is asked for and there is no template, or a template that nothing would use.
+    """
+    if api == "v2":
+        if chat_template is not None:
+            raise ConfigurationError(
+                'chat_template is for api="v1": on "v2" the server writes the prompt itself. (Another template for the '
+                "server to use goes into extra_body.)",
+                provider=LLM_ENGINE.name,
+            )
+        codec: Codec[ChatRequest] = LLMEngineChatCodec(auth)
+        return ThinkTagCodec(codec) if split_reasoning else codec
+    template = find_template(chat_template, model)
+    if template is None:
+        raise ConfigurationError(
+            f'api="v1" takes prompts, and the chat template of {model!r} is not known: give chat_template, one of '
+            f"{', '.join(chat_templates())}, or the model's own as Jinja text.",
+            provider=LLM_ENGINE.name,
+        )
+    return TemplatedChatCodec(
+        LLMEnginePromptCodec(auth),
+        template,
+        title=LLM_ENGINE.title,
+        split_reasoning=THINK_TAGS if split_reasoning else None,
+        structured=_guide,
+    )
+
+
+def _guide(wanted: ResponseFormat) -> Mapping[str, Any]:
+    if wanted.schema is None:
+        raise UnsupportedContentError(
+            f"{LLM_ENGINE.title}: the prompt API (v1) cannot be asked for just any JSON object. Give a schema, or ask "
+            "for JSON in the prompt.",
+            provider=LLM_ENGINE.name,
+        )
+    return {"guided_json": dict(wanted.schema)}
