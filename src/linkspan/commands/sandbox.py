@@ -41,7 +41,10 @@ def serve(engine: str, *, host: str, port: int, api_key: str | None, download: b
         model = next(iter(MODELS))
         console.out.print(f"linkspan sandbox, {engine} engine, at [bold]{sandbox.url}[/]   (Ctrl-C stops it)")
         key = "the one you gave" if api_key else "any"
+        console.out.print(f"DataCrunch: base URL {sandbox.datacrunch_url}, key: {key}")
+        console.out.print(f"DataCrunch container, TGI: base URL {sandbox.tgi_url}, key: {key}")
         console.out.print(f"Gray Swan: base URL {sandbox.gray_swan_url}, key: {key}")
+        console.out.print(f"LLM Engine: base URL {sandbox.llm_engine_url}, key: {key}")
         console.out.print(f"Scaleway: base URL {sandbox.scaleway_url}, key: {key}")
         console.out.print(
             f"  curl {sandbox.scaleway_url}/chat/completions -H 'Authorization: Bearer {'$KEY' if api_key else 'any'}' "

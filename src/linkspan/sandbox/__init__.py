@@ -15,7 +15,9 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
+from linkspan.sandbox.datacrunch import Options as DataCrunchOptions
 from linkspan.sandbox.engine import Call, ConnectionCut, Engine, EngineError, Guide, HTTPAnswer, Piece, RawEvent
+from linkspan.sandbox.llm_engine import Options as LLMEngineOptions
 from linkspan.sandbox.recording import RecordedRequest, Recorder
 from linkspan.sandbox.scaleway import Options as ScalewayOptions
 from linkspan.sandbox.scripted import Cut, EndEarly, ErrorEvent, HTTPError, Reply, Rule, ScriptedEngine, Stall
@@ -25,6 +27,7 @@ __all__ = [
     "Call",
     "ConnectionCut",
     "Cut",
+    "DataCrunchOptions",
     "EndEarly",
     "Engine",
     "EngineError",
@@ -32,6 +35,7 @@ __all__ = [
     "Guide",
     "HTTPAnswer",
     "HTTPError",
+    "LLMEngineOptions",
     "Piece",
     "RawEvent",
     "RecordedRequest",

@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from linkspan.errors import ConfigurationError
-from linkspan.sandbox import gray_swan, scaleway
+from linkspan.sandbox import datacrunch, gray_swan, llm_engine, scaleway
 from linkspan.sandbox.app import build_app
 from linkspan.sandbox.keys import KeyCheck
 from linkspan.sandbox.local_engine import LocalEngine
@@ -48,12 +48,16 @@ class Sandbox:
         host: str = _HOST,
         port: int = 0,
         scaleway_options: scaleway.Options | None = None,
+        llm_engine_options: llm_engine.Options | None = None,
+        datacrunch_options: datacrunch.Options | None = None,
     ) -> None:
         self.engine = engine
         self._keys = KeyCheck(api_key)
         self._requests = Recorder()
         self._address = (host, port)
         self._scaleway_options = scaleway_options or scaleway.Options()
+        self._datacrunch_options = datacrunch_options or datacrunch.Options()
+        self._llm_engine_options = llm_engine_options or llm_engine.Options()
         self._connections: dict[Any, asyncio.Transport] = {}
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -78,6 +82,21 @@ class Sandbox:
     def gray_swan_url(self) -> str:
         """Base URL for Gray Swan clients."""
         return f"{self.url}/gray-swan"
+
+    @property
+    def datacrunch_url(self) -> str:
+        """Base URL of DataCrunch's legacy route, which needs ``model``."""
+        return f"{self.url}/datacrunch/v1/completions"
+
+    @property
+    def tgi_url(self) -> str:
+        """Root of a whole TGI server, as a DataCrunch container or a machine of one's own has it."""
+        return f"{self.url}/datacrunch/container"
+
+    @property
+    def llm_engine_url(self) -> str:
+        """Base URL for clients of LLM Engine."""
+        return f"{self.url}/llm-engine"
 
     @property
     def api_key(self) -> str:
@@ -209,6 +228,8 @@ class Sandbox:
             routes = [
                 *scaleway.routes(self.engine, self._keys, self._scaleway_options),
                 *gray_swan.routes(self.engine, self._keys),
+                *datacrunch.routes(self.engine, self._keys, self._datacrunch_options),
+                *llm_engine.routes(self.engine, self._keys, self._llm_engine_options),
             ]
             app = build_app(self.engine, routes, self._requests, self._cut)
             config = uvicorn.Config(
@@ -276,6 +297,8 @@ def run(
     host: str = _HOST,
     port: int = 0,
     scaleway_options: scaleway.Options | None = None,
+    llm_engine_options: llm_engine.Options | None = None,
+    datacrunch_options: datacrunch.Options | None = None,
 ) -> Sandbox:
     """Return a sandbox to be used as a context manager, sync or async.
 
@@ -291,6 +314,8 @@ def run(
         host: The address to listen on. The sandbox is made for loopback: it has no other protection than its key.
         port: The port, 0 for a free one.
         scaleway_options: How the Scaleway dialect behaves where the service's own behaviour varies.
+        datacrunch_options: The version of TGI that the DataCrunch dialect answers as, its limits and its keep-alive.
+        llm_engine_options: How the LLM Engine dialect behaves where deployments vary.
 
     Raises:
         ConfigurationError: If the engine's name is unknown, or rules are given to another engine; on entering the
@@ -304,7 +329,15 @@ def run(
         raise ConfigurationError(f'engine must be "scripted", "local" or an Engine, not {engine!r}')
     else:
         chosen = engine
-    sandbox = Sandbox(chosen, api_key=api_key, host=host, port=port, scaleway_options=scaleway_options)
+    sandbox = Sandbox(
+        chosen,
+        api_key=api_key,
+        host=host,
+        port=port,
+        scaleway_options=scaleway_options,
+        llm_engine_options=llm_engine_options,
+        datacrunch_options=datacrunch_options,
+    )
     if engine != "scripted":
         for _ in rules:
             raise ConfigurationError(f'rules belong to the scripted engine, not to engine="{chosen.name}"')
