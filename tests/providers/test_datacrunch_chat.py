@@ -112,3 +112,39 @@ async def test_chat_errors_are_typed_alike(tgi: Caller) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         await tgi.stream(chat(), endpoint)
     assert refused.value.partial_text == "Hi"
+
+
+def piece(text: str, finish: str | None = None, **fields: Any) -> bytes:
+    delta = {"role": "assistant", "content": text}
+    return event({"id": "", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **fields})
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text", "finish"),
+    [
+        (["one ST", "OP"], "one ", "stop"),
+        (["one STOP two"], "one ", "stop_sequence"),
+        (["one ST", "AY"], "one STAY", "stop"),
+        (["one ST"], "one ST", "stop"),
+    ],
+)
+async def test_stop_texts_are_cut_off(tgi: Caller, pieces: list[str], text: str, finish: str) -> None:
+    endpoint = tgi.connect(DataCrunchChatCodec())
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    choice = {"index": 0, "message": {"role": "assistant", "content": "".join(pieces)}, "finish_reason": "stop"}
+    tgi.server.answer(http(200, event({"id": "", "choices": [choice], "usage": usage})))
+    whole_answer = await tgi.complete(chat(stop=["STOP"]), endpoint)
+    tgi.server.answer(*event_stream(*map(piece, pieces), piece("", "stop"), event({"choices": [], "usage": usage})))
+    streamed = assemble(await tgi.stream(chat(stop=["STOP"]), endpoint))
+    for answer in (whole_answer, streamed):
+        assert (answer.text, answer.finish_reason) == (text, finish)
+        assert answer.usage is not None
+        assert answer.usage.total_tokens == 5
+
+
+async def test_a_chat_stream_that_goes_on_after_a_stop_text_is_closed(tgi: Caller) -> None:
+    endpoint = tgi.connect(DataCrunchChatCodec())
+    tgi.server.answer(*event_stream(piece("one STOP"), piece(" two"), done=None)[:-1])
+    answer = assemble(await tgi.stream(chat(stop=["STOP"]), endpoint))
+    assert (answer.text, answer.finish_reason) == ("one ", "stop_sequence")
+    assert tgi.server.wait_closed()

@@ -39,8 +39,8 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
     """Chat by TGI's own chat route.
 
     The model may be left out: then ``"tgi"`` is sent, which stands for the one that the server has (another name is
-    taken as that of a LoRA adapter). Stop texts, which TGI leaves in its answers, are cut off. A response format, or the parameter ``grammar``, is sent as TGI's grammar, which
-    cannot be had together with tools.
+    taken as that of a LoRA adapter). Stop texts, which TGI leaves in its answers, are cut off. A response format, or
+    the parameter ``grammar``, is sent as TGI's grammar, which cannot be had together with tools.
     """
 
     def __init__(self) -> None:
