@@ -76,6 +76,15 @@ def test_the_first_token_is_the_servers_unless_asked_for() -> None:
     assert ChatTemplate.named("mistral", leading_bos=True).render(messages) == "<s> [INST] Hi [/INST]"
 
 
+def test_a_token_that_begins_every_turn_is_no_first_token() -> None:
+    messages = say(("user", "Hi"))
+    smollm = ChatTemplate.from_jinja(CHATML, bos_token="<|im_start|>", eos_token="<|im_end|>")
+    assert smollm.render(messages) == ChatTemplate.named("chatml").render(messages)
+    for source in ("{{ bos_token }}" + CHATML, "<s>" + CHATML):
+        template = ChatTemplate.from_jinja(source, bos_token="<s>")
+        assert template.render(messages) == ChatTemplate.named("chatml").render(messages)
+
+
 def test_llama_2_keeps_the_first_token_between_turns() -> None:
     messages = say(("user", "a"), ("assistant", "b"), ("user", "c"))
     assert ChatTemplate.named("llama-2").render(messages) == "[INST] a [/INST] b </s><s>[INST] c [/INST]"

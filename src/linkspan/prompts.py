@@ -208,7 +208,7 @@ class ChatTemplate:
                 "eos_token": self.eos_token,
             },
         )
-        return prompt if self.leading_bos else prompt.removeprefix(self.bos_token)
+        return prompt if self.leading_bos or not self._writes_bos else prompt.removeprefix(self.bos_token)
 
     def opens(self, tag: str, variables: Mapping[str, Any] | None = None) -> bool:
         """Whether a prompt ends with a tag that the answer then goes on in, as ``<think>`` of reasoning models.
@@ -231,6 +231,12 @@ class ChatTemplate:
             },
         )
         return probe.rstrip().endswith(tag)
+
+    @property
+    def _writes_bos(self) -> bool:
+        # Some models begin every turn with that token (SmolLM2), in a template that leaves the first one to the server.
+        source = self.source or ""
+        return "bos_token" in source or source.lstrip().startswith(self.bos_token)
 
     def _check_named(
         self,
