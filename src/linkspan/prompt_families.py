@@ -79,6 +79,8 @@ def _tagged(head: str, tail: str, **fields: object) -> Family:
 _BOTH = frozenset({"user", "assistant"})
 _SPM: dict[str, object] = {"alternates": True, "bos": "<s>", "eos": "</s>", "stop": ("</s>",)}
 _INST = ("[INST]", "[/INST]")
+#: Later formats of Mistral's have turns of tools, which nobody may forge either.
+_TOOL_TURNS = ("[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]")
 _SYSTEM_PROMPT = ("[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]")
 
 
@@ -100,7 +102,13 @@ FAMILIES: dict[str, Family] = {
         bos="<\uff5cbegin\u2581of\u2581sentence\uff5c>",
         eos="<\uff5cend\u2581of\u2581sentence\uff5c>",
         stop=("<\uff5cend\u2581of\u2581sentence\uff5c>",),
-        control=("<\uff5cUser\uff5c>", "<\uff5cAssistant\uff5c>"),
+        control=(
+            "<\uff5cUser\uff5c>",
+            "<\uff5cAssistant\uff5c>",
+            "<\uff5ctool\u2581calls\u2581begin\uff5c>",
+            "<\uff5ctool\u2581outputs\u2581begin\uff5c>",
+            "<\uff5ctool\u2581output\u2581begin\uff5c>",
+        ),
         drops_thoughts=True,
     ),
     "gemma": Family(
@@ -143,24 +151,29 @@ FAMILIES: dict[str, Family] = {
         user=("[INST] ", "[/INST]"),
         assistant=(" ", "</s>"),
         system_place="last_user",
+        control=(*_INST, *_TOOL_TURNS),
         stripped=frozenset({"assistant"}),
     ),
     "mistral-v3-tekken": _instruct(
-        system=("", "\n\n"), user=("[INST]", "[/INST]"), assistant=("", "</s>"), system_place="last_user"
+        system=("", "\n\n"),
+        user=("[INST]", "[/INST]"),
+        assistant=("", "</s>"),
+        system_place="last_user",
+        control=(*_INST, *_TOOL_TURNS),
     ),
     "mistral-v7": _instruct(
         system=("[SYSTEM_PROMPT] ", "[/SYSTEM_PROMPT]"),
         user=("[INST] ", "[/INST]"),
         assistant=(" ", "</s>"),
         system_place="turn",
-        control=(*_INST, *_SYSTEM_PROMPT),
+        control=(*_INST, *_SYSTEM_PROMPT, *_TOOL_TURNS),
     ),
     "mistral-v7-tekken": _instruct(
         system=("[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),
         user=("[INST]", "[/INST]"),
         assistant=("", "</s>"),
         system_place="turn",
-        control=(*_INST, *_SYSTEM_PROMPT),
+        control=(*_INST, *_SYSTEM_PROMPT, *_TOOL_TURNS),
     ),
     "openchat": Family(
         system=("GPT4 Correct System: ", "<|end_of_turn|>"),

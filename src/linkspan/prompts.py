@@ -180,7 +180,8 @@ class ChatTemplate:
             messages: The conversation. Texts of one message are joined by line breaks. Reasoning of earlier turns is
                 left out, as models are trained, unless ``send_reasoning`` is set.
             add_generation_prompt: Whether the model is to begin its turn now.
-            tools: Tools for a Jinja template that describes them to the model.
+            tools: Tools for a Jinja template that describes them to the model. Their descriptions are taken for the
+                caller's own words: special tokens in them are not looked for.
             send_reasoning: Give reasoning of earlier turns to a Jinja template, as ``reasoning_content``.
             variables: Further variables for a Jinja template, such as ``enable_thinking``.
 
