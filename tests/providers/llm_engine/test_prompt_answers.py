@@ -151,6 +151,7 @@ class TestStream:
         with pytest.raises(InvalidRequestError, match="at least 1") as caught:
             await prompts.streamed(prompt(), failed("{'message': 'max_tokens must be at least 1'}", 400))
         assert (caught.value.status_code, caught.value.request_id) == (400, "req-1")
+        assert caught.value.message == "llm_engine: max_tokens must be at least 1"
         with pytest.raises(ContextOverflowError):
             await prompts.streamed(prompt(), failed("{'message': 'maximum context length is 2048'}", 400))
 

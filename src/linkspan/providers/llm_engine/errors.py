@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,20 @@ def error_of(parsed: Any, headers: Mapping[str, str], status_code: int | None = 
     if isinstance(parsed, dict) and isinstance(parsed.get("detail"), list):
         parsed = {**parsed, "detail": _telling(parsed["detail"])}
     found = read_error(parsed)
+    found.message = _said_by_pod(found.message)
     error = make_error(_NAME, found, status_code=status_code, headers=headers, request_id=request_id)
     return explain(error)
+
+
+def _said_by_pod(message: str) -> str:
+    """Return what the model's own server said, where the gateway repeats its answer as a Python literal."""
+    if not message.startswith("{'"):
+        return message
+    try:
+        answer = ast.literal_eval(message)
+    except (ValueError, SyntaxError):  # shortened, or something else altogether
+        return message
+    return read_error(answer).message
 
 
 def explain(error: LinkspanError) -> LinkspanError:
