@@ -191,5 +191,7 @@ def test_the_local_model_reads_data() -> None:
         without = client.post(messages=messages[:1], temperature=0, max_tokens=8).json()
         # Untrusted text, and the words that mark it.
         assert whole["usage"]["prompt_tokens"] > without["usage"]["prompt_tokens"] + 10
-        assert text_of(client.events(**options)) == whole["choices"][0]["message"]["content"]
+        *events, marker = client.events(**options)
+        assert marker == "[DONE]"
+        assert text_of(events) == whole["choices"][0]["message"]["content"]
         client.http.close()

@@ -191,11 +191,12 @@ class _Writer:
                     yield _event(piece.data)
                 elif isinstance(piece, Delta):
                     if index > opened:
-                        opened = index
+                        opened, finished = index, False
                         yield self._chunk(index, piece, {"role": "assistant", "content": ""}, None)
-                    finished = piece.finish_reason is not None
+                    # An engine may count tokens after the end.
+                    finished = finished or piece.finish_reason is not None
                     delta = _delta(piece)
-                    if delta or finished:
+                    if delta or piece.finish_reason is not None:
                         yield self._chunk(index, piece, delta, piece.finish_reason)
         except EngineError as error:
             yield _event(compact_json(_error_body(error.status, error.message)))
