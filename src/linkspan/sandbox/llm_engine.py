@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["ENDPOINTS", "ModelEndpoint", "Options", "routes"]
 
 _BASE = "/llm-engine"
+_CREATED = "2026-01-01T00:00:00"
 _ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 _GUIDE_KINDS: Mapping[str, Any] = {
     "guided_json": "json",
@@ -408,7 +409,23 @@ def _row(name: str, facts: ModelEndpoint) -> dict[str, Any]:
             "id": identity,
             "name": name,
             "endpoint_type": facts.kind,
+            "destination": f"launch-endpoint-id-{identity.replace('_', '-')}",
+            "deployment_name": None,
+            "metadata": None,
+            "bundle_name": name,
             "status": "READY",
+            "post_inference_hooks": None,
+            "default_callback_url": None,
+            "default_callback_auth": None,
+            "labels": {"team": "sandbox", "product": "linkspan"},
+            "aws_role": None,
+            "results_s3_bucket": None,
+            "created_by": "sandbox",
+            "created_at": _CREATED,
+            "last_updated_at": _CREATED,
+            "deployment_state": None,
+            "resource_state": None,
+            "num_queued_items": None,
             "public_inference": True,
         },
     }
