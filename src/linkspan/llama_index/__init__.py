@@ -11,10 +11,35 @@ except ModuleNotFoundError as error:
     ) from error
 
 from linkspan.llama_index.chat_llm import ChatLLM
+from linkspan.llama_index.data_chat_engine import DataContextChatEngine
+from linkspan.llama_index.data_role import (
+    DATA_QA_PROMPT,
+    DATA_REFINE_PROMPT,
+    DATA_REFINE_TABLE_PROMPT,
+    DATA_TREE_SUMMARIZE_PROMPT,
+    data_message,
+    register_data_prompts,
+    unregister_data_prompts,
+)
 from linkspan.llama_index.gray_swan import GraySwan
 from linkspan.llama_index.messages import DATA_ROLE_MARKER
 from linkspan.llama_index.scaleway import Scaleway
 from linkspan.llama_index.scaleway_embedding import ScalewayEmbedding
 from linkspan.llama_index.scaleway_rerank import ScalewayRerank
 
-__all__ = ["DATA_ROLE_MARKER", "ChatLLM", "GraySwan", "Scaleway", "ScalewayEmbedding", "ScalewayRerank"]
+__all__ = [
+    "DATA_QA_PROMPT",
+    "DATA_REFINE_PROMPT",
+    "DATA_REFINE_TABLE_PROMPT",
+    "DATA_ROLE_MARKER",
+    "DATA_TREE_SUMMARIZE_PROMPT",
+    "ChatLLM",
+    "DataContextChatEngine",
+    "GraySwan",
+    "Scaleway",
+    "ScalewayEmbedding",
+    "ScalewayRerank",
+    "data_message",
+    "register_data_prompts",
+    "unregister_data_prompts",
+]

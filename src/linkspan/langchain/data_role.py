@@ -1,0 +1,171 @@
+"""Untrusted text in LangChain: messages in the role ``data``, from the retriever to the API.
+
+The role marks text whose instructions are not to be followed: retrieved documents, web pages, what tools return. Gray
+Swan's API has it; for the others a model's ``data_role`` says what becomes of it (an error, unless set to
+``"fenced"``). By itself, retrieval with data messages is two lines::
+
+    prompt = ChatPromptTemplate([("human", "{question}"), MessagesPlaceholder("documents")])
+    chain = {"question": RunnablePassthrough(), "documents": retriever | data_messages} | prompt | model
+
+Source: Gray Swan reference, section 5 ("Data elements").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Union
+
+from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage, ChatMessage, HumanMessage, convert_to_messages
+from langchain_core.prompt_values import PromptValue
+from langchain_core.prompts import ChatMessagePromptTemplate
+from langchain_core.runnables import RunnableLambda
+
+from linkspan.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.messages import MessageLikeRepresentation
+    from langchain_core.runnables import Runnable, RunnableConfig
+
+__all__ = ["data_after_question", "data_message", "data_messages", "data_template", "retrieve_as_data"]
+
+DataLike = Union[str, Document]
+Conversation = Union[str, PromptValue, "Sequence[MessageLikeRepresentation]"]
+
+
+def data_message(content: DataLike | Sequence[DataLike]) -> ChatMessage:
+    """Return untrusted text as one message in the role ``data``.
+
+    The text is sent as it is: braces are no placeholders, in a ``ChatPromptTemplate`` neither, and nothing is wrapped
+    around it. The message is core's plain ``ChatMessage``, so it passes through prompts, histories and checkpointers.
+
+    Args:
+        content: A text, a document, or several of either: joined by an empty line, as LangChain's own chains join
+            documents. To keep them apart beyond that, send one message each: :func:`data_messages`.
+
+    Returns:
+        The message. Ids and metadata of documents (their source, say) are not sent; they stay with the message, in
+        ``additional_kwargs["documents"]``, a list of ``{"id": ..., "metadata": {...}}``.
+
+    Raises:
+        ConfigurationError: ``content`` is, or holds, something else.
+    """
+    items = _items(content)
+    text = "\n\n".join(item if isinstance(item, str) else item.page_content for item in items)
+    # An id does not become the message's own: a history would then replace the same document of an earlier turn.
+    documents = [
+        {"id": item.id, "metadata": dict(item.metadata)}
+        for item in items
+        if isinstance(item, Document) and (item.id or item.metadata)
+    ]
+    return ChatMessage(role="data", content=text, additional_kwargs={"documents": documents} if documents else {})
+
+
+def data_messages(contents: DataLike | Sequence[DataLike]) -> list[ChatMessage]:
+    """Return one ``data`` message for each text or document, in their order: ``retriever | data_messages``.
+
+    Raises:
+        ConfigurationError: One is neither a text nor a document.
+    """
+    return [data_message(item) for item in _items(contents)]
+
+
+def data_template(template: str = "{context}") -> ChatMessagePromptTemplate:
+    """Return a template for a ``ChatPromptTemplate`` whose message has the role ``data``.
+
+    It stands for the ``("data", "{context}")`` that core does not know. Values are filled in as they are: braces in
+    them are no placeholders.
+
+    Args:
+        template: An f-string template.
+    """
+    return ChatMessagePromptTemplate.from_template(template, role="data")
+
+
+def data_after_question(
+    messages: Conversation, documents: DataLike | BaseMessage | Sequence[DataLike | BaseMessage]
+) -> list[BaseMessage]:
+    """Return the conversation with untrusted text behind its last question: one ``data`` message for each document.
+
+    Args:
+        messages: The conversation in any form that a chat model takes; a text is one question. It is not changed.
+        documents: Texts, documents, or ``data`` messages made of them before.
+
+    Returns:
+        A new list. Data messages that stand behind the question already stay before the new ones.
+
+    Raises:
+        ConfigurationError: There is no question, or a document is neither of the three.
+    """
+    conversation = _as_messages(messages)
+    place = _question(conversation) + 1
+    while place < len(conversation) and _is_data(conversation[place]):
+        place += 1
+    given: list[Any] = list(documents) if isinstance(documents, (list, tuple)) else [documents]
+    data = [item if _is_data(item) else data_message(item) for item in given]
+    return [*conversation[:place], *data, *conversation[place:]]
+
+
+def retrieve_as_data(retriever: Runnable[str, Sequence[Document]]) -> Runnable[Any, list[BaseMessage]]:
+    """Return a runnable that looks up the last question and puts what is found behind it as ``data`` messages.
+
+    It stands before a model, alone or behind a prompt: ``retrieve_as_data(retriever) | model``.
+
+    Args:
+        retriever: Anything that takes a text and returns documents. It is asked for the text of the last human message.
+
+    Returns:
+        A runnable, sync and async, that takes a conversation in any form that a chat model takes and returns messages.
+
+    Raises:
+        ConfigurationError: When run: there is no question, or the retriever returns something else than documents.
+    """
+
+    def retrieve(messages: Any, config: RunnableConfig) -> list[BaseMessage]:
+        conversation = _as_messages(messages)
+        return data_after_question(conversation, list(retriever.invoke(_query(conversation), config)))
+
+    async def aretrieve(messages: Any, config: RunnableConfig) -> list[BaseMessage]:
+        conversation = _as_messages(messages)
+        return data_after_question(conversation, list(await retriever.ainvoke(_query(conversation), config)))
+
+    return RunnableLambda(retrieve, afunc=aretrieve, name="retrieve_as_data")
+
+
+def _query(conversation: Sequence[BaseMessage]) -> str:
+    return str(conversation[_question(conversation)].text)
+
+
+def _items(content: Any) -> list[DataLike]:
+    items = content if isinstance(content, (list, tuple)) else [content]
+    for item in items:
+        if not isinstance(item, (str, Document)):
+            raise ConfigurationError(
+                f"A data message is made of texts and langchain_core Documents, not of a {type(item).__name__}."
+            )
+    return list(items)
+
+
+def _as_messages(messages: Any) -> list[BaseMessage]:
+    if isinstance(messages, str):
+        return [HumanMessage(messages)]
+    if isinstance(messages, PromptValue):
+        return messages.to_messages()
+    return convert_to_messages(messages)
+
+
+def _is_data(message: Any) -> bool:
+    return isinstance(message, ChatMessage) and message.role == "data"
+
+
+def _question(conversation: Sequence[BaseMessage]) -> int:
+    for place in range(len(conversation) - 1, -1, -1):
+        message = conversation[place]
+        if isinstance(message, HumanMessage) or (
+            isinstance(message, ChatMessage) and message.role in {"user", "human"}
+        ):
+            return place
+    raise ConfigurationError(
+        "There is no question for the data to stand behind: the conversation needs a human message."
+    )
