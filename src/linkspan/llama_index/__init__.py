@@ -11,6 +11,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from linkspan.llama_index.chat_llm import ChatLLM
+from linkspan.llama_index.completion_llm import CompletionLLM
 from linkspan.llama_index.data_chat_engine import DataContextChatEngine
 from linkspan.llama_index.data_role import (
     DATA_QA_PROMPT,
@@ -21,7 +22,9 @@ from linkspan.llama_index.data_role import (
     register_data_prompts,
     unregister_data_prompts,
 )
+from linkspan.llama_index.datacrunch import ChatDataCrunch, DataCrunch
 from linkspan.llama_index.gray_swan import GraySwan
+from linkspan.llama_index.llm_engine import ChatLLMEngine, LLMEngine
 from linkspan.llama_index.messages import DATA_ROLE_MARKER
 from linkspan.llama_index.scaleway import Scaleway
 from linkspan.llama_index.scaleway_embedding import ScalewayEmbedding
@@ -33,9 +36,14 @@ __all__ = [
     "DATA_REFINE_TABLE_PROMPT",
     "DATA_ROLE_MARKER",
     "DATA_TREE_SUMMARIZE_PROMPT",
+    "ChatDataCrunch",
     "ChatLLM",
+    "ChatLLMEngine",
+    "CompletionLLM",
     "DataContextChatEngine",
+    "DataCrunch",
     "GraySwan",
+    "LLMEngine",
     "Scaleway",
     "ScalewayEmbedding",
     "ScalewayRerank",

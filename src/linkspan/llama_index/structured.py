@@ -189,8 +189,12 @@ def _parse(output_cls: type[Any], response: ChatResponse | None) -> Any:
         return output_cls.model_validate_json(content)
     except ValidationError as error:
         reason = None if response is None else response.additional_kwargs.get("finish_reason")
-        advice = " It was cut off: raise max_tokens." if reason == "length" else ""
+        advice = (
+            "It was cut off: raise max_tokens."
+            if reason == "length"
+            else "The deployment may not hold its model to a schema."
+        )
         raise InvalidResponseError(
             f"the answer of {len(content)} characters is not a valid {output_cls.__name__}: "
-            f"{error.error_count()} problems (finish reason {reason}).{advice}"
+            f"{error.error_count()} problems (finish reason {reason}). {advice}"
         ) from error

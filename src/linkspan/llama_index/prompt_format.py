@@ -1,0 +1,108 @@
+"""Conversations and questions written as one text, for LLM classes whose API takes a prompt.
+
+The objects here stand in the fields that LlamaIndex has for functions of this kind, so that its own code finds them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from llama_index.core.base.llms.types import ChatMessage
+
+from linkspan.conversation import Message, Text
+from linkspan.errors import UnsupportedContentError
+from linkspan.llama_index.messages import messages_from_llama_index
+from linkspan.providers.data_role import fence_data
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linkspan.prompts import ChatTemplate
+
+__all__ = ["ConversationFormat", "QuestionFormat", "carry_data"]
+
+
+@dataclass(frozen=True)
+class ConversationFormat:
+    """``messages_to_prompt``: by a chat template, without one as plain lines that begin with the speaker.
+
+    Attributes:
+        template: The model's chat template.
+        provider: Name of the API, for errors.
+        data_role: What becomes of untrusted text: an error, or a marked user turn.
+    """
+
+    template: ChatTemplate | None
+    provider: str
+    data_role: Literal["error", "fenced"]
+
+    def __call__(self, messages: Sequence[ChatMessage]) -> str:
+        """Return the conversation as one text that ends where the assistant is to go on.
+
+        Raises:
+            UnsupportedContentError: It holds something that is no text, or untrusted text without ``data_role``.
+        """
+        conversation = _without_data(messages_from_llama_index(messages, provider=self.provider), self)
+        if self.template is not None:
+            return self.template.render(conversation)
+        lines = [
+            f"{message.role}: {_text(message, place, self.provider)}" for place, message in enumerate(conversation)
+        ]
+        return "\n".join([*lines, "assistant: "])
+
+
+@dataclass(frozen=True)
+class QuestionFormat:
+    """``completion_to_prompt``: a text as the only turn of a conversation."""
+
+    template: ChatTemplate
+
+    def __call__(self, text: str) -> str:
+        """Return the text as a user's turn, ending where the assistant is to go on."""
+        return self.template.render([Message(role="user", parts=(Text(text),))])
+
+
+def carry_data(
+    messages: Sequence[ChatMessage], *, provider: str, data_role: Literal["error", "fenced"]
+) -> Sequence[ChatMessage]:
+    """Return messages for a function of the user's: untrusted text among them as marked user turns.
+
+    Raises:
+        UnsupportedContentError: There is untrusted text, and ``data_role`` is not ``"fenced"``.
+    """
+    conversation = messages_from_llama_index(messages, provider=provider)
+    if all(message.role != "data" for message in conversation):
+        return messages
+    fenced = _without_data(conversation, ConversationFormat(None, provider, data_role))
+    return [
+        ChatMessage(role=message.role, content=_text(message, place, provider)) for place, message in enumerate(fenced)
+    ]
+
+
+def _without_data(conversation: Sequence[Message], wanted: ConversationFormat) -> Sequence[Message]:
+    if wanted.data_role == "fenced":
+        return fence_data(conversation)
+    for place, message in enumerate(conversation):
+        if message.role == "data":
+            raise UnsupportedContentError(
+                f"message {place} has the role data, which a prompt has no place for: pass data_role='fenced' to have "
+                "it rendered as a marked user turn, or use an API with the role (Gray Swan).",
+                provider=wanted.provider,
+            )
+    return conversation
+
+
+def _text(message: Message, place: int, provider: str) -> str:
+    if message.tool_calls:
+        raise UnsupportedContentError(
+            f"message {place} calls tools, which a prompt has no place for: use a chat class of this API.",
+            provider=provider,
+        )
+    for part in message.parts:
+        if not isinstance(part, Text):
+            raise UnsupportedContentError(
+                f"message {place} holds {type(part).__name__.lower()}, and {provider} takes a prompt: text only.",
+                provider=provider,
+            )
+    return "\n".join(part.text for part in message.parts if isinstance(part, Text))
