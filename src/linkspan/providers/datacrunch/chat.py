@@ -43,6 +43,9 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
     the parameter ``grammar``, is sent as TGI's grammar, which cannot be had together with tools.
     """
 
+    #: The route of the list of models; since TGI 2.3.
+    models_path = "v1/models"
+
     def __init__(self) -> None:
         super().__init__(_DIALECT)
 

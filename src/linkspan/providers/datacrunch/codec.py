@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from linkspan.errors import InvalidRequestError, InvalidResponseError
+from linkspan.providers.chat_completions.models import decode_models
 from linkspan.providers.datacrunch.decode import decode_whole
 from linkspan.providers.datacrunch.errors import error_in, tgi_error
 from linkspan.providers.datacrunch.parameters import encode_parameters
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Completion, PromptRequest
     from linkspan.errors import LinkspanError
+    from linkspan.providers.chat_completions.models import ListedModel
     from linkspan.providers.codec import StreamDecoder
 
 __all__ = ["TGICodec"]
@@ -42,6 +44,9 @@ class TGICodec:
     Args:
         provider: The API's short name, for errors.
     """
+
+    #: The route of the list of models; containers only, since TGI 2.3.
+    models_path = "v1/models"
 
     def __init__(self, provider: str = DATACRUNCH.name) -> None:
         self._provider = provider
@@ -82,6 +87,10 @@ class TGICodec:
     def decode(self, body: bytes, headers: Mapping[str, str], request: PromptRequest) -> Completion:
         """Read a whole answer."""
         return decode_whole(body, headers, request, self._provider)
+
+    def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
+        """Read the list of models."""
+        return decode_models(body, headers, self._provider)
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
         """Read an error answer, or the wrong kind of answer under status 200."""

@@ -137,11 +137,9 @@ def info(endpoint: Endpoint[Any]) -> ServerInfo:
     Raises:
         LinkspanError: The server cannot be asked, or is not TGI.
     """
-    answer = endpoint.get("info")
-    return decode_info(answer.content, answer.headers, endpoint.codec.provider)
+    return endpoint.read("info", lambda body, headers: decode_info(body, headers, endpoint.codec.provider))
 
 
 async def ainfo(endpoint: Endpoint[Any]) -> ServerInfo:
     """Ask what the server runs: see :func:`info`."""
-    answer = await endpoint.aget("info")
-    return decode_info(answer.content, answer.headers, endpoint.codec.provider)
+    return await endpoint.aread("info", lambda body, headers: decode_info(body, headers, endpoint.codec.provider))
