@@ -161,6 +161,7 @@ class TestStream:
         assert caught.value.partial_text == "Half an"
         assert caught.value.request_id == "req-1"
         assert caught.value.is_retryable
+        assert "chat" not in caught.value.message
 
     async def test_a_connection_that_breaks_in_the_middle(self, prompts: Caller[PromptRequest]) -> None:
         prompts.server.answer(head(), chunk(b"data: " + said("Half an") + b"\r\n\r\n"), Cut())

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Audio, File, Image, Video
-from linkspan.errors import ConfigurationError
+from linkspan.errors import ConfigurationError, ServerError
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
-from linkspan.providers.llm_engine.errors import decode_error_answer, explain
+from linkspan.providers.llm_engine.errors import decode_error_answer, explain, with_hint
 from linkspan.providers.llm_engine.models import MODELS_PATH, decode_models
 from linkspan.providers.llm_engine.prompt_fields import GUIDES, check_one_guide
 from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, auth_headers, check_auth
@@ -65,6 +65,12 @@ CHAT_FIELDS = (
     "metadata",
     "store",
     "priority",
+)
+
+#: What the gateway's 500 may mean on the way to a chat model.
+_HIDDEN = (
+    "A streamed chat call hides behind this what the model's server refused, such as too long a prompt; the same call "
+    "without streaming says it."
 )
 
 _DIALECT = Dialect(
@@ -130,7 +136,7 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
         """Read an error answer, or the wrong kind of answer under status 200."""
         if status_code >= 400:
-            return decode_error_answer(status_code, headers, body)
+            return _explain_hidden(decode_error_answer(status_code, headers, body))
         return super().decode_error(status_code, headers, body)
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[LLMEngineModel]:  # type: ignore[override]  # each is a ListedModel
@@ -140,6 +146,11 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Say what the gateway's answers mean where its words do not."""
         return explain(error)
+
+
+def _explain_hidden(error: LinkspanError) -> LinkspanError:
+    hides = isinstance(error, ServerError) and "Internal error occurred" in error.message
+    return with_hint(error, _HIDDEN if hides else None)
 
 
 def _check_guides(parameters: Mapping[str, Any], guide: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from linkspan.providers.llm_engine.provider import LLM_ENGINE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["decode_error_answer", "error_of", "explain"]
+__all__ = ["decode_error_answer", "error_of", "explain", "with_hint"]
 
 _NAME = LLM_ENGINE.name
 #: Where the gateway names the request only within its message.
@@ -76,7 +76,11 @@ def explain(error: LinkspanError) -> LinkspanError:
     if error.request_id is None:
         named = _REQUEST_ID.search(error.message)
         error.request_id = named.group(1) if named else None
-    hint = _hint_for(error)
+    return with_hint(error, _hint_for(error))
+
+
+def with_hint(error: LinkspanError, hint: str | None) -> LinkspanError:
+    """Add a sentence to an error's message."""
     if hint:
         error.message = f"{error.message.rstrip('. ')}. {hint}"
         error.args = (error.message, *error.args[1:])
@@ -97,11 +101,6 @@ def _hint_for(error: LinkspanError) -> str | None:
         return (
             "The model's own server failed, was busy, or was not started within the gateway's own retries (300 s); "
             "trying again later may help."
-        )
-    if isinstance(error, ServerError) and "Internal error occurred" in error.message:
-        return (
-            "A streamed chat call hides behind this what the model's server refused, such as too long a prompt; the "
-            "same call without streaming says it."
         )
     return None
 
