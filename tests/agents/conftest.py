@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 MODEL = "llama-3.3-70b-instruct"
 KEY = "scw-key-of-the-agents"
+#: LangGraph hands callbacks and interrupts to async nodes in a task's context, which came with Python 3.11.
+NEEDS_TASK_CONTEXT = pytest.mark.skipif(sys.version_info < (3, 11), reason="LangGraph needs Python 3.11 for this")
 
 
 @pytest.fixture(autouse=True)

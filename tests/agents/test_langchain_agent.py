@@ -17,6 +17,7 @@ from langgraph.types import Command
 from linkspan.conversation import ToolCall, Usage
 from linkspan.errors import AuthenticationError, InterruptedStreamError, ServerError
 from linkspan.sandbox import EndEarly, ErrorEvent, HTTPError, Reply, Sandbox
+from tests.agents.conftest import NEEDS_TASK_CONTEXT
 from tests.agents.wire import calls_of, chat_bodies, results_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from linkspan.langchain import ChatScaleway
 
 WAYS = ["invoke", "ainvoke", "stream", "astream"]
+STREAMED = ["stream", pytest.param("astream", marks=NEEDS_TASK_CONTEXT)]
 QUESTION = {"messages": [HumanMessage("When does the ferry to Ostra leave, and what does a car cost?")]}
 CALLS = [ToolCall("c1", "departures", '{"port": "Ostra"}'), ToolCall("c2", "fare", '{"vehicle": "car", "seats": 2}')]
 ASK_BOTH = Reply(tool_calls=CALLS, usage=Usage(20, 8, 28))
@@ -115,7 +117,7 @@ async def test_text_beside_calls_is_kept_and_reasoning_stays_here(chat: ChatScal
 # --------------------------------------------------------------------------- streamed
 
 
-@pytest.mark.parametrize("way", ["stream", "astream"])
+@pytest.mark.parametrize("way", STREAMED)
 async def test_tokens_of_every_step_are_streamed(chat: ChatScaleway, sandbox: Sandbox, way: str) -> None:
     script(sandbox)
     events = await streamed(create_agent(chat, TOOLS), way, "messages")
@@ -144,7 +146,7 @@ async def test_tokens_of_every_step_are_streamed(chat: ChatScaleway, sandbox: Sa
     assert [turn.response_metadata["finish_reason"] for turn in turns.values()] == ["tool_calls", "stop"]
 
 
-@pytest.mark.parametrize("way", ["stream", "astream"])
+@pytest.mark.parametrize("way", STREAMED)
 async def test_updates_show_each_step(chat: ChatScaleway, sandbox: Sandbox, way: str) -> None:
     script(sandbox)
     events = await streamed(create_agent(chat, TOOLS), way, ["updates", "messages"])
@@ -158,6 +160,7 @@ async def test_updates_show_each_step(chat: ChatScaleway, sandbox: Sandbox, way:
     assert streamed_text == last.content
 
 
+@NEEDS_TASK_CONTEXT
 async def test_v3_events_of_an_agent(chat: ChatScaleway, sandbox: Sandbox) -> None:
     sandbox.add_rule(Reply("Let me look.", reasoning="Two things.", tool_calls=CALLS), role="user")
     sandbox.add_rule(ANSWER, role="tool")
@@ -272,7 +275,7 @@ async def test_middleware_repeats_what_is_worth_it(chat: ChatScaleway, sandbox: 
 
 
 @pytest.mark.parametrize("fault", [ErrorEvent(after=1), EndEarly(after=1)])
-@pytest.mark.parametrize("way", ["stream", "astream"])
+@pytest.mark.parametrize("way", STREAMED)
 async def test_an_answer_that_breaks_off_is_an_error(
     chat: ChatScaleway, sandbox: Sandbox, way: str, fault: Any
 ) -> None:
@@ -347,6 +350,7 @@ async def test_after_a_failure_it_goes_on_where_it_stopped(chat: ChatScaleway, s
     assert failed["messages"] == repeated["messages"]
 
 
+@NEEDS_TASK_CONTEXT
 @pytest.mark.parametrize("decision", ["approve", "edit", "reject"])
 async def test_a_person_decides_on_a_call(chat: ChatScaleway, sandbox: Sandbox, decision: str) -> None:
     script(sandbox)

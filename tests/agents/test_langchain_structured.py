@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from linkspan.conversation import ToolCall
 from linkspan.sandbox import Reply, Sandbox
+from tests.agents.conftest import NEEDS_TASK_CONTEXT
 from tests.agents.wire import calls_of, chat_bodies, results_of
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ async def test_a_profile_chooses_the_tool_for_a_plain_schema(
     assert chat_bodies(sandbox)[0]["tool_choice"] == "required"
 
 
+@NEEDS_TASK_CONTEXT
 async def test_the_object_is_streamed_as_it_is_written(chat: ChatScaleway, sandbox: Sandbox) -> None:
     script_by_schema(sandbox)
     agent = create_agent(chat, TOOLS, response_format=Trip)
