@@ -62,6 +62,9 @@ def test_sandbox_serves_until_interrupted() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "")
+        line = next(line for line in lines if line.startswith("LLM Engine: base URL "))
+        llm_engine_url = line.removeprefix("LLM Engine: base URL ").split(",")[0]
+        assert httpx.get(f"{llm_engine_url}/healthz", trust_env=False).status_code == 200
         line = next(line for line in lines if line.startswith("Scaleway: base URL "))
         base_url = line.removeprefix("Scaleway: base URL ").split(",")[0]
         curl = next(lines)
