@@ -44,8 +44,8 @@ format: $(VENV)/.installed-dev ## format the code and mend what the linter can
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
 
-cassettes: $(VENV)/.installed-dev ## record the cassettes again, from servers on this machine
-	$(RUN)/python scripts/record_cassettes.py
+cassettes: $(VENV)/.installed-dev ## record the cassettes again, from servers on this machine (docs/cassettes.md)
+	$(RUN)/python scripts/record_cassettes.py $(if $(ENGINE),--engine $(ENGINE)) $(if $(LIVE),--live $(LIVE))
 
 catalogue: $(VENV)/.installed-dev ## refresh what is known of Scaleway's models; needs the network, no key
 	$(RUN)/python scripts/refresh_catalogue.py

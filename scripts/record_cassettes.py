@@ -1,77 +1,196 @@
-"""Record the cassettes again: run their tests against a real model on this machine instead of the recordings.
+"""Record the cassettes again: run their tests against real servers instead of the recordings.
 
-Run by ``make cassettes``. The weights (98 MB) are fetched first if they are not there. The old cassettes are replaced
-only when every test has passed against the real answers.
+``make cassettes`` records all of them from servers on this machine, ``make cassettes ENGINE=vllm`` only those of one
+engine, ``make cassettes LIVE=scaleway`` those of one provider from its real service. The old cassettes are replaced
+only when every test has passed against the real answers. ``docs/cassettes.md`` tells the rest.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import datetime as dt
-import shutil
+import os
 import sys
 import tempfile
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.cassettes.tape import CASSETTES, KEY, Recording  # noqa: E402
+import vllm_server  # noqa: E402
+from tests.cassettes.recording import Recording, refuse_secrets  # noqa: E402
+from tests.cassettes.tape import CASSETTES, KEY, Source  # noqa: E402
 
 from linkspan.commands import console  # noqa: E402  # not before the root is on the path, for tests.cassettes
+from linkspan.errors import ConfigurationError  # noqa: E402
+from linkspan.providers.scaleway import SCALEWAY  # noqa: E402
 from linkspan.sandbox import run  # noqa: E402
-from linkspan.sandbox.local_model import FILE_NAME  # noqa: E402
+from linkspan.sandbox.local_model import FILE_NAME, MODEL_NAME  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    Start = Callable[[], AbstractContextManager[Source]]
 
 PACKAGES = ("linkspan", "langchain-core", "llama-index-core", "httpx", "vcrpy")
 
+#: Their values must not be in a cassette, whatever was recorded from.
+SECRET_VARIABLES = (
+    *SCALEWAY.api_key_env,
+    "SCW_ACCESS_KEY",
+    "SCW_DEFAULT_PROJECT_ID",
+    "SCW_DEFAULT_ORGANIZATION_ID",
+)
+
+#: What the real Scaleway is asked for, by the source that stands for it here: a model without reasoning that knows
+#: tools, one with reasoning, one for vectors.
+LIVE_SCALEWAY = {
+    "sandbox": "mistral-small-3.2-24b-instruct-2506",
+    "sandbox-gateway": "mistral-small-3.2-24b-instruct-2506",
+    "vllm": "mistral-small-3.2-24b-instruct-2506",
+    "vllm-reasoning": "qwen3.6-35b-a3b",
+    "vllm-vectors": "qwen3-embedding-8b",
+}
+
 
 def main() -> int:
-    """Record into a new directory, then put it in the place of the old one."""
-    say("looking for the model's weights")
-    console.ensure_weights()
-    # Next to the cassettes, so that the finished directories can be moved at once.
+    """Record into a new directory, then put what was recorded in the place of the old."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--engine", choices=sorted(ENGINES), help="record only what this engine answers")
+    which.add_argument("--live", choices=sorted(LIVE), help="record from the real service; its key must be set")
+    arguments = parser.parse_args()
+    try:
+        if arguments.live:
+            return record(LIVE[arguments.live](), live=True)
+        engines = [ENGINES[arguments.engine]] if arguments.engine else ENGINES.values()
+        return record({name: start for engine in engines for name, start in engine.items()})
+    except (ConfigurationError, vllm_server.VLLMError) as error:
+        say(str(error))
+        return 1
+
+
+def record(sources: dict[str, Start], *, live: bool = False) -> int:
+    """Run the tests that the sources can answer, and keep their cassettes if all have passed."""
+    # Only what was there before the tests were looked at can be left over from tests that are gone.
+    before = sorted(CASSETTES.rglob("*.yaml"))
+    # Next to the cassettes, so that finished files can be moved at once.
     with tempfile.TemporaryDirectory(dir=ROOT, prefix=".recording-") as directory:
-        say("starting the model")
-        with run("local", api_key=KEY) as sandbox:
-            recording = Recording({"scaleway": sandbox.scaleway_url}, sources(), Path(directory))
-            modules = [str(ROOT / "tests" / "cassettes" / f"test_{provider}.py") for provider in recording.base_urls]
-            options = ["-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}"]
-            failed = pytest.main([*options, *modules], [Registrar(recording)])
+        recording = Recording(sources, Path(directory), live=live)
+        # Uncaptured, so that it can be seen what the servers are doing.
+        options = ["-q", "-s", "-p", "no:cacheprovider", f"--rootdir={ROOT}", str(ROOT / "tests" / "cassettes")]
+        try:
+            failed = pytest.main(options, [recording])
+        finally:
+            # Also after Ctrl-C, when pytest may not have come to it.
+            recording.close()
         if failed:
             say("a test failed against the real answers: the cassettes stay as they were")
             return int(failed)
-        for provider in recording.base_urls:
-            shutil.rmtree(CASSETTES / provider, ignore_errors=True)
-            CASSETTES.mkdir(exist_ok=True)
-            (Path(directory) / provider).rename(CASSETTES / provider)
-    say(f"recorded {len(recording.recorded)} cassettes into {CASSETTES.relative_to(ROOT)}")
+        secrets = {name: os.environ.get(name, "").strip() for name in SECRET_VARIABLES}
+        for name in recording.recorded:
+            refuse_secrets(Path(directory) / name, secrets)
+        for name in recording.recorded:
+            (CASSETTES / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(directory) / name).replace(CASSETTES / name)
+    say(f"recorded {len(recording.recorded)} of {len(recording.known)} cassettes into {CASSETTES.relative_to(ROOT)}/")
+    for path in before:
+        if path.relative_to(CASSETTES).as_posix() not in recording.known:
+            path.unlink()
+            say(f"removed {path.relative_to(ROOT)}, which no test plays any more")
     return 0
 
 
-class Registrar:
-    """Hands the recording to the fixtures under the name that they ask for."""
-
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
-
-    def pytest_configure(self, config: pytest.Config) -> None:
-        """Register it."""
-        config.pluginmanager.register(self._recording, "linkspan-recording")
+# ---------------------------------------------------------------------- sources on this machine
 
 
-def sources() -> dict[str, str]:
-    """Return the provenance of what the model answers, and of what is refused in front of it."""
+@contextlib.contextmanager
+def sandbox_source(engine: str, model: str) -> Iterator[Source]:
+    """The sandbox with llama.cpp behind it."""
+    console.ensure_weights()
+    say("starting the sandbox with the local model")
+    with run("local", api_key=KEY) as sandbox:
+        yield Source(sandbox.scaleway_url, provenance(engine, model), MODEL_NAME)
+
+
+@contextlib.contextmanager
+def gray_swan_source(engine: str, model: str) -> Iterator[Source]:
+    """The sandbox with llama.cpp behind it, as Cygnet."""
+    console.ensure_weights()
+    say("starting the sandbox with the local model, for Gray Swan")
+    with run("local", api_key=KEY) as sandbox:
+        yield Source(sandbox.gray_swan_url, provenance(engine, model), MODEL_NAME)
+
+
+@contextlib.contextmanager
+def vllm_source(model: vllm_server.Model) -> Iterator[Source]:
+    """VLLM, asked directly."""
+    with vllm_server.serving(model, KEY) as base_url:
+        engine = f"vLLM {vllm_server.VLLM.partition('==')[2]} on the CPU, asked directly"
+        yield Source(base_url, provenance(engine, model.description), model.name)
+
+
+ENGINES: dict[str, dict[str, Start]] = {
+    "llama.cpp": {
+        "sandbox": partial(
+            sandbox_source,
+            f"llama.cpp (xllamacpp {version('xllamacpp')}) behind linkspan's sandbox in Scaleway's dialect",
+            FILE_NAME.removesuffix(".gguf"),
+        ),
+        "sandbox-gateway": partial(
+            sandbox_source,
+            "linkspan's sandbox, whose checks in front of the model refuse the request as Scaleway's gateway is "
+            "documented to",
+            "none was asked",
+        ),
+        "sandbox-gray-swan": partial(
+            gray_swan_source,
+            f"llama.cpp (xllamacpp {version('xllamacpp')}) behind linkspan's sandbox in Gray Swan's dialect",
+            FILE_NAME.removesuffix(".gguf"),
+        ),
+    },
+    "vllm": {
+        "vllm": partial(vllm_source, vllm_server.CHAT),
+        "vllm-reasoning": partial(vllm_source, vllm_server.REASONING),
+        "vllm-vectors": partial(vllm_source, vllm_server.VECTORS),
+    },
+}
+
+
+# ---------------------------------------------------------------------- the real services
+
+
+def live_scaleway() -> dict[str, Start]:
+    """Return Scaleway itself for each of its sources. ``SCALEWAY_BASE_URL`` may name a project's address.
+
+    Raises:
+        ConfigurationError: No key is set.
+    """
+    key = next((value for name in SCALEWAY.api_key_env if (value := os.environ.get(name, "").strip())), None)
+    if key is None:
+        raise ConfigurationError(f"to record from Scaleway itself, set {' or '.join(SCALEWAY.api_key_env)}")
+    base_url = SCALEWAY.resolve_base_url(None)
+    return {
+        name: partial(contextlib.nullcontext, Source(base_url, provenance("live, Scaleway", model), model, key))
+        for name, model in LIVE_SCALEWAY.items()
+    }
+
+
+LIVE = {"scaleway": live_scaleway}
+
+
+def provenance(engine: str, model: str) -> str:
+    """Return the first line of cassettes: what answers, what asked, and when."""
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     date = dt.datetime.now(dt.timezone.utc).date().isoformat()
-    model = f"model: {FILE_NAME.removesuffix('.gguf')}"
-    return {
-        "model": f"engine: llama.cpp (xllamacpp {version('xllamacpp')}) behind linkspan's sandbox in Scaleway's "
-        f"dialect; {model}; with {versions}; {date}",
-        "gateway": "engine: linkspan's sandbox, whose checks in front of the model refuse the request as Scaleway's "
-        f"gateway is documented to; model: none was asked; with {versions}; {date}",
-    }
+    return f"engine: {engine}; model: {model}; with {versions}; {date}"
 
 
 def say(text: str) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cassettes.tape import CASSETTES, Recording, Tape, recording, replaying
+from tests.cassettes.recording import Recording, cassette_of, source_of
+from tests.cassettes.tape import CASSETTES, Tape, recording, replaying
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,8 @@ _SETTINGS = ("SCW_SECRET_KEY", "SCALEWAY_API_KEY", "SCALEWAY_BASE_URL", "LANGSMI
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "recorded_from(source): what the cassette is recorded against, if not the model")
+    config.addinivalue_line("markers", "recorded_from(source): what the cassette is recorded against")
+    config.addinivalue_line("markers", "never_live(reason): the cassette is not recorded against the real service")
 
 
 @pytest.fixture
@@ -38,19 +40,17 @@ def tape(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     """The test's own cassette."""
     for name in _SETTINGS:
         monkeypatch.delenv(name, raising=False)
-    provider = request.node.path.stem.removeprefix("test_")
-    name = f"{provider}/{request.node.name.removeprefix('test_')}.yaml"
-    to = request.config.pluginmanager.get_plugin("linkspan-recording")
-    if isinstance(to, Recording):
-        mark = request.node.get_closest_marker("recorded_from")
-        base_url = to.base_urls[provider]
-        with recording(to.directory / name, base_url, to.sources[mark.args[0] if mark else "model"]) as cassette:
-            made = Tape(cassette, base_url)
+    name = cassette_of(request.node)
+    to = next((plugin for plugin in request.config.pluginmanager.get_plugins() if isinstance(plugin, Recording)), None)
+    if to is not None:
+        source = to.source(source_of(request.node))
+        with recording(to.directory / name, source) as cassette:
+            made = Tape(cassette, source)
             yield made
         to.recorded.append(name)
     else:
         request.getfixturevalue("network_blocked")
         with replaying(CASSETTES / name) as cassette:
-            made = Tape(cassette, None)
+            made = Tape(cassette)
             yield made
     assert made.complete, "a test must fill its cassette, or play it to the end"

@@ -1,13 +1,14 @@
 """Where cassettes are kept, what goes into them and how requests are matched to them.
 
 A test's cassette is named after its module and itself: ``test_scaleway.py::test_langchain_invoke`` plays
-``cassettes/scaleway/langchain_invoke.yaml``. Its first line says what it was recorded against.
+``cassettes/scaleway/langchain_invoke.yaml``. Its first line says what it was recorded against. How they are recorded is
+in :mod:`tests.cassettes.recording`.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -32,20 +33,21 @@ _REQUEST_HEADERS = frozenset({"accept", "content-type"})
 _RESPONSE_HEADERS = frozenset({"content-type", "retry-after", "x-request-id"})
 
 
-@dataclass(frozen=True, eq=False)
-class Recording:
-    """What tests are recorded against; the recording script hands it to pytest as a plugin.
+@dataclass(frozen=True)
+class Source:
+    """What a cassette is recorded against.
 
-    Args:
-        base_urls: The server's base URL by provider.
-        sources: What answers, by the name that a test marks itself with (``model`` unless it says otherwise).
-        directory: Where to write.
+    Attributes:
+        base_url: Its address, up to ``/v1``.
+        provenance: What it is, with versions and date: the cassette's first line.
+        model: Name of the model to ask.
+        key: The key that it wants.
     """
 
-    base_urls: dict[str, str]
-    sources: dict[str, str]
-    directory: Path
-    recorded: list[str] = field(default_factory=list)
+    base_url: str
+    provenance: str
+    model: str
+    key: str = KEY
 
 
 class Tape:
@@ -53,13 +55,20 @@ class Tape:
 
     Attributes:
         base_url: What to construct models with; ``None`` for the provider's own address, which replays answer for.
+        key: The key to construct models with.
     """
 
-    def __init__(self, cassette: Any, base_url: str | None) -> None:
+    def __init__(self, cassette: Any, source: Source | None = None) -> None:
         self._cassette = cassette
-        self._recorded = base_url is not None
-        self.base_url = base_url
-        self.key = KEY
+        self._recorded = source is not None
+        self.base_url = None if source is None else source.base_url
+        self.key = KEY if source is None else source.key
+        self._model = None if source is None else source.model
+
+    @property
+    def model(self) -> str:
+        """Name of the model that is asked, or was when the cassette was recorded."""
+        return self._model or str(self.requests[0]["model"])
 
     @property
     def complete(self) -> bool:
@@ -80,8 +89,18 @@ class Tape:
     @property
     def request(self) -> dict[str, Any]:
         """Body of the only request."""
-        (request,) = self._cassette.requests
-        return dict(json.loads(request.body))
+        (request,) = self.requests
+        return request
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """Bodies of all requests."""
+        return [json.loads(request.body) for request in self._cassette.requests]
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        """Bodies of all answers, which are JSON."""
+        return [json.loads(response["body"]["string"]) for response in self._cassette.responses]
 
     @property
     def body(self) -> dict[str, Any]:
@@ -99,6 +118,23 @@ class Tape:
     def streamed_text(self) -> str:
         """The text of the events, put together."""
         return "".join(delta.get("content") or "" for delta in self._choices("delta"))
+
+    @property
+    def streamed_reasoning(self) -> str:
+        """The reasoning of the events, put together."""
+        return "".join(delta.get("reasoning") or "" for delta in self._choices("delta"))
+
+    @property
+    def streamed_calls(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """The tool calls of the events, put together: id, name and arguments of each."""
+        calls: dict[int, list[str]] = {}
+        for delta in self._choices("delta"):
+            for fragment in delta.get("tool_calls") or ():
+                call = calls.setdefault(fragment["index"], ["", "", ""])
+                function = fragment["function"]
+                for place, piece in enumerate((fragment.get("id"), function.get("name"), function.get("arguments"))):
+                    call[place] += piece or ""
+        return [(identity, name, json.loads(arguments)) for identity, name, arguments in calls.values()]
 
     @property
     def streamed_usage(self) -> dict[str, int]:
@@ -131,10 +167,10 @@ def replaying(path: Path) -> AbstractContextManager[Any]:
     return _vcr(_normaliser(None)).use_cassette(str(path), record_mode="none")
 
 
-def recording(path: Path, base_url: str, source: str) -> AbstractContextManager[Any]:
-    """Record what is sent to ``base_url`` into a new cassette."""
-    machine = _vcr(_normaliser(base_url))
-    machine.register_persister(_persister_with(f"{PROVENANCE}{source}\n"))
+def recording(path: Path, source: Source) -> AbstractContextManager[Any]:
+    """Record what is sent to a source into a new cassette."""
+    machine = _vcr(_normaliser(source.base_url))
+    machine.register_persister(_persister_with(f"{PROVENANCE}{source.provenance}\n"))
     return machine.use_cassette(str(path), record_mode="all")
 
 
@@ -154,7 +190,8 @@ def _normaliser(base_url: str | None) -> Callable[[Request], Request | None]:
 
     def normalise(request: Request) -> Request | None:
         path = urlsplit(request.uri).path
-        if base_url is not None:
+        # vcrpy also asks about requests that it has been through here with before.
+        if base_url is not None and not request.uri.startswith(f"https://{HOST}/"):
             if not request.uri.startswith(base_url):
                 # The sandbox runs in this process: its own calls to the model's server are not to be recorded.
                 return None
@@ -172,8 +209,33 @@ def _without_odd_headers(response: dict[str, Any]) -> dict[str, Any]:
 
 
 def _same_json(one: Request, other: Request) -> None:
-    ours, theirs = json.loads(one.body), json.loads(other.body)
+    if not one.body and not other.body:
+        return
+    assert one.body, "the recorded request has a body"
+    assert other.body, "the recorded request has no body"
+    ours, theirs = _without_call_ids(json.loads(one.body)), _without_call_ids(json.loads(other.body))
     assert ours == theirs, f"the request's body is not the recorded one: {ours} != {theirs}"
+
+
+def _without_call_ids(body: Any) -> Any:
+    """Put numbers for the ids of tool calls, which are new each time: what belongs together stays so."""
+    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
+        return body
+    numbers: dict[Any, str] = {}
+
+    def numbered(message: Any) -> Any:
+        message = dict(message)
+        if message.get("tool_calls"):
+            message["tool_calls"] = [
+                {**call, "id": numbers.setdefault(call.get("id"), f"call {len(numbers)}")}
+                for call in message["tool_calls"]
+            ]
+        if "tool_call_id" in message:
+            identity = message["tool_call_id"]
+            message["tool_call_id"] = numbers.setdefault(identity, f"call {len(numbers)}")
+        return message
+
+    return {**body, "messages": [numbered(message) for message in body["messages"]]}
 
 
 def _persister_with(first_line: str) -> type[FilesystemPersister]:

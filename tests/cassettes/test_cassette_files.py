@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 import re
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -18,13 +18,16 @@ from linkspan.langchain import ChatScaleway
 from tests.cassettes.tape import CASSETTES, HOST, KEY, PROVENANCE, replaying
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FILES = sorted(CASSETTES.rglob("*.yaml"))
 each_cassette = pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 
+#: How the provenance may begin, by the first word of the source that a test names.
+ENGINES = {"sandbox": ("llama.cpp ", "linkspan's sandbox"), "vllm": ("vLLM ",)}
 _CREDENTIALS = re.compile(
-    r"authorization|bearer|cookie|api[-_]?key|secret|token[\"']?\s*:\s*[\"'][^\"']{8}|\bsk-\w{8}|\bSCW[A-Z0-9]{17}\b",
+    r"authorization|bearer|cookie|api[-_]?key|secret|token[\"']?\s*:\s*[\"'][^\"'\s]{8}|\bsk-\w{8}|\bSCW[A-Z0-9]{17}\b",
     re.IGNORECASE,
 )
 
@@ -41,6 +44,7 @@ def test_it_holds_no_address_and_only_harmless_headers(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert "127.0.0.1" not in text
     assert "localhost" not in text
+    assert not re.search(r"[\s\"'](?:/(?:home|root|tmp|work|Users|opt)/|[A-Z]:\\\\)", text), "a path of a machine"
     for interaction in yaml.safe_load(text)["interactions"]:
         assert interaction["request"]["uri"].startswith(f"https://{HOST}/")
         assert {name.lower() for name in interaction["request"]["headers"]} <= {"accept", "content-type"}
@@ -60,16 +64,36 @@ def test_its_first_line_says_what_it_was_recorded_against(path: Path) -> None:
     assert re.search(r"\b20\d\d-\d\d-\d\d$", first), "the first line does not end with the date"
 
 
-def test_every_cassette_has_its_test_and_every_test_its_cassette() -> None:
-    expected = set()
+def each_with_a_tape() -> Iterator[tuple[str, str]]:
+    """Yield the path of each test's cassette, and the name of the source that records it."""
     for info in pkgutil.iter_modules(tests.cassettes.__path__):
         if info.name.startswith("test_"):
             module = importlib.import_module(f"tests.cassettes.{info.name}")
             for name, function in inspect.getmembers(module, inspect.isfunction):
                 if name.startswith("test_") and "tape" in inspect.signature(function).parameters:
-                    expected.add(f"{info.name.removeprefix('test_')}/{name.removeprefix('test_')}.yaml")
+                    yield (
+                        f"{info.name.removeprefix('test_')}/{name.removeprefix('test_')}.yaml",
+                        source(function, module),
+                    )
+
+
+def source(function: Any, module: Any) -> str:
+    of_module = getattr(module, "pytestmark", [])
+    marks = [*getattr(function, "pytestmark", []), *(of_module if isinstance(of_module, list) else [of_module])]
+    return next(str(mark.args[0]) for mark in marks if mark.name == "recorded_from")
+
+
+def test_every_cassette_has_its_test_and_every_test_its_cassette() -> None:
+    expected = {path for path, _ in each_with_a_tape()}
     assert expected
     assert {str(path.relative_to(CASSETTES).as_posix()) for path in FILES} == expected
+
+
+def test_each_was_recorded_from_what_its_test_says_or_live() -> None:
+    for path, name in each_with_a_tape():
+        first = (CASSETTES / path).read_text(encoding="utf-8").splitlines()[0]
+        engines = [f"{PROVENANCE}engine: {engine}" for engine in (*ENGINES[name.split("-")[0]], "live, ")]
+        assert first.startswith(tuple(engines)), f"{path} is to be recorded from {name}"
 
 
 @pytest.mark.usefixtures("network_blocked")

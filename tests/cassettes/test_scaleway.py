@@ -8,16 +8,18 @@ import pytest
 from llama_index.core.llms import ChatMessage
 from pydantic import BaseModel, Field
 
-from linkspan.langchain import ChatScaleway
 from linkspan.langchain.errors import InvalidRequestError
-from llama_index.llms.scaleway import Scaleway
+from tests.cassettes import constructors
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk
 
+    from linkspan.langchain import ChatScaleway
+    from llama_index.llms.scaleway import Scaleway
     from tests.cassettes.tape import Tape
 
-MODEL = "smollm2-135m-instruct"
+pytestmark = pytest.mark.recorded_from("sandbox")
+
 #: A model of the catalogue whose answers are capped at 16384 tokens.
 CAPPED_MODEL = "llama-3.3-70b-instruct"
 
@@ -30,15 +32,11 @@ class City(BaseModel):
 
 
 def chat_model(tape: Tape, **settings: Any) -> ChatScaleway:
-    return ChatScaleway(
-        **{"model": MODEL, "temperature": 0, "max_tokens": 24, "max_retries": 0, **settings},
-        base_url=tape.base_url,
-        api_key=tape.key,
-    )
+    return constructors.chat_model(tape, **{"max_tokens": 24, **settings})
 
 
 def llm(tape: Tape) -> Scaleway:
-    return Scaleway(model=MODEL, temperature=0, max_tokens=24, max_retries=0, base_url=tape.base_url, api_key=tape.key)
+    return constructors.llm(tape, max_tokens=24)
 
 
 def check_langchain_message(
@@ -52,7 +50,7 @@ def check_langchain_message(
     assert message.usage_metadata["output_tokens"] == usage["completion_tokens"] > 0
     assert message.usage_metadata["total_tokens"] == usage["total_tokens"]
     assert message.response_metadata["finish_reason"] == finish_reason
-    assert message.response_metadata["model_name"] == MODEL
+    assert message.response_metadata["model_name"] == tape.model
     assert message.response_metadata["model_provider"] == "scaleway"
 
 
@@ -109,7 +107,7 @@ def test_langchain_structured_output(tape: Tape) -> None:
     assert tape.request["response_format"]["type"] == "json_schema"
 
 
-@pytest.mark.recorded_from("gateway")
+@pytest.mark.recorded_from("sandbox-gateway")
 def test_langchain_more_tokens_than_the_cap(tape: Tape) -> None:
     with pytest.raises(InvalidRequestError, match="limited to 16384") as caught:
         chat_model(tape, model=CAPPED_MODEL, max_tokens=20_000).invoke("Hello")
