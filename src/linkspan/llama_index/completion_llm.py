@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 from collections.abc import Mapping, Sequence  # noqa: TC003  # pydantic reads the annotations at run time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from llama_index.core.base.llms.generic_utils import messages_to_prompt as core_messages_to_prompt
 from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.core.constants import DEFAULT_NUM_OUTPUTS
 from llama_index.core.llms.llm import default_completion_to_prompt as core_completion_to_prompt
+from llama_index.core.prompts.base import ChatPromptTemplate, SelectorPromptTemplate
 from pydantic import Field
 
 from linkspan.conversation import PromptRequest
 from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.llama_index.language_model import given, response_format_from
-from linkspan.llama_index.prompt_format import ConversationFormat, QuestionFormat, carry_data
+from linkspan.llama_index.prompt_format import ConversationFormat, QuestionFormat, WrittenPrompt, carry_data
+from linkspan.llama_index.responses import as_chat_response
 from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.prompts import ChatTemplate, find_template
 
 if TYPE_CHECKING:
-    from llama_index.core.base.llms.types import ChatMessage
+    from collections.abc import AsyncGenerator, Generator
+
+    from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ChatResponseAsyncGen, ChatResponseGen
+    from llama_index.core.prompts.base import BasePromptTemplate
 
 __all__ = ["CompletionLLM"]
 
@@ -28,7 +35,7 @@ __all__ = ["CompletionLLM"]
 DEFAULT_CONTEXT_WINDOW = 4096
 
 #: Settings that the texts of conversations depend on.
-_FORMAT_FIELDS = frozenset({"chat_template", "data_role", "model"})
+_FORMAT_FIELDS = frozenset({"chat_template", "completion_to_prompt", "data_role", "messages_to_prompt", "model"})
 
 
 class CompletionLLM(NativeStructuredOutput):
@@ -38,7 +45,16 @@ class CompletionLLM(NativeStructuredOutput):
     by the template that the model's name suggests, else as plain lines (``user: …``). A ``chat_template`` that is given
     also makes the text of ``complete`` a user's turn; a ``completion_to_prompt`` beats it. Each is applied once: a text
     that LlamaIndex has formatted already (``formatted=True``) is sent as it is.
+
+    ``predict``, ``structured_predict`` and what is built on them write a prompt of messages as a conversation and any
+    other as ``complete`` does. ``system_prompt`` and an output parser's words become part of that conversation, inside
+    the template. A ``messages_to_prompt`` of the user's gets all messages as they are, also such with images.
     """
+
+    #: What the API is asked for where ``max_tokens`` is not set.
+    _default_max_tokens: ClassVar[int] = DEFAULT_NUM_OUTPUTS
+    #: How many stop texts the API takes.
+    _most_stops: ClassVar[int | None] = None
 
     chat_template: ChatTemplate | str | None = Field(
         default=None, description="How conversations are written: a template's name, Jinja text, or a ChatTemplate."
@@ -62,22 +78,65 @@ class CompletionLLM(NativeStructuredOutput):
     def _set_formats(self) -> None:
         """Put linkspan's own formats where the user gave none."""
         template = self._template()
-        if self.messages_to_prompt is core_messages_to_prompt or isinstance(
-            self.messages_to_prompt, ConversationFormat
-        ):
-            self.messages_to_prompt = ConversationFormat(template, self._provider.name, self.data_role)
-        if self.completion_to_prompt is core_completion_to_prompt or isinstance(
-            self.completion_to_prompt, QuestionFormat
-        ):
+        if self._is_ours(self.messages_to_prompt):
+            self.__dict__["messages_to_prompt"] = ConversationFormat(template, self._provider.name, self.data_role)
+        if self._is_ours(self.completion_to_prompt):
             wraps = template is not None and self.chat_template is not None
-            self.completion_to_prompt = cast(
-                "Any", QuestionFormat(cast("ChatTemplate", template)) if wraps else core_completion_to_prompt
-            )
+            own = QuestionFormat(cast("ChatTemplate", template)) if wraps else core_completion_to_prompt
+            self.__dict__["completion_to_prompt"] = own
+
+    @staticmethod
+    def _is_ours(function: Any) -> bool:
+        """Whether a format is none of the user's."""
+        defaults = (None, core_messages_to_prompt, core_completion_to_prompt)
+        return function in defaults or isinstance(function, (ConversationFormat, QuestionFormat))
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name in _FORMAT_FIELDS:
             self._set_formats()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        for name in ("messages_to_prompt", "completion_to_prompt"):
+            if name not in state["__dict__"]:
+                # Left behind, it would change what is asked, without a word.
+                raise pickle.PicklingError(
+                    f"{name} cannot be pickled: define the function at the top of a module, or use chat_template."
+                )
+        return state
+
+    def _conversation(self, messages: Sequence[ChatMessage], data_role: Any, model: str | None = None) -> str:
+        """Write messages as one text."""
+        own = cast("Any", self.messages_to_prompt)
+        if not isinstance(own, ConversationFormat):
+            return str(own(carry_data(messages, provider=self._provider.name, data_role=data_role)))
+        template = own.template if model is None else find_template(self.chat_template, model)
+        return ConversationFormat(template, own.provider, data_role)(messages)
+
+    def _question(self, text: str) -> str:
+        """Write a text, with the system prompt, as what is asked."""
+        own = cast("Any", self.completion_to_prompt)
+        if isinstance(own, QuestionFormat):
+            return own(text, self.system_prompt)
+        written = str(own(text))
+        return f"{self.system_prompt}\n\n{written}" if self.system_prompt else written
+
+    def _written(self, prompt: BasePromptTemplate, prompt_args: Mapping[str, Any], data_role: Any) -> str:
+        """Write a prompt template. Core puts system prompt and output parser around the chat template, not into it."""
+        if isinstance(prompt, SelectorPromptTemplate):
+            prompt = prompt.select(llm=self)
+        if isinstance(prompt, ChatPromptTemplate) or getattr(prompt, "is_chat_template", False):
+            written = self._conversation(self._get_messages(prompt, **prompt_args), data_role)
+        else:
+            text = prompt.format(llm=self, **prompt_args)
+            written = self._question(text if self.output_parser is None else self.output_parser.format(text))
+        if self.query_wrapper_prompt:
+            return self.query_wrapper_prompt.format(query_str=written)
+        return written
+
+    def _get_prompt(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
+        return self._written(prompt, prompt_args, self.data_role)
 
     # ------------------------------------------------------------------ what is known of the model
 
@@ -86,7 +145,7 @@ class CompletionLLM(NativeStructuredOutput):
         """Facts for LlamaIndex, without the network. The context window is 4096 tokens unless it is given."""
         return LLMMetadata(
             context_window=self.context_window or DEFAULT_CONTEXT_WINDOW,
-            num_output=self.max_tokens or DEFAULT_NUM_OUTPUTS,
+            num_output=self.max_tokens or self._default_max_tokens,
             is_chat_model=False,
             is_function_calling_model=False,
             model_name=self.model or self._provider.name,
@@ -102,27 +161,17 @@ class CompletionLLM(NativeStructuredOutput):
     ) -> tuple[PromptRequest, float | None]:
         call = self._call_settings(kwargs)
         data_role = given(call.pop("data_role", None), self.data_role)
-        own = cast("Any", self.messages_to_prompt)
-        if isinstance(own, ConversationFormat):
-            template = own.template
-            prompt = ConversationFormat(template, own.provider, data_role)(messages)
-        else:
-            template = None
-            prompt = own(carry_data(messages, provider=self._provider.name, data_role=data_role))
-        return self._request(prompt, call, template)
+        return self._request(self._conversation(messages, data_role, call.get("model")), call)
 
     def _prompt_request(
         self, prompt: str, formatted: bool, kwargs: Mapping[str, Any]
     ) -> tuple[PromptRequest, float | None]:
         call = self._call_settings(kwargs)
         call.pop("data_role", None)
-        template = self._template() if self.chat_template is not None else None
         written = prompt if formatted else cast("Any", self.completion_to_prompt)(prompt)
-        return self._request(written, call, template)
+        return self._request(written, call)
 
-    def _request(
-        self, prompt: str, call: dict[str, Any], template: ChatTemplate | None
-    ) -> tuple[PromptRequest, float | None]:
+    def _request(self, prompt: str, call: dict[str, Any]) -> tuple[PromptRequest, float | None]:
         for name in ("tools", "tool_choice"):
             if call.pop(name, None):
                 raise UnsupportedContentError(
@@ -130,17 +179,25 @@ class CompletionLLM(NativeStructuredOutput):
                     provider=self._provider.name,
                 )
         timeout = call.pop("timeout", None)
-        stops = self._stops(call)
-        stops += [stop for stop in (template.stop if template is not None else ()) if stop not in stops]
         request = PromptRequest(
-            model=call.pop("model", None) or self.model or None,
-            prompt=prompt,
-            stop=stops,
+            model=self._model_of(call.pop("model", None)) or None,
+            prompt=str(prompt),
+            stop=self._with_turn_ends(self._stops(call), prompt),
             extra_body=self._extra_body(call),
         )
         shape = self._format_options(call.pop("response_format", None))
         request.parameters = self._parameters({**call, **shape})
         return request, timeout
+
+    def _with_turn_ends(self, stops: list[str], prompt: str) -> list[str]:
+        """Add the texts that end a turn under the prompt's format, as many as the API takes beside the user's."""
+        if isinstance(prompt, WrittenPrompt):
+            ends: Sequence[str] = prompt.stop
+        else:
+            template = self._template() if self.chat_template is not None else None
+            ends = template.stop if template is not None else ()
+        room = None if self._most_stops is None else max(self._most_stops, len(stops))
+        return [*stops, *(end for end in ends if end not in stops)][:room]
 
     def _format_options(self, response_format: Any) -> dict[str, Any]:
         wanted = response_format_from(response_format)
@@ -153,3 +210,32 @@ class CompletionLLM(NativeStructuredOutput):
                 provider=self._provider.name,
             )
         return self._structured_options(wanted.schema)
+
+    # ------------------------------------------------------------------ structured output
+
+    def _subject(self, prompt: BasePromptTemplate, kwargs: dict[str, Any], prompt_args: Mapping[str, Any]) -> Any:
+        return self._written(prompt, prompt_args, given(kwargs.pop("data_role", None), self.data_role))
+
+    def _ask(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponse:
+        return as_chat_response(self.complete(subject, True, **kwargs))
+
+    async def _aask(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponse:
+        return as_chat_response(await self.acomplete(subject, True, **kwargs))
+
+    def _ask_in_pieces(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponseGen:
+        def pieces() -> Generator[ChatResponse, None, None]:
+            with contextlib.closing(self.stream_complete(subject, True, **kwargs)) as chunks:
+                for chunk in chunks:
+                    yield as_chat_response(chunk)
+
+        return pieces()
+
+    async def _aask_in_pieces(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponseAsyncGen:
+        stream = await self.astream_complete(subject, True, **kwargs)
+
+        async def pieces() -> AsyncGenerator[ChatResponse, None]:
+            async with contextlib.aclosing(stream) as chunks:
+                async for chunk in chunks:
+                    yield as_chat_response(chunk)
+
+        return pieces()

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from linkspan.llama_index.chat_llm import ChatLLM
 from linkspan.llama_index.completion_llm import CompletionLLM
-from linkspan.llama_index.settings import Connected
+from linkspan.llama_index.model_listing import ListsModels
 from linkspan.providers.datacrunch import (
     DATACRUNCH,
+    DEFAULT_MAX_NEW_TOKENS,
     TGICodec,
     ahealth,
     ainfo,
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["ChatDataCrunch", "DataCrunch"]
 
 
-class _DataCrunchConnected(Connected):
-    """A connection to DataCrunch, or any TGI server."""
+class _DataCrunchConnected(ListsModels):
+    """A connection to DataCrunch, or any TGI server. Containers alone have ``list_models()``, since TGI 2.3."""
 
     _provider: ClassVar[Provider] = DATACRUNCH
 
@@ -89,7 +90,7 @@ class DataCrunch(_DataCrunchConnected, CompletionLLM):
         base_url: Address (also ``api_base``); else ``DATACRUNCH_BASE_URL``, ``VERDA_BASE_URL``, the legacy endpoint.
         temperature: Sampling temperature; 0 for greedy decoding.
         max_tokens: Longest answer in tokens (also ``max_new_tokens``).
-        stop: One text or several, at most four, that end the answer and are not part of it.
+        stop: One text or several, at most four, that end the answer and are not part of it (also ``stop_sequences``).
         chat_template: How conversations are written: a template's name, Jinja text, or a ``ChatTemplate``. Given, it
             also makes the text of ``complete`` a user's turn. Else by the model's name, else plain lines.
         messages_to_prompt: A function of your own for conversations; beats the template.
@@ -145,7 +146,9 @@ class DataCrunch(_DataCrunchConnected, CompletionLLM):
         "grammar",
         "adapter_id",
     )
-    _argument_aliases: ClassVar[Mapping[str, str]] = {"max_new_tokens": "max_tokens"}
+    _argument_aliases: ClassVar[Mapping[str, str]] = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
+    _default_max_tokens: ClassVar[int] = DEFAULT_MAX_NEW_TOKENS
+    _most_stops: ClassVar[int | None] = 4
 
     do_sample: bool | None = Field(default=None, description="Sample in any case.")
     top_k: int | None = Field(default=None, description="Consider only so many tokens, from 1.")

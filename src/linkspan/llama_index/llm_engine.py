@@ -10,7 +10,7 @@ from pydantic import Field
 from linkspan.llama_index.chat_llm import ChatLLM
 from linkspan.llama_index.completion_llm import CompletionLLM
 from linkspan.llama_index.llm_engine_connection import LLMEngineConnected
-from linkspan.providers.llm_engine import PROMPT_FIELDS, LLMEnginePromptCodec
+from linkspan.providers.llm_engine import DEFAULT_MAX_NEW_TOKENS, PROMPT_FIELDS, LLMEnginePromptCodec
 from linkspan.providers.llm_engine.chat_apis import chat_codec
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class LLMEngine(LLMEngineConnected, CompletionLLM):
     )
     _argument_aliases: ClassVar[Mapping[str, str]] = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
     _codec_fields: ClassVar[frozenset[str]] = frozenset({"auth"})
+    _default_max_tokens: ClassVar[int] = DEFAULT_MAX_NEW_TOKENS
 
     return_token_log_probs: bool | None = Field(default=None, description="Ask for log probabilities.")
     presence_penalty: float | None = Field(default=None, description="0.0 to 2.0.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
 
 from linkspan.conversation import Message, Text
 from linkspan.errors import UnsupportedContentError
@@ -18,9 +18,32 @@ from linkspan.providers.data_role import fence_data
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from typing_extensions import Self
+
     from linkspan.prompts import ChatTemplate
 
-__all__ = ["ConversationFormat", "QuestionFormat", "carry_data"]
+__all__ = ["ConversationFormat", "QuestionFormat", "WrittenPrompt", "carry_data"]
+
+
+class WrittenPrompt(str):
+    """A text in a model's own format.
+
+    Attributes:
+        stop: Texts that end the model's turn under that format.
+    """
+
+    __slots__ = ("stop",)
+    stop: tuple[str, ...]
+
+    def __new__(cls, text: str, stop: tuple[str, ...]) -> Self:
+        """Return the text with its stop texts."""
+        written = super().__new__(cls, text)
+        written.stop = stop
+        return written
+
+    def __getnewargs__(self) -> tuple[str, tuple[str, ...]]:  # type: ignore[override]  # str's own has one
+        """Return what a copy or pickle is made of."""
+        return str(self), self.stop
 
 
 @dataclass(frozen=True)
@@ -45,7 +68,7 @@ class ConversationFormat:
         """
         conversation = _without_data(messages_from_llama_index(messages, provider=self.provider), self)
         if self.template is not None:
-            return self.template.render(conversation)
+            return WrittenPrompt(self.template.render(conversation), self.template.stop)
         lines = [
             f"{message.role}: {_text(message, place, self.provider)}" for place, message in enumerate(conversation)
         ]
@@ -58,15 +81,17 @@ class QuestionFormat:
 
     template: ChatTemplate
 
-    def __call__(self, text: str) -> str:
-        """Return the text as a user's turn, ending where the assistant is to go on."""
-        return self.template.render([Message(role="user", parts=(Text(text),))])
+    def __call__(self, text: str, system: str | None = None) -> str:
+        """Return the text as a user's turn, perhaps after a system's, ending where the assistant is to go on."""
+        turns = [Message(role="system", parts=(Text(system),))] if system else []
+        turns.append(Message(role="user", parts=(Text(text),)))
+        return WrittenPrompt(self.template.render(turns), self.template.stop)
 
 
 def carry_data(
     messages: Sequence[ChatMessage], *, provider: str, data_role: Literal["error", "fenced"]
 ) -> Sequence[ChatMessage]:
-    """Return messages for a function of the user's: untrusted text among them as marked user turns.
+    """Return messages for a function of the user's: untrusted text among them as marked user turns, others untouched.
 
     Raises:
         UnsupportedContentError: There is untrusted text, and ``data_role`` is not ``"fenced"``.
@@ -76,7 +101,8 @@ def carry_data(
         return messages
     fenced = _without_data(conversation, ConversationFormat(None, provider, data_role))
     return [
-        ChatMessage(role=message.role, content=_text(message, place, provider)) for place, message in enumerate(fenced)
+        ChatMessage(role=MessageRole.USER, content=_text(carried, place, provider)) if was.role == "data" else message
+        for place, (message, was, carried) in enumerate(zip(messages, conversation, fenced, strict=True))
     ]
 
 

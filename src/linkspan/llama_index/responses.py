@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
 
-__all__ = ["ChunkBuilder", "chat_response", "completion_response"]
+__all__ = ["ChunkBuilder", "as_chat_response", "chat_response", "completion_response"]
+
+#: What prompt APIs say about an answer beside its text, under their own names: here it is found in whole answers and
+#: streams alike, while ``raw`` has the API's own nesting.
+_SAID_OF_ANSWERS = ("generated_tokens", "seed", "input_length", "prefill", "best_of_sequences", "top_tokens")
 
 
 def chat_response(completion: Completion) -> ChatResponse:
@@ -44,6 +48,19 @@ def completion_response(completion: Completion) -> CompletionResponse:
         raw=_raw(completion),
         logprobs=_logprobs(completion.logprobs),
         additional_kwargs=_facts(completion),
+    )
+
+
+def as_chat_response(response: CompletionResponse) -> ChatResponse:
+    """Return a completion, or a chunk of one, as a chat's. Core's own function for it drops log probabilities."""
+    return _CHAT_CHUNK.with_fields(
+        {
+            "message": _message(response.text, "", (), finished=True),
+            "raw": response.raw,
+            "delta": response.delta,
+            "logprobs": response.logprobs,
+            "additional_kwargs": dict(response.additional_kwargs),
+        }
     )
 
 
@@ -183,6 +200,8 @@ def _facts(completion: Completion) -> dict[str, Any]:
         facts |= _token_counts(completion.usage)
         facts["cached_tokens"] = completion.usage.cached_tokens
         facts["reasoning_tokens"] = completion.usage.reasoning_tokens
+    if completion.extra:
+        facts |= {name: completion.extra.get(name) for name in _SAID_OF_ANSWERS}
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +22,7 @@ from linkspan.llama_index.language_model import LinkspanLLM
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Mapping
 
-    from llama_index.core.base.llms.types import ChatMessage, ChatResponse
+    from llama_index.core.base.llms.types import ChatResponse, ChatResponseAsyncGen, ChatResponseGen
     from llama_index.core.prompts.base import BasePromptTemplate
 
 __all__ = ["NativeStructuredOutput"]
@@ -57,8 +58,8 @@ class NativeStructuredOutput(LinkspanLLM):
         """
         _start(output_cls, prompt, prompt_args)
         if self._is_native(llm_kwargs):
-            messages, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
-            result = _parse(output_cls, self.chat(messages, **kwargs))
+            subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
+            result = _parse(output_cls, self._ask(subject, kwargs))
         else:
             result = _checked(output_cls, self._program(output_cls, prompt)(llm_kwargs=llm_kwargs, **prompt_args))
         _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
@@ -78,8 +79,8 @@ class NativeStructuredOutput(LinkspanLLM):
         """
         _start(output_cls, prompt, prompt_args)
         if self._is_native(llm_kwargs):
-            messages, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
-            result = _parse(output_cls, await self.achat(messages, **kwargs))
+            subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
+            result = _parse(output_cls, await self._aask(subject, kwargs))
         else:
             program = self._program(output_cls, prompt)
             result = _checked(output_cls, await program.acall(llm_kwargs=llm_kwargs, **prompt_args))
@@ -96,8 +97,8 @@ class NativeStructuredOutput(LinkspanLLM):
         if not self._is_native(llm_kwargs):
             program = self._streaming_program(output_cls, prompt, llm_kwargs)
             return cast("Generator[Any, None, None]", program.stream_call(llm_kwargs=llm_kwargs, **prompt_args))
-        messages, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
-        return self._native_stream(output_cls, messages, kwargs)
+        subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
+        return self._native_stream(output_cls, self._ask_in_pieces(subject, kwargs))
 
     async def _structured_astream_call(
         self,
@@ -110,34 +111,59 @@ class NativeStructuredOutput(LinkspanLLM):
             program = self._streaming_program(output_cls, prompt, llm_kwargs)
             steps = await program.astream_call(llm_kwargs=llm_kwargs, **prompt_args)
             return cast("AsyncGenerator[Any, None]", steps)
-        messages, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
-        return self._native_astream(output_cls, messages, kwargs)
+        subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
+        return self._native_astream(output_cls, await self._aask_in_pieces(subject, kwargs))
 
-    def _native_stream(
-        self, output_cls: type[Any], messages: list[ChatMessage], kwargs: dict[str, Any]
-    ) -> Generator[Any, None, None]:
+    def _native_stream(self, output_cls: type[Any], chunks: ChatResponseGen) -> Generator[Any, None, None]:
         partial: Any = None
         response: ChatResponse | None = None
-        for response in self.stream_chat(messages, **kwargs):
-            if response.delta:
-                partial = process_streaming_content_incremental(response, output_cls, partial)
-                yield partial
+        with contextlib.closing(chunks):
+            for response in chunks:
+                if response.delta:
+                    partial = process_streaming_content_incremental(response, output_cls, partial)
+                    yield partial
         whole = _parse(output_cls, response)
         if whole != partial:
             yield whole
 
-    async def _native_astream(
-        self, output_cls: type[Any], messages: list[ChatMessage], kwargs: dict[str, Any]
-    ) -> AsyncGenerator[Any, None]:
+    async def _native_astream(self, output_cls: type[Any], chunks: ChatResponseAsyncGen) -> AsyncGenerator[Any, None]:
         partial: Any = None
         response: ChatResponse | None = None
-        async for response in await self.astream_chat(messages, **kwargs):
-            if response.delta:
-                partial = process_streaming_content_incremental(response, output_cls, partial)
-                yield partial
+        async with contextlib.aclosing(chunks):
+            async for response in chunks:
+                if response.delta:
+                    partial = process_streaming_content_incremental(response, output_cls, partial)
+                    yield partial
         whole = _parse(output_cls, response)
         if whole != partial:
             yield whole
+
+    # ------------------------------------------------------------------ what is asked, and how
+
+    def _subject(
+        self,
+        prompt: BasePromptTemplate,
+        kwargs: dict[str, Any],  # noqa: ARG002  # what a text depends on, for APIs that take one
+        prompt_args: Mapping[str, Any],
+    ) -> Any:
+        """Return what is asked."""
+        return self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
+
+    def _ask(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponse:
+        answer: ChatResponse = self.chat(subject, **kwargs)
+        return answer
+
+    async def _aask(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponse:
+        answer: ChatResponse = await self.achat(subject, **kwargs)
+        return answer
+
+    def _ask_in_pieces(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponseGen:
+        answer: ChatResponseGen = self.stream_chat(subject, **kwargs)
+        return answer
+
+    async def _aask_in_pieces(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponseAsyncGen:
+        answer: ChatResponseAsyncGen = await self.astream_chat(subject, **kwargs)
+        return answer
 
     def _is_native(self, llm_kwargs: Mapping[str, Any] | None) -> bool:
         chooses_tools = any((llm_kwargs or {}).get(name) is not None for name in ("tools", "tool_choice"))
@@ -150,11 +176,12 @@ class NativeStructuredOutput(LinkspanLLM):
         prompt: BasePromptTemplate,
         llm_kwargs: Mapping[str, Any] | None,
         prompt_args: Mapping[str, Any],
-    ) -> tuple[list[ChatMessage], dict[str, Any]]:
-        messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
+    ) -> tuple[Any, dict[str, Any]]:
+        kwargs = dict(llm_kwargs or {})
+        subject = self._subject(prompt, kwargs, prompt_args)
         name = _NOT_IN_A_NAME.sub("_", output_cls.__name__)[:64]
         schema = {"name": name, "schema": output_cls.model_json_schema()}
-        return messages, {**(llm_kwargs or {}), "response_format": {"type": "json_schema", "json_schema": schema}}
+        return subject, {**kwargs, "response_format": {"type": "json_schema", "json_schema": schema}}
 
     def _program(self, output_cls: type[Any], prompt: BasePromptTemplate, **options: Any) -> Any:
         return get_program_for_llm(
