@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import model_validator
 
 from linkspan.langchain import content_blocks
-from linkspan.langchain.chat_model import LinkspanChatModel
 from linkspan.langchain.datacrunch_connection import DataCrunchConnected
-from linkspan.prompts import ChatTemplate  # noqa: TC001  # pydantic reads the annotations at run time
+from linkspan.langchain.templated_chat import TemplatedChatModel
 from linkspan.providers.datacrunch import DATACRUNCH, check_model, datacrunch_base_url
 from linkspan.providers.datacrunch.chat_apis import ChatAPI, chat_codec
 
@@ -21,7 +20,7 @@ __all__ = ["ChatDataCrunch"]
 content_blocks.register(DATACRUNCH.name)
 
 
-class ChatDataCrunch(DataCrunchConnected, LinkspanChatModel):
+class ChatDataCrunch(DataCrunchConnected, TemplatedChatModel):
     """Chat models of DataCrunch (Verda), and of any other TGI server.
 
     Setup:
@@ -62,7 +61,7 @@ class ChatDataCrunch(DataCrunchConnected, LinkspanChatModel):
     """
 
     sampling_parameters: ClassVar[tuple[str, ...]] = (
-        *LinkspanChatModel.sampling_parameters,
+        *TemplatedChatModel.sampling_parameters,
         "do_sample",
         "top_k",
         "typical_p",
@@ -80,11 +79,6 @@ class ChatDataCrunch(DataCrunchConnected, LinkspanChatModel):
     """Name of the model; needed on the legacy endpoint only. ``model_name`` is taken as well."""
     api: ChatAPI = "generate"
     """``"generate"``, through a chat template; or ``"messages"``, TGI's own chat route, on containers only."""
-    chat_template: ChatTemplate | str | None = None
-    """For ``"generate"``: a template's name (``linkspan.prompts.chat_templates()``), Jinja text, or a
-    ``ChatTemplate``. Default: the one that the model's name leaves no doubt about."""
-    split_reasoning: bool = False
-    """Take text between ``<think>`` and ``</think>`` at the start of an answer for reasoning."""
     do_sample: bool | None = None
     """Sample also where no other parameter makes the server sample. Not sent unless set."""
     top_k: int | None = None

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from linkspan.langchain import content_blocks
-from linkspan.langchain.chat_model import LinkspanChatModel
 from linkspan.langchain.llm_engine_connection import LLMEngineConnected
-from linkspan.prompts import ChatTemplate  # noqa: TC001  # pydantic reads the annotations at run time
+from linkspan.langchain.templated_chat import TemplatedChatModel
 from linkspan.providers.llm_engine import LLM_ENGINE
 from linkspan.providers.llm_engine.chat_apis import ChatAPI, chat_codec
 
@@ -16,7 +15,7 @@ __all__ = ["ChatLLMEngine"]
 content_blocks.register(LLM_ENGINE.name)
 
 
-class ChatLLMEngine(LLMEngineConnected, LinkspanChatModel):
+class ChatLLMEngine(LLMEngineConnected, TemplatedChatModel):
     """Chat models of a Scale LLM Engine of one's own.
 
     Setup:
@@ -63,7 +62,7 @@ class ChatLLMEngine(LLMEngineConnected, LinkspanChatModel):
     """
 
     sampling_parameters: ClassVar[tuple[str, ...]] = (
-        *LinkspanChatModel.sampling_parameters,
+        *TemplatedChatModel.sampling_parameters,
         "top_k",
         "presence_penalty",
         "frequency_penalty",
@@ -80,11 +79,6 @@ class ChatLLMEngine(LLMEngineConnected, LinkspanChatModel):
 
     api: ChatAPI = "v2"
     """``"v2"``, the chat API; or ``"v1"``, the prompt API through a chat template, for frameworks without chat."""
-    chat_template: ChatTemplate | str | None = None
-    """For ``"v1"``: a template's name (``linkspan.prompts.chat_templates()``), Jinja text, or a ``ChatTemplate``.
-    Default: the one that the model's name leaves no doubt about."""
-    split_reasoning: bool = False
-    """Take text between ``<think>`` and ``</think>`` at the start of an answer for reasoning."""
     top_k: int | None = None
     """Consider only this many of the likeliest tokens; -1 for all. Not sent unless set."""
     presence_penalty: float | None = None

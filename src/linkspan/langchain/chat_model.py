@@ -89,7 +89,7 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         with converted_errors():
             request = self._request(messages, stop, kwargs)
             completion = self._connection().complete(request, timeout=kwargs.get("timeout"))
-            return to_chat_result(completion, self._provider.name)
+            return to_chat_result(completion, self._provider.name, request.model)
 
     async def _agenerate(
         self,
@@ -101,7 +101,7 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         with converted_errors():
             request = self._request(messages, stop, kwargs)
             completion = await self._connection().acomplete(request, timeout=kwargs.get("timeout"))
-            return to_chat_result(completion, self._provider.name)
+            return to_chat_result(completion, self._provider.name, request.model)
 
     def _stream(
         self,
@@ -110,9 +110,9 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  # core calls back itself
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        to_chunks = ChunkBuilder(self._provider.name)
         with converted_errors():
             request = self._request(messages, stop, kwargs, stream=True)
+            to_chunks = ChunkBuilder(self._provider.name, request.model)
             deltas = self._connection().stream(request, timeout=kwargs.get("timeout"))
             with closing(cast("Any", deltas)):
                 for delta in deltas:
@@ -125,9 +125,9 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  # core calls back itself
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        to_chunks = ChunkBuilder(self._provider.name)
         with converted_errors():
             request = self._request(messages, stop, kwargs, stream=True)
+            to_chunks = ChunkBuilder(self._provider.name, request.model)
             deltas = self._connection().astream(request, timeout=kwargs.get("timeout"))
             async with aclosing(cast("Any", deltas)):
                 async for delta in deltas:

@@ -40,11 +40,18 @@ __all__ = [
 ]
 
 
-def to_chat_result(completion: Completion, provider: str) -> ChatResult:
+def to_chat_result(completion: Completion, provider: str, model: str | None = None) -> ChatResult:
     """Return a whole answer, with its alternatives, as LangChain's result.
 
     The usage is that of the whole call and stands on the first message only.
+
+    Args:
+        completion: The answer.
+        provider: The API's short name.
+        model: The model that was asked for: the one that answered, where the API does not name it.
     """
+    if completion.model is None and model is not None:
+        completion = replace(completion, model=model)
     answers = [completion, *completion.alternatives]
     generations = [_generation(answer, completion, provider) for answer in answers]
     llm_output: dict[str, Any] = {"model_provider": provider}
@@ -94,12 +101,14 @@ class ChunkBuilder:
 
     Args:
         provider: The API's short name.
+        model: The model that was asked for: the one that answers, where the API does not name it.
     """
 
-    __slots__ = ("_chunks", "_messages", "_provider")
+    __slots__ = ("_chunks", "_messages", "_model", "_provider")
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, model: str | None = None) -> None:
         self._provider = provider
+        self._model = model
         pattern = _chunk(Delta(text="x", id="x"), provider)
         self._chunks = Prototype(pattern)
         self._messages = Prototype(pattern.message)
@@ -112,6 +121,8 @@ class ChunkBuilder:
         """
         if not (delta.last or delta.tool_calls or delta.logprobs or delta.refusal):
             return (self._piece(delta),)
+        if delta.last and delta.model is None and self._model is not None:
+            delta = replace(delta, model=self._model)
         if delta.last and delta.tool_calls:
             calls = _chunk(replace(delta, last=False), self._provider)
             rest = replace(delta, text="", reasoning="", refusal="", tool_calls=(), logprobs=None)
@@ -170,7 +181,7 @@ def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
 
 
 def _token_usage(usage: Usage) -> Mapping[str, Any]:
-    return usage.raw if usage.raw is not None else token_counts(usage)
+    return {**token_counts(usage), **(usage.raw or {})}
 
 
 def token_counts(usage: Usage) -> dict[str, int]:

@@ -13,6 +13,8 @@ from enum import EnumMeta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from langchain_core.language_models import BaseLLM
+from langchain_core.runnables import Runnable
+from langchain_core.runnables.config import get_config_list
 from pydantic import Field
 
 from linkspan.assembler import Assembler
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.language_models import LanguageModelInput
     from langchain_core.outputs import GenerationChunk, LLMResult
-    from langchain_core.runnables import Runnable
+    from langchain_core.runnables import RunnableConfig
 
     from linkspan.conversation import Completion
 
@@ -77,13 +79,14 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
             timeout = kwargs.get("timeout")
             connection = self._connection()
             if self._streams(prompts, kwargs):
-                return self._result([self._drain(prompts[0], stop, run_manager, kwargs)])
+                return self._result([self._drain(prompts[0], stop, run_manager, kwargs)], requests)
             return self._result(
                 run_batches(
                     batches_of(requests, 1),
                     lambda batch: connection.complete(batch[0], timeout=timeout),
                     self.max_concurrency,
-                )
+                ),
+                requests,
             )
 
     async def _agenerate(
@@ -98,13 +101,14 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
             timeout = kwargs.get("timeout")
             connection = self._connection()
             if self._streams(prompts, kwargs):
-                return self._result([await self._adrain(prompts[0], stop, run_manager, kwargs)])
+                return self._result([await self._adrain(prompts[0], stop, run_manager, kwargs)], requests)
             return self._result(
                 await run_batches_async(
                     batches_of(requests, 1),
                     lambda batch: connection.acomplete(batch[0], timeout=timeout),
                     asyncio.Semaphore(self.max_concurrency),
-                )
+                ),
+                requests,
             )
 
     def _stream(
@@ -142,7 +146,7 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
             deltas = self._connection().stream(request, assembler=assembler, timeout=kwargs.get("timeout"))
             with closing(cast("Any", deltas)):
                 for delta in deltas:
-                    chunk = to_generation_chunk(delta, assembler)
+                    chunk = to_generation_chunk(delta, assembler, request.model)
                     if run_manager is not None:
                         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
@@ -160,7 +164,7 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
             deltas = self._connection().astream(request, assembler=assembler, timeout=kwargs.get("timeout"))
             async with aclosing(cast("Any", deltas)):
                 async for delta in deltas:
-                    chunk = to_generation_chunk(delta, assembler)
+                    chunk = to_generation_chunk(delta, assembler, request.model)
                     if run_manager is not None:
                         await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
@@ -209,8 +213,8 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
             extra_body={**self.extra_body, **(call.get("extra_body") or {})},
         )
 
-    def _result(self, completions: list[Completion]) -> LLMResult:
-        return to_llm_result(completions, self._provider.name)
+    def _result(self, completions: list[Completion], requests: list[PromptRequest]) -> LLMResult:
+        return to_llm_result(completions, self._provider.name, requests[0].model if requests else None)
 
     # ------------------------------------------------------------------ structured output
 
@@ -259,29 +263,79 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
     def _identifying_params(self) -> dict[str, Any]:
         return {**super()._identifying_params, **_call_options.get({})}
 
-    def generate(self, prompts: list[str], stop: list[str] | None = None, *args: Any, **kwargs: Any) -> LLMResult:
+    def generate(self, prompts: list[str], stop: list[str] | str | None = None, *args: Any, **kwargs: Any) -> LLMResult:
         """Ask all prompts; see langchain-core. The cache tells calls with different options apart."""
-        with _options_in_key(kwargs):
+        stop, kwargs = self._one_word_each(stop, kwargs)
+        with self._options_in_key(kwargs):
             return super().generate(prompts, stop, *args, **kwargs)
 
     async def agenerate(
-        self, prompts: list[str], stop: list[str] | None = None, *args: Any, **kwargs: Any
+        self, prompts: list[str], stop: list[str] | str | None = None, *args: Any, **kwargs: Any
     ) -> LLMResult:
         """Ask all prompts; see langchain-core. The cache tells calls with different options apart."""
-        with _options_in_key(kwargs):
+        stop, kwargs = self._one_word_each(stop, kwargs)
+        with self._options_in_key(kwargs):
             return await super().agenerate(prompts, stop, *args, **kwargs)
+
+    def _one_word_each(
+        self, stop: list[str] | str | None, kwargs: dict[str, Any]
+    ) -> tuple[list[str] | None, dict[str, Any]]:
+        """Return a call's options under one name each, so that the cache knows them by whichever name they came."""
+        with converted_errors():
+            own = {} if stop is None else {"stop": stop}
+            kwargs = self._with_aliases_resolved({**kwargs, **own})
+        stop = kwargs.pop("stop", None)
+        return [stop] if isinstance(stop, str) else stop, kwargs
+
+    @contextmanager
+    def _options_in_key(self, kwargs: Mapping[str, Any]) -> Iterator[None]:
+        """Let ``_identifying_params`` show the options of this call that change its answer."""
+        aside = _CORE_ARGUMENTS | self.bound_keywords
+        options = {name: value for name, value in kwargs.items() if name not in aside}
+        token = _call_options.set({"call": sorted(options.items())} if options else {})
+        try:
+            yield
+        finally:
+            _call_options.reset(token)
+
+    # ------------------------------------------------------------------ several inputs
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Ask all inputs at once, at most ``max_concurrency`` (of the config, else of the model) at a time.
+
+        With ``return_exceptions`` an input that fails has its error in the list, and the others their answers.
+        """
+        if return_exceptions and len(inputs) > 1:
+            # Core would put the first error in the place of every answer.
+            return Runnable.batch(self, inputs, self._bounded(config, inputs), return_exceptions=True, **kwargs)
+        return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Ask all inputs at once; see ``batch``."""
+        if return_exceptions and len(inputs) > 1:
+            return await Runnable.abatch(self, inputs, self._bounded(config, inputs), return_exceptions=True, **kwargs)
+        return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+
+    def _bounded(
+        self, config: RunnableConfig | list[RunnableConfig] | None, inputs: list[LanguageModelInput]
+    ) -> list[RunnableConfig]:
+        configs = get_config_list(config, len(inputs))
+        return [{**one, "max_concurrency": one.get("max_concurrency") or self.max_concurrency} for one in configs]
 
 
 #: Arguments of ``generate`` that are core's own.
 _CORE_ARGUMENTS = frozenset({"callbacks", "tags", "metadata", "run_name", "run_id", "timeout"})
-
-
-@contextmanager
-def _options_in_key(kwargs: Mapping[str, Any]) -> Iterator[None]:
-    """Let ``_identifying_params`` show the options of this call."""
-    options = {name: value for name, value in kwargs.items() if name not in _CORE_ARGUMENTS}
-    token = _call_options.set({"call": options} if options else {})
-    try:
-        yield
-    finally:
-        _call_options.reset(token)

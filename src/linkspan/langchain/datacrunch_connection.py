@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from linkspan.langchain.connected import Connected
 from linkspan.langchain.errors import converted_errors
+from linkspan.langchain.model_listing import ListsModels
 from linkspan.providers.datacrunch import DATACRUNCH, ahealth, ainfo, health, info
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["DataCrunchConnected"]
 
 
-class DataCrunchConnected(Connected):
-    """A connection to DataCrunch, or any TGI server.
+class DataCrunchConnected(ListsModels):
+    """A connection to DataCrunch, or any TGI server. ``list_models()`` is answered by containers only, since TGI 2.3.
 
     Environment: ``DATACRUNCH_API_KEY``, ``VERDA_INFERENCE_KEY``; ``DATACRUNCH_BASE_URL``, ``VERDA_BASE_URL``.
     """

@@ -17,33 +17,42 @@ if TYPE_CHECKING:
 __all__ = ["to_generation_chunk", "to_llm_result"]
 
 
-def to_llm_result(completions: Sequence[Completion], provider: str) -> LLMResult:
-    """Return the answers to several prompts as one result."""
+def to_llm_result(completions: Sequence[Completion], provider: str, model: str | None) -> LLMResult:
+    """Return the answers to several prompts as one result.
+
+    Args:
+        completions: An answer per prompt.
+        provider: The API's short name.
+        model: The model that was asked for: the one that answered, where the API does not name it.
+    """
     return LLMResult(
         generations=[
-            [Generation(text=answer.text, generation_info=_info(answer)) for answer in (whole, *whole.alternatives)]
+            [
+                Generation(text=answer.text, generation_info=_info(answer, model))
+                for answer in (whole, *whole.alternatives)
+            ]
             for whole in completions
         ],
-        llm_output=combine_outputs([_llm_output(completion, provider) for completion in completions]),
+        llm_output=combine_outputs([_llm_output(completion, provider, model) for completion in completions]),
     )
 
 
-def to_generation_chunk(delta: Delta, assembler: Assembler) -> GenerationChunk:
+def to_generation_chunk(delta: Delta, assembler: Assembler, model: str | None) -> GenerationChunk:
     """Return one step of a streamed answer; the last one says all that is known of the whole.
 
     Core merges the infos of chunks by adding numbers and joining texts, so they come once.
     """
     if not delta.last:
         return GenerationChunk(text=delta.text)
-    return GenerationChunk(text=delta.text, generation_info=_info(assembler.completion()))
+    return GenerationChunk(text=delta.text, generation_info=_info(assembler.completion(), model))
 
 
-def _info(completion: Completion) -> dict[str, Any] | None:
+def _info(completion: Completion, model: str | None) -> dict[str, Any] | None:
     usage = completion.usage
     facts = {
         **completion.extra,
         "finish_reason": completion.finish_reason,
-        "model_name": completion.model,
+        "model_name": completion.model or model,
         "request_id": completion.request_id,
         "token_usage": None if usage is None else token_counts(usage) or None,
         "logprobs": None if completion.logprobs is None else logprob_entries(completion.logprobs),
@@ -51,10 +60,10 @@ def _info(completion: Completion) -> dict[str, Any] | None:
     return {name: fact for name, fact in facts.items() if fact is not None} or None
 
 
-def _llm_output(completion: Completion, provider: str) -> dict[str, Any]:
+def _llm_output(completion: Completion, provider: str, model: str | None) -> dict[str, Any]:
     output: dict[str, Any] = {"model_provider": provider}
-    if completion.model is not None:
-        output["model_name"] = completion.model
+    if completion.model or model:
+        output["model_name"] = completion.model or model
     if completion.usage is not None:
         output["token_usage"] = token_counts(completion.usage)
     return output

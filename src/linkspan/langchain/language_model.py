@@ -121,6 +121,7 @@ class LinkspanLanguageModel(Connected, BaseLanguageModel[Any]):
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        kwargs = {self.argument_aliases.get(name, name): value for name, value in kwargs.items()}
         params = LangSmithParams(ls_provider=self._provider.name, ls_model_type=self._ls_model_type)
         model = kwargs.get("model") or self.model
         if model is not None:

@@ -1,0 +1,107 @@
+"""Scripted sandboxes for all tests here, and completion and chat models that talk to them.
+
+``kind`` is what a test is run with: a class together with the route it asks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from linkspan.langchain import ChatDataCrunch, ChatLLMEngine, DataCrunch, LLMEngine
+from linkspan.sandbox import Sandbox, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+KEY = "a-very-secret-key-0123456789"
+VARIABLES = (
+    "SCALE_API_KEY",
+    "LLM_ENGINE_BASE_PATH",
+    "DATACRUNCH_API_KEY",
+    "VERDA_INFERENCE_KEY",
+    "DATACRUNCH_BASE_URL",
+    "VERDA_BASE_URL",
+)
+#: By name: the class, its arguments, and where the sandbox has its API.
+KINDS: dict[str, tuple[type[Any], dict[str, Any], str]] = {
+    "llm_engine": (LLMEngine, {"model": "llama-2-7b"}, "llm_engine_url"),
+    "datacrunch": (DataCrunch, {"model": "mixtral"}, "datacrunch_url"),
+    "container": (DataCrunch, {}, "tgi_url"),
+    "chat_v2": (ChatLLMEngine, {"model": "llama-3-8b-instruct"}, "llm_engine_url"),
+    "chat_v1": (ChatLLMEngine, {"model": "llama-2-7b", "api": "v1", "chat_template": "llama-2"}, "llm_engine_url"),
+    "chat_generate": (ChatDataCrunch, {"model": "mixtral", "chat_template": "mistral"}, "datacrunch_url"),
+    "chat_messages": (ChatDataCrunch, {"api": "messages"}, "tgi_url"),
+}
+COMPLETIONS = ("llm_engine", "datacrunch", "container")
+CHATS = ("chat_v2", "chat_v1", "chat_generate", "chat_messages")
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="package")
+def running() -> Iterator[Sandbox]:
+    with run() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: Sandbox) -> Sandbox:
+    running.reset()
+    return running
+
+
+def defaults(kind: str, sandbox: Sandbox) -> dict[str, Any]:
+    """The arguments that lead a kind of model to the sandbox."""
+    _, fields, where = KINDS[kind]
+    return {"api_key": KEY, "base_url": getattr(sandbox, where), "max_retries": 0, "timeout": 10, **fields}
+
+
+@pytest.fixture
+def make(sandbox: Sandbox) -> Iterator[Callable[..., Any]]:
+    made: list[Any] = []
+
+    def build(kind: str, **fields: Any) -> Any:
+        made.append(KINDS[kind][0](**{**defaults(kind, sandbox), **fields}))
+        return made[-1]
+
+    yield build
+    for model in made:
+        model.close()
+
+
+@pytest.fixture(params=COMPLETIONS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def llm(make: Callable[..., Any], kind: str) -> Any:
+    return make(kind)
+
+
+@pytest.fixture(params=CHATS)
+def chat_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def chat(make: Callable[..., Any], chat_kind: str) -> Any:
+    return make(chat_kind)
+
+
+def prompt_of(request: Any) -> str:
+    """The prompt of a request, in whichever API."""
+    body = request.json
+    return str(body["prompt"] if "prompt" in body else body["inputs"])
+
+
+def limit_of(request: Any) -> int:
+    """``max_new_tokens`` of a request, in whichever API."""
+    body = request.json
+    return int((body.get("parameters") or body)["max_new_tokens"])
