@@ -83,7 +83,8 @@ def run_example(name: str, **environment: str) -> subprocess.CompletedProcess[st
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SCRIPTED) == set(REQUESTS)
+    # The data role's example asks Gray Swan: tests/data_role/test_example.py.
+    assert {path.stem for path in EXAMPLES.glob("*.py")} - {"data_role_injection"} == set(SCRIPTED) == set(REQUESTS)
 
 
 @pytest.mark.parametrize("name", SCRIPTED)
