@@ -119,6 +119,9 @@ def test_the_retriever_is_asked_for_the_last_question() -> None:
     assert wire.turns == expected
     asyncio.run(chain.ainvoke({"q": "How long?"}))
     assert wire.turns == expected
+    with pytest.raises(ConfigurationError, match="not of a dict"):
+        retrieve_as_data(RunnableLambda(lambda _: [{"page_content": PAGE}])).invoke("Q?")
+    assert retrieve_as_data(RunnableLambda(lambda _: PAGE)).invoke("Q?")[1:] == [data_message(PAGE)]
     chain.invoke({"q": "Who?"})
     assert wire.turns == [("system", "S"), ("user", "Who?")]
     assert len(wire.bodies) == 3

@@ -124,11 +124,11 @@ def retrieve_as_data(retriever: Runnable[str, Sequence[Document]]) -> Runnable[A
 
     def retrieve(messages: Any, config: RunnableConfig) -> list[BaseMessage]:
         conversation = _as_messages(messages)
-        return data_after_question(conversation, list(retriever.invoke(_query(conversation), config)))
+        return data_after_question(conversation, retriever.invoke(_query(conversation), config))
 
     async def aretrieve(messages: Any, config: RunnableConfig) -> list[BaseMessage]:
         conversation = _as_messages(messages)
-        return data_after_question(conversation, list(await retriever.ainvoke(_query(conversation), config)))
+        return data_after_question(conversation, await retriever.ainvoke(_query(conversation), config))
 
     return RunnableLambda(retrieve, afunc=aretrieve, name="retrieve_as_data")
 

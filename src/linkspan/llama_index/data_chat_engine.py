@@ -16,7 +16,12 @@ from linkspan.llama_index.data_role import data_message
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from llama_index.core.base.base_retriever import BaseRetriever
     from llama_index.core.base.llms.base import BaseLLM
+    from llama_index.core.callbacks import CallbackManager
+    from llama_index.core.llms.llm import LLM
+    from llama_index.core.memory import BaseMemory
+    from llama_index.core.postprocessor.types import BaseNodePostprocessor
 
 __all__ = ["DataContextChatEngine"]
 
@@ -60,14 +65,27 @@ class DataContextChatEngine(ContextChatEngine):
         ConfigurationError: A template is given.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        for name in ("context_template", "context_refine_template"):
-            if kwargs.get(name) is not None:
+    def __init__(  # noqa: PLR0917  # core's signature
+        self,
+        retriever: BaseRetriever,
+        llm: LLM,
+        memory: BaseMemory,
+        prefix_messages: list[ChatMessage],
+        node_postprocessors: list[BaseNodePostprocessor] | None = None,
+        context_template: Any = None,
+        context_refine_template: Any = None,
+        callback_manager: CallbackManager | None = None,
+    ) -> None:
+        templates = {"context_template": context_template, "context_refine_template": context_refine_template}
+        for name, template in templates.items():
+            if template is not None:
                 raise ConfigurationError(
                     f"{type(self).__name__} takes no {name}: retrieved text is a data message of its own. Write "
                     "instructions into system_prompt."
                 )
-        super().__init__(*args, **kwargs)
+        super().__init__(
+            retriever, llm, memory, prefix_messages, node_postprocessors, callback_manager=callback_manager
+        )
 
     def _get_response_synthesizer(self, chat_history: list[ChatMessage], streaming: bool = False) -> CompactAndRefine:
         before = [*self._opening(), *chat_history]
