@@ -18,6 +18,7 @@ from linkspan.providers.chat_completions.decode import (
     reasoning_of,
     unknown_fields,
 )
+from linkspan.providers.chat_completions.event_pattern import EventPattern
 from linkspan.providers.chat_completions.tool_call_stream import ToolCallStream
 from linkspan.providers.error_bodies import request_id_of
 
@@ -39,7 +40,19 @@ class ChatStreamDecoder:
     #: This decoder itself never ends an answer before the server does.
     cut_short = False
 
-    __slots__ = ("_calls", "_extra", "_finish", "_headers", "_id", "_model", "_provider", "_seen", "_usage", "finished")
+    __slots__ = (
+        "_calls",
+        "_extra",
+        "_finish",
+        "_headers",
+        "_id",
+        "_model",
+        "_pattern",
+        "_provider",
+        "_seen",
+        "_usage",
+        "finished",
+    )
 
     def __init__(self, provider: str, headers: Mapping[str, str]) -> None:
         self._provider = provider
@@ -51,6 +64,7 @@ class ChatStreamDecoder:
         self._id: str | None = None
         self._model: str | None = None
         self._seen = False
+        self._pattern = EventPattern()
         self.finished = False
 
     @property
@@ -69,6 +83,10 @@ class ChatStreamDecoder:
             InvalidResponseError: It is not a JSON object.
             LinkspanError: It reports an error.
         """
+        text = self._pattern.text_of(data)
+        return (Delta(text, id=self._id),) if text else self._feed_whole(data)
+
+    def _feed_whole(self, data: bytes) -> Sequence[Delta]:
         if data[:6] == _DONE:
             self.finished = True
             return ()
@@ -88,8 +106,24 @@ class ChatStreamDecoder:
             return ()
         if len(choices) == 1:  # the usual case, without a list of lists
             delta = self._take_choice(choices[0])
-            return () if delta is None else (delta,)
+            if delta is None:
+                return ()
+            if self._is_text(chunk, choices[0]):
+                self._pattern.learn(data, "content", _content)
+            return (delta,)
         return [delta for delta in map(self._take_choice, choices) if delta is not None]
+
+    def _is_text(self, chunk: Mapping[str, Any], choice: Mapping[str, Any]) -> bool:
+        """Whether an event carries a text of the first choice and nothing else that is worth a look."""
+        message = choice["delta"]
+        return (
+            message.get("content").__class__ is str
+            and all(not value for key, value in message.items() if key not in {"content", "role"})
+            and not choice.get("index")
+            and not choice.get("logprobs")
+            and not choice.get("finish_reason")
+            and not chunk.get("usage")
+        )
 
     def _note_metadata(self, chunk: Mapping[str, Any]) -> None:
         if self._id is None:
@@ -179,3 +213,7 @@ class ChatStreamDecoder:
             )
         )
         return deltas
+
+
+def _content(chunk: Any) -> Any:
+    return chunk["choices"][0]["delta"]["content"]
