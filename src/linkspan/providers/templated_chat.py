@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from linkspan.conversation import PromptRequest
+from linkspan.conversation import PromptRequest, Text
 from linkspan.errors import LinkspanError, UnsupportedContentError
 from linkspan.providers.data_role import carry_data
 from linkspan.providers.think_tags import ThinkTagDecoder, split_completion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
-    from linkspan.conversation import ChatRequest, Completion, ResponseFormat
+    from linkspan.conversation import ChatRequest, Completion, Message, ResponseFormat
     from linkspan.prompts import ChatTemplate
     from linkspan.providers.codec import Codec, StreamDecoder
 
@@ -115,7 +116,7 @@ class TemplatedChatCodec:
             prompt_request.stop = prompt_request.stop[:room]
         try:
             prompt_request.prompt = self.template.render(
-                carry_data(request, has_role="data" in self.template.roles),
+                _with_fences_joined(request, carry_data(request, has_role="data" in self.template.roles)),
                 send_reasoning=request.send_reasoning,
                 variables=self._variables,
             )
@@ -202,3 +203,17 @@ class TemplatedChatCodec:
         error.message = f"{self._title}: {error.message}"
         error.args = (error.message, *error.args[1:])
         return error
+
+
+def _with_fences_joined(request: ChatRequest, carried: Sequence[Message]) -> list[Message]:
+    """Return the messages with fenced text in the user's turn beside it: many templates want turns to alternate."""
+    joined: list[Message] = []
+    fence_before = False
+    for before, message in zip(request.messages, carried, strict=True):
+        fenced = before.role == "data" and message.role == "user"
+        if joined and joined[-1].role == "user" and message.role == "user" and (fenced or fence_before):
+            joined[-1] = replace(joined[-1], parts=[*joined[-1].parts, Text(""), *message.parts])
+        else:
+            joined.append(message)
+        fence_before = fenced
+    return joined
