@@ -54,7 +54,7 @@ SECRET_VARIABLES = (
 LIVE_SCALEWAY = {
     "sandbox": "mistral-small-3.2-24b-instruct-2506",
     "sandbox-gateway": "mistral-small-3.2-24b-instruct-2506",
-    "vllm": "mistral-small-3.2-24b-instruct-2506",
+    "vllm-chat": "mistral-small-3.2-24b-instruct-2506",
     "vllm-reasoning": "qwen3.6-35b-a3b",
     "vllm-vectors": "qwen3-embedding-8b",
 }
@@ -64,14 +64,15 @@ def main() -> int:
     """Record into a new directory, then put what was recorded in the place of the old."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--engine", choices=sorted(ENGINES), help="record only what this engine answers")
+    engines = {**ENGINES, **{name: {name: start} for engine in ENGINES.values() for name, start in engine.items()}}
+    which.add_argument("--engine", choices=sorted(engines), help="record only what this engine, or source, answers")
     which.add_argument("--live", choices=sorted(LIVE), help="record from the real service; its key must be set")
     arguments = parser.parse_args()
     try:
         if arguments.live:
             return record(LIVE[arguments.live](), live=True)
-        engines = [ENGINES[arguments.engine]] if arguments.engine else ENGINES.values()
-        return record({name: start for engine in engines for name, start in engine.items()})
+        chosen = [engines[arguments.engine]] if arguments.engine else ENGINES.values()
+        return record({name: start for engine in chosen for name, start in engine.items()})
     except (ConfigurationError, vllm_server.VLLMError) as error:
         say(str(error))
         return 1
@@ -157,7 +158,7 @@ ENGINES: dict[str, dict[str, Start]] = {
         ),
     },
     "vllm": {
-        "vllm": partial(vllm_source, vllm_server.CHAT),
+        "vllm-chat": partial(vllm_source, vllm_server.CHAT),
         "vllm-reasoning": partial(vllm_source, vllm_server.REASONING),
         "vllm-vectors": partial(vllm_source, vllm_server.VECTORS),
     },

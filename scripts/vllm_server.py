@@ -87,7 +87,7 @@ CHAT = Model(
 )
 REASONING = Model(
     "smollm2-135m-instruct",
-    f"{_SMOLLM2}, template scripts/vllm/reasoning.jinja, tokens renamed <think>, reasoning parser deepseek_r1",
+    f"{_SMOLLM2}, template scripts/vllm/reasoning.jinja, tokens renamed <think>, reasoning parser qwen3",
     "smollm2/model",
     (
         *_GENERATION,
@@ -96,7 +96,8 @@ REASONING = Model(
         "--chat-template",
         str(_FILES / "reasoning.jinja"),
         "--reasoning-parser",
-        "deepseek_r1",
+        # Scaleway's own reasoning models are mostly of that family. It counts the tokens of thinking, too.
+        "qwen3",
     ),
 )
 VECTORS = Model("all-minilm-l6-v2", "all-MiniLM-L6-v2", "all-minilm-l6-v2", ("--runner", "pooling"))

@@ -137,7 +137,7 @@ class Tape:
         return [(identity, name, json.loads(arguments)) for identity, name, arguments in calls.values()]
 
     @property
-    def streamed_usage(self) -> dict[str, int]:
+    def streamed_usage(self) -> dict[str, Any]:
         """The token counts among the events."""
         (usage,) = [event["usage"] for event in self.events if event.get("usage")]
         return dict(usage)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.cassettes.tape import Tape
 
 pytestmark = [
-    pytest.mark.recorded_from("vllm"),
+    pytest.mark.recorded_from("vllm-chat"),
     pytest.mark.never_live("these are the engine's own answers, not the gateway's"),
 ]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from linkspan.providers.chat_completions.models import ListedModel
     from tests.cassettes.tape import Tape
 
-pytestmark = pytest.mark.recorded_from("vllm")
+pytestmark = pytest.mark.recorded_from("vllm-chat")
 
 #: It is not asked for anything.
 ANY = "no-such-model"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.messages import HumanMessage
+from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 from llama_index.core.base.llms.types import ThinkingBlock
 from llama_index.core.llms import ChatMessage
 
@@ -23,6 +24,11 @@ FRANCE = "What is the capital of France?"
 NORWAY = "What is the capital of Norway?"
 
 
+def thinking_tokens(usage: dict[str, Any]) -> int:
+    """How many tokens the server says went into thinking."""
+    return int(usage["completion_tokens_details"]["reasoning_tokens"])
+
+
 def check_message(message: AIMessage, tape: Tape) -> None:
     wire = tape.body["choices"][0]["message"]
     assert message.additional_kwargs["reasoning_content"] == wire["reasoning"] != ""
@@ -30,8 +36,9 @@ def check_message(message: AIMessage, tape: Tape) -> None:
     assert [block["type"] for block in message.content_blocks] == ["reasoning", "text"]
     assert message.content_blocks[0]["reasoning"] == wire["reasoning"]
     assert message.usage_metadata is not None
-    counted = tape.body["usage"]["completion_tokens_details"]["reasoning_tokens"]
+    counted = thinking_tokens(tape.body["usage"])
     assert message.usage_metadata["output_token_details"] == {"reasoning": counted}
+    assert 0 < counted < message.usage_metadata["output_tokens"]
 
 
 def test_langchain_invoke(tape: Tape) -> None:
@@ -53,6 +60,9 @@ def check_chunks(chunks: list[AIMessageChunk], tape: Tape) -> None:
     assert chunks.index(thoughts[-1]) <= next(place for place, chunk in enumerate(chunks) if chunk.text)
     assert whole.usage_metadata is not None
     assert whole.usage_metadata["output_tokens"] == tape.streamed_usage["completion_tokens"]
+    counted = thinking_tokens(tape.streamed_usage)
+    assert whole.usage_metadata["output_token_details"] == {"reasoning": counted}
+    assert counted > 0
     assert [block["type"] for block in whole.content_blocks] == ["reasoning", "text"]
 
 
@@ -70,6 +80,16 @@ def test_langchain_stream_in_v1_blocks(tape: Tape) -> None:
     assert [block["type"] for block in whole.content] == ["reasoning", "text"]
     assert whole.content[0]["reasoning"] == tape.streamed_reasoning
     assert whole.content[1]["text"] == tape.streamed_text
+
+
+def test_langchain_v3_events(tape: Tape) -> None:
+    events = list(chat_model(tape).stream_events(FRANCE, version="v3"))
+    assert_valid_event_stream(events)
+    finished = [event["content"] for event in events if event["event"] == "content-block-finish"]
+    assert [block["type"] for block in finished] == ["reasoning", "text"]
+    assert finished[0]["reasoning"] == tape.streamed_reasoning
+    assert finished[1]["text"] == tape.streamed_text
+    assert events[-1]["event"] == "message-finish"
 
 
 def test_langchain_thinking_is_not_sent_back(tape: Tape) -> None:
@@ -103,8 +123,7 @@ def test_llama_index_chat(tape: Tape) -> None:
     response = llm(tape).chat([ChatMessage(content=FRANCE)])
     wire = tape.body["choices"][0]["message"]
     check_response(response, wire["reasoning"], wire["content"])
-    counted = tape.body["usage"]["completion_tokens_details"]["reasoning_tokens"]
-    assert response.additional_kwargs["reasoning_tokens"] == counted
+    assert response.additional_kwargs["reasoning_tokens"] == thinking_tokens(tape.body["usage"]) > 0
 
 
 async def test_llama_index_achat(tape: Tape) -> None:
@@ -119,6 +138,7 @@ def check_stream(chunks: list[ChatResponse], tape: Tape) -> None:
     assert "".join(thoughts) == tape.streamed_reasoning
     assert "".join(chunk.delta or "" for chunk in chunks) == tape.streamed_text
     assert chunks[-1].additional_kwargs["completion_tokens"] == tape.streamed_usage["completion_tokens"]
+    assert chunks[-1].additional_kwargs["reasoning_tokens"] == thinking_tokens(tape.streamed_usage)
 
 
 def test_llama_index_stream_chat(tape: Tape) -> None:

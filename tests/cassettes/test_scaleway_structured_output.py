@@ -16,7 +16,7 @@ from tests.cassettes.constructors import chat_model, llm
 if TYPE_CHECKING:
     from tests.cassettes.tape import Tape
 
-pytestmark = pytest.mark.recorded_from("vllm")
+pytestmark = pytest.mark.recorded_from("vllm-chat")
 
 BERLIN = "Berlin is a city in Germany. Answer as JSON."
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
+from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 from llama_index.core.llms import ChatMessage
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import FunctionTool
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.cassettes.tape import Tape
 
-pytestmark = pytest.mark.recorded_from("vllm")
+pytestmark = pytest.mark.recorded_from("vllm-chat")
 
 City = Literal["Paris", "Oslo", "Rome", "Berlin"]
 ONE_CITY = "What is the weather in Paris?"
@@ -195,6 +196,15 @@ async def test_langchain_stream_parallel_async(tape: Tape) -> None:
     stream = chat_model(tape).bind_tools(TOOLS, tool_choice="any").astream(history())
     whole = check_chunks([chunk async for chunk in stream], tape)
     assert [call["args"] for call in whole.tool_calls] == [{"city": "Paris"}, {"city": "Oslo"}]
+
+
+def test_langchain_v3_events_parallel(tape: Tape) -> None:
+    events = list(chat_model(tape).bind_tools(TOOLS, tool_choice="any").stream_events(history(), version="v3"))
+    assert_valid_event_stream(events)
+    finished = [event["content"] for event in events if event["event"] == "content-block-finish"]
+    calls = [(block["id"], block["name"], block["args"]) for block in finished if block["type"] == "tool_call"]
+    assert calls == tape.streamed_calls
+    assert len(calls) == 2
 
 
 def test_langchain_results_sent_back(tape: Tape) -> None:

@@ -13,7 +13,7 @@ from tests.cassettes.constructors import chat_model, llm
 if TYPE_CHECKING:
     from tests.cassettes.tape import Tape
 
-pytestmark = pytest.mark.recorded_from("vllm")
+pytestmark = pytest.mark.recorded_from("vllm-chat")
 
 QUESTION = "Name a city."
 not_documented = pytest.mark.never_live("Scaleway lists n as not supported")
