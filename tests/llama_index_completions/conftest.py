@@ -1,0 +1,144 @@
+"""A scripted sandbox for all tests here, and models of every kind that talk to it.
+
+``kind`` is what a test is run with: a class together with the route it asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
+
+from linkspan.llama_index import ChatDataCrunch, ChatLLMEngine, DataCrunch, LLMEngine
+from linkspan.sandbox import LLMEngineOptions, Sandbox, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+KEY = "a-very-secret-key-0123456789"
+VARIABLES = (
+    "SCALE_API_KEY",
+    "LLM_ENGINE_BASE_PATH",
+    "DATACRUNCH_API_KEY",
+    "VERDA_INFERENCE_KEY",
+    "DATACRUNCH_BASE_URL",
+    "VERDA_BASE_URL",
+    "OPENAI_API_KEY",
+)
+#: By name: the class, its arguments, and where the sandbox has its API.
+KINDS: dict[str, tuple[type[Any], dict[str, Any], str]] = {
+    "llm_engine": (LLMEngine, {"model": "llama-2-7b"}, "llm_engine_url"),
+    "legacy": (DataCrunch, {"model": "mixtral"}, "datacrunch_url"),
+    "container": (DataCrunch, {}, "tgi_url"),
+    "chat_llm_engine": (ChatLLMEngine, {"model": "llama-3-8b-instruct"}, "llm_engine_url"),
+    "chat_datacrunch": (ChatDataCrunch, {}, "tgi_url"),
+}
+PROMPTS = ("llm_engine", "legacy", "container")
+CHATS = ("chat_llm_engine", "chat_datacrunch")
+
+
+def refuse_to_guess(text: str) -> list[str]:
+    raise AssertionError("tokens were estimated, not taken from the server")
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="package")
+def running() -> Iterator[Sandbox]:
+    with run(api_key=KEY, llm_engine_options=LLMEngineOptions(stream_counts=True)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: Sandbox) -> Sandbox:
+    running.reset()
+    return running
+
+
+@pytest.fixture
+def counter() -> TokenCountingHandler:
+    return TokenCountingHandler(tokenizer=refuse_to_guess)
+
+
+@pytest.fixture
+def make(sandbox: Sandbox, counter: TokenCountingHandler) -> Iterator[Callable[..., Any]]:
+    made: list[Any] = []
+
+    def build(kind: str, **settings: Any) -> Any:
+        cls, fields, where = KINDS[kind]
+        callbacks = CallbackManager([counter])
+        defaults = {"api_key": KEY, "base_url": getattr(sandbox, where), "max_retries": 0, "timeout": 10}
+        made.append(cls(**{**defaults, "callback_manager": callbacks, **fields, **settings}))
+        return made[-1]
+
+    yield build
+    for model in made:
+        model.close()
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=PROMPTS)
+def prompt_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=CHATS)
+def chat_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def call_all(llm: Any, text: str, **options: Any) -> list[Any]:
+    """The last response of each of the eight endpoints."""
+    messages = [ChatMessage(text)]
+
+    async def in_a_loop() -> list[Any]:
+        async with llm:
+            return [
+                await llm.achat(messages, **options),
+                await llm.acomplete(text, **options),
+                [chunk async for chunk in await llm.astream_chat(messages, **options)][-1],
+                [chunk async for chunk in await llm.astream_complete(text, **options)][-1],
+            ]
+
+    return [
+        llm.chat(messages, **options),
+        llm.complete(text, **options),
+        list(llm.stream_chat(messages, **options))[-1],
+        list(llm.stream_complete(text, **options))[-1],
+        *asyncio.run(in_a_loop()),
+    ]
+
+
+def text_of(response: Any) -> str:
+    return str(response.message.content if hasattr(response, "message") else response.text)
+
+
+def prompt_of(request: Any) -> str:
+    """The prompt of a request, in whichever API."""
+    body = request.json
+    return str(body["prompt"] if "prompt" in body else body["inputs"])
+
+
+def parameters_of(request: Any) -> dict[str, Any]:
+    """What a request says beside its prompt or messages, in whichever API."""
+    body = dict(request.json)
+    for name in ("prompt", "inputs", "model", "messages", "stream", "stream_options"):
+        body.pop(name, None)
+    return {**body.pop("parameters", {}), **body}
+
+
+def stops_of(request: Any) -> list[str]:
+    """The stop texts of a request, in whichever API."""
+    parameters = parameters_of(request)
+    return list(parameters.get("stop_sequences") or parameters.get("stop") or ())
