@@ -34,6 +34,7 @@ HANDOFF = [
     "< Agent cashier is now handling the request due to the following reason: a price is wanted.",
 ]
 TRIP = "Trip(departure='09:00', euros=31.0)"
+DEPARTURE = "Departure(port='Ostra', time='09:40', quay=3)"
 
 #: What each prints without a key.
 SCRIPTED = {
@@ -43,6 +44,22 @@ SCRIPTED = {
         "- A ferry is a ship that carries people and vehicles to and fro.",
         "- A quay is a wall at the water's edge where ships are loaded.",
         "llama-3.3-70b-instruct: 24 tokens in, 38 out",
+    ],
+    "langchain_datacrunch": [
+        "A hinged bridge between a quay and a ship.",
+        "Once upon a time there was a ferry that sailed by night.",
+        "A wall at the water's edge. (eos_token, 7 tokens)",
+        "1 of 2 answers",
+        DEPARTURE,
+        "A ship that carries people and vehicles to and fro.",
+    ],
+    "langchain_llm_engine": [
+        "A hinged bridge between a quay and a ship.",
+        "- A ship that carries people and vehicles to and fro.",
+        "- A wall at the water's edge where ships are loaded.",
+        "Kind.DELAY",
+        DEPARTURE,
+        "The next ferry to Ostra leaves at 09:40.",
     ],
     "langchain_rag": RAG,
     "llama_index_agent": [*BOTH_TOOLS, *HANDOFF, *BOTH_TOOLS, TRIP],
@@ -55,7 +72,21 @@ SCRIPTED = {
 }
 #: Tools that are called at once end in any order.
 IN_ANY_ORDER = {"langchain_agent", "llama_index_agent"}
-#: How many chat requests each makes to a service that calls no tools.
+#: Those that ask another service than Scaleway: where the sandbox has it, the variables that lead there, and the routes
+#: that are asked, in their order.
+ELSEWHERE = {
+    "langchain_datacrunch": (
+        "datacrunch_url",
+        ("DATACRUNCH_API_KEY", "DATACRUNCH_BASE_URL"),
+        ["generate", "generate_stream", "generate", "generate", "generate_stream"],
+    ),
+    "langchain_llm_engine": (
+        "llm_engine_url",
+        ("SCALE_API_KEY", "LLM_ENGINE_BASE_PATH"),
+        ["completions-stream", *["completions-sync"] * 4, "completions"],
+    ),
+}
+#: How many chat requests each of the others makes to a service that calls no tools.
 REQUESTS = {
     "langchain_agent": 2,
     "langchain_chain": 3,
@@ -64,11 +95,13 @@ REQUESTS = {
     "llama_index_query_engine": 1,
     "llama_index_rag": 2,
 }
+#: What would lead an example to a service, or to a tracer.
+PREFIXES = ("SCW_", "SCALEWAY_", "LANGSMITH_", "SCALE_", "LLM_ENGINE_", "DATACRUNCH_", "VERDA_")
 TRIP_JSON = '{"departure": "09:00", "euros": 31}'
 
 
 def run_example(name: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SCW_", "SCALEWAY_", "LANGSMITH_"))}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(PREFIXES)}
     # Whatever would leave this machine ends at a port where nobody listens.
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     here = {"no_proxy": "127.0.0.1,localhost", "NO_PROXY": "127.0.0.1,localhost", "PYTHONIOENCODING": "utf-8"}
@@ -84,7 +117,11 @@ def run_example(name: str, **environment: str) -> subprocess.CompletedProcess[st
 
 def test_every_example_is_tested() -> None:
     # The data role's example asks Gray Swan: tests/data_role/test_example.py.
-    assert {path.stem for path in EXAMPLES.glob("*.py")} - {"data_role_injection"} == set(SCRIPTED) == set(REQUESTS)
+    assert (
+        {path.stem for path in EXAMPLES.glob("*.py")} - {"data_role_injection"}
+        == set(SCRIPTED)
+        == {*REQUESTS, *ELSEWHERE}
+    )
 
 
 @pytest.mark.parametrize("name", SCRIPTED)
@@ -100,7 +137,7 @@ def test_without_a_key_it_runs_against_the_sandbox(name: str) -> None:
     assert outcome.stderr == ""
 
 
-@pytest.mark.parametrize("name", SCRIPTED)
+@pytest.mark.parametrize("name", REQUESTS)
 def test_with_a_key_it_asks_the_service(name: str) -> None:
     key = "the-key-of-the-user"
     rules = [
@@ -121,4 +158,24 @@ def test_with_a_key_it_asks_the_service(name: str) -> None:
     assert {request.path.rpartition("/")[2] for request in others} == (
         {"embeddings", "rerank"} if name.endswith("_rag") else set()
     )
+    assert all(request.status == 200 for request in requests)
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_with_its_variables_it_asks_the_service(name: str) -> None:
+    url, (key_variable, address_variable), routes = ELSEWHERE[name]
+    key = "the-key-of-the-user"
+    rules = [
+        Rule("cancellation", when="in one word"),
+        Rule('{"port": "Ostra", "time": "10:00", "quay": 1}', when="as JSON"),
+        Rule("So says the service."),
+    ]
+    with run(api_key=key, rules=rules) as service:
+        outcome = run_example(name, **{key_variable: key, address_variable: getattr(service, url)})
+        requests = list(service.requests)
+    assert outcome.returncode == 0, outcome.stderr
+    lines = outcome.stdout.splitlines()
+    assert "Departure(port='Ostra', time='10:00', quay=1)" in lines
+    assert lines[0] == lines[-1] == "So says the service."
+    assert [request.path.rpartition("/")[2] for request in requests] == routes
     assert all(request.status == 200 for request in requests)
