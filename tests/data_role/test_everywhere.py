@@ -34,6 +34,7 @@ LANGCHAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "ChatLLMEngine v2": (langchain.ChatLLMEngine, {}),
     "ChatLLMEngine v1": (langchain.ChatLLMEngine, {"api": "v1", "chat_template": "chatml"}),
     "ChatDataCrunch generate": (langchain.ChatDataCrunch, {"chat_template": "chatml"}),
+    "ChatDataCrunch, turns in alternation": (langchain.ChatDataCrunch, {"chat_template": "mistral"}),
     "ChatDataCrunch messages": (langchain.ChatDataCrunch, {"api": "messages"}),
 }
 LLAMA_INDEX: dict[str, tuple[Any, dict[str, Any]]] = {
