@@ -186,6 +186,18 @@ def test_the_template_is_found_by_the_models_name(make: Callable[..., Any], sand
             make(kind, chat_template="{% for %}")
 
 
+def test_a_guessed_template_is_not_used_for_another_model(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    chat = make("chat_v1", model="llama-3-8b-instruct", chat_template=None)
+    with pytest.raises(errors.ConfigurationError, match="second ChatLLMEngine"):
+        chat.invoke("x", model="mixtral-8x7b-instruct")
+    with pytest.raises(errors.ConfigurationError, match="chat_template"):
+        chat.invoke("x", model="my-own-model")
+    assert len(sandbox.requests) == 0
+    make("chat_v1").invoke("x", model="mistral-7b")
+    make("chat_v2").invoke("x", model="qwen2-72b-instruct")
+    assert len(sandbox.requests) == 2
+
+
 def test_a_template_where_none_is_used(make: Callable[..., Any]) -> None:
     with pytest.raises(errors.ConfigurationError, match='api="v1"'):
         make("chat_v2", chat_template="chatml")

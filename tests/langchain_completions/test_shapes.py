@@ -142,24 +142,32 @@ def test_shapes_are_traced(make: Callable[..., Any]) -> None:
     assert bound.kwargs["ls_structured_output_format"]["schema"] is City
 
 
-# ------------------------------------------------------------------ completion models: choices, fields of the APIs
+# ------------------------------------------------------------------ choices, fields of the APIs
 
 
-async def test_choices(llm: Any, kind: str, sandbox: Sandbox) -> None:
+async def test_choices(model: Any, any_kind: str, sandbox: Sandbox) -> None:
     sandbox.add_rule(" very bad (1)\n", times=2)
     sandbox.add_rule("middling")
-    shaped = llm.with_structured_output(Mood)
+    shaped = model.with_structured_output(Mood)
     assert shaped.invoke("?") is Mood.VERY_BAD
     assert await shaped.ainvoke("?") is Mood.VERY_BAD
     body = sandbox.last_request.json
-    if kind == "llm_engine":
+    if any_kind in {"llm_engine", "chat_v1", "chat_v2"}:
         assert body["guided_choice"] == ["good", "very bad (1)"]
     else:
-        assert body["parameters"]["grammar"] == {"type": "regex", "value": r"good|very\ bad\ \(1\)"}
+        grammar = body["response_format"] if any_kind == "chat_messages" else body["parameters"]["grammar"]
+        assert grammar == {"type": "regex", "value": r"good|very\ bad\ \(1\)"}
     with pytest.raises(OutputParserException, match="good, very bad"):
         shaped.invoke("?")
     with pytest.raises(errors.ConfigurationError, match="texts"):
-        llm.with_structured_output(Number)
+        model.with_structured_output(Number)
+    raw = model.with_structured_output(Mood, include_raw=True).invoke("?")
+    assert (raw["parsed"], type(raw["parsing_error"])) == (None, OutputParserException)
+
+
+def test_a_chats_choice_has_one_method(make: Callable[..., Any]) -> None:
+    with pytest.raises(errors.ConfigurationError, match="json_schema"):
+        make("chat_v2").with_structured_output(Mood, method="function_calling")
 
 
 def test_shapes_of_the_apis_own(make: Callable[..., Any], sandbox: Sandbox) -> None:

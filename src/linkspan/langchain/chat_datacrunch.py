@@ -43,7 +43,7 @@ class ChatDataCrunch(DataCrunchConnected, TemplatedChatModel):
 
     Structured output, by TGI's grammars on either route::
 
-        model.with_structured_output(MyPydanticClass).invoke("...")
+        model.with_structured_output(MyPydanticClass).invoke("...")  # or an Enum of texts
 
     Reasoning models whose server leaves ``<think>`` in the text: ``split_reasoning=True``.
 
@@ -73,6 +73,7 @@ class ChatDataCrunch(DataCrunchConnected, TemplatedChatModel):
         "grammar",
     )
     _schema_is_enforced: ClassVar[bool] = False
+    _prompt_api: ClassVar[str] = "generate"
     _codec_fields: ClassVar[frozenset[str]] = frozenset({"api", "chat_template", "model", "split_reasoning"})
 
     model: str | None = None  # type: ignore[assignment]  # a container has one model and needs no name for it

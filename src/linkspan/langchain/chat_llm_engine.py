@@ -43,7 +43,7 @@ class ChatLLMEngine(LLMEngineConnected, TemplatedChatModel):
 
     Structured output, by ``guided_json`` on either API; the answer is checked, since newer vLLM ignores that field::
 
-        model.with_structured_output(MyPydanticClass).invoke("...")
+        model.with_structured_output(MyPydanticClass).invoke("...")  # or an Enum of texts
 
     Reasoning models whose server leaves ``<think>`` in the text::
 
@@ -75,6 +75,7 @@ class ChatLLMEngine(LLMEngineConnected, TemplatedChatModel):
         "guided_grammar",
     )
     _schema_is_enforced: ClassVar[bool] = False
+    _prompt_api: ClassVar[str] = "v1"
     _codec_fields: ClassVar[frozenset[str]] = frozenset({"api", "auth", "chat_template", "model", "split_reasoning"})
 
     api: ChatAPI = "v2"

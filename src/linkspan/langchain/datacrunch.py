@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import model_validator
 
 from linkspan.langchain.completion_model import LinkspanLLM
 from linkspan.langchain.datacrunch_connection import DataCrunchConnected
-from linkspan.providers.datacrunch import TGICodec, check_model, datacrunch_base_url, json_grammar, regex_grammar
+from linkspan.providers.datacrunch import TGICodec, check_model, datacrunch_base_url, json_grammar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,6 +135,3 @@ class DataCrunch(DataCrunchConnected, LinkspanLLM):
 
     def _schema_options(self, schema: dict[str, Any]) -> dict[str, Any]:
         return {"grammar": json_grammar(schema)}
-
-    def _choice_options(self, choices: list[str]) -> dict[str, Any]:
-        return {"grammar": regex_grammar("|".join(map(re.escape, choices)))}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.model_listing import ListsModels
-from linkspan.providers.datacrunch import DATACRUNCH, ahealth, ainfo, health, info
+from linkspan.providers.datacrunch import DATACRUNCH, ahealth, ainfo, health, info, regex_grammar
 
 if TYPE_CHECKING:
     from linkspan.providers.datacrunch import ServerHealth, ServerInfo
@@ -27,6 +28,10 @@ class DataCrunchConnected(ListsModels):
     def lc_secrets(self) -> dict[str, str]:
         """The environment variable that stands for the key in serialised models."""
         return {"api_key": DATACRUNCH.api_key_env[0]}
+
+    def _choice_options(self, choices: list[str]) -> dict[str, Any]:
+        """Return the parameters that hold an answer to one of these texts."""
+        return {"grammar": regex_grammar("|".join(map(re.escape, choices)))}
 
     def health(self) -> ServerHealth:
         """Ask whether the server can generate: a truth value, with the server's words if not. Containers only.

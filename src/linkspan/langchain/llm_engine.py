@@ -49,8 +49,9 @@ class LLMEngine(LLMEngineConnected, LinkspanLLM):
         anything is sent. The prompt goes as it is: for instruction-tuned models use ``ChatLLMEngine``.
 
     Response metadata:
-        ``generation_info`` of ``generate``, in streams of the last chunk: ``request_id``, ``token_usage``,
-        ``logprobs`` (with ``return_token_log_probs``). The API gives no finish reason.
+        ``generation_info`` of ``generate``, in streams of the last chunk: ``request_id``, ``model_name``,
+        ``token_usage`` (as far as the server counts), ``logprobs`` (with ``return_token_log_probs``). The API gives no
+        finish reason.
 
     Environment: ``SCALE_API_KEY``; ``LLM_ENGINE_BASE_PATH``. Source: LLM Engine reference, sections 3 to 5.
 
@@ -102,6 +103,3 @@ class LLMEngine(LLMEngineConnected, LinkspanLLM):
 
     def _schema_options(self, schema: dict[str, Any]) -> dict[str, Any]:
         return {"guided_json": schema}
-
-    def _choice_options(self, choices: list[str]) -> dict[str, Any]:
-        return {"guided_choice": choices}

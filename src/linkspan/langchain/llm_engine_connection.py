@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.model_listing import ListsModels
@@ -27,6 +27,10 @@ class LLMEngineConnected(ListsModels):
     def lc_secrets(self) -> dict[str, str]:
         """The environment variable that stands for the key in serialised models."""
         return {"api_key": LLM_ENGINE.api_key_env[0]}
+
+    def _choice_options(self, choices: list[str]) -> dict[str, Any]:
+        """Return the parameters that hold an answer to one of these texts."""
+        return {"guided_choice": choices}
 
     def get_model(self, name: str) -> LLMEngineModel:
         """Ask for one endpoint of the deployment: its framework, kind and status.

@@ -1,21 +1,31 @@
-"""What chat models whose API may be asked for a prompt have in common: a chat template, and reasoning in tags."""
+"""What chat models whose API may be asked for a prompt have in common: a chat template, reasoning in tags, choices."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from enum import EnumMeta
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from linkspan.errors import ConfigurationError
+from linkspan.langchain import answer_parsers, structured_output
 from linkspan.langchain.chat_model import LinkspanChatModel
-from linkspan.prompts import ChatTemplate
+from linkspan.prompts import ChatTemplate, guess_template
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from langchain_core.language_models import LanguageModelInput
     from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
+    from langchain_core.runnables import Runnable
 
 __all__ = ["TemplatedChatModel"]
 
 
 class TemplatedChatModel(LinkspanChatModel):
     """The base of such chat models. Not to be used itself."""
+
+    #: The value of ``api`` with which prompts are written here.
+    _prompt_api: ClassVar[str]
 
     chat_template: ChatTemplate | str | None = None
     """Where the API takes a prompt: a template's name (``linkspan.prompts.chat_templates()``), Jinja text, or a
@@ -29,3 +39,52 @@ class TemplatedChatModel(LinkspanChatModel):
         if isinstance(self.chat_template, ChatTemplate) and "kwargs" in written:
             written["kwargs"]["chat_template"] = asdict(self.chat_template)
         return written  # type: ignore[no-any-return]  # a TypedDict, changed in place
+
+    def _model_of(self, kwargs: Mapping[str, Any]) -> str | None:
+        model = super()._model_of(kwargs)
+        if self.chat_template is None and model and self.model and getattr(self, "api", None) == self._prompt_api:
+            template = guess_template(self.model)
+            if guess_template(model) != template:
+                raise ConfigurationError(
+                    f"model={model!r}: prompts are written by the chat template of {self.model!r}, which is not that "
+                    f"of this model. Make a second {type(self).__name__} for it, or give chat_template."
+                )
+        return model
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        include_raw: bool = False,
+        method: structured_output.Method = "json_schema",
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return a runnable that answers with objects of a schema, or with one of several texts.
+
+        Args:
+            schema: A pydantic class (the answer is an instance), a TypedDict class, a JSON schema (a dict), or an
+                ``Enum`` of texts (the answer is a member; with ``method="json_schema"`` only).
+            include_raw: Answer with ``{"raw", "parsed", "parsing_error"}`` and raise no parsing error.
+            method: ``"json_schema"`` (the server holds the model to the schema), ``"function_calling"`` (a forced tool
+                call), ``"json_mode"`` (any JSON: say the shape in the prompt).
+            strict: Sent with the schema, only if given. With ``True`` all fields are required and no others allowed.
+            **kwargs: Bound as they are.
+
+        Raises:
+            ConfigurationError: If the method is unknown, or the schema missing or unusable.
+        """
+        if not isinstance(schema, EnumMeta):
+            return super().with_structured_output(
+                schema, include_raw=include_raw, method=method, strict=strict, **kwargs
+            )
+        if method != "json_schema":
+            raise ConfigurationError(f"An Enum has one method here, 'json_schema', not {method!r}.")
+        asked = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+        options = self._choice_options(answer_parsers.choices_of(schema))
+        bound: Any = self.bind(**options, ls_structured_output_format=asked, **kwargs)
+        return structured_output.parsed(bound, answer_parsers.ChoiceParser(target=schema), include_raw=include_raw)
+
+    def _choice_options(self, choices: list[str]) -> dict[str, Any]:
+        """Return the parameters that hold an answer to one of these texts."""
+        raise NotImplementedError
