@@ -99,9 +99,10 @@ def script_by_tool(sandbox: Sandbox, *answers: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("schema", "expected"), SCHEMAS)
-async def test_a_plain_schema_is_left_to_the_server(
-    chat: ChatScaleway, sandbox: Sandbox, way: str, schema: Any, expected: Any
+async def test_a_profile_of_ones_own_leaves_a_plain_schema_to_the_server(
+    make_chat: Callable[..., ChatScaleway], sandbox: Sandbox, way: str, schema: Any, expected: Any
 ) -> None:
+    chat = make_chat(profile={"structured_output": True})
     script_by_schema(sandbox)
     assert await structured(create_agent(chat, TOOLS, response_format=schema), way) == expected
     for body in chat_bodies(sandbox):
@@ -136,7 +137,7 @@ async def test_provider_strategy_without_tools(chat: ChatScaleway, sandbox: Sand
 async def test_an_answer_that_is_no_such_object_is_an_error(chat: ChatScaleway, sandbox: Sandbox) -> None:
     sandbox.add_rule("At nine, for 31 euros.")
     with pytest.raises(StructuredOutputValidationError, match="Trip"):
-        await create_agent(chat, TOOLS, response_format=Trip).ainvoke(QUESTION)
+        await create_agent(chat, TOOLS, response_format=ProviderStrategy(Trip)).ainvoke(QUESTION)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -161,21 +162,20 @@ async def test_tool_strategy_lets_the_model_correct_itself(chat: ChatScaleway, s
     assert "euros" in results_of(messages)["t0"]
 
 
-async def test_a_profile_chooses_the_tool_for_a_plain_schema(
-    make_chat: Callable[..., ChatScaleway], sandbox: Sandbox
-) -> None:
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_plain_schema_is_asked_for_as_a_tool(chat: ChatScaleway, sandbox: Sandbox, way: str) -> None:
     script_by_tool(sandbox, TRIP)
-    chat = make_chat(profile={"structured_output": False})
-    assert await structured(create_agent(chat, TOOLS, response_format=Trip), "ainvoke") == Trip(
-        departure="09:00", euros=31
-    )
-    assert chat_bodies(sandbox)[0]["tool_choice"] == "required"
+    agent = create_agent(chat, TOOLS, response_format=Trip)
+    assert await structured(agent, way) == Trip(departure="09:00", euros=31)
+    for body in chat_bodies(sandbox):
+        assert body["tool_choice"] == "required"
+        assert "response_format" not in body
 
 
 @NEEDS_TASK_CONTEXT
 async def test_the_object_is_streamed_as_it_is_written(chat: ChatScaleway, sandbox: Sandbox) -> None:
     script_by_schema(sandbox)
-    agent = create_agent(chat, TOOLS, response_format=Trip)
+    agent = create_agent(chat, TOOLS, response_format=ProviderStrategy(Trip))
     text, trip = "", None
     async for mode, event in agent.astream(QUESTION, stream_mode=["messages", "updates"]):
         if mode == "messages" and isinstance(event[0], AIMessageChunk):

@@ -45,5 +45,7 @@ def _facts(info: ModelInfo) -> dict[str, Any]:
         "tool_calling": info.tools,
         "tool_choice": info.tools,
         "tool_call_streaming": info.tools,
-        "structured_output": info.structured_output,
+        # Agents read it as "a schema may be sent beside tools". vLLM then holds the first answer to the schema, and no
+        # tool is ever called; without this word agents ask for the object as a tool, which works everywhere.
+        "structured_output": False,
     }
