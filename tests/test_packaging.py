@@ -116,8 +116,12 @@ def test_the_wheel_holds_every_module_and_nothing_else(contents: set[str]) -> No
 
 def test_the_wheel_holds_the_leaves_the_catalogue_and_the_type_markers(contents: set[str]) -> None:
     assert {
+        "llama_index/llms/datacrunch/__init__.py",
+        "llama_index/llms/datacrunch/py.typed",
         "llama_index/llms/gray_swan/__init__.py",
         "llama_index/llms/gray_swan/py.typed",
+        "llama_index/llms/llm_engine/__init__.py",
+        "llama_index/llms/llm_engine/py.typed",
         "llama_index/llms/scaleway/__init__.py",
         "llama_index/llms/scaleway/py.typed",
         "linkspan/py.typed",
@@ -141,5 +145,5 @@ def test_the_wheel_carries_its_licence_and_the_command(wheel: Path, contents: se
         metadata = archive.read(f"{info}/METADATA").decode().splitlines()
     assert "Name: linkspan" in metadata
     assert "Requires-Python: >=3.10" in metadata
-    for extra in ("all", "langchain", "llama-index", "sandbox"):
+    for extra in ("all", "langchain", "llama-index", "sandbox", "testing"):
         assert f"Provides-Extra: {extra}" in metadata

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, TextBlock
 from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
-from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.prompts import PromptTemplate
+from llama_index_instrumentation import get_dispatcher
 from pydantic import BaseModel
 
 from linkspan import errors
@@ -143,9 +143,9 @@ def test_tgi_gives_the_other_answers_of_best_of(make: Callable[..., Any], sandbo
     others = answer.additional_kwargs["best_of_sequences"]
     assert {answer.text, others[0]["generated_text"]} == {"first", "the second one"}
     assert answer.raw["details"]["best_of_sequences"] == others
-    with pytest.raises(errors.InvalidRequestError, match="best_of.*stream"):
+    with pytest.raises(errors.InvalidRequestError, match=r"best_of.*stream"):
         list(llm.stream_complete("x"))
-    with pytest.raises(errors.InvalidRequestError, match="best_of.*seed"):
+    with pytest.raises(errors.InvalidRequestError, match=r"best_of.*seed"):
         llm.complete("x", seed=1)
 
 
@@ -274,9 +274,9 @@ def test_an_error_event_of_llm_engine_names_the_request(sandbox: Sandbox) -> Non
     first = b'{"request_id":"r-2","output":{"text":"one","finished":false,"num_completion_tokens":1}}'
     with LoopbackServer() as server:
         server.always(*event_stream(first, said))
-        with LLMEngine(model="m", base_url=server.url, api_key=KEY, max_retries=0) as llm:
-            with pytest.raises(errors.LinkspanError, match="out of memory") as caught:
-                list(llm.stream_complete("x"))
+        llm = LLMEngine(model="m", base_url=server.url, api_key=KEY, max_retries=0)
+        with llm, pytest.raises(errors.LinkspanError, match="out of memory") as caught:
+            list(llm.stream_complete("x"))
     assert (caught.value.request_id, caught.value.partial_text) == ("r-2", "one")
 
 

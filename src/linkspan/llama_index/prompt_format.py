@@ -5,6 +5,7 @@ The objects here stand in the fields that LlamaIndex has for functions of this k
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -50,6 +51,9 @@ class WrittenPrompt(str):
 class ConversationFormat:
     """``messages_to_prompt``: by a chat template, without one as plain lines that begin with the speaker.
 
+    System messages that begin a conversation are joined for a template: LlamaIndex puts an LLM's system prompt, an
+    agent's and a prompt's one after the other, and most models know one.
+
     Attributes:
         template: The model's chat template.
         provider: Name of the API, for errors.
@@ -68,7 +72,7 @@ class ConversationFormat:
         """
         conversation = _without_data(messages_from_llama_index(messages, provider=self.provider), self)
         if self.template is not None:
-            return WrittenPrompt(self.template.render(conversation), self.template.stop)
+            return WrittenPrompt(self.template.render(_one_system_turn(conversation)), self.template.stop)
         lines = [
             f"{message.role}: {_text(message, place, self.provider)}" for place, message in enumerate(conversation)
         ]
@@ -104,6 +108,15 @@ def carry_data(
         ChatMessage(role=MessageRole.USER, content=_text(carried, place, provider)) if was.role == "data" else message
         for place, (message, was, carried) in enumerate(zip(messages, conversation, fenced, strict=True))
     ]
+
+
+def _one_system_turn(conversation: Sequence[Message]) -> Sequence[Message]:
+    begun = list(itertools.takewhile(lambda message: message.role == "system", conversation))
+    parts = [part for message in begun for part in message.parts]
+    if len(begun) < 2 or not all(isinstance(part, Text) for part in parts):  # other parts the template refuses
+        return conversation
+    texts = ["\n".join(part.text for part in message.parts if isinstance(part, Text)) for message in begun]
+    return [Message(role="system", parts=(Text("\n\n".join(texts)),)), *conversation[len(begun) :]]
 
 
 def _without_data(conversation: Sequence[Message], wanted: ConversationFormat) -> Sequence[Message]:
