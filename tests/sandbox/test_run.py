@@ -139,7 +139,7 @@ def test_engine_that_cannot_start_is_told_to_the_caller() -> None:
         run(OwnEngine(fails=True)).start()
 
 
-@pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
+@pytest.mark.parametrize("missing", ["platformdirs", "starlette", "uvicorn"])
 def test_names_the_extra_when_it_is_not_installed(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None\nimport linkspan.sandbox"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

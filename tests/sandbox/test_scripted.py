@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from linkspan.conversation import ToolCall
+from linkspan.errors import ConfigurationError
 from linkspan.sandbox import Call, Cut, EndEarly, ErrorEvent, HTTPError, Reply, Rule, Sandbox, Stall, run
 from linkspan.sandbox.schema_example import example_of
 from tests.sandbox.conftest import Client, deltas, parse_events, text_of
@@ -59,6 +60,13 @@ class TestRules:
     def test_can_be_given_at_the_start(self) -> None:
         with run(rules=[Rule("Paris", when="capital")]) as sandbox:
             assert answer(Client(sandbox.scaleway_url).post("the capital?")) == "Paris"
+
+    @pytest.mark.parametrize(
+        ("rule", "word"), [({"reply": ["a", "list"]}, "reply must be .* not list"), ({"when": 7}, "when .* not int")]
+    )
+    def test_that_make_no_sense_are_refused(self, sandbox: Sandbox, rule: dict[str, Any], word: str) -> None:
+        with pytest.raises(ConfigurationError, match=word):
+            sandbox.add_rule(**{"reply": "text", **rule})
 
     def test_reset_forgets_rules_and_requests(self, sandbox: Sandbox, client: Client) -> None:
         sandbox.add_rule("ruled")

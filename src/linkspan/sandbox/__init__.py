@@ -7,6 +7,7 @@ extra ``linkspan[sandbox]``.
 from __future__ import annotations
 
 try:
+    import platformdirs as _platformdirs  # noqa: F401
     import starlette as _starlette  # noqa: F401
     import uvicorn as _uvicorn  # noqa: F401
 except ModuleNotFoundError as error:

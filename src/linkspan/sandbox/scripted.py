@@ -29,6 +29,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Union
 
 from linkspan.conversation import Delta, TokenLogprob, ToolCall, ToolCallDelta, Usage
+from linkspan.errors import ConfigurationError
 from linkspan.sandbox.engine import Call, ConnectionCut, EngineError, HTTPAnswer, Piece, RawEvent, text_of
 from linkspan.sandbox.schema_example import example_of
 
@@ -145,6 +146,17 @@ class Rule:
     times: int | None = None
     #: How often it has answered.
     used: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.reply, (Reply, str)) and not callable(self.reply):
+            raise ConfigurationError(
+                f"a rule's reply must be a text, a Reply or a function of the Call, not {type(self.reply).__name__}"
+            )
+        if self.when is not None and not isinstance(self.when, (str, re.Pattern)) and not callable(self.when):
+            raise ConfigurationError(
+                "a rule's when must be a text, a compiled pattern or a function of the Call, not "
+                f"{type(self.when).__name__}"
+            )
 
     def matches(self, call: Call) -> bool:
         """Whether this rule answers the call."""

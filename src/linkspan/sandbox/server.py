@@ -11,6 +11,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from linkspan.errors import ConfigurationError
+from linkspan.providers.datacrunch.provider import DATACRUNCH
+from linkspan.providers.gray_swan import GRAY_SWAN
+from linkspan.providers.llm_engine.provider import LLM_ENGINE
+from linkspan.providers.scaleway import SCALEWAY
 from linkspan.sandbox import datacrunch, gray_swan, llm_engine, scaleway
 from linkspan.sandbox.app import build_app
 from linkspan.sandbox.keys import KeyCheck
@@ -102,6 +106,21 @@ class Sandbox:
     def api_key(self) -> str:
         """A key that the sandbox accepts."""
         return self._keys.accepted
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that lead every class of linkspan here: keys and base URLs of all four APIs."""
+        urls = {
+            SCALEWAY: self.scaleway_url,
+            GRAY_SWAN: self.gray_swan_url,
+            LLM_ENGINE: self.llm_engine_url,
+            DATACRUNCH: self.tgi_url,
+        }
+        values: dict[str, str] = {}
+        for provider, url in urls.items():
+            values.update(dict.fromkeys(provider.base_url_env, url))
+            values.update(dict.fromkeys(provider.api_key_env, self.api_key))
+        return values
 
     # ------------------------------------------------------------------ what it saw and what it says
 
