@@ -113,6 +113,12 @@ async def test_an_answer_that_does_not_fit(model: Any, sandbox: Sandbox, text: s
         await shaped.ainvoke("?")
 
 
+def test_a_misfit_names_the_field(llm: Any, sandbox: Sandbox) -> None:
+    sandbox.add_rule('{"port": {"name": "Ostra", "inhabitants": -1}}')
+    with pytest.raises(OutputParserException, match=r"port\.inhabitants: Input should be greater"):
+        llm.with_structured_output(Stop).invoke("?")
+
+
 async def test_include_raw(model: Any, any_kind: str, sandbox: Sandbox) -> None:
     sandbox.add_rule(PARIS, times=1)
     sandbox.add_rule("no JSON")

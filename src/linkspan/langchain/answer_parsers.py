@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core.exceptions import OutputParserException
 from langchain_core.output_parsers import BaseOutputParser
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import ValidationError
 
 from linkspan.errors import ConfigurationError
 from linkspan.langchain.tools import schema_format
@@ -89,10 +90,21 @@ class AnswerParser(BaseOutputParser[Any]):
             answer = json.loads(text)
             jsonschema.validate(answer, self.json_schema)
         except ValueError as error:
-            raise _misfit(text, str(error)) from error
+            raise _misfit(text, _reason(error)) from error
         except jsonschema.ValidationError as error:
             raise _misfit(text, error.message) from error
         return answer
+
+
+def _reason(error: ValueError) -> str:
+    """Return what is wrong, field by field; the answer itself is said elsewhere."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(
+        f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" if detail["loc"] else detail["msg"]
+        for detail in details
+    )
 
 
 def _misfit(text: str, reason: str) -> OutputParserException:
