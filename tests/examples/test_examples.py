@@ -63,6 +63,21 @@ SCRIPTED = {
     ],
     "langchain_rag": RAG,
     "llama_index_agent": [*BOTH_TOOLS, *HANDOFF, *BOTH_TOOLS, TRIP],
+    "llama_index_datacrunch": [
+        "A hinged bridge between a quay and a ship.",
+        "A wall at the water's edge. (eos_token, 7 tokens)",
+        "1 of 2 answers",
+        DEPARTURE,
+        "A ship that carries people and vehicles to and fro.",
+        "It leaves from quay 3.",
+    ],
+    "llama_index_llm_engine": [
+        "A hinged bridge between a quay and a ship.",
+        DEPARTURE,
+        "It leaves from quay 3.",
+        "At 09:40.",
+        "At 09:40.",
+    ],
     "llama_index_query_engine": [
         "How long is the linkspan of Ostra?",
         "It is 60 metres long.",
@@ -84,6 +99,16 @@ ELSEWHERE = {
         "llm_engine_url",
         ("SCALE_API_KEY", "LLM_ENGINE_BASE_PATH"),
         ["completions-stream", *["completions-sync"] * 4, "completions"],
+    ),
+    "llama_index_datacrunch": (
+        "datacrunch_url",
+        ("DATACRUNCH_API_KEY", "DATACRUNCH_BASE_URL"),
+        [*["generate"] * 3, *["generate_stream"] * 2],
+    ),
+    "llama_index_llm_engine": (
+        "llm_engine_url",
+        ("SCALE_API_KEY", "LLM_ENGINE_BASE_PATH"),
+        ["completions-stream", "completions-sync", *["completions-stream"] * 2, "completions"],
     ),
 }
 #: How many chat requests each of the others makes to a service that calls no tools.
