@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +20,7 @@ from linkspan.commands import app
 from linkspan.sandbox import local_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 LINKSPAN = [sys.executable, "-c", "from linkspan.cli import main; main()"]
@@ -56,30 +62,78 @@ def test_demo_without_network_says_which_step_failed(no_network: None) -> None:
     assert "Traceback" not in outcome.stderr
 
 
+@contextlib.contextmanager
+def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """A sandbox in a process of its own, and the lines that it prints at the start."""
+    command = [*LINKSPAN, "sandbox", "--engine", "scripted", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            lines: list[str] = []
+            # The last API's address, and its call.
+            while not any(line.startswith("Scaleway: ") for line in lines[:-1]):
+                line = process.stdout.readline()
+                assert line, f"it ended after {lines}"
+                lines.append(line.rstrip("\n"))
+            yield process, lines
+        finally:
+            process.kill()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to another process")
 def test_sandbox_serves_until_interrupted() -> None:
-    command = [*LINKSPAN, "sandbox", "--engine", "scripted", "--port", "0", "--api-key", "right"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = iter(process.stdout.readline, "")
-        line = next(line for line in lines if line.startswith("LLM Engine: base URL "))
-        llm_engine_url = line.removeprefix("LLM Engine: base URL ").split(",")[0]
-        assert httpx.get(f"{llm_engine_url}/healthz", trust_env=False).status_code == 200
-        line = next(line for line in lines if line.startswith("Scaleway: base URL "))
-        base_url = line.removeprefix("Scaleway: base URL ").split(",")[0]
-        curl = next(lines)
-        assert curl.startswith(f"  curl {base_url}/chat/completions -H 'Authorization: Bearer $KEY' -d ")
-        body = curl.split(" -d ")[1].strip().strip("'")
-        answer = httpx.post(
-            f"{base_url}/chat/completions",
-            content=body,
-            headers={"authorization": "Bearer right"},
-            trust_env=False,
-        )
-        assert answer.json()["choices"][0]["message"]["content"] == "Hello"
+    with serving() as (process, lines):
+        (banner,) = (line for line in lines if line.startswith("linkspan sandbox, scripted engine, at "))
+        url = banner.partition(" at ")[2].split()[0]
+        assert httpx.get(f"{url}/healthz", trust_env=False).json()["engine"] == "scripted"
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
-        assert list(lines) == ["stopped\n"]
+        assert process.stdout is not None
+        assert process.stdout.read() == "stopped\n"
+
+
+#: Where each API has its answer's text.
+TEXTS = {
+    "/scaleway/v1/chat/completions": lambda answer: answer["choices"][0]["message"]["content"],
+    "/gray-swan/chat/completion": lambda answer: answer["choices"][0]["message"]["content"],
+    "/llm-engine/v1/llm/completions-sync": lambda answer: answer["output"]["text"],
+    "/llm-engine/v2/chat/completions": lambda answer: answer["choices"][0]["message"]["content"],
+    "/datacrunch/v1/completions/generate": lambda answer: answer["generated_text"],
+    "/datacrunch/container/generate": lambda answer: answer["generated_text"],
+}
+
+
+@pytest.mark.parametrize("options", [(), ("--api-key", "right")], ids=["any key", "one key"])
+def test_every_printed_call_of_the_sandbox_works(options: tuple[str, ...]) -> None:
+    with serving(*options) as (_, lines):
+        calls = [shlex.split(line) for line in lines if line.startswith("  curl ")]
+        answered = {}
+        for _curl, url, *flags in calls:
+            arguments = list(zip(flags[::2], flags[1::2], strict=True))
+            headers = dict(value.split(": ", 1) for flag, value in arguments if flag == "-H")
+            (body,) = (value for flag, value in arguments if flag == "-d")
+            headers["Authorization"] = headers["Authorization"].replace("$KEY", "right")
+            answer = httpx.post(url, content=body, headers=headers, trust_env=False)
+            assert answer.status_code == 200, answer.text
+            path = httpx.URL(url).path
+            answered[path] = TEXTS[path](answer.json())
+    assert answered == dict.fromkeys(TEXTS, "Hello")
+    for line in lines:
+        if ": base URL " in line:
+            assert line.endswith("the one you gave" if options else "any")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None or shutil.which("sh") is None, reason="curl or sh is not here")
+def test_a_shell_runs_the_printed_calls() -> None:
+    with serving("--api-key", "right key's") as (_, lines):
+        script = "\n".join(f"{line} -sS --noproxy '*'; echo" for line in lines if line.startswith("  curl "))
+        environment = {**os.environ, "KEY": "right key's"}
+        outcome = subprocess.run(
+            ["sh", "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+    answers = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert len(answers) == len(TEXTS), outcome.stderr
+    assert all('"Hello"' in json.dumps(answer) for answer in answers), outcome.stdout
 
 
 def test_says_which_extra_is_missing() -> None:

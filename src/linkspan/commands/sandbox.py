@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from linkspan.commands import console
 from linkspan.errors import ConfigurationError
 from linkspan.sandbox import run
+from linkspan.sandbox.llm_engine import ENDPOINTS
+from linkspan.sandbox.responses import compact_json
 from linkspan.sandbox.scaleway import MODELS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
+
+    from linkspan.sandbox import Sandbox
 
 __all__ = ["serve"]
 
@@ -38,23 +43,43 @@ def serve(engine: str, *, host: str, port: int, api_key: str | None, download: b
     with console.working(f"starting the {engine} engine"):
         sandbox.start()
     try:
-        model = next(iter(MODELS))
         console.out.print(f"linkspan sandbox, {engine} engine, at [bold]{sandbox.url}[/]   (Ctrl-C stops it)")
-        key = "the one you gave" if api_key else "any"
-        console.out.print(f"DataCrunch: base URL {sandbox.datacrunch_url}, key: {key}")
-        console.out.print(f"DataCrunch container, TGI: base URL {sandbox.tgi_url}, key: {key}")
-        console.out.print(f"Gray Swan: base URL {sandbox.gray_swan_url}, key: {key}")
-        console.out.print(f"LLM Engine: base URL {sandbox.llm_engine_url}, key: {key}")
-        console.out.print(f"Scaleway: base URL {sandbox.scaleway_url}, key: {key}")
-        console.out.print(
-            f"  curl {sandbox.scaleway_url}/chat/completions -H 'Authorization: Bearer {'$KEY' if api_key else 'any'}' "
-            f"""-d '{{"model":"{model}","messages":[{{"role":"user","content":"Hello"}}]}}'""",
-            markup=False,
-            soft_wrap=True,
-        )
+        for line in _addresses(sandbox, api_key):
+            console.out.print(line, markup=False, highlight=False, soft_wrap=True)
         # A wait with a timeout lets the interpreter run the signal handlers on every platform.
         while not stop.wait(1):
             pass
     finally:
         sandbox.stop()
     console.out.print("stopped")
+
+
+def _addresses(sandbox: Sandbox, api_key: str | None) -> Iterator[str]:
+    """Each API's base URL, and a call of it to paste into a shell."""
+    messages = [{"role": "user", "content": "Hello"}]
+    chat = {"messages": messages, "max_tokens": 32}
+    scaleway, llm_engine = next(iter(MODELS)), next(iter(ENDPOINTS))
+    prompt = {"inputs": "Hello", "parameters": {"max_new_tokens": 32}}
+    engine_prompt = {"prompt": "Hello", "max_new_tokens": 32, "temperature": 0.2}
+    apis: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
+        "DataCrunch": (sandbox.datacrunch_url, {"/generate": {"model": "any", **prompt}}),
+        "DataCrunch container, TGI": (sandbox.tgi_url, {"/generate": prompt}),
+        "Gray Swan": (sandbox.gray_swan_url, {"/chat/completion": {"model": "cygnet", **chat}}),
+        "LLM Engine": (
+            sandbox.llm_engine_url,
+            {
+                f"/v1/llm/completions-sync?model_endpoint_name={llm_engine}": engine_prompt,
+                "/v2/chat/completions": {"model": llm_engine, **chat},
+            },
+        ),
+        "Scaleway": (sandbox.scaleway_url, {"/chat/completions": {"model": scaleway, **chat}}),
+    }
+    key = "any" if api_key is None else "$KEY"
+    for name, (base_url, calls) in apis.items():
+        yield f"{name}: base URL {base_url}, key: {'any' if api_key is None else 'the one you gave'}"
+        for route, body in calls.items():
+            # Double quotes around the header, so that a shell puts the key in.
+            yield (
+                f"  curl '{base_url}{route}' -H \"Authorization: Bearer {key}\" -H 'Content-Type: application/json' "
+                f"-d '{compact_json(body)}'"
+            )
