@@ -131,6 +131,7 @@ def test_tgi_says_what_details_say_streamed_or_not(make: Callable[..., Any]) -> 
         assert len(facts["top_tokens"]) == 3
     assert whole.raw["details"]["seed"] == seed
     assert last.raw["seed"] == seed
+    assert last.additional_kwargs["input_length"] == last.raw["usage"]["prompt_tokens"] == 2
     prefill = llm.complete("one two", decoder_input_details=True).additional_kwargs["prefill"]
     assert [token["text"] for token in prefill] == ["one", " two"]
 
