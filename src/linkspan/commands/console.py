@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["ensure_weights", "failure", "out", "traceback_of", "working"]
+__all__ = ["ensure_weights", "failure", "out", "piece", "traceback_of", "working"]
 
 out = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
@@ -25,6 +25,12 @@ def failure(what: str, error: BaseException, *, advice: str | None = None) -> No
     _errors.print(f"[bold red]{escape(what)} failed[/]: {escape(str(error) or type(error).__name__)}")
     if advice:
         _errors.print(escape(advice))
+
+
+def piece(text: str, *, thought: bool = False) -> None:
+    """Show a piece of an answer, at once and as it is; what the model thinks before it dimly."""
+    if text:
+        out.print(text, end="", markup=False, soft_wrap=True, style="dim" if thought else None)
 
 
 def traceback_of(error: BaseException) -> None:

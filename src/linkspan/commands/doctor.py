@@ -1,0 +1,172 @@
+"""``linkspan doctor``: what is set up, and whether each API can be reached; keys are never shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from linkspan.commands import console
+from linkspan.commands.apis import PROVIDERS, Address, ProviderName, chat_endpoint
+from linkspan.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    AuthenticationError,
+    ConfigurationError,
+    LinkspanError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+)
+from linkspan.providers.datacrunch import DATACRUNCH
+
+if TYPE_CHECKING:
+    from linkspan.endpoint import Endpoint
+    from linkspan.providers.provider import Provider
+
+__all__ = ["examine"]
+
+_PACKAGES = ("linkspan", "httpx", "pydantic", "langchain-core", "llama-index-core")
+
+#: A route that answers without generating anything. Gray Swan is known to have none: a wrong method tells enough.
+_PROBES = {
+    ProviderName.SCALEWAY: "models",
+    ProviderName.GRAY_SWAN: "chat/completion",
+    ProviderName.LLM_ENGINE: "v1/llm/model-endpoints",
+    ProviderName.DATACRUNCH: "health",
+}
+
+_EXPLAINED: tuple[tuple[type[LinkspanError], str], ...] = (
+    (AuthenticationError, "The key is not valid here. Check that it belongs to this service, and was not truncated."),
+    (PermissionDeniedError, "The key is known but may not do this: check its permissions, and project_id (Scaleway)."),
+    (APITimeoutError, "Nothing answered in time: a firewall, a proxy, or a server that is starting."),
+    (APIConnectionError, "No connection: check the address, the network, and HTTP(S)_PROXY."),
+    (NotFoundError, "Something answers there, but not this API: check the path of the base URL."),
+    (RateLimitError, "The service answers; the account's limit is used up."),
+    (ConfigurationError, "Nothing was asked: see the message."),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one API.
+
+    Attributes:
+        api: Its name.
+        key: The variable that holds the key, ``None`` if none is set.
+        base_url: The address; ``None`` if there is none.
+        base_url_from: The variable that says so, ``"default"``, or ``None``.
+        state: ``"ok"``, ``"not set up"``, ``"not asked"`` or ``"failed"``.
+        explanation: What failed, and what to do.
+    """
+
+    api: str
+    key: str | None
+    base_url: str | None
+    base_url_from: str | None
+    state: str
+    explanation: str = ""
+
+
+def examine(*, offline: bool, as_json: bool) -> int:
+    """Print what was found and return the exit code: 1 if an API that is set up cannot be used."""
+    findings = [_examine(name, offline=offline) for name in ProviderName]
+    versions = {package: _version(package) for package in _PACKAGES}
+    if as_json:
+        report = {
+            "python": platform.python_version(),
+            "packages": versions,
+            "apis": [asdict(finding) for finding in findings],
+        }
+        sys.stdout.write(f"{json.dumps(report, ensure_ascii=False)}\n")
+    else:
+        _print(findings, versions)
+    return 1 if any(finding.state == "failed" for finding in findings) else 0
+
+
+def _examine(name: ProviderName, *, offline: bool) -> Finding:
+    provider = PROVIDERS[name]
+    key = _first_set(provider.api_key_env)
+    url_from = _first_set(provider.base_url_env)
+    base_url = os.environ[url_from].strip() if url_from else provider.default_base_url
+    finding = partial(Finding, name.value, key, base_url, url_from or ("default" if base_url else None))
+    if key is None and url_from is None:
+        return finding("not set up", f"Set {' and '.join(_needed(provider))}.")
+    if offline:
+        return finding("not asked")
+    try:
+        told = _probe(name)
+    except LinkspanError as error:
+        return finding("failed", f"{error} {_explain(error)}".strip())
+    return finding("ok", told)
+
+
+def _needed(provider: Provider) -> list[str]:
+    return [provider.api_key_env[0], *([] if provider.default_base_url else provider.base_url_env[:1])]
+
+
+def _probe(name: ProviderName) -> str:
+    """Ask something that costs nothing; return what it does not tell.
+
+    Raises:
+        LinkspanError: The API cannot be used.
+    """
+    address = Address(timeout=10, max_retries=0)
+    if name is ProviderName.DATACRUNCH:
+        return _probe_datacrunch(address)
+    endpoint = chat_endpoint(name, "any", address)
+    try:
+        endpoint.get(_PROBES[name])
+    except LinkspanError as error:
+        if name is ProviderName.GRAY_SWAN and error.status_code == 405:
+            return "The route is there; only a call would show whether the key is good."
+        raise
+    finally:
+        endpoint.close()
+    return ""
+
+
+def _probe_datacrunch(address: Address) -> str:
+    endpoint: Endpoint[Any] = chat_endpoint(ProviderName.DATACRUNCH, "mixtral", address)
+    try:
+        if endpoint.base_url == DATACRUNCH.default_base_url:
+            return "Not asked: the legacy address has no route that costs nothing."
+        endpoint.get(_PROBES[ProviderName.DATACRUNCH])
+    finally:
+        endpoint.close()
+    return ""
+
+
+def _explain(error: LinkspanError) -> str:
+    return next((words for kind, words in _EXPLAINED if isinstance(error, kind)), "")
+
+
+def _first_set(names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if os.environ.get(name, "").strip()), None)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _print(findings: list[Finding], versions: dict[str, str | None]) -> None:
+    installed = ", ".join(f"{package} {version or 'not installed'}" for package, version in versions.items())
+    console.out.print(f"Python {platform.python_version()}; {installed}", soft_wrap=True)
+    colours = {"ok": "green", "failed": "red"}
+    for finding in findings:
+        console.out.print(f"\n[bold]{finding.api}[/]: [{colours.get(finding.state, 'default')}]{finding.state}[/]")
+        console.out.print(f"  key       {f'{finding.key} is set' if finding.key else 'none'}")
+        address = f"{finding.base_url}  ({finding.base_url_from})" if finding.base_url else "none"
+        console.out.print(f"  base URL  {escape(address)}", soft_wrap=True)
+        if finding.explanation:
+            console.out.print(f"  {escape(finding.explanation)}", soft_wrap=True)
