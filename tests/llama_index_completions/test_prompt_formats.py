@@ -386,6 +386,32 @@ def test_a_function_of_the_users_sees_other_messages_untouched(make: Callable[..
     assert prompt_of(sandbox.last_request) == "written"
 
 
+@pytest.mark.parametrize("opened", [True, False])
+def test_reasoning_in_tags(make: Callable[..., Any], prompt_kind: str, sandbox: Sandbox, opened: bool) -> None:
+    # The template of DeepSeek-R1 opens the block itself: then the answer begins inside.
+    sandbox.add_rule("Let me see.</think>\n\nIt is 34." if opened else "<think>Let me see.</think>\n\nIt is 34.")
+    llm = make(prompt_kind, split_reasoning=True, chat_template="deepseek-r1" if opened else "chatml")
+    for response in call_all(llm, "30+4?"):
+        facts = response.additional_kwargs
+        if hasattr(response, "message"):
+            assert [block.block_type for block in response.message.blocks] == ["thinking", "text"]
+            assert response.message.blocks[0].content == "Let me see."
+            assert "reasoning" not in facts
+        else:
+            assert facts["reasoning"] == "Let me see."
+        assert (response.message.content if hasattr(response, "message") else response.text) == "It is 34."
+    deltas = [chunk.additional_kwargs.get("thinking_delta", "") for chunk in llm.stream_chat([ChatMessage("?")])]
+    assert "".join(deltas) == "Let me see."
+    assert all(("<think>" in prompt_of(request)) is opened for request in sandbox.requests)
+    llm.split_reasoning = False
+    assert "</think>" in llm.complete("30+4?").text
+
+
+def test_reasoning_and_the_prompt_in_the_answer_do_not_go_together(make: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigurationError, match="return_full_text"):
+        make("container", split_reasoning=True, callback_manager=None).complete("x", return_full_text=True)
+
+
 def test_tgi_gets_four_stop_texts_at_most_the_users_first(make: Callable[..., Any], sandbox: Sandbox) -> None:
     sandbox.add_rule("ok")
     llm = make("container", chat_template="chatml", stop=["a", "b", "c"])

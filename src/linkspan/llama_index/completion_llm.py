@@ -21,12 +21,15 @@ from linkspan.llama_index.prompt_format import ConversationFormat, QuestionForma
 from linkspan.llama_index.responses import as_chat_response
 from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.prompts import ChatTemplate, find_template
+from linkspan.providers.think_tag_codec import ThinkTagCodec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
     from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ChatResponseAsyncGen, ChatResponseGen
     from llama_index.core.prompts.base import BasePromptTemplate
+
+    from linkspan.providers.codec import Codec
 
 __all__ = ["CompletionLLM"]
 
@@ -60,15 +63,24 @@ class CompletionLLM(NativeStructuredOutput):
         default=None, description="How conversations are written: a template's name, Jinja text, or a ChatTemplate."
     )
 
+    split_reasoning: bool = Field(default=False, description="Part <think> blocks from answers, as reasoning.")
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._set_formats()
 
     # ------------------------------------------------------------------ what each class states
 
+    def _prompt_codec(self) -> Codec[PromptRequest]:
+        """Return the API's codec."""
+        raise NotImplementedError
+
     def _structured_options(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters that hold an answer to a JSON schema."""
         raise NotImplementedError
+
+    def _codec(self) -> Codec[PromptRequest]:
+        return ThinkTagCodec(self._prompt_codec()) if self.split_reasoning else self._prompt_codec()
 
     # ------------------------------------------------------------------ how texts are written
 
@@ -187,6 +199,11 @@ class CompletionLLM(NativeStructuredOutput):
         )
         shape = self._format_options(call.pop("response_format", None))
         request.parameters = self._parameters({**call, **shape})
+        if self.split_reasoning and request.parameters.get("return_full_text"):
+            raise ConfigurationError(
+                "split_reasoning looks at the start of an answer, and return_full_text puts the prompt there: set one.",
+                provider=self._provider.name,
+            )
         return request, timeout
 
     def _with_turn_ends(self, stops: list[str], prompt: str) -> list[str]:

@@ -95,6 +95,8 @@ class DataCrunch(_DataCrunchConnected, CompletionLLM):
             also makes the text of ``complete`` a user's turn. Else by the model's name, else plain lines.
         messages_to_prompt: A function of your own for conversations; beats the template.
         completion_to_prompt: A function of your own for the text of ``complete``; beats the template.
+        split_reasoning: Take text between ``<think>`` and ``</think>`` at the start of an answer for reasoning: in
+            ``chat`` a ``ThinkingBlock``, in ``complete`` ``additional_kwargs["reasoning"]``.
         do_sample: Sample also where no other parameter makes the server sample.
         top_k: Consider only this many of the likeliest tokens, from 1.
         top_p: Nucleus sampling, more than 0; 1 means all.
@@ -147,6 +149,7 @@ class DataCrunch(_DataCrunchConnected, CompletionLLM):
         "adapter_id",
     )
     _argument_aliases: ClassVar[Mapping[str, str]] = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
+    _codec_fields: ClassVar[frozenset[str]] = frozenset({"split_reasoning"})
     _default_max_tokens: ClassVar[int] = DEFAULT_MAX_NEW_TOKENS
     _most_stops: ClassVar[int | None] = 4
 
@@ -179,7 +182,7 @@ class DataCrunch(_DataCrunchConnected, CompletionLLM):
     def _resolved_base_url(self) -> str:
         return datacrunch_base_url(self.base_url)
 
-    def _codec(self) -> Codec[PromptRequest]:
+    def _prompt_codec(self) -> Codec[PromptRequest]:
         return TGICodec()
 
     def _structured_options(self, schema: Mapping[str, Any]) -> dict[str, Any]:

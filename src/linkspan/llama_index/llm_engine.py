@@ -49,6 +49,8 @@ class LLMEngine(LLMEngineConnected, CompletionLLM):
             also makes the text of ``complete`` a user's turn. Else by the model's name, else plain lines.
         messages_to_prompt: A function of your own for conversations; beats the template.
         completion_to_prompt: A function of your own for the text of ``complete``; beats the template.
+        split_reasoning: Take text between ``<think>`` and ``</think>`` at the start of an answer for reasoning: in
+            ``chat`` a ``ThinkingBlock``, in ``complete`` ``additional_kwargs["reasoning"]``.
         return_token_log_probs: Ask for log probabilities.
         presence_penalty: 0.0 to 2.0.
         frequency_penalty: 0.0 to 2.0.
@@ -81,7 +83,7 @@ class LLMEngine(LLMEngineConnected, CompletionLLM):
         *(name for name in PROMPT_FIELDS if name not in {"temperature", "max_new_tokens", "stop_sequences"}),
     )
     _argument_aliases: ClassVar[Mapping[str, str]] = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
-    _codec_fields: ClassVar[frozenset[str]] = frozenset({"auth"})
+    _codec_fields: ClassVar[frozenset[str]] = frozenset({"auth", "split_reasoning"})
     _default_max_tokens: ClassVar[int] = DEFAULT_MAX_NEW_TOKENS
 
     return_token_log_probs: bool | None = Field(default=None, description="Ask for log probabilities.")
@@ -101,7 +103,7 @@ class LLMEngine(LLMEngineConnected, CompletionLLM):
         """Return the name under which LlamaIndex stores this class."""
         return "LLMEngine"
 
-    def _codec(self) -> Codec[PromptRequest]:
+    def _prompt_codec(self) -> Codec[PromptRequest]:
         return LLMEnginePromptCodec(self.auth)
 
     def _structured_options(self, schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def completion_response(completion: Completion) -> CompletionResponse:
         text=completion.text,
         raw=_raw(completion),
         logprobs=_logprobs(completion.logprobs),
-        additional_kwargs=_facts(completion),
+        additional_kwargs=_with_reasoning(_facts(completion), completion),
     )
 
 
@@ -114,7 +114,7 @@ class ChunkBuilder:
                 "raw": {"id": delta.id} if completion is None else _raw(completion),
                 "delta": delta.text,
                 "logprobs": _logprobs(delta.logprobs),
-                "additional_kwargs": _chunk_facts(delta, completion),
+                "additional_kwargs": _with_reasoning(_chunk_facts(delta, completion), completion),
             }
         )
 
@@ -203,6 +203,13 @@ def _facts(completion: Completion) -> dict[str, Any]:
     if completion.extra:
         facts |= {name: completion.extra.get(name) for name in _SAID_OF_ANSWERS}
     return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def _with_reasoning(facts: dict[str, Any], completion: Completion | None) -> dict[str, Any]:
+    """Add the reasoning of an answer that is a text, and so has no block for it."""
+    if completion is not None and completion.reasoning:
+        facts["reasoning"] = completion.reasoning
+    return facts
 
 
 def _chunk_facts(delta: Delta, completion: Completion | None) -> dict[str, Any]:
