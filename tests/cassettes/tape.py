@@ -109,10 +109,20 @@ class Tape:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The events of the only answer, which is a stream."""
-        data = [line.removeprefix("data: ") for line in self._text.split("\n") if line.startswith("data: ")]
+        """The events of the only answer, which is a stream that ends with ``[DONE]``."""
+        data = self._event_data
         assert data[-1] == "[DONE]"
         return [json.loads(event) for event in data[:-1]]
+
+    @property
+    def events_without_mark(self) -> list[dict[str, Any]]:
+        """The events of the only answer, which is a stream without an end mark."""
+        return [json.loads(event) for event in self._event_data]
+
+    @property
+    def _event_data(self) -> list[str]:
+        lines = self._text.replace("\r\n", "\n").split("\n")
+        return [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
 
     @property
     def streamed_text(self) -> str:
