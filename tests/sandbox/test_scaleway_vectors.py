@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from linkspan.errors import ConfigurationError
 from linkspan.langchain import ScalewayEmbeddings, ScalewayRerank
-from linkspan.sandbox import Sandbox, run
+from linkspan.sandbox import Cut, ErrorEvent, HTTPError, Reply, Sandbox, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,3 +71,67 @@ def test_what_scaleway_refuses_is_refused(sandbox: Sandbox, route: str, body: An
 
 def test_a_wrong_key_is_refused(sandbox: Sandbox) -> None:
     assert post(sandbox, "embeddings", {"model": MODEL, "input": "a"}, key="wrong").status_code == 403
+
+
+BODIES = {
+    "embeddings": {"model": MODEL, "input": ["Oslo is cold", "Rome is warm"]},
+    "rerank": {"model": MODEL, "query": "Rome?", "documents": TEXTS},
+}
+
+
+@pytest.fixture
+def fresh(sandbox: Sandbox) -> Iterator[Sandbox]:
+    sandbox.reset()
+    yield sandbox
+    sandbox.reset()
+
+
+class TestRules:
+    @pytest.mark.parametrize("route", BODIES)
+    def test_for_text_leave_vectors_alone(self, fresh: Sandbox, route: str) -> None:
+        before = post(fresh, route, BODIES[route]).json()
+        fresh.add_rule(Reply(fault=HTTPError(500)))
+        assert post(fresh, route, BODIES[route]).json() == before
+
+    @pytest.mark.parametrize("route", BODIES)
+    def test_of_a_route_fail_there_and_only_there(self, fresh: Sandbox, route: str) -> None:
+        fresh.add_rule(Reply(fault=HTTPError(429, headers={"retry-after": "7"})), route=route, times=1)
+        (other,) = set(BODIES) - {route}
+        assert post(fresh, other, BODIES[other]).status_code == 200
+        refused = post(fresh, route, BODIES[route])
+        assert (refused.status_code, refused.json()["error"]) == (429, "INSUFFICIENT QUOTA")
+        assert refused.headers["retry-after"] == "7"
+        assert refused.headers["x-request-id"]
+        assert post(fresh, route, BODIES[route]).status_code == 200
+
+    @pytest.mark.parametrize(("route", "when"), [("embeddings", "cold\nRome"), ("rerank", "Rome?")])
+    def test_see_the_texts(self, fresh: Sandbox, route: str, when: str) -> None:
+        fresh.add_rule(Reply(body={"seen": True}), when=when, route=route)
+        fresh.add_rule(Reply(body={"seen": False}), route=route)
+        assert post(fresh, route, BODIES[route]).json() == {"seen": True}
+
+    @pytest.mark.parametrize("route", BODIES)
+    def test_break_connections_and_fail_in_the_models_words(self, fresh: Sandbox, route: str) -> None:
+        fresh.add_rule(Reply(fault=Cut()), route=route, times=1)
+        with pytest.raises(httpx.RemoteProtocolError):
+            post(fresh, route, BODIES[route])
+        fresh.add_rule(Reply(fault=ErrorEvent(message="out of memory", status=500)), route=route)
+        assert post(fresh, route, BODIES[route]).json()["error"]["message"] == "out of memory"
+
+    def test_are_retried_by_linkspans_classes(self, fresh: Sandbox) -> None:
+        fresh.add_rule(Reply(fault=HTTPError(503, headers={"retry-after": "0"})), route="embeddings", times=1)
+        embeddings = ScalewayEmbeddings(**{**settings(fresh), "max_retries": 1})
+        assert len(embeddings.embed_query("Hello")) == 4096
+        assert [request.status for request in fresh.requests] == [503, 200]
+
+    def test_with_a_text_are_told_so(self, fresh: Sandbox) -> None:
+        fresh.add_rule("a text", route="rerank")
+        answer = post(fresh, "rerank", BODIES["rerank"])
+        assert (answer.status_code, answer.json()["error"]["message"]) == (
+            500,
+            "a rule for rerank can have a body, a delay or an error, and no text",
+        )
+
+    def test_of_an_unknown_route_are_refused(self, fresh: Sandbox) -> None:
+        with pytest.raises(ConfigurationError, match="route must be embeddings or rerank, not 'chat'"):
+            fresh.add_rule("x", route="chat")

@@ -68,6 +68,11 @@ class TestRules:
         with pytest.raises(ConfigurationError, match=word):
             sandbox.add_rule(**{"reply": "text", **rule})
 
+    def test_whose_function_returns_nothing_say_so(self, sandbox: Sandbox, client: Client) -> None:
+        sandbox.add_rule(lambda call: None)
+        message = client.post().json()["error"]["message"]
+        assert message == "a rule's function must return a text or a Reply, not NoneType"
+
     def test_reset_forgets_rules_and_requests(self, sandbox: Sandbox, client: Client) -> None:
         sandbox.add_rule("ruled")
         client.post()

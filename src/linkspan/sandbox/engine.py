@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Union
+from typing import Any, Literal, Protocol, Union, runtime_checkable
 
 from linkspan.conversation import Delta
 
-__all__ = ["Call", "ConnectionCut", "Engine", "EngineError", "Guide", "HTTPAnswer", "Piece", "RawEvent"]
+__all__ = ["Call", "ConnectionCut", "Engine", "EngineError", "Guide", "HTTPAnswer", "Interceptor", "Piece", "RawEvent"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -58,6 +58,8 @@ class Call:
             :class:`~linkspan.conversation.TokenLogprob`, with ``logprob=None`` where the engine does not know it.
         truncate: For a prompt: only its last so many tokens are read.
         context_window: Tokens of prompt and answer together, where the dialect knows the model.
+        route: ``"embeddings"`` or ``"rerank"`` for a call that asks for no text; its ``prompt`` is what is embedded
+            (one text a line), or the query. Such calls never come to :meth:`Engine.answer`.
     """
 
     api: str
@@ -78,6 +80,7 @@ class Call:
     prompt_tokens: bool = False
     truncate: int | None = None
     context_window: int | None = None
+    route: str | None = None
 
     @property
     def last_role(self) -> str | None:
@@ -176,6 +179,20 @@ class Engine(Protocol):
 
         Raises:
             EngineError: If the call cannot be answered.
+            ConnectionCut: To close the connection.
+        """
+        ...
+
+
+@runtime_checkable
+class Interceptor(Protocol):
+    """An engine that may step in where a dialect answers by itself: embeddings and reranking."""
+
+    async def intercept(self, call: Call) -> HTTPAnswer | None:
+        """Return what is answered instead, ``None`` to let the dialect answer.
+
+        Raises:
+            EngineError: To fail in the API's own words.
             ConnectionCut: To close the connection.
         """
         ...

@@ -23,7 +23,7 @@ from starlette.routing import BaseRoute, Route
 from linkspan.conversation import Delta
 from linkspan.sandbox import chat_completions as wire
 from linkspan.sandbox import scaleway_vectors as vectors
-from linkspan.sandbox.engine import Call, Engine, EngineError, HTTPAnswer, Piece, RawEvent
+from linkspan.sandbox.engine import Call, Engine, EngineError, HTTPAnswer, Interceptor, Piece, RawEvent
 from linkspan.sandbox.responses import EventStream, compact_json, json_response, raw_response
 
 if TYPE_CHECKING:
@@ -181,12 +181,12 @@ class _Scaleway:
         return json_response({"object": "list", "data": data}, headers=headers)
 
     async def embeddings(self, request: Request) -> Response:
-        return await self._vectors(request, vectors.embed)
+        return await self._vectors(request, vectors.embed, "embeddings")
 
     async def rerank(self, request: Request) -> Response:
-        return await self._vectors(request, vectors.rerank)
+        return await self._vectors(request, vectors.rerank, "rerank")
 
-    async def _vectors(self, request: Request, answer: Callable[[Any], dict[str, Any]]) -> Response:
+    async def _vectors(self, request: Request, answer: Callable[[Any], dict[str, Any]], route: str) -> Response:
         headers = _request_id()
         try:
             self._check_key(request)
@@ -197,7 +197,16 @@ class _Scaleway:
             return error.response(headers)
         except vectors.VectorError as error:
             return _GatewayError(error.status, error.message).response(headers)
-        return json_response(answered, headers=headers)
+        try:
+            instead = await self._interception(
+                Call("scaleway", body["model"], prompt=vectors.text_of(body), route=route)
+            )
+        except EngineError as error:
+            return self._model_error(error.status, error.message, headers)
+        return json_response(answered, headers=headers) if instead is None else _whole(instead, headers)
+
+    async def _interception(self, call: Call) -> HTTPAnswer | None:
+        return await self._engine.intercept(call) if isinstance(self._engine, Interceptor) else None
 
     async def chat(self, request: Request) -> ASGIApp:
         headers = _request_id()

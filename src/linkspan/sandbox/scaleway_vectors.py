@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DIMENSIONS", "VectorError", "embed", "rerank", "vector_of"]
+__all__ = ["DIMENSIONS", "VectorError", "embed", "rerank", "text_of", "vector_of"]
 
 #: Vectors' lengths per model: smallest, largest and default.
 DIMENSIONS: Mapping[str, tuple[int, int, int]] = {
@@ -91,6 +91,12 @@ def rerank(body: Any) -> dict[str, Any]:
     ]
     usage = {"total_tokens": _usage([query, *documents])["total_tokens"]}
     return {"id": "rerank-sandbox", "model": model, "usage": usage, "results": results}
+
+
+def text_of(body: Any) -> str:
+    """The texts to embed, one a line, or the query of a reranking; of a body that was taken."""
+    given = body["query"] if "query" in body else body["input"]
+    return given if isinstance(given, str) else "\n".join(given)
 
 
 def _model_of(body: Any) -> tuple[str, tuple[int, int, int]]:

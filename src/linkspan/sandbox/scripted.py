@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Cut", "EndEarly", "ErrorEvent", "Fault", "HTTPError", "Reply", "Rule", "ScriptedEngine", "Stall"]
 
+#: The routes beside those that answer with text.
+ROUTES = ("embeddings", "rerank")
 _WORDS = re.compile(r"\s*\S+|\s+\Z")
 #: Every scripted token is this likely: any fixed value would do, and a test can compare against it.
 LOGPROB = -0.25
@@ -137,6 +139,8 @@ class Rule:
         role: The role of the last message, such as ``"tool"`` for the turn after a tool's result.
         api: The dialect, such as ``"scaleway"``.
         times: How often the rule may answer; ``None`` for ever. ``times=2`` with a fault: fail twice, then go on.
+        route: ``"embeddings"`` or ``"rerank"``: the rule is for that route of Scaleway's, and its reply a ``body``, a
+            ``delay`` or a ``fault`` (an error, a cut or a stall). ``None``: for calls that ask for text.
     """
 
     reply: Reply | str | Callable[[Call], Reply | str]
@@ -144,10 +148,13 @@ class Rule:
     role: str | None = None
     api: str | None = None
     times: int | None = None
+    route: str | None = None
     #: How often it has answered.
     used: int = 0
 
     def __post_init__(self) -> None:
+        if self.route not in (None, *ROUTES):
+            raise ConfigurationError(f"a rule's route must be {' or '.join(ROUTES)}, not {self.route!r}")
         if not isinstance(self.reply, (Reply, str)) and not callable(self.reply):
             raise ConfigurationError(
                 f"a rule's reply must be a text, a Reply or a function of the Call, not {type(self.reply).__name__}"
@@ -161,6 +168,8 @@ class Rule:
     def matches(self, call: Call) -> bool:
         """Whether this rule answers the call."""
         if self.times is not None and self.used >= self.times:
+            return False
+        if self.route != call.route:
             return False
         if self.role not in (None, call.last_role) or self.api not in (None, call.api):
             return False
@@ -210,22 +219,44 @@ class ScriptedEngine:
             call = replace(call, prompt="".join(pieces[max(0, len(pieces) - call.truncate) :]))
         return self._play(call, self._reply_to(call))
 
+    async def intercept(self, call: Call) -> HTTPAnswer | None:
+        """Play the reply of the first rule for embeddings or reranking that matches; ``None`` if none does."""
+        reply = self._rules_reply_to(call)
+        if reply is None:
+            return None
+        if reply.text or reply.reasoning or reply.tool_calls or reply.events or isinstance(reply.fault, EndEarly):
+            raise EngineError(f"a rule for {call.route} can have a body, a delay or an error, and no text")
+        if reply.delay:
+            await asyncio.sleep(reply.delay)
+        if isinstance(reply.fault, HTTPError):
+            return _told(reply.fault)
+        await _fail(reply.fault)
+        return None if reply.body is None else HTTPAnswer(200, reply.body, reply.headers)
+
     def _reply_to(self, call: Call) -> Reply:
+        return self._rules_reply_to(call) or _echo(call)
+
+    def _rules_reply_to(self, call: Call) -> Reply | None:
         with self._lock:
             rule = next((rule for rule in self.rules if rule.matches(call)), None)
             if rule is not None:
                 rule.used += 1
         if rule is None:
-            return _echo(call)
+            return None
         reply = rule.reply(call) if callable(rule.reply) else rule.reply
-        return Reply(text=reply) if isinstance(reply, str) else reply
+        if isinstance(reply, str):
+            return Reply(text=reply)
+        if not isinstance(reply, Reply):
+            wrong = f"a rule's function must return a text or a Reply, not {type(reply).__name__}"
+            return Reply(fault=ErrorEvent(after=0, message=wrong))
+        return reply
 
     async def _play(self, call: Call, reply: Reply) -> AsyncGenerator[Piece, None]:
         if reply.delay:
             await asyncio.sleep(reply.delay)
         fault = reply.fault
         if isinstance(fault, HTTPError):
-            yield HTTPAnswer(fault.status, fault.body, fault.headers, fault.message)
+            yield _told(fault)
             return
         if isinstance(fault, Cut) and fault.after is None:
             raise ConnectionCut
@@ -284,6 +315,10 @@ class ScriptedEngine:
         return [
             Delta(tool_calls=(fragment,)) for fragment in (ToolCallDelta(index, call_id, tool_call.name), *fragments)
         ]
+
+
+def _told(fault: HTTPError) -> HTTPAnswer:
+    return HTTPAnswer(fault.status, fault.body, fault.headers, fault.message)
 
 
 async def _fail(fault: Fault | None) -> None:

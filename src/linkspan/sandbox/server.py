@@ -151,13 +151,14 @@ class Sandbox:
         role: str | None = None,
         api: str | None = None,
         times: int | None = None,
+        route: str | None = None,
     ) -> Rule:
         """Add a rule behind the others and return it; the arguments are those of :class:`Rule`.
 
         Raises:
             ConfigurationError: If the engine is not the scripted one.
         """
-        rule = Rule(reply, when=when, role=role, api=api, times=times)
+        rule = Rule(reply, when=when, role=role, api=api, times=times, route=route)
         self._scripted.add(rule)
         return rule
 
