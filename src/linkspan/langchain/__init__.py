@@ -28,6 +28,7 @@ from linkspan.langchain.data_role import (
 from linkspan.langchain.datacrunch import DataCrunch
 from linkspan.langchain.gray_swan import ChatGraySwan
 from linkspan.langchain.llm_engine import LLMEngine
+from linkspan.langchain.registration import register, serializable_classes
 from linkspan.langchain.scaleway import ChatScaleway
 from linkspan.langchain.scaleway_embeddings import ScalewayEmbeddings
 from linkspan.langchain.scaleway_rerank import ScalewayRerank
@@ -46,7 +47,9 @@ __all__ = [
     "data_message",
     "data_messages",
     "data_template",
+    "register",
     "retrieve_as_data",
+    "serializable_classes",
 ]
 
 if TYPE_CHECKING:
