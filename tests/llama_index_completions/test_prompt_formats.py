@@ -371,6 +371,22 @@ def test_data_messages(make: Callable[..., Any], prompt_kind: str, sandbox: Sand
         assert "data" not in re.findall(r"^(\w+)[:=]", prompt)
 
 
+def test_a_template_that_has_the_data_role(make: Callable[..., Any], prompt_kind: str, sandbox: Sandbox) -> None:
+    sandbox.add_rule("ok")
+    jinja = "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}<|im_start|>go: "
+    template = ChatTemplate.from_jinja(jinja, roles=["system", "user", "assistant", "data"])
+    for data_role in ("error", "fenced"):
+        make(prompt_kind, chat_template=template, data_role=data_role).chat([ChatMessage("Sum"), data_message("It")])
+        expected = "<|im_start|>user: Sum<|im_end|><|im_start|>data: It<|im_end|><|im_start|>go: "
+        assert prompt_of(sandbox.last_request) == expected
+
+
+@pytest.mark.parametrize("settings", [{}, {"chat_template": JINJA}, {"messages_to_prompt": mine}])
+def test_no_messages_are_refused(make: Callable[..., Any], prompt_kind: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match="no messages"):
+        make(prompt_kind, **settings, callback_manager=None).chat([])
+
+
 def test_a_function_of_the_users_sees_other_messages_untouched(make: Callable[..., Any], sandbox: Sandbox) -> None:
     sandbox.add_rule("ok")
     seen: list[ChatMessage] = []

@@ -92,6 +92,26 @@ def test_the_apis_own_words_in_constructor_and_call(make: Callable[..., Any], ki
         make(kind, callback_manager=None).complete("x", max_tokens=1, max_new_tokens=2)
 
 
+@pytest.mark.parametrize("kind", PROMPTS)
+def test_the_apis_own_words_in_additional_kwargs(make: Callable[..., Any], kind: str, sandbox: Sandbox) -> None:
+    llm = make(kind, additional_kwargs={"max_new_tokens": 7})
+    assert llm.metadata.num_output == 7
+    llm.complete("x")
+    assert parameters_of(sandbox.last_request)["max_new_tokens"] == 7
+    llm.complete("x", max_tokens=3)
+    assert parameters_of(sandbox.last_request)["max_new_tokens"] == 3
+    make("llm_engine", additional_kwargs={"stop_sequences": ["END"]}).complete("x")
+    assert stops_of(sandbox.last_request) == ["END"]
+
+
+@pytest.mark.parametrize("kind", PROMPTS)
+def test_a_wrong_template_is_named(make: Callable[..., Any], kind: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=r"^There is no chat template 'lama-2'. Did you mean llama-2"):
+        make(kind, chat_template="lama-2")
+    with pytest.raises(errors.ConfigurationError, match=r"not valid Jinja \(line 1\)"):
+        make(kind, chat_template="{% bad %}")
+
+
 LLM_ENGINE_FIELDS: dict[str, Any] = {
     "temperature": 0.5,
     "max_new_tokens": 9,

@@ -15,7 +15,7 @@ from llama_index.core.prompts.base import ChatPromptTemplate, SelectorPromptTemp
 from pydantic import Field
 
 from linkspan.conversation import PromptRequest
-from linkspan.errors import ConfigurationError, UnsupportedContentError
+from linkspan.errors import ConfigurationError, InvalidRequestError, UnsupportedContentError
 from linkspan.llama_index.language_model import given, response_format_from
 from linkspan.llama_index.prompt_format import ConversationFormat, QuestionFormat, WrittenPrompt, carry_data
 from linkspan.llama_index.responses import as_chat_response
@@ -38,7 +38,7 @@ __all__ = ["CompletionLLM"]
 DEFAULT_CONTEXT_WINDOW = 4096
 
 #: Settings that the texts of conversations depend on.
-_FORMAT_FIELDS = frozenset({"chat_template", "completion_to_prompt", "data_role", "messages_to_prompt", "model"})
+_FORMAT_FIELDS = frozenset({"chat_template", "data_role", "model"})
 
 
 class CompletionLLM(NativeStructuredOutput):
@@ -105,7 +105,8 @@ class CompletionLLM(NativeStructuredOutput):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in _FORMAT_FIELDS:
+        taken_back = value is None and name in {"completion_to_prompt", "messages_to_prompt"}
+        if taken_back or name in _FORMAT_FIELDS:
             self._set_formats()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -120,6 +121,10 @@ class CompletionLLM(NativeStructuredOutput):
 
     def _conversation(self, messages: Sequence[ChatMessage], data_role: Any, model: str | None = None) -> str:
         """Write messages as one text."""
+        if not messages:
+            raise InvalidRequestError(
+                "there are no messages to answer: give at least one", provider=self._provider.name
+            )
         own = cast("Any", self.messages_to_prompt)
         if not isinstance(own, ConversationFormat):
             return str(own(carry_data(messages, provider=self._provider.name, data_role=data_role)))
@@ -157,7 +162,7 @@ class CompletionLLM(NativeStructuredOutput):
         """Facts for LlamaIndex, without the network. The context window is 4096 tokens unless it is given."""
         return LLMMetadata(
             context_window=self.context_window or DEFAULT_CONTEXT_WINDOW,
-            num_output=self.max_tokens or self._default_max_tokens,
+            num_output=self._parameters({}).get("max_tokens") or self._default_max_tokens,
             is_chat_model=False,
             is_function_calling_model=False,
             model_name=self.model or self._provider.name,

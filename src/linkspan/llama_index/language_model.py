@@ -212,7 +212,9 @@ class LinkspanLLM(Connected, LLM):
     def _parameters(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is set of the parameters: the instance's, over them what is left of the call's keywords."""
         parameters = {name: getattr(self, name) for name in self._parameter_fields}
-        parameters.update(self.additional_kwargs)
+        for name, value in self.additional_kwargs.items():
+            own = self._argument_aliases.get(name, name)
+            parameters[own if own in self._parameter_fields else name] = value
         parameters.update(call)
         return {name: value for name, value in parameters.items() if value is not None}
 

@@ -57,7 +57,8 @@ class ConversationFormat:
     Attributes:
         template: The model's chat template.
         provider: Name of the API, for errors.
-        data_role: What becomes of untrusted text: an error, or a marked user turn.
+        data_role: What becomes of untrusted text under a template without a role for it: an error, or a marked user
+            turn.
     """
 
     template: ChatTemplate | None
@@ -120,6 +121,8 @@ def _one_system_turn(conversation: Sequence[Message]) -> Sequence[Message]:
 
 
 def _without_data(conversation: Sequence[Message], wanted: ConversationFormat) -> Sequence[Message]:
+    if wanted.template is not None and "data" in wanted.template.roles:
+        return conversation
     if wanted.data_role == "fenced":
         return fence_data(conversation)
     for place, message in enumerate(conversation):
