@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Union
 
 from starlette.responses import Response
@@ -110,6 +110,9 @@ class _TGI:
         self._running = 0
         self.era = Era(options.version)
         self._window = min(options.max_total_tokens, engine.context_window or options.max_total_tokens)
+        # A server that was not told works its limit out, from 3.0 on: it always has one.
+        longest = options.limits.max_input_tokens or self._window - 1
+        self._limits = replace(options.limits, max_input_tokens=longest)
         self._chat = ChatRoute(engine, self.era, self._window)
 
     # ------------------------------------------------------------------ routes
@@ -136,8 +139,7 @@ class _TGI:
     async def info(self, request: Request) -> Response:
         if not self._accepts(request):
             return _UNAUTHORIZED
-        limits = self._options.limits
-        longest = limits.max_input_tokens or self._window - 1
+        limits = self._limits
         return json_response(
             {
                 "model_id": self._model,
@@ -146,7 +148,7 @@ class _TGI:
                 "max_concurrent_requests": self._options.max_concurrent_requests,
                 "max_best_of": limits.max_best_of,
                 "max_stop_sequences": limits.max_stop_sequences,
-                "max_input_tokens" if self.era.has_models else "max_input_length": longest,
+                "max_input_tokens" if self.era.has_models else "max_input_length": limits.max_input_tokens,
                 "max_total_tokens": self._window,
                 "validation_workers": 2,
                 "max_client_batch_size": 4,
@@ -206,7 +208,7 @@ class _TGI:
     def _check(self, asked: GenerateRequest, *, streamed: bool) -> None:
         if self._running >= self._options.max_concurrent_requests:
             raise TGIError("Model is overloaded", "overloaded")
-        check(asked, self._options.limits, stream=streamed)
+        check(asked, self._limits, stream=streamed)
 
     def _with_defaults(self, asked: GenerateRequest) -> GenerateRequest:
         if asked.get("max_new_tokens") is None and self.era.default_max_new_tokens is not None:

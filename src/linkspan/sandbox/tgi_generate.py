@@ -209,7 +209,7 @@ def engine_failure(error: EngineError, request: GenerateRequest, window: int) ->
         return TGIError(_overflow(error.message, request, window))
     if error.status == 429:
         return TGIError("Model is overloaded", "overloaded")
-    if 400 <= error.status < 500:
+    if 400 <= error.status < 500 and error.status != 424:
         return TGIError(error.message)
     return TGIError(f"Request failed during generation: {error.message}", "generation")
 

@@ -86,7 +86,7 @@ class Generation:
         alternatives = self.request.get("top_n_tokens", 0)
         step = Step(
             _token_json(token, token.token if token.special else text),
-            [_token_json(top, top.token) for top in token.top] if alternatives else None,
+            [_token_json(top, top.token) for top in token.top or (token,)] if alternatives else None,
         )
         self.steps.append(step)
         step.finish_reason = finish_reason or self._finish_reason(token)
