@@ -207,6 +207,29 @@ def test_one_start_one_end_and_one_span_per_call(
     assert names == dict.fromkeys([*methods, *(f"a{method}" for method in methods)], 1)
 
 
+def test_one_start_and_one_end_under_predict(
+    make: Callable[..., Any], kind: str, sandbox: Sandbox, spans: SimpleSpanHandler
+) -> None:
+    assert spans.completed_spans == []
+    sandbox.add_rule('{"title": "Over the sea"}')
+    llm = make(kind)
+    prompt = PromptTemplate("A song about {topic}")
+    asked = "Completion" if kind in PROMPTS else "Chat"
+    for outer, ask in (
+        ("LLMPredict", lambda: llm.predict(prompt, topic="ferries")),
+        ("LLMPredict", lambda: list(llm.stream(prompt, topic="ferries"))),
+        ("LLMStructuredPredict", lambda: llm.structured_predict(Song, prompt, topic="ferries")),
+        ("LLMStructuredPredict", lambda: list(llm.stream_structured_predict(Song, prompt, topic="ferries"))),
+    ):
+        _SEEN.clear()
+        ask()
+        counts = Counter(name for name in _SEEN if "InProgress" not in name)
+        inner = {f"LLM{asked}StartEvent": 1, f"LLM{asked}EndEvent": 1}
+        assert {name: count for name, count in counts.items() if not name.startswith(outer)} == inner
+        assert counts[f"{outer}StartEvent"] == 1
+    assert len(sandbox.requests) == 4
+
+
 # --------------------------------------------------------------------------- how it ends
 
 
