@@ -1,7 +1,7 @@
 """The DataCrunch dialect: the legacy route with ``model`` in the body, and a container with a whole TGI server.
 
-Faithful to the DataCrunch reference: sections 1 (routes, ``model``), 2 (TGI's routes), 3 to 6 (``tgi_request``,
-``tgi_tokens``, ``tgi_generate``), 8 (``tgi_chat``) and 9 (versions).
+Faithful to the DataCrunch reference: sections 1 (routes, ``model``; ``verda_queue``), 2 (TGI's routes), 3 to 6
+(``tgi_request``, ``tgi_tokens``, ``tgi_generate``), 8 (``tgi_chat``) and 9 (versions).
 
 Where the service's behaviour is not known, the sandbox does what TGI does: errors of the gateway are TGI's, a missing
 ``model`` on the legacy route is a type error, and a wrong key is answered by 401 without a body on every route.
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from linkspan.sandbox.keys import KeyCheck
+    from linkspan.sandbox.verda_queue import VerdaQueue
 
 __all__ = ["Options", "routes"]
 
@@ -73,6 +74,8 @@ class Options:
         keep_alive: Seconds of silence in a stream after which an empty comment is sent.
         max_concurrent_requests: Calls at the same time; more are answered by 429.
         max_total_tokens: Prompt and answer together, in tokens.
+        replica_concurrency: Deferred calls (``Prefer: respond-async``) that are worked on at the same time; the others
+            wait in the queue.
         limits: What else an operator sets on the command line of TGI.
     """
 
@@ -80,22 +83,24 @@ class Options:
     keep_alive: float = 15.0
     max_concurrent_requests: int = 128
     max_total_tokens: int = 4096
+    replica_concurrency: int = 1
     limits: Limits = field(default_factory=Limits)
 
 
-def routes(engine: Engine, keys: KeyCheck, options: Options) -> list[BaseRoute]:
+def routes(engine: Engine, keys: KeyCheck, options: Options, queue: VerdaQueue) -> list[BaseRoute]:
     """The routes under ``/datacrunch``."""
     tgi = _TGI(engine, keys, options)
     made: list[BaseRoute] = [
         Route(f"{_LEGACY}/generate", tgi.legacy_generate, methods=["POST"]),
         Route(f"{_LEGACY}/generate_stream", tgi.legacy_generate_stream, methods=["POST"]),
-        Route(f"{_CONTAINER}/generate", tgi.generate, methods=["POST"]),
-        Route(f"{_CONTAINER}/generate_stream", tgi.generate_stream, methods=["POST"]),
-        Route(_CONTAINER, tgi.compat, methods=["POST"]),
-        Route(f"{_CONTAINER}/", tgi.compat, methods=["POST"]),
+        Route(f"{_CONTAINER}/generate", queue.before(tgi.generate), methods=["POST"]),
+        Route(f"{_CONTAINER}/generate_stream", queue.before(tgi.generate_stream), methods=["POST"]),
+        Route(_CONTAINER, queue.before(tgi.compat), methods=["POST"]),
+        Route(f"{_CONTAINER}/", queue.before(tgi.compat), methods=["POST"]),
         Route(f"{_CONTAINER}/health", tgi.health, methods=["GET"]),
         Route(f"{_CONTAINER}/info", tgi.info, methods=["GET"]),
-        Route(f"{_CONTAINER}/v1/chat/completions", tgi.chat, methods=["POST"]),
+        Route(f"{_CONTAINER}/v1/chat/completions", queue.before(tgi.chat), methods=["POST"]),
+        *queue.routes(),
     ]
     if tgi.era.has_models:
         made.append(Route(f"{_CONTAINER}/v1/models", tgi.models, methods=["GET"]))
@@ -134,10 +139,10 @@ class _TGI:
         return await self._answer(request, stream=None)
 
     async def health(self, request: Request) -> Response:
-        return Response(b"") if self._accepts(request) else _UNAUTHORIZED
+        return Response(b"") if self._keys.accepts_bearer(request) else _UNAUTHORIZED
 
     async def info(self, request: Request) -> Response:
-        if not self._accepts(request):
+        if not self._keys.accepts_bearer(request):
             return _UNAUTHORIZED
         limits = self._limits
         return json_response(
@@ -160,13 +165,13 @@ class _TGI:
         )
 
     async def models(self, request: Request) -> Response:
-        if not self._accepts(request):
+        if not self._keys.accepts_bearer(request):
             return _UNAUTHORIZED
         model = {"id": self._model, "object": "model", "created": 0, "owned_by": self._model}
         return json_response({"object": "list", "data": [model]})
 
     async def chat(self, request: Request) -> ASGIApp:
-        if not self._accepts(request):
+        if not self._keys.accepts_bearer(request):
             return _UNAUTHORIZED
         content = await request.body()
         try:
@@ -179,14 +184,10 @@ class _TGI:
     def _model(self) -> str:
         return self._engine.served_model or "sandbox"
 
-    def _accepts(self, request: Request) -> bool:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and self._keys.accepts(key)
-
     # ------------------------------------------------------------------ generate
 
     async def _answer(self, request: Request, *, stream: bool | None, needs_model: bool = False) -> ASGIApp:
-        if not self._accepts(request):
+        if not self._keys.accepts_bearer(request):
             return _UNAUTHORIZED
         content = await request.body()
         try:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hmac
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 __all__ = ["KeyCheck"]
 
@@ -27,3 +31,8 @@ class KeyCheck:
         if self._key is None:
             return bool(key.strip())
         return hmac.compare_digest(key.encode(), self._key.encode())
+
+    def accepts_bearer(self, request: Request) -> bool:
+        """Whether a request carries the right one as its bearer token."""
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and self.accepts(key)
