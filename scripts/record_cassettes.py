@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 import vllm_server  # noqa: E402
 from tests.cassettes.recording import Recording, refuse_secrets  # noqa: E402
 from tests.cassettes.tape import CASSETTES, KEY, Source  # noqa: E402
+from tests.conformance.langchain.answers import RULES  # noqa: E402
 
 from linkspan.commands import console  # noqa: E402  # not before the root is on the path, for tests.cassettes
 from linkspan.errors import ConfigurationError  # noqa: E402
@@ -36,6 +37,8 @@ from linkspan.sandbox.local_model import FILE_NAME, MODEL_NAME  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+
+    from linkspan.sandbox import Sandbox
 
     Start = Callable[[], AbstractContextManager[Source]]
 
@@ -54,6 +57,7 @@ SECRET_VARIABLES = (
 LIVE_SCALEWAY = {
     "sandbox": "mistral-small-3.2-24b-instruct-2506",
     "sandbox-gateway": "mistral-small-3.2-24b-instruct-2506",
+    "scripted-scaleway": "mistral-small-3.2-24b-instruct-2506",
     "vllm-chat": "mistral-small-3.2-24b-instruct-2506",
     "vllm-reasoning": "qwen3.6-35b-a3b",
     "vllm-vectors": "qwen3-embedding-8b",
@@ -86,7 +90,8 @@ def record(sources: dict[str, Start], *, live: bool = False) -> int:
     with tempfile.TemporaryDirectory(dir=ROOT, prefix=".recording-") as directory:
         recording = Recording(sources, Path(directory), live=live)
         # Uncaptured, so that it can be seen what the servers are doing.
-        options = ["-q", "-s", "-p", "no:cacheprovider", f"--rootdir={ROOT}", str(ROOT / "tests" / "cassettes")]
+        folders = [str(ROOT / "tests" / name) for name in ("cassettes", "conformance/langchain")]
+        options = ["-q", "-s", "-p", "no:cacheprovider", f"--rootdir={ROOT}", *folders]
         try:
             failed = pytest.main(options, [recording])
         finally:
@@ -113,21 +118,31 @@ def record(sources: dict[str, Start], *, live: bool = False) -> int:
 
 
 @contextlib.contextmanager
-def sandbox_source(engine: str, model: str) -> Iterator[Source]:
+def sandbox_source(dialect: str, engine: str, model: str) -> Iterator[Source]:
     """The sandbox with llama.cpp behind it."""
     console.ensure_weights()
-    say("starting the sandbox with the local model")
+    say(f"starting the sandbox with the local model, for {dialect}")
     with run("local", api_key=KEY) as sandbox:
-        yield Source(sandbox.scaleway_url, provenance(engine, model), MODEL_NAME)
+        yield Source(address(sandbox, dialect), provenance(engine, model), MODEL_NAME)
 
 
 @contextlib.contextmanager
-def gray_swan_source(engine: str, model: str) -> Iterator[Source]:
-    """The sandbox with llama.cpp behind it, as Cygnet."""
-    console.ensure_weights()
-    say("starting the sandbox with the local model, for Gray Swan")
-    with run("local", api_key=KEY) as sandbox:
-        yield Source(sandbox.gray_swan_url, provenance(engine, model), MODEL_NAME)
+def scripted_source(dialect: str, model: str) -> Iterator[Source]:
+    """The sandbox with a script behind it."""
+    say(f"starting the scripted sandbox, for {dialect}")
+    with run(rules=RULES, api_key=KEY) as sandbox:
+        engine = f"linkspan's sandbox in {dialect}'s dialect, by the script tests/conformance/langchain/answers.py"
+        yield Source(address(sandbox, dialect), provenance(engine, "none, a script"), model)
+
+
+def address(sandbox: Sandbox, dialect: str) -> str:
+    """Return where a dialect is."""
+    return {
+        "Scaleway": sandbox.scaleway_url,
+        "Gray Swan": sandbox.gray_swan_url,
+        "LLM Engine": sandbox.llm_engine_url,
+        "TGI": sandbox.tgi_url,
+    }[dialect]
 
 
 @contextlib.contextmanager
@@ -138,24 +153,31 @@ def vllm_source(model: vllm_server.Model) -> Iterator[Source]:
         yield Source(base_url, provenance(engine, model.description), model.name)
 
 
+def llama_cpp(dialect: str) -> Start:
+    """Return what starts the sandbox in a dialect, with llama.cpp."""
+    engine = f"llama.cpp (xllamacpp {version('xllamacpp')}) behind linkspan's sandbox in {dialect}'s dialect"
+    return partial(sandbox_source, dialect, engine, FILE_NAME.removesuffix(".gguf"))
+
+
 ENGINES: dict[str, dict[str, Start]] = {
     "llama.cpp": {
-        "sandbox": partial(
-            sandbox_source,
-            f"llama.cpp (xllamacpp {version('xllamacpp')}) behind linkspan's sandbox in Scaleway's dialect",
-            FILE_NAME.removesuffix(".gguf"),
-        ),
+        "sandbox": llama_cpp("Scaleway"),
         "sandbox-gateway": partial(
             sandbox_source,
+            "Scaleway",
             "linkspan's sandbox, whose checks in front of the model refuse the request as Scaleway's gateway is "
             "documented to",
             "none was asked",
         ),
-        "sandbox-gray-swan": partial(
-            gray_swan_source,
-            f"llama.cpp (xllamacpp {version('xllamacpp')}) behind linkspan's sandbox in Gray Swan's dialect",
-            FILE_NAME.removesuffix(".gguf"),
-        ),
+        "sandbox-gray-swan": llama_cpp("Gray Swan"),
+        "sandbox-llm-engine": llama_cpp("LLM Engine"),
+        "sandbox-datacrunch": llama_cpp("TGI"),
+    },
+    "scripted": {
+        "scripted-scaleway": partial(scripted_source, "Scaleway", "mistral-small-3.2-24b-instruct-2506"),
+        "scripted-gray-swan": partial(scripted_source, "Gray Swan", "cygnet"),
+        "scripted-llm-engine": partial(scripted_source, "LLM Engine", "llama-3-8b-instruct"),
+        "scripted-datacrunch": partial(scripted_source, "TGI", "mixtral"),
     },
     "vllm": {
         "vllm-chat": partial(vllm_source, vllm_server.CHAT),

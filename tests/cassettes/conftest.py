@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cassettes.recording import Recording, cassette_of, source_of
-from tests.cassettes.tape import CASSETTES, Tape, recording, replaying
+from tests.cassettes.recording import tape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.cassettes.tape import Tape
 
 _SETTINGS = ("SCW_SECRET_KEY", "SCALEWAY_API_KEY", "SCALEWAY_BASE_URL", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2")
 
@@ -40,17 +41,5 @@ def tape(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     """The test's own cassette."""
     for name in _SETTINGS:
         monkeypatch.delenv(name, raising=False)
-    name = cassette_of(request.node)
-    to = next((plugin for plugin in request.config.pluginmanager.get_plugins() if isinstance(plugin, Recording)), None)
-    if to is not None:
-        source = to.source(source_of(request.node))
-        with recording(to.directory / name, source) as cassette:
-            made = Tape(cassette, source)
-            yield made
-        to.recorded.append(name)
-    else:
-        request.getfixturevalue("network_blocked")
-        with replaying(CASSETTES / name) as cassette:
-            made = Tape(cassette)
-            yield made
-    assert made.complete, "a test must fill its cassette, or play it to the end"
+    with tape_of(request) as made:
+        yield made

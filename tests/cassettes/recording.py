@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from linkspan.errors import ConfigurationError
+from tests.cassettes.tape import CASSETTES, Tape, recording, replaying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tests.cassettes.tape import Source
 
-__all__ = ["Recording", "cassette_of", "refuse_secrets", "source_of"]
+__all__ = ["Recording", "cassette_of", "refuse_secrets", "source_of", "tape_of"]
 
 
 def cassette_of(item: pytest.Item) -> str:
     """Return the path of a test's cassette below ``cassettes/``."""
-    return f"{item.path.stem.removeprefix('test_')}/{item.name.removeprefix('test_')}.yaml"
+    folder = "" if item.path.parent.name == "cassettes" else f"{item.path.parent.name}_suites/"
+    return f"{folder}{item.path.stem.removeprefix('test_')}/{item.name.removeprefix('test_')}.yaml"
 
 
 def source_of(item: pytest.Item) -> str:
@@ -35,6 +37,31 @@ def source_of(item: pytest.Item) -> str:
     if mark is None:
         raise pytest.UsageError(f"{item.nodeid} uses a tape, but no mark recorded_from says what records it")
     return str(mark.args[0])
+
+
+@contextlib.contextmanager
+def tape_of(request: pytest.FixtureRequest, *, may_be_empty: bool = False) -> Iterator[Tape]:
+    """Play a test's cassette, or record it if the recording script runs the tests.
+
+    Args:
+        request: The test's.
+        may_be_empty: Whether the test may send nothing; then it has no cassette.
+    """
+    name = cassette_of(request.node)
+    to = next((plugin for plugin in request.config.pluginmanager.get_plugins() if isinstance(plugin, Recording)), None)
+    if to is not None:
+        source = to.source(source_of(request.node))
+        with recording(to.directory / name, source) as cassette:
+            made = Tape(cassette, source)
+            yield made
+        if len(cassette):
+            to.recorded.append(name)
+    else:
+        request.getfixturevalue("network_blocked")
+        with replaying(CASSETTES / name) as cassette:
+            made = Tape(cassette)
+            yield made
+    assert made.complete or (may_be_empty and not len(cassette)), "a test must fill its cassette, or play it to the end"
 
 
 def refuse_secrets(path: Path, secrets: Mapping[str, str]) -> None:

@@ -86,7 +86,9 @@ def source(function: Any, module: Any) -> str:
 def test_every_cassette_has_its_test_and_every_test_its_cassette() -> None:
     expected = {path for path, _ in each_with_a_tape()}
     assert expected
-    assert {str(path.relative_to(CASSETTES).as_posix()) for path in FILES} == expected
+    # Those of the frameworks' suites are looked at beside the suites.
+    own = {path for path in FILES if not path.relative_to(CASSETTES).parts[0].endswith("_suites")}
+    assert {str(path.relative_to(CASSETTES).as_posix()) for path in own} == expected
 
 
 def test_each_was_recorded_from_what_its_test_says_or_live() -> None:

@@ -86,7 +86,9 @@ class AnswerParser(BaseOutputParser[Any]):
 
         try:
             if self.target is not None:
-                return self.target.model_validate_json(text)
+                read = getattr(self.target, "model_validate_json", None)
+                # A class of pydantic 1's, as pydantic 2 still carries them.
+                return self.target.parse_raw(text) if read is None else read(text)
             answer = json.loads(text)
             jsonschema.validate(answer, self.json_schema)
         except ValueError as error:

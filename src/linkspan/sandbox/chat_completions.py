@@ -219,13 +219,16 @@ def new_id(prefix: str) -> str:
 
 def usage_json(usage: Usage) -> dict[str, Any]:
     """The ``usage`` object."""
-    details = None if usage.cached_tokens is None else {"cached_tokens": usage.cached_tokens}
-    return {
+    details: Any = None if usage.cached_tokens is None else {"cached_tokens": usage.cached_tokens}
+    counts: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens,
         "total_tokens": usage.total_tokens,
         "completion_tokens": usage.output_tokens,
         "prompt_tokens_details": details,
     }
+    if usage.reasoning_tokens is not None:
+        counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return counts
 
 
 def logprobs_json(logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:

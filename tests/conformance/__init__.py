@@ -1,0 +1,1 @@
+"""The frameworks' own suites and linkspan's, run on linkspan's classes."""

@@ -1,0 +1,160 @@
+"""linkspan's LlamaIndex classes before their own conformance suite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from linkspan.llama_index import (
+    ChatDataCrunch,
+    ChatLLMEngine,
+    DataCrunch,
+    GraySwan,
+    LLMEngine,
+    Scaleway,
+    ScalewayEmbedding,
+    ScalewayRerank,
+)
+from linkspan.testing.llama_index import EmbeddingTests, LLMTests, RerankTests
+
+if TYPE_CHECKING:
+    from linkspan.sandbox import Sandbox
+
+_VARIABLES = (
+    "DATACRUNCH_API_KEY",
+    "DATACRUNCH_BASE_URL",
+    "GRAYSWAN_API_KEY",
+    "GRAY_SWAN_BASE_URL",
+    "LLM_ENGINE_BASE_PATH",
+    "OPENAI_API_KEY",
+    "SCALEWAY_API_KEY",
+    "SCALEWAY_BASE_URL",
+    "SCALE_API_KEY",
+    "SCW_SECRET_KEY",
+    "VERDA_BASE_URL",
+    "VERDA_INFERENCE_KEY",
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+class TestScaleway(LLMTests):
+    import_path = "llama_index.llms.scaleway"
+    key_environment = "SCW_SECRET_KEY"
+    data_role_settings = {"data_role": "fenced"}  # noqa: RUF012
+
+    def make_llm(self, base_url: str, **settings: Any) -> Scaleway:
+        return Scaleway(**{"model": "mistral-small-3.2-24b-instruct-2506", "base_url": base_url, **settings})
+
+
+class TestGraySwan(LLMTests):
+    """Its API has text alone, no JSON mode, and neither counts nor log probabilities in streams."""
+
+    import_path = "llama_index.llms.gray_swan"
+    key_environment = "GRAYSWAN_API_KEY"
+    supports_images = False
+    supports_reasoning = False
+    supports_json_schema = False
+    logprob_options = None
+    streams_usage = False
+    data_role_settings = {}  # noqa: RUF012
+
+    def base_url(self, sandbox: Sandbox) -> str:
+        return sandbox.gray_swan_url
+
+    def make_llm(self, base_url: str, **settings: Any) -> GraySwan:
+        return GraySwan(**{"base_url": base_url, **settings})
+
+
+class TestLLMEngine(LLMTests):
+    """Its v1 takes prompts, and says nothing of why an answer ended."""
+
+    import_path = "llama_index.llms.llm_engine"
+    key_environment = "SCALE_API_KEY"
+    is_chat_model = False
+    supports_tools = False
+    supports_images = False
+    supports_reasoning = False
+    logprob_options = {"return_token_log_probs": True}  # noqa: RUF012
+    reports_finish_reason = False
+    has_end_event = False
+    data_role_settings = {"data_role": "fenced"}  # noqa: RUF012
+
+    def base_url(self, sandbox: Sandbox) -> str:
+        return sandbox.llm_engine_url
+
+    def make_llm(self, base_url: str, **settings: Any) -> LLMEngine:
+        return LLMEngine(**{"model": "llama-2-7b", "base_url": base_url, **settings})
+
+
+class TestChatLLMEngine(LLMTests):
+    import_path = "llama_index.llms.llm_engine"
+    key_environment = "SCALE_API_KEY"
+    think_tag_settings = {"split_reasoning": True}  # noqa: RUF012
+    has_end_event = False
+    data_role_settings = {"data_role": "fenced"}  # noqa: RUF012
+
+    def base_url(self, sandbox: Sandbox) -> str:
+        return sandbox.llm_engine_url
+
+    def make_llm(self, base_url: str, **settings: Any) -> ChatLLMEngine:
+        return ChatLLMEngine(**{"model": "llama-3-8b-instruct", "base_url": base_url, **settings})
+
+
+class TestDataCrunch(LLMTests):
+    """Its ``generate`` takes prompts."""
+
+    import_path = "llama_index.llms.datacrunch"
+    key_environment = "DATACRUNCH_API_KEY"
+    is_chat_model = False
+    supports_tools = False
+    supports_images = False
+    supports_reasoning = False
+    logprob_options = {}  # noqa: RUF012  # always there
+    has_end_event = False
+    data_role_settings = {"data_role": "fenced"}  # noqa: RUF012
+
+    def base_url(self, sandbox: Sandbox) -> str:
+        return sandbox.datacrunch_url
+
+    def make_llm(self, base_url: str, **settings: Any) -> DataCrunch:
+        return DataCrunch(**{"model": "mixtral", "base_url": base_url, **settings})
+
+
+class TestChatDataCrunch(LLMTests):
+    import_path = "llama_index.llms.datacrunch"
+    key_environment = "DATACRUNCH_API_KEY"
+    supports_reasoning = False
+    think_tag_settings = {"split_reasoning": True}  # noqa: RUF012
+    data_role_settings = {"data_role": "fenced"}  # noqa: RUF012
+
+    def base_url(self, sandbox: Sandbox) -> str:
+        return sandbox.tgi_url
+
+    def make_llm(self, base_url: str, **settings: Any) -> ChatDataCrunch:
+        return ChatDataCrunch(**{"base_url": base_url, **settings})
+
+
+class TestScalewayEmbedding(EmbeddingTests):
+    key_environment = "SCW_SECRET_KEY"
+    query_settings = {"query_instruction": "Q: ", "text_instruction": "T: "}  # noqa: RUF012
+
+    def make_embedding(self, base_url: str, **settings: Any) -> ScalewayEmbedding:
+        return ScalewayEmbedding(
+            **{"model": "qwen3-embedding-8b", "dimensions": self.dimensions, "base_url": base_url, **settings}
+        )
+
+    def usage_of(self, embedding: ScalewayEmbedding, texts: list[str]) -> Any:
+        return embedding.embed(texts).usage.input_tokens
+
+
+class TestScalewayRerank(RerankTests):
+    key_environment = "SCW_SECRET_KEY"
+
+    def make_rerank(self, base_url: str, **settings: Any) -> ScalewayRerank:
+        return ScalewayRerank(**{"base_url": base_url, **settings})
