@@ -10,7 +10,7 @@ SETUP_INPUTS := pyproject.toml constraints.txt scripts/setup_venv.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types pytest format cassettes catalogue bench clean
+.PHONY: help demo test lint types pytest format cassettes catalogue bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,13 @@ catalogue: $(VENV)/.installed-dev ## refresh what is known of Scaleway's models;
 
 bench: $(VENV)/.installed-dev ## measure
 	$(RUN)/python -m benchmarks
+
+$(VENV)/.installed-docs: $(SETUP_INPUTS)
+	@test -n "$(PYTHON)" || { echo "No python3 was found: install Python 3.11 (Debian: sudo apt-get install python3 python3-venv)"; exit 1; }
+	@"$(PYTHON)" scripts/setup_venv.py docs --venv $(VENV)
+
+docs: $(VENV)/.installed-docs ## build the documentation into build/docs
+	$(RUN)/mkdocs build --strict
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist

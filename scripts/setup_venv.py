@@ -23,6 +23,7 @@ OLDEST_PIP = (25, 1)
 PROFILES = {
     "demo": ["-e", ".[all]"],
     "dev": ["-e", ".[all]", "--group", "dev"],
+    "docs": ["-e", ".[all]", "--group", "docs"],
 }
 LOG_LINES_SHOWN = 30
 
