@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from linkspan.assembler import Assembler
 from linkspan.errors import ContentBlockedError
+from linkspan.providers.wrapped_decoder import WrappedDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,30 +50,15 @@ def raise_if_blocked(completion: Completion, provider: str) -> None:
         )
 
 
-class BlockWatch:
+class BlockWatch(WrappedDecoder["StreamDecoder"]):
     """A stream decoder that raises at the end of a blocked answer; until then, pieces pass as they come."""
 
-    __slots__ = ("_answer", "_inner", "_provider")
+    __slots__ = ("_answer", "_provider")
 
     def __init__(self, inner: StreamDecoder, provider: str) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._provider = provider
         self._answer = Assembler()
-
-    @property
-    def finished(self) -> bool:
-        """Whether the end mark was seen."""
-        return self._inner.finished
-
-    @property
-    def complete(self) -> bool:
-        """Whether the answer is whole."""
-        return self._inner.complete
-
-    @property
-    def cut_short(self) -> bool:
-        """Whether the answer was ended on this side."""
-        return self._inner.cut_short
 
     def feed(self, data: bytes) -> Sequence[Delta]:
         """Take the data of one event."""

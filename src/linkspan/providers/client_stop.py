@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from linkspan.conversation import Delta
 from linkspan.providers.codec import StreamDecoder
 from linkspan.providers.stop_text import StopCutter
+from linkspan.providers.wrapped_decoder import WrappedDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,7 @@ def cut_at_stops(completion: Completion, stops: Sequence[str]) -> Completion:
     return completion
 
 
-class StoppingDecoder:
+class StoppingDecoder(WrappedDecoder[EndableDecoder]):
     """A stream decoder that ends each choice before its first stop text, also where that spans pieces.
 
     Once every choice has ended, the stream is cut short. Only text is searched; reasoning, tool calls and refusals pass
@@ -56,10 +57,10 @@ class StoppingDecoder:
         choices: How many answers were asked for.
     """
 
-    __slots__ = ("_choices", "_cutters", "_held", "_id", "_inner", "_stopped", "_stops", "cut_short")
+    __slots__ = ("_choices", "_cutters", "_held", "_id", "_stopped", "_stops")
 
     def __init__(self, inner: EndableDecoder, stops: Sequence[str], *, choices: int = 1) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._stops = stops
         self._choices = choices
         self._cutters: dict[int, StopCutter] = {}
@@ -67,17 +68,11 @@ class StoppingDecoder:
         self._held: dict[int, int] = {}
         self._stopped: set[int] = set()
         self._id: str | None = None
-        self.cut_short = False
 
     @property
-    def finished(self) -> bool:
-        """Whether the end mark was seen, or every choice has met a stop text."""
-        return self._inner.finished
-
-    @property
-    def complete(self) -> bool:
-        """Whether the answer is whole."""
-        return self._inner.complete
+    def cut_short(self) -> bool:
+        """Whether every choice has met a stop text."""
+        return len(self._stopped) >= self._choices
 
     def feed(self, data: bytes) -> Sequence[Delta]:
         """Take the data of one event."""
@@ -133,8 +128,7 @@ class StoppingDecoder:
 
     def _end(self, choice: int) -> None:
         self._stopped.add(choice)
-        if len(self._stopped) >= self._choices:
-            self.cut_short = True
+        if self.cut_short:
             self._inner.end()
 
 

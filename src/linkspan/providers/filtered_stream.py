@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from linkspan.conversation import Delta
+from linkspan.providers.wrapped_decoder import WrappedDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ class TextFilter(Protocol):
         """Take the end of the text and hand out what was held back."""
 
 
-class FilteredDecoder:
+class FilteredDecoder(WrappedDecoder["StreamDecoder"]):
     """A stream decoder that passes the text of each choice through a filter of its own.
 
     What a filter holds back comes before the next tool call, finish reason or the end. Everything else of a delta
@@ -35,28 +36,13 @@ class FilteredDecoder:
         make_filter: Makes a filter for one choice.
     """
 
-    __slots__ = ("_filters", "_id", "_inner", "_make_filter")
+    __slots__ = ("_filters", "_id", "_make_filter")
 
     def __init__(self, inner: StreamDecoder, make_filter: Callable[[], TextFilter]) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._make_filter = make_filter
         self._filters: dict[int, TextFilter] = {}
         self._id: str | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether the API's end mark has been seen."""
-        return self._inner.finished
-
-    @property
-    def complete(self) -> bool:
-        """Whether the answer is whole."""
-        return self._inner.complete
-
-    @property
-    def cut_short(self) -> bool:
-        """Whether the answer was ended on this side."""
-        return self._inner.cut_short
 
     def feed(self, data: bytes) -> Sequence[Delta]:
         """Take the data of one event."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from linkspan.conversation import Delta
-from linkspan.providers.client_stop import cut_at_stops
+from linkspan.providers.client_stop import EndableDecoder, cut_at_stops
 from linkspan.providers.datacrunch.decode import STOPPED
 from linkspan.providers.stop_text import StopCutter
+from linkspan.providers.wrapped_decoder import WrappedDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from linkspan.conversation import Completion, TokenLogprob
-    from linkspan.providers.chat_completions.stream import ChatStreamDecoder
 
 __all__ = ["ChatStopDecoder", "cut_chat"]
 
@@ -32,7 +32,7 @@ def cut_chat(completion: Completion, stops: Sequence[str]) -> Completion:
     return completion
 
 
-class ChatStopDecoder:
+class ChatStopDecoder(WrappedDecoder[EndableDecoder]):
     """A chat stream that ends before its first stop text.
 
     Args:
@@ -40,21 +40,21 @@ class ChatStopDecoder:
         stops: The stop texts.
     """
 
-    __slots__ = ("_beyond", "_cutter", "_inner", "_scores", "cut_short")
+    __slots__ = ("_beyond", "_cutter", "_scores", "_went_on")
 
-    def __init__(self, inner: ChatStreamDecoder, stops: Sequence[str]) -> None:
-        self._inner = inner
+    def __init__(self, inner: EndableDecoder, stops: Sequence[str]) -> None:
+        super().__init__(inner)
         self._cutter = StopCutter(stops)
         #: Of tokens whose text is held back.
         self._scores: list[TokenLogprob] = []
         #: Characters said and not shown. More of them than the stop text has: the server did not end there.
         self._beyond = 0
-        self.cut_short = False
+        self._went_on = False
 
     @property
-    def finished(self) -> bool:
-        """Whether the end mark came, or the server went on after a stop text."""
-        return self._inner.finished
+    def cut_short(self) -> bool:
+        """Whether the server went on after a stop text."""
+        return self._went_on
 
     @property
     def complete(self) -> bool:
@@ -67,7 +67,7 @@ class ChatStopDecoder:
         for delta in self._inner.feed(data):
             if self._cutter.matched is not None:
                 if delta.text:
-                    self.cut_short = True
+                    self._went_on = True
                     self._inner.end()
                 continue
             if delta.text:
