@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -17,12 +18,12 @@ import pytest
 from typer.testing import CliRunner
 
 from linkspan.commands import app
-from linkspan.sandbox import local_model
+from linkspan.sandbox import local_model, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+README = Path(__file__).parents[2] / "README.md"
 LINKSPAN = [sys.executable, "-c", "from linkspan.cli import main; main()"]
 
 
@@ -103,20 +104,30 @@ TEXTS = {
 }
 
 
+def ask(line: str) -> tuple[str, str]:
+    """Make the call of a curl line; return its path and its answer's text."""
+    _curl, url, *flags = shlex.split(line)
+    arguments = list(zip(flags[::2], flags[1::2], strict=True))
+    headers = dict(value.split(": ", 1) for flag, value in arguments if flag == "-H")
+    (body,) = (value for flag, value in arguments if flag == "-d")
+    headers["Authorization"] = headers["Authorization"].replace("$KEY", "right")
+    answer = httpx.post(url, content=body, headers=headers, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    path = httpx.URL(url).path
+    return path, TEXTS[path](answer.json())
+
+
+def test_every_call_of_the_readme_works() -> None:
+    lines = [line[2:] for line in README.read_text("utf-8").splitlines() if line.startswith("$ curl ")]
+    with run() as sandbox:
+        answered = dict(ask(line.replace("http://127.0.0.1:8000", sandbox.url)) for line in lines)
+    assert answered == dict.fromkeys(TEXTS, "Hello")
+
+
 @pytest.mark.parametrize("options", [(), ("--api-key", "right")], ids=["any key", "one key"])
-def test_every_printed_call_of_the_sandbox_works(options: tuple[str, ...]) -> None:
+def test_every_call_that_the_sandbox_prints_works(options: tuple[str, ...]) -> None:
     with serving(*options) as (_, lines):
-        calls = [shlex.split(line) for line in lines if line.startswith("  curl ")]
-        answered = {}
-        for _curl, url, *flags in calls:
-            arguments = list(zip(flags[::2], flags[1::2], strict=True))
-            headers = dict(value.split(": ", 1) for flag, value in arguments if flag == "-H")
-            (body,) = (value for flag, value in arguments if flag == "-d")
-            headers["Authorization"] = headers["Authorization"].replace("$KEY", "right")
-            answer = httpx.post(url, content=body, headers=headers, trust_env=False)
-            assert answer.status_code == 200, answer.text
-            path = httpx.URL(url).path
-            answered[path] = TEXTS[path](answer.json())
+        answered = dict(ask(line) for line in lines if line.startswith("  curl "))
     assert answered == dict.fromkeys(TEXTS, "Hello")
     for line in lines:
         if ": base URL " in line:

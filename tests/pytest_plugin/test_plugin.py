@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from linkspan import sandbox
+from linkspan.conversation import ToolCall
+
 pytest_plugins = ["pytester"]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "testing_your_app"
+GUIDE = Path(__file__).parents[2] / "docs" / "testing.md"
 ASKS = """
     from linkspan.langchain import ChatScaleway
 
@@ -24,6 +28,11 @@ NOT_INSTALLED = """
     import sys
     sys.modules[{!r}] = None
 """
+
+
+def code_in(page: Path, after: str) -> str:
+    """The first Python block of a page behind a text."""
+    return page.read_text("utf-8").partition(after)[2].partition("```python\n")[2].partition("```")[0]
 
 
 @pytest.fixture(autouse=True)
@@ -107,21 +116,24 @@ def test_an_unknown_engine_is_refused(alone: None, pytester: pytest.Pytester) ->
 
 
 def test_the_server_can_be_ones_own(alone: None, pytester: pytest.Pytester) -> None:
-    pytester.makeconftest("""
-        import pytest
-        from linkspan.sandbox import run
-
-        @pytest.fixture(scope="session")
-        def linkspan_sandbox_server():
-            with run(api_key="mine") as sandbox:
-                yield sandbox
-    """)
+    pytester.makeconftest(code_in(GUIDE, "conftest.py"))
     pytester.makepyfile(
         ASKS
         + """
-    def test_key(linkspan_sandbox, monkeypatch):
+    def test_key_and_endpoint(linkspan_sandbox):
         import os
-        assert os.environ["SCW_SECRET_KEY"] == "mine"
+        from linkspan.langchain import ChatLLMEngine
+        assert os.environ["SCW_SECRET_KEY"] == "only this one"
+        assert ChatLLMEngine(model="our-endpoint").invoke("Hello").text == "Hello"
 """
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=2)
+
+
+def test_the_replies_of_the_guide_are_replies() -> None:
+    lines = code_in(GUIDE, "| `route` |").splitlines()
+    names = {name: getattr(sandbox, name) for name in ("Cut", "HTTPError", "Reply")}
+    made = [eval(line, {**names, "ToolCall": ToolCall}) for line in lines]
+    assert len(made) == 6
+    with sandbox.run(rules=[sandbox.Rule(reply) for reply in made]) as running:
+        assert len(running.rules) == 6

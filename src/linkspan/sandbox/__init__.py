@@ -18,6 +18,7 @@ except ModuleNotFoundError as error:
 
 from linkspan.sandbox.datacrunch import Options as DataCrunchOptions
 from linkspan.sandbox.engine import Call, ConnectionCut, Engine, EngineError, Guide, HTTPAnswer, Piece, RawEvent
+from linkspan.sandbox.llm_engine import ModelEndpoint
 from linkspan.sandbox.llm_engine import Options as LLMEngineOptions
 from linkspan.sandbox.recording import RecordedRequest, Recorder
 from linkspan.sandbox.scaleway import Options as ScalewayOptions
@@ -37,6 +38,7 @@ __all__ = [
     "HTTPAnswer",
     "HTTPError",
     "LLMEngineOptions",
+    "ModelEndpoint",
     "Piece",
     "RawEvent",
     "RecordedRequest",
