@@ -101,10 +101,13 @@ class Endpoint(Generic[RequestT]):
             decoder = self.codec.stream_decoder(request, events.headers)
             feed = decoder.feed
             try:
-                for event in events:
-                    for delta in feed(event.data):
-                        add(delta)
-                        yield delta
+                for batch in events.batches():
+                    for event in batch:
+                        for delta in feed(event.data):
+                            add(delta)
+                            yield delta
+                        if decoder.finished:
+                            break
                     if decoder.finished:
                         break
             except LinkspanError as error:
@@ -122,10 +125,13 @@ class Endpoint(Generic[RequestT]):
             decoder = self.codec.stream_decoder(request, events.headers)
             feed = decoder.feed
             try:
-                async for event in events:
-                    for delta in feed(event.data):
-                        add(delta)
-                        yield delta
+                async for batch in events.batches():
+                    for event in batch:
+                        for delta in feed(event.data):
+                            add(delta)
+                            yield delta
+                        if decoder.finished:
+                            break
                     if decoder.finished:
                         break
             except LinkspanError as error:

@@ -14,7 +14,7 @@ from linkspan.transport.clients import USER_AGENT, Clients
 from linkspan.transport.failures import answer_error, connection_error
 from linkspan.transport.headers import check_headers
 from linkspan.transport.messages import HttpResponse
-from linkspan.transport.retries import async_retrying, retrying
+from linkspan.transport.retries import with_retries, with_retries_async
 from linkspan.transport.streams import AsyncEventStream, EventStream
 from linkspan.transport.urls import public_url
 
@@ -69,12 +69,11 @@ class HttpClient:
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """Send a request and return the whole answer, whose status is 2xx."""
-        return retrying(request.max_retries)(self._send_once, request)
+        return with_retries(self._send_once, request)
 
     async def asend(self, request: HttpRequest) -> HttpResponse:
         """Send a request and return the whole answer, whose status is 2xx."""
-        answer: HttpResponse = await async_retrying(request.max_retries)(self._asend_once, request)
-        return answer
+        return await with_retries_async(self._asend_once, request)
 
     @contextmanager
     def stream(self, request: HttpRequest) -> Iterator[EventStream]:
@@ -83,7 +82,7 @@ class HttpClient:
         Leaving the block closes the stream. After the last event that matters, call ``drain()`` so that the connection
         can be used again.
         """
-        events = retrying(request.max_retries)(self._open_once, request)
+        events = with_retries(self._open_once, request)
         try:
             yield events
         finally:
@@ -92,7 +91,7 @@ class HttpClient:
     @asynccontextmanager
     async def astream(self, request: HttpRequest) -> AsyncIterator[AsyncEventStream]:
         """Send a request and hand out the events of its answer: see :meth:`stream`."""
-        events: AsyncEventStream = await async_retrying(request.max_retries)(self._aopen_once, request)
+        events = await with_retries_async(self._aopen_once, request)
         try:
             yield events
         finally:

@@ -17,25 +17,29 @@ import time
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tenacity
 
 from linkspan.errors import LinkspanError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from linkspan.transport.messages import HttpRequest
 
 __all__ = [
     "FIRST_DELAY",
     "LONGEST_DELAY",
     "LONGEST_RETRY_AFTER",
-    "async_retrying",
     "async_sleep",
     "retry_after_seconds",
-    "retrying",
     "sleep",
+    "with_retries",
+    "with_retries_async",
 ]
+
+AnswerT = TypeVar("AnswerT")
 
 #: Seconds before the first retry. It doubles with each further one; half of it is drawn at random.
 FIRST_DELAY = 0.5
@@ -58,28 +62,53 @@ async def async_sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-def retrying(max_retries: int) -> tenacity.Retrying:
-    """Return the loop for one call; it is called with the attempt and its arguments."""
-    return tenacity.Retrying(
-        sleep=sleep,
-        stop=tenacity.stop_after_attempt(max_retries + 1),
-        wait=_delay,
-        retry=tenacity.retry_if_exception(is_worth_retrying),
-        before_sleep=_announce,
-        reraise=True,
-    )
+def with_retries(attempt: Callable[[HttpRequest], AnswerT], request: HttpRequest) -> AnswerT:
+    """Carry out a request, again if that may help.
+
+    Nearly all calls succeed at once. Only after a failure is tenacity's loop made, and told of it by its first attempt
+    raising it anew; so its counting and its delays are as if it had been there from the start.
+    """
+    try:
+        return attempt(request)
+    except LinkspanError as error:
+        if not request.max_retries or not is_worth_retrying(error):
+            raise
+        failures = [error]
+
+    def again() -> AnswerT:
+        if failures:
+            raise failures.pop()
+        return attempt(request)
+
+    return tenacity.Retrying(sleep=sleep, **_policy(request))(again)
 
 
-def async_retrying(max_retries: int) -> tenacity.AsyncRetrying:
-    """Return the loop for one async call; it is called with the attempt and its arguments."""
-    return tenacity.AsyncRetrying(
-        sleep=async_sleep,
-        stop=tenacity.stop_after_attempt(max_retries + 1),
-        wait=_delay,
-        retry=tenacity.retry_if_exception(is_worth_retrying),
-        before_sleep=_announce,
-        reraise=True,
-    )
+async def with_retries_async(attempt: Callable[[HttpRequest], Awaitable[AnswerT]], request: HttpRequest) -> AnswerT:
+    """Carry out a request, again if that may help: see :func:`with_retries`."""
+    try:
+        return await attempt(request)
+    except LinkspanError as error:
+        if not request.max_retries or not is_worth_retrying(error):
+            raise
+        failures = [error]
+
+    async def again() -> AnswerT:
+        if failures:
+            raise failures.pop()
+        return await attempt(request)
+
+    answer: AnswerT = await tenacity.AsyncRetrying(sleep=async_sleep, **_policy(request))(again)
+    return answer
+
+
+def _policy(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "stop": tenacity.stop_after_attempt(request.max_retries + 1),
+        "wait": _delay,
+        "retry": tenacity.retry_if_exception(is_worth_retrying),
+        "before_sleep": _announce,
+        "reraise": True,
+    }
 
 
 def is_worth_retrying(error: BaseException) -> bool:

@@ -51,15 +51,19 @@ class SSEDecoder:
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take the next bytes and return the events that they complete."""
-        # Servers nearly always send one whole event per chunk, one data line and one blank line.
-        if (
-            self._idle
-            and chunk[:5] == b"data:"
-            and chunk.find(b"\n") == len(chunk) - 2
-            and chunk[-1] == 10
-            and b"\r" not in chunk
-        ):
-            return [ServerSentEvent(chunk[6 if chunk[5] == 32 else 5 : -2], "message", self._id)]
+        # Servers nearly always send whole events of one data line and one blank line, so a chunk falls apart at its
+        # blank lines. An event of another shape, which still has an LF in it, sends the chunk the long way.
+        if self._idle and chunk[-2:] == b"\n\n" and b"\r" not in chunk:
+            parts = chunk.split(b"\n\n")
+            parts.pop()  # what follows the last blank line: nothing
+            last_id = self._id
+            events = [
+                ServerSentEvent(part[6:] if part[5:6] == b" " else part[5:], "message", last_id)
+                for part in parts
+                if part[:5] == b"data:"
+            ]
+            if len(events) == len(parts) and chunk.count(b"\n") == 2 * len(parts):
+                return events
         return self._feed_lines(chunk)
 
     def flush(self) -> list[ServerSentEvent]:

@@ -187,8 +187,16 @@ class EventStream(_Stream):
         self._judge_opening()
 
     def __iter__(self) -> Iterator[ServerSentEvent]:
+        for events in self.batches():
+            yield from events
+
+    def batches(self) -> Iterator[Sequence[ServerSentEvent]]:
+        """Return the same events, those of one read together: a generator's step per read is less than one per event.
+
+        No event waits for another: each batch is what was there already.
+        """
         events, self._pending = self._pending, ()
-        yield from events
+        yield events
         if self._closed:
             return
         feed, deadline = self._decoder.feed, self._deadline
@@ -197,13 +205,13 @@ class EventStream(_Stream):
                 events = feed(chunk)
                 if events:
                     deadline.restart = True
-                    yield from events
+                    yield events
                 else:
                     self._check_deadline()
         except httpx.RequestError as exc:
             raise self._interruption(exc) from exc
         self.close()
-        yield from self._decoder.flush()
+        yield self._decoder.flush()
 
     def drain(self) -> None:
         """Read on for a moment after the last event that matters, so that the connection can be used again.
@@ -260,9 +268,14 @@ class AsyncEventStream(_Stream):
         self._judge_opening()
 
     async def __aiter__(self) -> AsyncIterator[ServerSentEvent]:
+        async for events in self.batches():
+            for event in events:
+                yield event
+
+    async def batches(self) -> AsyncIterator[Sequence[ServerSentEvent]]:
+        """Return the same events, those of one read together: see :meth:`EventStream.batches`."""
         events, self._pending = self._pending, ()
-        for event in events:
-            yield event
+        yield events
         if self._closed:
             return
         feed, deadline = self._decoder.feed, self._deadline
@@ -271,15 +284,13 @@ class AsyncEventStream(_Stream):
                 events = feed(chunk)
                 if events:
                     deadline.restart = True
-                    for event in events:
-                        yield event
+                    yield events
                 else:
                     self._check_deadline()
         except httpx.RequestError as exc:
             raise self._interruption(exc) from exc
         await self.aclose()
-        for event in self._decoder.flush():
-            yield event
+        yield self._decoder.flush()
 
     async def drain(self) -> None:
         """Read on for a moment after the last event that matters: see :meth:`EventStream.drain`."""
