@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -310,6 +311,27 @@ def test_too_many_at_once_are_told_so() -> None:
                 assert tgi.events() == [overloaded]
             assert sandbox.requests[0].wait_finished()
             assert tgi.post().status_code == 200
+
+
+def test_calls_count_from_the_start_on_every_route() -> None:
+    with run(datacrunch_options=DataCrunchOptions(max_concurrent_requests=1)) as sandbox:
+        sandbox.add_rule(Reply(fault=Stall(after=0)))
+        chat = {"messages": [{"role": "user", "content": "x"}]}
+        waiting = threading.Thread(target=ask_in_vain, args=(f"{sandbox.tgi_url}/v1/chat/completions", chat))
+        waiting.start()
+        # The server begins to answer a request before it reads the next one.
+        sandbox.requests.wait_for(1)
+        with (tgi := TGI(sandbox.tgi_url)).http:
+            assert tgi.post().status_code == 429
+            assert tgi.send("/v1/chat/completions", chat).status_code == 429
+            assert tgi.send("", {"inputs": "x"}).status_code == 429
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def ask_in_vain(url: str, body: Any) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.post(url, json=body, headers={"authorization": "Bearer any"}, timeout=60, trust_env=False)
 
 
 # --------------------------------------------------------------------------- faults

@@ -446,6 +446,17 @@ class TestLocalModel:
         assert "regular expression" in detail(local.ask(guided_regex="[a-z]+"), 400)
 
 
+@pytest.mark.parametrize("route", ["prompt", "chat"])
+def test_too_many_calls_at_once_are_429_before_anything_else(route: str) -> None:
+    with run(llm_engine_options=LLMEngineOptions(max_concurrent_requests=0)) as sandbox:
+        path = "v2/chat/completions" if route == "chat" else "v1/llm/completions-stream"
+        refused = httpx.post(f"{sandbox.llm_engine_url}/{path}", content=b"", trust_env=False)
+        assert httpx.get(f"{sandbox.llm_engine_url}/healthz", trust_env=False).status_code == 200
+    assert refused.status_code == 429
+    assert refused.json()["error"] == "Too many requests"
+    assert "retry-after" not in refused.headers
+
+
 def test_rules_can_be_for_this_api_alone(sandbox: Sandbox, client: Client) -> None:
     assert isinstance(sandbox.engine, ScriptedEngine)
     sandbox.add_rule("prompted", api="llm_engine")

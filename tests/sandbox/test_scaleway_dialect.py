@@ -273,6 +273,25 @@ class TestVariants:
         assert refused.headers["x-ratelimit-limit-requests"] == "2"
         assert refused.headers["x-ratelimit-reset-requests"].endswith("ms")
 
+    def test_limit_of_tokens_counts_prompts_and_answers(self) -> None:
+        with run(scaleway_options=ScalewayOptions(tokens_per_minute=8)) as sandbox:
+            client = Client(sandbox.scaleway_url)
+            answers = [client.post("one two"), client.post("one two", stream=True), client.post("one two")]
+            assert client.post(model="glm-5.2").status_code == 200
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert [answer.headers["x-ratelimit-remaining-tokens"] for answer in answers] == ["8", "4", "0"]
+        refused = answers[-1]
+        assert refused.json()["message"] == "You exceeded your current quota of tokens per minute"
+        assert refused.headers["x-ratelimit-limit-tokens"] == "8"
+        assert refused.headers["x-ratelimit-reset-tokens"].endswith("ms")
+
+    def test_vectors_count_as_well(self) -> None:
+        with run(scaleway_options=ScalewayOptions(tokens_per_minute=3)) as sandbox:
+            client = Client(sandbox.scaleway_url)
+            body = {"model": "qwen3-embedding-8b", "input": "one two three"}
+            statuses = [client.http.post("/embeddings", json=body).status_code for _ in range(2)]
+        assert statuses == [200, 429]
+
     def test_account_without_payment_method_lists_models_but_cannot_infer(self) -> None:
         with run(scaleway_options=ScalewayOptions(requests_per_minute=0)) as sandbox:
             client = Client(sandbox.scaleway_url)

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 
 from linkspan.sandbox.engine import Call, ConnectionCut, Engine, EngineError, Guide, HTTPAnswer, RawEvent
 from linkspan.sandbox.pings import with_pings
+from linkspan.sandbox.places import Places
 from linkspan.sandbox.responses import EventStream, json_response, raw_response
 from linkspan.sandbox.tgi_chat import ChatRoute
 from linkspan.sandbox.tgi_generate import (
@@ -112,7 +113,7 @@ class _TGI:
         self._engine = engine
         self._keys = keys
         self._options = options
-        self._running = 0
+        self._places = Places(options.max_concurrent_requests)
         self.era = Era(options.version)
         self._window = min(options.max_total_tokens, engine.context_window or options.max_total_tokens)
         # A server that was not told works its limit out, from 3.0 on: it always has one.
@@ -178,7 +179,9 @@ class _TGI:
             body = read_json(content, request.headers.get("content-type", ""))
         except PlainError as error:
             return _plain(error)
-        return await self._chat.answer(body, self._options.keep_alive)
+        if self._places.all_taken:
+            return error_response(_overloaded())
+        return await self._places.occupied_by(self._chat.answer(body, self._options.keep_alive))
 
     @property
     def _model(self) -> str:
@@ -203,12 +206,12 @@ class _TGI:
             return self._failed(error, asked, streamed=streamed)
         full_text = bool(asked.get("return_full_text", compat))
         if streamed:
-            return await self._stream(asked, full_text=full_text)
-        return await self._whole(asked, as_list=compat, full_text=full_text)
+            return await self._places.occupied_by(self._stream(asked, full_text=full_text))
+        return await self._places.occupied_by(self._whole(asked, as_list=compat, full_text=full_text))
 
     def _check(self, asked: GenerateRequest, *, streamed: bool) -> None:
-        if self._running >= self._options.max_concurrent_requests:
-            raise TGIError("Model is overloaded", "overloaded")
+        if self._places.all_taken:
+            raise _overloaded()
         check(asked, self._limits, stream=streamed)
 
     def _with_defaults(self, asked: GenerateRequest) -> GenerateRequest:
@@ -229,7 +232,6 @@ class _TGI:
     async def _whole(self, asked: GenerateRequest, *, as_list: bool, full_text: bool) -> Response:
         started = time.perf_counter()
         generations: list[Generation] = []
-        self._running += 1
         try:
             for _ in range(max(1, asked.get("best_of", 1))):
                 generation = await self._generation(asked)
@@ -240,8 +242,6 @@ class _TGI:
             return error_response(engine_failure(error, asked, self._window))
         except TGIError as error:
             return error_response(error)
-        finally:
-            self._running -= 1
         best = max(generations, key=lambda generation: generation.score)
         others = [generation for generation in generations if generation is not best]
         return whole_answer(best, others, self.era, as_list=as_list, full_text=full_text, started=started)
@@ -269,16 +269,7 @@ class _TGI:
             return http_answer(answer)
         events = stream_events(_resumed(first, steps), generation, self.era, full_text=full_text, window=self._window)
         kept_alive = with_pings(events, _comment, self._options.keep_alive, only_in_silence=True)
-        return EventStream(self._counted(kept_alive), self._stream_headers(asked))
-
-    async def _counted(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        self._running += 1
-        try:
-            async for chunk in chunks:
-                yield chunk
-        finally:
-            self._running -= 1
-            await chunks.aclose()
+        return EventStream(kept_alive, self._stream_headers(asked))
 
     @staticmethod
     def _stream_headers(asked: GenerateRequest) -> dict[str, str]:
@@ -351,3 +342,7 @@ def _plain(error: PlainError) -> Response:
 
 
 _UNAUTHORIZED = Response(b"", 401)
+
+
+def _overloaded() -> TGIError:
+    return TGIError("Model is overloaded", "overloaded")

@@ -27,10 +27,11 @@ from linkspan.sandbox import llm_engine_requests as requests
 from linkspan.sandbox.engine import Call, Engine, EngineError, Guide, HTTPAnswer, Piece
 from linkspan.sandbox.llm_engine_writers import INTERNAL_ERROR, ChatWriter, PromptWriter, ping, pod_error, timestamp
 from linkspan.sandbox.pings import with_pings
+from linkspan.sandbox.places import Places
 from linkspan.sandbox.responses import EventStream, json_response, raw_response
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
     from typing import TypeAlias
 
     from starlette.requests import Request
@@ -96,12 +97,14 @@ class Options:
         stream_counts: Whether the events of a v1 stream carry token counts, as with older vLLM; otherwise they are 0.
         obeys_guides: Whether ``guided_*`` fields have an effect; newer vLLM ignores them without a word.
         ping_seconds: The time between two keep-alive comments.
+        max_concurrent_requests: Calls of models at the same time; more are answered by 429.
     """
 
     endpoints: Mapping[str, ModelEndpoint] = field(default_factory=dict)
     stream_counts: bool = False
     obeys_guides: bool = True
     ping_seconds: float = 15.0
+    max_concurrent_requests: int = 500
 
 
 class _RefusedError(Exception):
@@ -160,6 +163,7 @@ class _LLMEngine:
         self._keys = keys
         self._options = options
         self._endpoints = {**ENDPOINTS, **options.endpoints}
+        self._places = Places(options.max_concurrent_requests)
         if engine.served_model is not None:
             self._endpoints.setdefault(engine.served_model, ModelEndpoint())
 
@@ -185,11 +189,18 @@ class _LLMEngine:
 
     @_answers_refusals
     async def prompt_whole(self, request: Request) -> ASGIApp:
-        return await self._prompt(request, stream=False)
+        return await self._limited(self._prompt(request, stream=False))
 
     @_answers_refusals
     async def prompt_streamed(self, request: Request) -> ASGIApp:
-        return await self._prompt(request, stream=True)
+        return await self._limited(self._prompt(request, stream=True))
+
+    async def _limited(self, answering: Coroutine[Any, Any, ASGIApp]) -> ASGIApp:
+        """The limit comes before everything else, the key too."""
+        if self._places.all_taken:
+            answering.close()
+            return _failure(429, None, "", {})
+        return await self._places.occupied_by(answering)
 
     async def _prompt(self, request: Request, *, stream: bool) -> ASGIApp:
         request_id = str(uuid.uuid4())
@@ -236,6 +247,9 @@ class _LLMEngine:
 
     @_answers_refusals
     async def chat(self, request: Request) -> ASGIApp:
+        return await self._limited(self._chat(request))
+
+    async def _chat(self, request: Request) -> ASGIApp:
         request_id = str(uuid.uuid4())
         parsed = await self._read(request, requests.ChatV2Request)
         facts = self._endpoint(parsed.model)

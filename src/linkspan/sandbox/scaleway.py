@@ -9,6 +9,7 @@ Where the service's behaviour is not known, the sandbox is strict: ``n`` above 1
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -16,7 +17,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from starlette.routing import BaseRoute, Route
 
@@ -104,6 +105,8 @@ class Options:
         model_errors: Body of errors by the model's server: ``nested`` (current) or ``legacy``.
         requests_per_minute: The limit per model, enforced with 429 and told in the headers. 0 stands for an account
             without a payment method.
+        tokens_per_minute: The limit of tokens per model, prompts and answers together, likewise. Those of an answer
+            count when it is complete.
         models: Further models, beside the catalogue's and whatever the engine serves.
     """
 
@@ -111,6 +114,7 @@ class Options:
     usage_on_every_chunk: bool = False
     model_errors: Literal["nested", "legacy"] = "nested"
     requests_per_minute: int = 100_000
+    tokens_per_minute: int = 100_000_000
     models: Mapping[str, Model] = field(default_factory=dict)
 
 
@@ -159,7 +163,7 @@ class _Scaleway:
         if engine.served_model is not None:
             window = engine.context_window or _UNKNOWN_WINDOW
             self._models.setdefault(engine.served_model, Model(window, window))
-        self._limiter = _RateLimiter(options.requests_per_minute)
+        self._limiter = _RateLimiter(options.requests_per_minute, options.tokens_per_minute)
         self._created = int(time.time())
 
     # ------------------------------------------------------------------ routes
@@ -203,7 +207,10 @@ class _Scaleway:
             )
         except EngineError as error:
             return self._model_error(error.status, error.message, headers)
-        return json_response(answered, headers=headers) if instead is None else _whole(instead, headers)
+        if instead is not None:
+            return _whole(instead, headers)
+        self._limiter.spend(answered["model"], answered["usage"]["total_tokens"])
+        return json_response(answered, headers=headers)
 
     async def _interception(self, call: Call) -> HTTPAnswer | None:
         return await self._engine.intercept(call) if isinstance(self._engine, Interceptor) else None
@@ -226,11 +233,22 @@ class _Scaleway:
 
     async def _answer(self, call: Call, body: Mapping[str, Any], headers: Mapping[str, str]) -> ASGIApp:
         writer = _ChunkWriter(self._options, body, self._served_model(call.model))
-        first, pieces = await wire.first_piece(self._engine.answer(call))
+        first, pieces = await wire.first_piece(self._metered(call))
         if call.stream and not isinstance(first, HTTPAnswer):
             return EventStream(writer.events(pieces), headers)
         answer = await wire.gather(pieces)
         return _whole(answer, headers) if isinstance(answer, HTTPAnswer) else writer.completion(answer, headers)
+
+    async def _metered(self, call: Call) -> AsyncGenerator[Piece, None]:
+        tokens = 0
+        async with contextlib.aclosing(self._engine.answer(call)) as pieces:
+            try:
+                async for piece in pieces:
+                    if isinstance(piece, Delta) and piece.usage is not None:
+                        tokens = piece.usage.total_tokens or tokens
+                    yield piece
+            finally:
+                self._limiter.spend(call.model, tokens)
 
     # ------------------------------------------------------------------ checks
 
@@ -411,26 +429,50 @@ def _event(data: str) -> bytes:
 
 
 class _RateLimiter:
-    """Counts requests per model in windows of a minute."""
+    """Counts requests and tokens per model in windows of a minute."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._windows: dict[str, tuple[float, int]] = {}
+    def __init__(self, requests: int, tokens: int) -> None:
+        self._limits = {"requests": requests, "tokens": tokens}
+        self._windows: dict[str, _Window] = {}
         self._lock = threading.Lock()
 
     def take(self, model: str) -> dict[str, str]:
-        """Count a request and return the headers that tell where the limit stands."""
-        now = time.monotonic()
+        """Count a request and return the headers that tell where the limits stand."""
         with self._lock:
-            start, used = self._windows.get(model, (now, 0))
-            if now - start >= 60:
-                start, used = now, 0
-            self._windows[model] = (start, used + 1)
-        headers = {
-            "x-ratelimit-limit-requests": str(self._limit),
-            "x-ratelimit-remaining-requests": str(max(0, self._limit - used - 1)),
-            "x-ratelimit-reset-requests": f"{int((start + 60 - now) * 1000)}ms",
-        }
-        if used >= self._limit:
-            raise _GatewayError(429, headers=headers)
+            window = self._window_of(model)
+            exceeded = [name for name, limit in self._limits.items() if window.used[name] >= limit]
+            window.used["requests"] += 1
+            headers = self._headers(window)
+        if exceeded:
+            raise _GatewayError(429, f"You exceeded your current quota of {exceeded[0]} per minute", headers)
         return headers
+
+    def spend(self, model: str, tokens: int) -> None:
+        """Count an answer's tokens."""
+        with self._lock:
+            self._window_of(model).used["tokens"] += tokens
+
+    def _window_of(self, model: str) -> _Window:
+        window = self._windows.get(model)
+        if window is None or time.monotonic() - window.start >= _Window.seconds:
+            window = self._windows[model] = _Window()
+        return window
+
+    def _headers(self, window: _Window) -> dict[str, str]:
+        milliseconds = int((window.start + window.seconds - time.monotonic()) * 1000)
+        headers = {}
+        for name, limit in self._limits.items():
+            headers[f"x-ratelimit-limit-{name}"] = str(limit)
+            headers[f"x-ratelimit-remaining-{name}"] = str(max(0, limit - window.used[name]))
+            headers[f"x-ratelimit-reset-{name}"] = f"{milliseconds}ms"
+        return headers
+
+
+@dataclass
+class _Window:
+    """What was used since its start."""
+
+    seconds: ClassVar[float] = 60
+
+    start: float = field(default_factory=time.monotonic)
+    used: dict[str, int] = field(default_factory=lambda: {"requests": 0, "tokens": 0})
