@@ -13,6 +13,7 @@ import datetime as dt
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import vllm_server  # noqa: E402
+from tests.cassettes import agent_script  # noqa: E402
 from tests.cassettes.recording import Recording, refuse_secrets  # noqa: E402
 from tests.cassettes.tape import CASSETTES, KEY, Source  # noqa: E402
 from tests.conformance.langchain.answers import RULES  # noqa: E402
@@ -146,11 +148,34 @@ def address(sandbox: Sandbox, dialect: str) -> str:
 
 
 @contextlib.contextmanager
+def agents_source(dialect: str, model: str) -> Iterator[Source]:
+    """The sandbox with the script of the agents behind it."""
+    say(f"starting the scripted sandbox, for agents in {dialect}'s dialect")
+    with run(rules=agent_script.RULES, api_key=KEY) as sandbox:
+        engine = f"linkspan's sandbox in {dialect}'s dialect, by the script tests/cassettes/agent_script.py"
+        yield Source(address(sandbox, dialect), provenance(engine, "none, a script"), model)
+
+
+@contextlib.contextmanager
 def vllm_source(model: vllm_server.Model) -> Iterator[Source]:
     """VLLM, asked directly."""
     with vllm_server.serving(model, KEY) as base_url:
         engine = f"vLLM {vllm_server.VLLM.partition('==')[2]} on the CPU, asked directly"
         yield Source(base_url, provenance(engine, model.description), model.name)
+
+
+@contextlib.contextmanager
+def vllm_rag_source() -> Iterator[Source]:
+    """VLLM twice: one server for chat, one for embeddings and rerank."""
+    with (
+        vllm_server.serving(vllm_server.CHAT, KEY) as chat_url,
+        vllm_server.serving(vllm_server.VECTORS, KEY) as vectors_url,
+    ):
+        engine = f"vLLM {vllm_server.VLLM.partition('==')[2]} on the CPU, asked directly, one server for each model"
+        models = f"{vllm_server.CHAT.description}, and {vllm_server.VECTORS.description} for embeddings and rerank"
+        said = provenance(engine, models)
+        vectors = Source(vectors_url, said, vllm_server.VECTORS.name)
+        yield Source(chat_url, said, vllm_server.CHAT.name, vectors=vectors)
 
 
 def llama_cpp(dialect: str) -> Start:
@@ -178,11 +203,16 @@ ENGINES: dict[str, dict[str, Start]] = {
         "scripted-gray-swan": partial(scripted_source, "Gray Swan", "cygnet"),
         "scripted-llm-engine": partial(scripted_source, "LLM Engine", "llama-3-8b-instruct"),
         "scripted-datacrunch": partial(scripted_source, "TGI", "mixtral"),
+        "scripted-agents-scaleway": partial(agents_source, "Scaleway", "mistral-small-3.2-24b-instruct-2506"),
+        "scripted-agents-gray-swan": partial(agents_source, "Gray Swan", "cygnet"),
+        "scripted-agents-llm-engine": partial(agents_source, "LLM Engine", "llama-3-8b-instruct"),
+        "scripted-agents-datacrunch": partial(agents_source, "TGI", "mixtral"),
     },
     "vllm": {
         "vllm-chat": partial(vllm_source, vllm_server.CHAT),
         "vllm-reasoning": partial(vllm_source, vllm_server.REASONING),
         "vllm-vectors": partial(vllm_source, vllm_server.VECTORS),
+        "vllm-rag": vllm_rag_source,
     },
 }
 
@@ -200,10 +230,14 @@ def live_scaleway() -> dict[str, Start]:
     if key is None:
         raise ConfigurationError(f"to record from Scaleway itself, set {' or '.join(SCALEWAY.api_key_env)}")
     base_url = SCALEWAY.resolve_base_url(None)
-    return {
-        name: partial(contextlib.nullcontext, Source(base_url, provenance("live, Scaleway", model), model, key))
-        for name, model in LIVE_SCALEWAY.items()
-    }
+
+    def asked(models: tuple[str, ...]) -> Start:
+        said = provenance("live, Scaleway", " and ".join(models))
+        chat, *others = (Source(base_url, said, model, key) for model in models)
+        return partial(contextlib.nullcontext, replace(chat, vectors=others[0]) if others else chat)
+
+    made = {name: asked((model,)) for name, model in LIVE_SCALEWAY.items()}
+    return {**made, "vllm-rag": asked((LIVE_SCALEWAY["vllm-chat"], LIVE_SCALEWAY["vllm-vectors"]))}
 
 
 LIVE = {"scaleway": live_scaleway}

@@ -42,12 +42,14 @@ class Source:
         provenance: What it is, with versions and date: the cassette's first line.
         model: Name of the model to ask.
         key: The key that it wants.
+        vectors: What answers for embeddings and rerank, if that is another server or model.
     """
 
     base_url: str
     provenance: str
     model: str
     key: str = KEY
+    vectors: Source | None = None
 
 
 class Tape:
@@ -64,11 +66,27 @@ class Tape:
         self.base_url = None if source is None else source.base_url
         self.key = KEY if source is None else source.key
         self._model = None if source is None else source.model
+        self._source = source
 
     @property
     def model(self) -> str:
-        """Name of the model that is asked, or was when the cassette was recorded."""
-        return self._model or str(self.requests[0]["model"])
+        """Name of the model that is asked, or was when the cassette was recorded; of a chat, if there is one."""
+        chat = [body for route, body in zip(self.routes, self.requests, strict=True) if route == "completions"]
+        return self._model or str((chat or self.requests)[0]["model"])
+
+    def of(self, route: str) -> Tape:
+        """Return the tape as those see it who ask one route, such as ``embeddings``: with its address and model."""
+        source = self._source
+        if source is not None and source.vectors is not None and route in {"embeddings", "rerank"}:
+            source = source.vectors
+        seen = Tape(self._cassette, source)
+        seen._model = seen._model or str(self.requests[self.routes.index(route)]["model"])
+        return seen
+
+    @property
+    def routes(self) -> list[str]:
+        """The last parts of the paths of all requests, such as ``embeddings``."""
+        return [urlsplit(request.uri).path.rpartition("/")[2] for request in self._cassette.requests]
 
     @property
     def complete(self) -> bool:
@@ -106,6 +124,11 @@ class Tape:
     def body(self) -> dict[str, Any]:
         """Body of the only answer, which is JSON."""
         return dict(json.loads(self._text))
+
+    def text_of(self, place: int) -> str:
+        """Body of the answer at this place, as it came."""
+        text = self._cassette.responses[place]["body"]["string"]
+        return text.decode() if isinstance(text, bytes) else str(text)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -168,18 +191,19 @@ class Tape:
 
     @property
     def _text(self) -> str:
-        text = self._only_response["body"]["string"]
-        return text.decode() if isinstance(text, bytes) else str(text)
+        (_,) = self._cassette.responses
+        return self.text_of(0)
 
 
 def replaying(path: Path) -> AbstractContextManager[Any]:
     """Open a cassette from which alone requests are answered, each answer once."""
-    return _vcr(_normaliser(None)).use_cassette(str(path), record_mode="none")
+    return _vcr(_normaliser()).use_cassette(str(path), record_mode="none")
 
 
 def recording(path: Path, source: Source) -> AbstractContextManager[Any]:
     """Record what is sent to a source into a new cassette."""
-    machine = _vcr(_normaliser(source.base_url))
+    addresses = [one.base_url for one in (source, source.vectors) if one is not None]
+    machine = _vcr(_normaliser(*addresses))
     machine.register_persister(_persister_with(f"{PROVENANCE}{source.provenance}\n"))
     return machine.use_cassette(str(path), record_mode="all")
 
@@ -195,14 +219,15 @@ def _vcr(normalise: Callable[[Request], Request | None]) -> vcr.VCR:
     return machine
 
 
-def _normaliser(base_url: str | None) -> Callable[[Request], Request | None]:
+def _normaliser(*base_urls: str) -> Callable[[Request], Request | None]:
     """Return what makes requests to any address alike, without a header that is not known to be harmless."""
 
     def normalise(request: Request) -> Request | None:
         path = urlsplit(request.uri).path
         # vcrpy also asks about requests that it has been through here with before.
-        if base_url is not None and not request.uri.startswith(f"https://{HOST}/"):
-            if not request.uri.startswith(base_url):
+        if base_urls and not request.uri.startswith(f"https://{HOST}/"):
+            base_url = next((one for one in base_urls if request.uri.startswith(one)), None)
+            if base_url is None:
                 # The sandbox runs in this process: its own calls to the model's server are not to be recorded.
                 return None
             path = "/v1" + request.uri.removeprefix(base_url)

@@ -25,7 +25,11 @@ FILES = sorted(CASSETTES.rglob("*.yaml"))
 each_cassette = pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 
 #: How the provenance may begin, by the first word of the source that a test names.
-ENGINES = {"sandbox": ("llama.cpp ", "linkspan's sandbox"), "vllm": ("vLLM ",)}
+ENGINES = {
+    "sandbox": ("llama.cpp ", "linkspan's sandbox, whose checks"),
+    "scripted": ("linkspan's sandbox in ",),
+    "vllm": ("vLLM ",),
+}
 _CREDENTIALS = re.compile(
     r"authorization|bearer|cookie|api[-_]?key|secret|token[\"']?\s*:\s*[\"'][^\"'\s]{8}|\bsk-\w{8}|\bSCW[A-Z0-9]{17}\b",
     re.IGNORECASE,

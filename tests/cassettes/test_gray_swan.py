@@ -5,17 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.documents import Document as LangChainDocument
 from langchain_core.messages import ChatMessage as LangChainMessage
 from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables import RunnableLambda, RunnablePassthrough
+from llama_index.core import Document, SummaryIndex
 from llama_index.core.llms import ChatMessage
 
-from linkspan.langchain import ChatGraySwan
+from linkspan.langchain import ChatGraySwan, data_messages, retrieve_as_data
 from linkspan.langchain.errors import NotFoundError
-from linkspan.llama_index import DATA_ROLE_MARKER
+from linkspan.llama_index import DATA_ROLE_MARKER, DataContextChatEngine, register_data_prompts
 from llama_index.llms.gray_swan import GraySwan
 from tests.cassettes.tape import HOST
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from langchain_core.messages import AIMessageChunk
 
     from tests.cassettes.tape import Tape
@@ -137,3 +143,104 @@ async def test_llama_index_acomplete(tape: Tape) -> None:
     response = await llm(tape).acomplete("Name the capital of France.", stop=["Paris"])
     said = tape.body["choices"][0]["message"]["content"]
     assert response.text == said.partition("Paris")[0] != ""
+
+
+# ---------------------------------------------------------------------- chains, engines: retrieved text as data
+
+RETRIEVER = RunnableLambda(lambda question: [LangChainDocument(PAGE, metadata={"source": "ostra.html"})])
+
+
+def test_langchain_chain(tape: Tape) -> None:
+    """The documented two lines: question and documents into a prompt, the prompt into the model."""
+    prompt = ChatPromptTemplate([("human", "{question}"), MessagesPlaceholder("documents")])
+    found = {"question": RunnablePassthrough(), "documents": RETRIEVER | data_messages}
+    message = (found | prompt | chat_model(tape)).invoke(QUESTION)
+    check_roles(tape, "user", "data")
+    assert message.text == tape.body["choices"][0]["message"]["content"] != ""
+
+
+async def test_langchain_chain_ainvoke(tape: Tape) -> None:
+    chain = ChatPromptTemplate([("system", "Be brief."), ("human", "{question}")]) | retrieve_as_data(RETRIEVER)
+    message = await (chain | chat_model(tape)).ainvoke({"question": QUESTION})
+    check_roles(tape, "system", "user", "data")
+    assert message.text == tape.body["choices"][0]["message"]["content"] != ""
+
+
+async def test_langchain_chain_astream(tape: Tape) -> None:
+    chain = retrieve_as_data(RETRIEVER) | chat_model(tape)
+    check_stream([chunk async for chunk in chain.astream(QUESTION)], tape)
+    check_roles(tape, "user", "data")
+
+
+@pytest.fixture
+def _data_prompts() -> Iterator[None]:
+    take_back = register_data_prompts()
+    yield
+    take_back()
+
+
+def index() -> SummaryIndex:
+    return SummaryIndex.from_documents([Document(text=PAGE)])
+
+
+@pytest.mark.usefixtures("_data_prompts")
+def test_llama_index_query_engine(tape: Tape) -> None:
+    answer = index().as_query_engine(llm=llm(tape)).query(QUESTION)
+    check_roles(tape, "system", "user", "data")
+    assert tape.request["messages"][1]["content"] == QUESTION
+    assert str(answer) == tape.body["choices"][0]["message"]["content"] != ""
+
+
+@pytest.mark.usefixtures("_data_prompts")
+def test_llama_index_query_engine_stream(tape: Tape) -> None:
+    answer: Any = index().as_query_engine(llm=llm(tape), streaming=True).query(QUESTION)
+    pieces = [piece for piece in answer.response_gen if piece]
+    assert len(pieces) > 3
+    assert "".join(pieces) == tape.streamed_text != ""
+    check_roles(tape, "system", "user", "data")
+
+
+@pytest.mark.usefixtures("_data_prompts")
+async def test_llama_index_query_engine_async(tape: Tape) -> None:
+    """A summary of two sources: their texts are one data message."""
+    two = SummaryIndex.from_documents([Document(text=PAGE), Document(text="It is 60 metres long.")])
+    engine = two.as_query_engine(llm=llm(tape), response_mode="tree_summarize")
+    answer = await engine.aquery(QUESTION)
+    (data,) = [message["content"] for message in tape.request["messages"] if message["role"] == "data"]
+    assert PAGE in data
+    assert "60 metres" in data
+    assert str(answer) == tape.body["choices"][0]["message"]["content"] != ""
+
+
+FOLLOW_UP = "Is {context_str} long?"
+
+
+def check_turns(tape: Tape, first: str, second: str) -> None:
+    """The second request holds the first turn without its data, the new question as it was typed, and the data."""
+    *_, last = tape.requests
+    system, *turns = [(message["role"], message["content"]) for message in last["messages"]]
+    assert system[0] == "system"
+    assert PAGE not in system[1]
+    assert turns == [("user", QUESTION), ("assistant", first), ("user", FOLLOW_UP), ("data", PAGE)]
+    assert first
+    assert second
+
+
+def test_llama_index_chat_engine(tape: Tape) -> None:
+    engine = DataContextChatEngine.from_defaults(retriever=index().as_retriever(), llm=llm(tape))
+    first, second = engine.chat(QUESTION), engine.chat(FOLLOW_UP)
+    assert [str(first), str(second)] == [body["choices"][0]["message"]["content"].strip() for body in tape.bodies]
+    assert [found.node.get_content() for found in second.source_nodes] == [PAGE]
+    check_turns(tape, str(first), str(second))
+
+
+async def test_llama_index_chat_engine_astream(tape: Tape) -> None:
+    engine = DataContextChatEngine.from_defaults(retriever=index().as_retriever(), llm=llm(tape))
+    said = []
+    for question in (QUESTION, FOLLOW_UP):
+        answer = await engine.astream_chat(question)
+        pieces = [piece async for piece in answer.async_response_gen()]
+        assert len(pieces) > 3
+        said.append("".join(pieces))
+    check_turns(tape, *said)
+    assert all(request["stream"] is True for request in tape.requests)
