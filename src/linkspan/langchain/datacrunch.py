@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from linkspan.langchain.completion_model import LinkspanLLM
 from linkspan.langchain.datacrunch_connection import DataCrunchConnected
-from linkspan.providers.datacrunch import TGICodec, check_model, datacrunch_base_url, json_grammar
+from linkspan.providers.datacrunch import GENERATE_FIELDS, TGICodec, check_model, datacrunch_base_url, json_grammar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,26 +65,7 @@ class DataCrunch(DataCrunchConnected, LinkspanLLM):
     """
 
     argument_aliases: ClassVar[Mapping[str, str]] = {**LinkspanLLM.argument_aliases, "max_new_tokens": "max_tokens"}
-    sampling_parameters: ClassVar[tuple[str, ...]] = (
-        "temperature",
-        "max_tokens",
-        "do_sample",
-        "top_k",
-        "top_p",
-        "typical_p",
-        "repetition_penalty",
-        "frequency_penalty",
-        "seed",
-        "best_of",
-        "truncate",
-        "watermark",
-        "return_full_text",
-        "details",
-        "decoder_input_details",
-        "top_n_tokens",
-        "grammar",
-        "adapter_id",
-    )
+    sampling_parameters: ClassVar[tuple[str, ...]] = GENERATE_FIELDS
 
     do_sample: bool | None = None
     """Sample also where no other parameter makes the server sample. Not sent unless set."""

@@ -13,6 +13,7 @@ from linkspan.llama_index.model_listing import ListsModels
 from linkspan.providers.datacrunch import (
     DATACRUNCH,
     DEFAULT_MAX_NEW_TOKENS,
+    GENERATE_FIELDS,
     TGICodec,
     ahealth,
     ainfo,
@@ -128,26 +129,7 @@ class DataCrunch(_DataCrunchConnected, CompletionLLM):
         ConfigurationError: An argument is unknown or wrong, the key is missing, or the model on the legacy endpoint.
     """
 
-    _parameter_fields: ClassVar[tuple[str, ...]] = (
-        "temperature",
-        "max_tokens",
-        "do_sample",
-        "top_k",
-        "top_p",
-        "typical_p",
-        "repetition_penalty",
-        "frequency_penalty",
-        "seed",
-        "best_of",
-        "truncate",
-        "watermark",
-        "return_full_text",
-        "details",
-        "decoder_input_details",
-        "top_n_tokens",
-        "grammar",
-        "adapter_id",
-    )
+    _parameter_fields: ClassVar[tuple[str, ...]] = GENERATE_FIELDS
     _argument_aliases: ClassVar[Mapping[str, str]] = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
     _codec_fields: ClassVar[frozenset[str]] = frozenset({"split_reasoning"})
     _default_max_tokens: ClassVar[int] = DEFAULT_MAX_NEW_TOKENS

@@ -14,13 +14,14 @@ from linkspan.providers.datacrunch.deferred import (
     submit,
 )
 from linkspan.providers.datacrunch.grammar import grammar_of, json_grammar, plain_schema, regex_grammar
-from linkspan.providers.datacrunch.parameters import DEFAULT_MAX_NEW_TOKENS
+from linkspan.providers.datacrunch.parameters import DEFAULT_MAX_NEW_TOKENS, GENERATE_FIELDS
 from linkspan.providers.datacrunch.provider import DATACRUNCH, check_model, datacrunch_base_url
 from linkspan.providers.datacrunch.server import ServerHealth, ServerInfo, ahealth, ainfo, health, info
 
 __all__ = [
     "DATACRUNCH",
     "DEFAULT_MAX_NEW_TOKENS",
+    "GENERATE_FIELDS",
     "DataCrunchChatCodec",
     "DeferredCall",
     "ServerHealth",

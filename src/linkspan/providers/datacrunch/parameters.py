@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import PromptRequest
 
-__all__ = ["DEFAULT_MAX_NEW_TOKENS", "PARAMETERS", "encode_parameters", "stop_texts"]
+__all__ = ["DEFAULT_MAX_NEW_TOKENS", "GENERATE_FIELDS", "PARAMETERS", "encode_parameters", "stop_texts"]
 
 #: Sent where the user sets nothing: the servers' own default is 20, 100 or unlimited, depending on their version. With
 #: 512 a prompt of 1024 tokens fits the smallest limits that servers come with.
@@ -42,6 +42,28 @@ _NUMBERS = ("temperature", "repetition_penalty", "frequency_penalty", "top_p", "
 _FREE = ("grammar", "adapter_id", "stop")
 #: What only narrows a choice that greedy decoding does not make.
 _SAMPLERS = ("top_k", "top_p", "typical_p")
+
+#: Those that the classes of both frameworks have as fields, in the order in which the documentation has them.
+GENERATE_FIELDS = (
+    "temperature",
+    "max_tokens",
+    "do_sample",
+    "top_k",
+    "top_p",
+    "typical_p",
+    "repetition_penalty",
+    "frequency_penalty",
+    "seed",
+    "best_of",
+    "truncate",
+    "watermark",
+    "return_full_text",
+    "details",
+    "decoder_input_details",
+    "top_n_tokens",
+    "grammar",
+    "adapter_id",
+)
 
 #: Every name that may stand in ``PromptRequest.parameters``; ``max_tokens`` is another word for ``max_new_tokens``.
 PARAMETERS: frozenset[str] = frozenset((*_BOOLEANS, *_INTEGERS, *_NUMBERS, *_FREE, "max_tokens"))
