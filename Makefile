@@ -37,7 +37,9 @@ lint: $(VENV)/.installed-dev ## format check and lint
 types: $(VENV)/.installed-dev ## strict type check
 	$(RUN)/mypy
 
+# The tests reach no network, so the local model's weights are fetched before them; at once done where they are there.
 pytest: $(VENV)/.installed-dev ## the tests alone
+	@$(RUN)/python scripts/fetch_weights.py
 	$(RUN)/python -m pytest
 
 format: $(VENV)/.installed-dev ## format the code and mend what the linter can
