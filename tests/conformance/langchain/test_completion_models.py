@@ -1,0 +1,63 @@
+"""Linkspan's suite for completion models on ``LLMEngine`` and ``DataCrunch``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from linkspan.langchain import DataCrunch, LLMEngine
+from linkspan.testing.langchain import KEY, CompletionModelTests
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.language_models import BaseLLM
+
+    from linkspan.sandbox import Sandbox
+
+
+class TestDataCrunch(CompletionModelTests):
+    @property
+    def model_class(self) -> type[BaseLLM]:
+        return DataCrunch
+
+    @property
+    def generation_info_keys(self) -> Sequence[str]:
+        return ("finish_reason", "generated_tokens", "token_usage")
+
+    @property
+    def names_the_model(self) -> bool:
+        """A container has one model and needs no name for it."""
+        return "model" in self.model_params
+
+
+class TestDataCrunchLegacy(TestDataCrunch):
+    """The provider's own endpoint, which needs a model's name."""
+
+    @property
+    def model_params(self) -> dict[str, Any]:
+        return {"model": "mixtral"}
+
+    def address(self, server: Sandbox) -> dict[str, Any]:
+        return {**super().address(server), "base_url": server.datacrunch_url}
+
+
+class TestLLMEngine(CompletionModelTests):
+    @property
+    def model_class(self) -> type[BaseLLM]:
+        return LLMEngine
+
+    @property
+    def model_params(self) -> dict[str, Any]:
+        return {"model": "llama-2-7b"}
+
+    def address(self, server: Sandbox) -> dict[str, Any]:
+        return {"base_url": server.llm_engine_url, "api_key": KEY, "max_retries": 0}
+
+    @property
+    def generation_info_keys(self) -> Sequence[str]:
+        """The API gives no finish reason, and its streams count nothing."""
+        return ("model_name",)
+
+    @property
+    def marks_the_end_of_streams(self) -> bool:
+        return False
