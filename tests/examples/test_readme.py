@@ -1,0 +1,54 @@
+"""The README's Python, run from top to bottom against the sandbox."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from linkspan.sandbox import Reply, Sandbox, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+SECTION = README[README.index("## Use it") : README.index("### On the command line")]
+BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Sandbox]:
+    with run() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    running.reset()
+    for name, value in {
+        "SCW_SECRET_KEY": "any-key-will-do",
+        "SCALEWAY_BASE_URL": running.scaleway_url,
+        "GRAYSWAN_API_KEY": "any-key-will-do",
+        "GRAY_SWAN_BASE_URL": running.gray_swan_url,
+        "SCALE_API_KEY": "any-key-will-do",
+        "LLM_ENGINE_BASE_PATH": running.llm_engine_url,
+        "DATACRUNCH_API_KEY": "any-key-will-do",
+        "DATACRUNCH_BASE_URL": running.datacrunch_url,
+    }.items():
+        monkeypatch.setenv(name, value)
+    return running
+
+
+def test_there_is_an_example_of_each_api_in_each_framework() -> None:
+    assert len(BLOCKS) == 8
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: re.findall(r"from (l\S+) import", block)[-1])
+def test_it_runs(sandbox: Sandbox, capsys: pytest.CaptureFixture[str], block: str) -> None:
+    answer = '{"port": "Ostra", "time": "09:40"}' if "structured_predict" in block else "A bridge for ferries."
+    sandbox.add_rule(Reply(text=answer))
+    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    shown = capsys.readouterr().out
+    assert ("port='Ostra' time='09:40'" if "structured_predict" in block else "A bridge for ferries.") in shown
