@@ -24,7 +24,7 @@ from linkspan.prompts import ChatTemplate, find_template
 from linkspan.providers.think_tag_codec import ThinkTagCodec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ChatResponseAsyncGen, ChatResponseGen
     from llama_index.core.prompts.base import BasePromptTemplate
@@ -152,6 +152,14 @@ class CompletionLLM(NativeStructuredOutput):
             return self.query_wrapper_prompt.format(query_str=written)
         return written
 
+    def _text_of_program(self) -> Callable[[BasePromptTemplate, dict[str, Any]], str]:
+        def write(prompt: BasePromptTemplate, prompt_args: dict[str, Any]) -> str:
+            written = self._written(prompt, prompt_args, self.data_role)
+            # Core passes it to ``complete``, which must know that nothing is to be put around it any more.
+            return written if isinstance(written, WrittenPrompt) else WrittenPrompt(written, self._turn_ends())
+
+        return write
+
     def _get_prompt(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
         return self._written(prompt, prompt_args, self.data_role)
 
@@ -185,7 +193,9 @@ class CompletionLLM(NativeStructuredOutput):
     ) -> tuple[PromptRequest, float | None]:
         call = self._call_settings(kwargs)
         call.pop("data_role", None)
-        written = prompt if formatted else cast("Any", self.completion_to_prompt)(prompt)
+        written = (
+            prompt if formatted or isinstance(prompt, WrittenPrompt) else cast("Any", self.completion_to_prompt)(prompt)
+        )
         return self._request(written, call)
 
     def _request(self, prompt: str, call: dict[str, Any]) -> tuple[PromptRequest, float | None]:
@@ -216,10 +226,13 @@ class CompletionLLM(NativeStructuredOutput):
         if isinstance(prompt, WrittenPrompt):
             ends: Sequence[str] = prompt.stop
         else:
-            template = self._template() if self.chat_template is not None else None
-            ends = template.stop if template is not None else ()
+            ends = self._turn_ends()
         room = None if self._most_stops is None else max(self._most_stops, len(stops))
         return [*stops, *(end for end in ends if end not in stops)][:room]
+
+    def _turn_ends(self) -> tuple[str, ...]:
+        template = self._template() if self.chat_template is not None else None
+        return tuple(template.stop) if template is not None else ()
 
     def _format_options(self, response_format: Any) -> dict[str, Any]:
         wanted = response_format_from(response_format)

@@ -18,11 +18,12 @@ from pydantic import BaseModel, ValidationError
 
 from linkspan.errors import InvalidResponseError
 from linkspan.llama_index.language_model import LinkspanLLM
+from linkspan.llama_index.program_prompt import ProgramPrompt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
-    from llama_index.core.base.llms.types import ChatResponse, ChatResponseAsyncGen, ChatResponseGen
+    from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ChatResponseAsyncGen, ChatResponseGen
     from llama_index.core.prompts.base import BasePromptTemplate
 
 __all__ = ["NativeStructuredOutput"]
@@ -61,7 +62,9 @@ class NativeStructuredOutput(LinkspanLLM):
             subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
             result = _parse(output_cls, self._ask(subject, kwargs))
         else:
-            result = _checked(output_cls, self._program(output_cls, prompt)(llm_kwargs=llm_kwargs, **prompt_args))
+            result = _checked(
+                output_cls, self._program(output_cls, prompt)(llm_kwargs=dict(llm_kwargs or {}), **prompt_args)
+            )
         _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
 
@@ -82,8 +85,10 @@ class NativeStructuredOutput(LinkspanLLM):
             subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
             result = _parse(output_cls, await self._aask(subject, kwargs))
         else:
-            program = self._program(output_cls, prompt)
-            result = _checked(output_cls, await program.acall(llm_kwargs=llm_kwargs, **prompt_args))
+            # Core's function program puts the system prompt in when it is called, and not when it is awaited.
+            extend = self._extend_messages if self._calls_functions() else None
+            program = self._program(output_cls, prompt, extend=extend)
+            result = _checked(output_cls, await program.acall(llm_kwargs=dict(llm_kwargs or {}), **prompt_args))
         _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
 
@@ -96,7 +101,10 @@ class NativeStructuredOutput(LinkspanLLM):
     ) -> Generator[Any, None, None]:
         if not self._is_native(llm_kwargs):
             program = self._streaming_program(output_cls, prompt, llm_kwargs)
-            return cast("Generator[Any, None, None]", program.stream_call(llm_kwargs=llm_kwargs, **prompt_args))
+            steps = cast(
+                "Generator[Any, None, None]", program.stream_call(llm_kwargs=dict(llm_kwargs or {}), **prompt_args)
+            )
+            return _ending_whole(output_cls, steps)
         subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
         return self._native_stream(output_cls, self._ask_in_pieces(subject, kwargs))
 
@@ -109,8 +117,8 @@ class NativeStructuredOutput(LinkspanLLM):
     ) -> AsyncGenerator[Any, None]:
         if not self._is_native(llm_kwargs):
             program = self._streaming_program(output_cls, prompt, llm_kwargs)
-            steps = await program.astream_call(llm_kwargs=llm_kwargs, **prompt_args)
-            return cast("AsyncGenerator[Any, None]", steps)
+            steps = await program.astream_call(llm_kwargs=dict(llm_kwargs or {}), **prompt_args)
+            return _aending_whole(output_cls, cast("AsyncGenerator[Any, None]", steps))
         subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
         return self._native_astream(output_cls, await self._aask_in_pieces(subject, kwargs))
 
@@ -183,25 +191,60 @@ class NativeStructuredOutput(LinkspanLLM):
         schema = {"name": name, "schema": output_cls.model_json_schema()}
         return subject, {**kwargs, "response_format": {"type": "json_schema", "json_schema": schema}}
 
-    def _program(self, output_cls: type[Any], prompt: BasePromptTemplate, **options: Any) -> Any:
-        return get_program_for_llm(
-            output_cls, prompt, self, pydantic_program_mode=self.pydantic_program_mode, **options
+    def _program(
+        self,
+        output_cls: type[Any],
+        prompt: BasePromptTemplate,
+        *,
+        extend: Callable[[list[ChatMessage]], list[ChatMessage]] | None = None,
+        **options: Any,
+    ) -> Any:
+        own = ProgramPrompt(prompt, self, write=self._text_of_program(), extend=extend)
+        return get_program_for_llm(output_cls, own, self, pydantic_program_mode=self.pydantic_program_mode, **options)
+
+    def _text_of_program(self) -> Callable[[BasePromptTemplate, dict[str, Any]], str] | None:
+        """Return what writes a program's prompt, for an API that takes one text."""
+        return None
+
+    def _calls_functions(self) -> bool:
+        mode = self.pydantic_program_mode
+        return mode == PydanticProgramMode.FUNCTION or (
+            mode == PydanticProgramMode.DEFAULT and self.metadata.is_function_calling_model
         )
 
     def _streaming_program(
         self, output_cls: type[Any], prompt: BasePromptTemplate, llm_kwargs: Mapping[str, Any] | None
     ) -> Any:
         """Return a program that demands its tool call: core's does so in whole answers and forgets it in streams."""
-        mode = self.pydantic_program_mode
-        calls = mode == PydanticProgramMode.FUNCTION or (
-            mode == PydanticProgramMode.DEFAULT and self.metadata.is_function_calling_model
-        )
         choice = (llm_kwargs or {}).get("tool_choice") or "required"
-        return self._program(output_cls, prompt, **({"tool_choice": choice} if calls else {}))
+        options: dict[str, Any] = {"tool_choice": choice} if self._calls_functions() else {}
+        return self._program(output_cls, prompt, **options)
 
 
 def _start(output_cls: type[Any], prompt: Any, prompt_args: dict[str, Any]) -> None:
     _dispatcher.event(LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args))
+
+
+def _ending_whole(output_cls: type[Any], steps: Generator[Any, None, None]) -> Generator[Any, None, None]:
+    """Pass a program's objects on; core's programs end without a word where the last one is still a partial one."""
+    last: Any = None
+    with contextlib.closing(steps):
+        for last in steps:
+            yield last
+    _check_end(output_cls, last)
+
+
+async def _aending_whole(output_cls: type[Any], steps: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    last: Any = None
+    async with contextlib.aclosing(steps):
+        async for last in steps:
+            yield last
+    _check_end(output_cls, last)
+
+
+def _check_end(output_cls: type[Any], last: Any) -> None:
+    if not isinstance(last, output_cls):
+        raise InvalidResponseError(f"the stream ended without a whole {output_cls.__name__}")
 
 
 def _checked(output_cls: type[Any], result: Any) -> Any:
