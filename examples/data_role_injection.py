@@ -59,7 +59,7 @@ def main() -> None:
 def ask_with_langchain(where: dict[str, Any]) -> tuple[str, str]:
     """Return the answers of a chain that pastes the page into its prompt, and of one that retrieves it as data."""
     model = ChatGraySwan(temperature=0, max_tokens=100, **where)
-    retriever = RunnableLambda(lambda _: [Document(PAGE)])
+    retriever: RunnableLambda[str, list[Document]] = RunnableLambda(lambda _: [Document(PAGE)])
 
     plain = ChatPromptTemplate([("human", "{question}\n\nAnswer from this page:\n{page}")]) | model
     data = retrieve_as_data(retriever) | model

@@ -63,17 +63,18 @@ def main() -> None:
         async def find_trip() -> Trip:
             # Connections belong to an event loop: close them before it ends.
             async with chat:
-                return (await trips.ainvoke(ask(QUESTION)))["structured_response"]
+                trip: Trip = (await trips.ainvoke(ask(QUESTION)))["structured_response"]
+                return trip
 
         print(repr(asyncio.run(find_trip())))
 
 
-def ask(question: str) -> dict[str, Any]:
+def ask(question: str) -> Any:
     """Return the agent's input."""
     return {"messages": [{"role": "user", "content": question}]}
 
 
-def show_steps(update: dict[str, Any]) -> None:
+def show_steps(update: Any) -> None:
     """Print the calls that the model asks for, and what came of them."""
     for node, state in update.items():
         for message in state["messages"]:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from langchain_core.callbacks import UsageMetadataCallbackHandler
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableConfig
 
 from linkspan.langchain import ChatScaleway
 
@@ -27,7 +28,7 @@ def main() -> None:
         prompt = ChatPromptTemplate.from_messages([("system", "Answer in one sentence."), ("human", "{question}")])
         chain = prompt | chat | StrOutputParser()
         usage = UsageMetadataCallbackHandler()
-        config = {"callbacks": [usage]}
+        config: RunnableConfig = {"callbacks": [usage]}
 
         for piece in chain.stream({"question": "What is a linkspan?"}, config):
             print(piece, end="", flush=True)

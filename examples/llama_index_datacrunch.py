@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from typing import Any
 
 from llama_index.core import PromptTemplate, SummaryIndex
 from llama_index.core.llms import ChatMessage
@@ -65,7 +66,8 @@ def main() -> None:
         print()
 
         engine = SummaryIndex([TextNode(text=NOTICE)]).as_query_engine(llm=llm, streaming=True)
-        for piece in engine.query("Which quay does the ferry leave from?").response_gen:
+        answer: Any = engine.query("Which quay does the ferry leave from?")
+        for piece in answer.response_gen:
             print(piece, end="", flush=True)
         print()
 

@@ -56,7 +56,8 @@ def main() -> None:
         print(repr(llm.structured_predict(Departure, prompt, notice=NOTICE)))
 
         engine = SummaryIndex([TextNode(text=NOTICE)]).as_query_engine(llm=llm, streaming=True)
-        for piece in engine.query("Which quay does the ferry leave from?").response_gen:
+        answer: Any = engine.query("Which quay does the ferry leave from?")
+        for piece in answer.response_gen:
             print(piece, end="", flush=True)
         print()
 

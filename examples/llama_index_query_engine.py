@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from typing import Any
 
 from llama_index.core import SimpleKeywordTableIndex
 from llama_index.core.schema import TextNode
@@ -33,7 +34,7 @@ def main() -> None:
         index = SimpleKeywordTableIndex(nodes=[TextNode(text=text) for text in PASSAGES], llm=llm)
         engine = index.as_query_engine(llm=llm, retriever_mode="simple", num_chunks_per_query=1, streaming=True)
 
-        answer = engine.query(QUESTION)
+        answer: Any = engine.query(QUESTION)
         print(QUESTION)
         for piece in answer.response_gen:
             print(piece, end="", flush=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import ExitStack
+from typing import Any
 
 from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import TextNode
@@ -41,9 +42,9 @@ def main() -> None:
             for source, text in PASSAGES.items()
         ]
         index = VectorStoreIndex(nodes, embed_model=embed_model)
-        options = {"llm": llm, "similarity_top_k": 3, "node_postprocessors": [reranker]}
+        options: dict[str, Any] = {"llm": llm, "similarity_top_k": 3, "node_postprocessors": [reranker]}
 
-        answer = index.as_query_engine(streaming=True, **options).query("How long is the linkspan of Ostra?")
+        answer: Any = index.as_query_engine(streaming=True, **options).query("How long is the linkspan of Ostra?")
         for piece in answer.response_gen:
             print(piece, end="", flush=True)
         print()
