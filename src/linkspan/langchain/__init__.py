@@ -5,6 +5,7 @@ It needs the extra ``linkspan[langchain]``.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -15,23 +16,25 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-from linkspan.langchain.chat_datacrunch import ChatDataCrunch
-from linkspan.langchain.chat_llm_engine import ChatLLMEngine
-from linkspan.langchain.chat_model import LinkspanChatModel
-from linkspan.langchain.data_role import (
-    data_after_question,
-    data_message,
-    data_messages,
-    data_template,
-    retrieve_as_data,
-)
-from linkspan.langchain.datacrunch import DataCrunch
-from linkspan.langchain.gray_swan import ChatGraySwan
-from linkspan.langchain.llm_engine import LLMEngine
-from linkspan.langchain.registration import register, serializable_classes
-from linkspan.langchain.scaleway import ChatScaleway
-from linkspan.langchain.scaleway_embeddings import ScalewayEmbeddings
-from linkspan.langchain.scaleway_rerank import ScalewayRerank
+if TYPE_CHECKING:
+    from linkspan.langchain.chat_datacrunch import ChatDataCrunch
+    from linkspan.langchain.chat_llm_engine import ChatLLMEngine
+    from linkspan.langchain.chat_model import LinkspanChatModel
+    from linkspan.langchain.data_role import (
+        data_after_question,
+        data_message,
+        data_messages,
+        data_template,
+        retrieve_as_data,
+    )
+    from linkspan.langchain.datacrunch import DataCrunch
+    from linkspan.langchain.gray_swan import ChatGraySwan
+    from linkspan.langchain.llm_engine import LLMEngine
+    from linkspan.langchain.registration import register, serializable_classes
+    from linkspan.langchain.scaleway import ChatScaleway
+    from linkspan.langchain.scaleway_embeddings import ScalewayEmbeddings
+    from linkspan.langchain.scaleway_rerank import ScalewayRerank
+    from linkspan.langchain.tool_results import ToolResultsAsData as ToolResultsAsData
 
 __all__ = [
     "ChatDataCrunch",
@@ -52,19 +55,45 @@ __all__ = [
     "serializable_classes",
 ]
 
-if TYPE_CHECKING:
-    from linkspan.langchain.tool_results import ToolResultsAsData as ToolResultsAsData
+#: Where each name is. Imported when first asked for: one class needs neither the other APIs nor prompt templates, whose
+#: parsers take long to load. Agents' middleware needs the package langchain, which models do not, so it is not in
+#: __all__.
+_MODULES = {
+    "ChatDataCrunch": "chat_datacrunch",
+    "ChatGraySwan": "gray_swan",
+    "ChatLLMEngine": "chat_llm_engine",
+    "ChatScaleway": "scaleway",
+    "DataCrunch": "datacrunch",
+    "LLMEngine": "llm_engine",
+    "LinkspanChatModel": "chat_model",
+    "ScalewayEmbeddings": "scaleway_embeddings",
+    "ScalewayRerank": "scaleway_rerank",
+    "ToolResultsAsData": "tool_results",
+    "data_after_question": "data_role",
+    "data_message": "data_role",
+    "data_messages": "data_role",
+    "data_template": "data_role",
+    "register": "registration",
+    "retrieve_as_data": "data_role",
+    "serializable_classes": "registration",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Agents' middleware needs the package langchain, which models do not; so it is not in __all__ either.
-    if name != "ToolResultsAsData":
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from linkspan.langchain.tool_results import ToolResultsAsData  # noqa: PLC0415  # see above
+        module = import_module(f"{__name__}.{_MODULES[name]}")
     except ModuleNotFoundError as error:
+        if name != "ToolResultsAsData":
+            raise
         raise ImportError(
             f"{name} is middleware for LangChain's agents and needs {error.name}: pip install langchain",
             name=error.name,
         ) from error
-    return ToolResultsAsData
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

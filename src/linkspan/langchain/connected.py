@@ -41,6 +41,8 @@ class Connected(BaseModel):
         protected_namespaces=(),
         # A validation error would otherwise show the arguments, the key among them.
         hide_input_in_errors=True,
+        # A validator is built with the first object of a class, not with the import of all that are between it and core.
+        defer_build=True,
     )
 
     _provider: ClassVar[Provider]

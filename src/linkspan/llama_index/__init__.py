@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 try:
     import llama_index.core as _core  # noqa: F401
 except ModuleNotFoundError as error:
@@ -10,25 +13,26 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-from linkspan.llama_index.chat_llm import ChatLLM
-from linkspan.llama_index.completion_llm import CompletionLLM
-from linkspan.llama_index.data_chat_engine import DataContextChatEngine
-from linkspan.llama_index.data_role import (
-    DATA_QA_PROMPT,
-    DATA_REFINE_PROMPT,
-    DATA_REFINE_TABLE_PROMPT,
-    DATA_TREE_SUMMARIZE_PROMPT,
-    data_message,
-    register_data_prompts,
-    unregister_data_prompts,
-)
-from linkspan.llama_index.datacrunch import ChatDataCrunch, DataCrunch
-from linkspan.llama_index.gray_swan import GraySwan
-from linkspan.llama_index.llm_engine import ChatLLMEngine, LLMEngine
-from linkspan.llama_index.messages import DATA_ROLE_MARKER
-from linkspan.llama_index.scaleway import Scaleway
-from linkspan.llama_index.scaleway_embedding import ScalewayEmbedding
-from linkspan.llama_index.scaleway_rerank import ScalewayRerank
+if TYPE_CHECKING:
+    from linkspan.llama_index.chat_llm import ChatLLM
+    from linkspan.llama_index.completion_llm import CompletionLLM
+    from linkspan.llama_index.data_chat_engine import DataContextChatEngine
+    from linkspan.llama_index.data_role import (
+        DATA_QA_PROMPT,
+        DATA_REFINE_PROMPT,
+        DATA_REFINE_TABLE_PROMPT,
+        DATA_TREE_SUMMARIZE_PROMPT,
+        data_message,
+        register_data_prompts,
+        unregister_data_prompts,
+    )
+    from linkspan.llama_index.datacrunch import ChatDataCrunch, DataCrunch
+    from linkspan.llama_index.gray_swan import GraySwan
+    from linkspan.llama_index.llm_engine import ChatLLMEngine, LLMEngine
+    from linkspan.llama_index.messages import DATA_ROLE_MARKER
+    from linkspan.llama_index.scaleway import Scaleway
+    from linkspan.llama_index.scaleway_embedding import ScalewayEmbedding
+    from linkspan.llama_index.scaleway_rerank import ScalewayRerank
 
 __all__ = [
     "DATA_QA_PROMPT",
@@ -51,3 +55,37 @@ __all__ = [
     "register_data_prompts",
     "unregister_data_prompts",
 ]
+
+#: Where each name is. Imported when first asked for: one class needs neither the other APIs nor chat engines.
+_MODULES = {
+    "ChatDataCrunch": "datacrunch",
+    "ChatLLM": "chat_llm",
+    "ChatLLMEngine": "llm_engine",
+    "CompletionLLM": "completion_llm",
+    "DATA_QA_PROMPT": "data_role",
+    "DATA_REFINE_PROMPT": "data_role",
+    "DATA_REFINE_TABLE_PROMPT": "data_role",
+    "DATA_ROLE_MARKER": "messages",
+    "DATA_TREE_SUMMARIZE_PROMPT": "data_role",
+    "DataContextChatEngine": "data_chat_engine",
+    "DataCrunch": "datacrunch",
+    "GraySwan": "gray_swan",
+    "LLMEngine": "llm_engine",
+    "Scaleway": "scaleway",
+    "ScalewayEmbedding": "scaleway_embedding",
+    "ScalewayRerank": "scaleway_rerank",
+    "data_message": "data_role",
+    "register_data_prompts": "data_role",
+    "unregister_data_prompts": "data_role",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -19,12 +19,12 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import tenacity
-
 from linkspan.errors import LinkspanError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+
+    import tenacity
 
     from linkspan.transport.messages import HttpRequest
 
@@ -49,7 +49,6 @@ LONGEST_DELAY = 8.0
 LONGEST_RETRY_AFTER = 60.0
 
 _log = logging.getLogger("linkspan.transport")
-_exponential = tenacity.wait_exponential(multiplier=FIRST_DELAY, max=LONGEST_DELAY)
 
 
 def sleep(seconds: float) -> None:
@@ -80,6 +79,8 @@ def with_retries(attempt: Callable[[HttpRequest], AnswerT], request: HttpRequest
             raise failures.pop()
         return attempt(request)
 
+    import tenacity  # noqa: PLC0415  # most processes never retry: importing it is a fifth of linkspan's own import
+
     return tenacity.Retrying(sleep=sleep, **_policy(request))(again)
 
 
@@ -97,11 +98,15 @@ async def with_retries_async(attempt: Callable[[HttpRequest], Awaitable[AnswerT]
             raise failures.pop()
         return await attempt(request)
 
+    import tenacity  # noqa: PLC0415  # as above
+
     answer: AnswerT = await tenacity.AsyncRetrying(sleep=async_sleep, **_policy(request))(again)
     return answer
 
 
 def _policy(request: HttpRequest) -> dict[str, Any]:
+    import tenacity  # noqa: PLC0415  # as above
+
     return {
         "stop": tenacity.stop_after_attempt(request.max_retries + 1),
         "wait": _delay,
@@ -158,7 +163,8 @@ def _delay(state: tenacity.RetryCallState) -> float:
     if isinstance(error, LinkspanError) and error.retry_after is not None:
         return error.retry_after
     # Half fixed, half at random: clients that failed together do not come back together, yet none comes back at once.
-    return _exponential(state) * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
+    delay = min(FIRST_DELAY * 2.0 ** (state.attempt_number - 1), LONGEST_DELAY)
+    return delay * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
 
 
 def _announce(state: tenacity.RetryCallState) -> None:
