@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import PromptTemplate
+from llama_index.core import Document, SummaryIndex
 from llama_index.core.llms import ChatMessage
+from llama_index.core.prompts import PromptTemplate as LlamaIndexPrompt
 from pydantic import BaseModel, Field
 
-from linkspan import langchain, llama_index
+from linkspan import errors, langchain, llama_index
 from linkspan.langchain.errors import InvalidRequestError
 from tests.cassettes.tape import HOST
 
@@ -36,12 +40,17 @@ def settings(tape: Tape, **more: Any) -> dict[str, Any]:
     return {"temperature": 0, "max_tokens": 24, **where, **more}
 
 
+def chat_route(tape: Tape, **more: Any) -> dict[str, Any]:
+    """Settings of those that ask TGI's own chat route, and so cut one ``/v1`` off their address."""
+    return settings(tape, **more, base_url=tape.base_url or f"https://{HOST}/v1/v1")
+
+
 def llm(tape: Tape, **more: Any) -> langchain.DataCrunch:
     return langchain.DataCrunch(**settings(tape, **more))
 
 
 def chat(tape: Tape, **more: Any) -> langchain.ChatDataCrunch:
-    return langchain.ChatDataCrunch(**settings(tape, **more))
+    return langchain.ChatDataCrunch(**(chat_route if "api" in more else settings)(tape, **more))
 
 
 def spoken(tape: Tape) -> str:
@@ -88,6 +97,14 @@ def check_stream(chunks: list[GenerationChunk], tape: Tape) -> None:
     assert info["finish_reason"] == last["details"]["finish_reason"]
     assert info["token_usage"]["completion_tokens"] == last["details"]["generated_tokens"]
     assert len(info["logprobs"]) == len(tape.events_without_mark)
+
+
+async def test_langchain_chain_astream(tape: Tape) -> None:
+    chain = PromptTemplate.from_template("A {ship} is a ship that") | llm(tape) | StrOutputParser()
+    pieces = [piece async for piece in chain.astream({"ship": "ferry"}) if piece]
+    assert len(pieces) > 3
+    assert "".join(pieces) == spoken(tape)
+    assert tape.request["inputs"] == PROMPT
 
 
 def test_langchain_stopped(tape: Tape) -> None:
@@ -155,6 +172,36 @@ def test_langchain_chat_by_template_stream(tape: Tape) -> None:
     assert chunks[-1].chunk_position == "last"
 
 
+def test_langchain_chat_by_template_object(tape: Tape) -> None:
+    model = chat(tape, chat_template="chatml", max_tokens=80).with_structured_output(City)
+    assert model.invoke("Name a city of France.") == City.model_validate_json(tape.body["generated_text"])
+    assert tape.request["parameters"]["grammar"]["value"]["required"] == ["name", "country"]
+
+
+def test_langchain_chat(tape: Tape) -> None:
+    message = chat(tape, api="messages").invoke([("system", "Answer in one sentence."), ("human", QUESTION)])
+    (choice,) = tape.body["choices"]
+    assert message.text == choice["message"]["content"] != ""
+    assert message.response_metadata["finish_reason"] == choice["finish_reason"]
+    assert message.usage_metadata is not None
+    assert message.usage_metadata["total_tokens"] == tape.body["usage"]["total_tokens"] > 0
+    assert [sent["role"] for sent in tape.request["messages"]] == ["system", "user"]
+
+
+async def test_langchain_chat_astream(tape: Tape) -> None:
+    chunks = [chunk async for chunk in chat(tape, api="messages").astream(QUESTION)]
+    assert len([chunk for chunk in chunks if chunk.text]) > 3
+    assert sum(chunks[1:], chunks[0]).text == tape.streamed_text != ""
+
+
+def test_langchain_chat_object(tape: Tape) -> None:
+    model = chat(tape, api="messages", max_tokens=80).with_structured_output(City)
+    city = model.invoke("Name a city of France. Answer as JSON.")
+    assert city == City.model_validate_json(tape.body["choices"][0]["message"]["content"])
+    # The dialect's own word for a schema.
+    assert tape.request["response_format"]["type"] == "json"
+
+
 # ------------------------------------------------------------------ LlamaIndex
 
 
@@ -174,3 +221,78 @@ def test_llama_index_chat_by_template(tape: Tape) -> None:
     response = model.chat([ChatMessage(QUESTION)])
     assert response.message.content == tape.body["generated_text"] != ""
     assert tape.request["inputs"] == f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
+
+
+async def test_llama_index_details(tape: Tape) -> None:
+    model = llama_index.DataCrunch(**settings(tape, decoder_input_details=True))
+    response = await model.acomplete(PROMPT)
+    details = tape.body["details"]
+    said = [(token["text"], token["logprob"]) for token in details["tokens"]]
+    assert [(position[0].token, position[0].logprob) for position in response.logprobs or ()] == said
+    assert response.raw is not None
+    assert response.raw["details"]["prefill"] == details["prefill"]
+    counts = (response.additional_kwargs["prompt_tokens"], response.additional_kwargs["completion_tokens"])
+    assert counts == (len(details["prefill"]), details["generated_tokens"])
+
+
+def test_llama_index_best_of(tape: Tape) -> None:
+    response = llama_index.DataCrunch(**settings(tape, temperature=0.9, best_of=2)).complete(PROMPT)
+    (other,) = tape.body["details"]["best_of_sequences"]
+    assert response.text == tape.body["generated_text"] != ""
+    assert response.additional_kwargs["best_of_sequences"][0]["generated_text"] == other["generated_text"] != ""
+
+
+def test_llama_index_stream_chat(tape: Tape) -> None:
+    responses = list(llama_index.ChatDataCrunch(**chat_route(tape)).stream_chat([ChatMessage(QUESTION)]))
+    assert len(responses) > 3
+    assert responses[-1].message.content == tape.streamed_text != ""
+
+
+async def test_llama_index_chat_by_template_astream(tape: Tape) -> None:
+    stream = await llama_index.DataCrunch(**settings(tape), chat_template="chatml").astream_chat(
+        [ChatMessage(QUESTION)]
+    )
+    responses = [response async for response in stream]
+    assert "".join(response.delta or "" for response in responses) == spoken(tape) != ""
+
+
+OBJECT = LlamaIndexPrompt("A city of {country} as JSON:")
+
+
+def test_llama_index_object(tape: Tape) -> None:
+    model = llama_index.DataCrunch(**settings(tape, max_tokens=80))
+    city = model.structured_predict(City, OBJECT, country="France")
+    assert city == City.model_validate_json(tape.body["generated_text"])
+    assert tape.request["parameters"]["grammar"]["value"]["required"] == ["name", "country"]
+
+
+async def test_llama_index_chat_object(tape: Tape) -> None:
+    model = llama_index.ChatDataCrunch(**chat_route(tape, max_tokens=80))
+    city = await model.astructured_predict(City, OBJECT, country="France")
+    assert city == City.model_validate_json(tape.body["choices"][0]["message"]["content"])
+    assert tape.request["response_format"]["type"] == "json"
+
+
+FACT = "The linkspan of Ostra is 60 metres long."
+
+
+def query_engine(model: Any, **options: Any) -> Any:
+    return SummaryIndex.from_documents([Document(text=FACT)]).as_query_engine(llm=model, **options)
+
+
+def test_llama_index_query_engine_stream(tape: Tape) -> None:
+    answer = query_engine(llama_index.DataCrunch(**settings(tape)), streaming=True).query("How long is it?")
+    assert "".join(answer.response_gen) == spoken(tape) != ""
+    assert FACT in tape.request["inputs"]
+
+
+async def test_llama_index_chat_query_engine(tape: Tape) -> None:
+    answer = await query_engine(llama_index.ChatDataCrunch(**chat_route(tape))).aquery("How long is it?")
+    assert str(answer) == tape.body["choices"][0]["message"]["content"] != ""
+    assert FACT in str(tape.request["messages"])
+
+
+def test_llama_index_refused(tape: Tape) -> None:
+    with pytest.raises(errors.InvalidRequestError, match="top_n_tokens") as caught:
+        llama_index.DataCrunch(**settings(tape, top_n_tokens=6)).complete(PROMPT)
+    assert (caught.value.code, caught.value.status_code, tape.status) == ("validation", 422, 422)

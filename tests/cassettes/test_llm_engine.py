@@ -6,10 +6,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import PromptTemplate
+from llama_index.core import Document, SummaryIndex
 from llama_index.core.llms import ChatMessage
+from llama_index.core.prompts import PromptTemplate as LlamaIndexPrompt
 from pydantic import BaseModel, Field
 
-from linkspan import langchain, llama_index
+from linkspan import errors, langchain, llama_index
 from linkspan.langchain.errors import InvalidRequestError, NotFoundError
 from tests.cassettes.tape import HOST
 
@@ -106,6 +110,14 @@ def check_stream(chunks: list[GenerationChunk], tape: Tape) -> None:
     assert "token_usage" not in info
 
 
+async def test_langchain_chain_astream(tape: Tape) -> None:
+    chain = PromptTemplate.from_template("A {ship} is a ship that") | llm(tape) | StrOutputParser()
+    pieces = [piece async for piece in chain.astream({"ship": "ferry"}) if piece]
+    assert len(pieces) > 3
+    assert "".join(pieces) == streamed_output(tape)
+    assert tape.request["prompt"] == PROMPT
+
+
 def test_langchain_stopped(tape: Tape) -> None:
     text = llm(tape).invoke(PROMPT, stop=[" people"])
     assert text == tape.body["output"]["text"] != ""
@@ -174,6 +186,21 @@ def test_langchain_chat_stream(tape: Tape) -> None:
     assert sum(chunks[1:], chunks[0]).usage_metadata is not None
 
 
+def test_langchain_chat_object(tape: Tape) -> None:
+    city = chat(tape, max_tokens=80).with_structured_output(City).invoke("Name a city of France. Answer as JSON.")
+    assert city == City.model_validate_json(tape.body["choices"][0]["message"]["content"])
+    assert tape.request["guided_json"]["required"] == ["name", "country"]
+    assert "response_format" not in tape.request
+
+
+async def test_langchain_chat_logprobs(tape: Tape) -> None:
+    message = await chat(tape, max_tokens=4).bind(logprobs=True, top_logprobs=1).ainvoke("What is a quay?")
+    said = tape.body["choices"][0]["logprobs"]["content"]
+    found = message.response_metadata["logprobs"]["content"]
+    assert [(one["token"], one["logprob"]) for one in found] == [(one["token"], one["logprob"]) for one in said]
+    assert "".join(one["token"] for one in found) == message.text != ""
+
+
 async def test_langchain_chat_by_template(tape: Tape) -> None:
     message = await chat(tape, api="v1", chat_template="chatml").ainvoke("What is a harbour?")
     assert message.text == tape.body["output"]["text"] != ""
@@ -210,3 +237,67 @@ async def test_llama_index_astream_complete(tape: Tape) -> None:
 def test_llama_index_chat(tape: Tape) -> None:
     response = llama_index.ChatLLMEngine(**settings(tape)).chat([ChatMessage("What is a quay?")])
     assert response.message.content == tape.body["choices"][0]["message"]["content"] != ""
+
+
+def test_llama_index_logprobs(tape: Tape) -> None:
+    response = llama_index.LLMEngine(**settings(tape, return_token_log_probs=True)).complete(PROMPT)
+    said = [(token["token"], token["log_prob"]) for token in tape.body["output"]["tokens"]]
+    assert [(position[0].token, position[0].logprob) for position in response.logprobs or ()] == said
+    check_usage(response.additional_kwargs, tape)
+
+
+def test_llama_index_unknown_model(tape: Tape) -> None:
+    with pytest.raises(errors.NotFoundError, match="another team") as caught:
+        llama_index.LLMEngine(**settings(tape, model="nobody")).complete(PROMPT)
+    assert caught.value.status_code == tape.status == 404
+
+
+async def test_llama_index_chat_by_template_astream(tape: Tape) -> None:
+    stream = await llama_index.LLMEngine(**settings(tape, chat_template="chatml")).astream_chat(
+        [ChatMessage("A quay?")]
+    )
+    responses = [response async for response in stream]
+    assert "".join(response.delta or "" for response in responses) == streamed_output(tape) != ""
+    assert tape.request["prompt"] == "<|im_start|>user\nA quay?<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_llama_index_stream_chat(tape: Tape) -> None:
+    responses = list(llama_index.ChatLLMEngine(**settings(tape)).stream_chat([ChatMessage("What is a quay?")]))
+    choices = [choice for event in tape.events_without_mark for choice in event["choices"]]
+    assert responses[-1].message.content == "".join(choice["delta"].get("content") or "" for choice in choices) != ""
+
+
+OBJECT = LlamaIndexPrompt("A city of {country} as JSON:")
+
+
+def test_llama_index_object(tape: Tape) -> None:
+    model = llama_index.LLMEngine(**settings(tape, max_tokens=80))
+    city = model.structured_predict(City, OBJECT, country="France")
+    assert city == City.model_validate_json(tape.body["output"]["text"])
+    assert tape.request["guided_json"]["required"] == ["name", "country"]
+
+
+async def test_llama_index_chat_object(tape: Tape) -> None:
+    model = llama_index.ChatLLMEngine(**settings(tape, max_tokens=80))
+    city = await model.astructured_predict(City, OBJECT, country="France")
+    assert city == City.model_validate_json(tape.body["choices"][0]["message"]["content"])
+    assert tape.request["guided_json"]["required"] == ["name", "country"]
+
+
+FACT = "The linkspan of Ostra is 60 metres long."
+
+
+def query_engine(model: Any, **options: Any) -> Any:
+    return SummaryIndex.from_documents([Document(text=FACT)]).as_query_engine(llm=model, **options)
+
+
+def test_llama_index_query_engine_stream(tape: Tape) -> None:
+    answer = query_engine(llama_index.LLMEngine(**settings(tape)), streaming=True).query("How long is it?")
+    assert "".join(answer.response_gen) == streamed_output(tape) != ""
+    assert FACT in tape.request["prompt"]
+
+
+async def test_llama_index_chat_query_engine(tape: Tape) -> None:
+    answer = await query_engine(llama_index.ChatLLMEngine(**settings(tape))).aquery("How long is it?")
+    assert str(answer) == tape.body["choices"][0]["message"]["content"] != ""
+    assert FACT in str(tape.request["messages"])
