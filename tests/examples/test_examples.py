@@ -120,33 +120,56 @@ REQUESTS = {
     "llama_index_query_engine": 1,
     "llama_index_rag": 2,
 }
+#: Those that have tests of their own.
+OWN_TESTS = {
+    "batch_file",
+    "dask_batch",
+    "data_role_injection",
+    "langchain_callbacks",
+    "langchain_extraction",
+    "langchain_vision",
+    "llama_index_data_chat",
+    "observability",
+}
 #: What would lead an example to a service, or to a tracer.
-PREFIXES = ("SCW_", "SCALEWAY_", "LANGSMITH_", "SCALE_", "LLM_ENGINE_", "DATACRUNCH_", "VERDA_")
+PREFIXES = (
+    *("SCW_", "SCALEWAY_", "GRAYSWAN_", "GRAY_SWAN_", "SCALE_", "LLM_ENGINE_", "DATACRUNCH_", "VERDA_"),
+    *("LANGSMITH_", "OTEL_"),
+)
 TRIP_JSON = '{"departure": "09:00", "euros": 31}'
 
 
-def run_example(name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def start_example(name: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(PREFIXES)}
     # Whatever would leave this machine ends at a port where nobody listens.
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     here = {"no_proxy": "127.0.0.1,localhost", "NO_PROXY": "127.0.0.1,localhost", "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{name}.py")],
+    return subprocess.Popen(
+        [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments],
         env={**kept, **nowhere, **here, **environment},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
-        timeout=120,
-        check=False,
     )
+
+
+def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        stdout, stderr = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def run_example(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return ended(start_example(name, *arguments, **environment))
 
 
 def test_every_example_is_tested() -> None:
-    # The data role's example asks Gray Swan: tests/data_role. The batch on Dask has a test of its own beside this one.
-    assert (
-        {path.stem for path in EXAMPLES.glob("*.py")} - {"dask_batch", "data_role_injection"}
-        == set(SCRIPTED)
-        == {*REQUESTS, *ELSEWHERE}
-    )
+    assert {path.stem for path in EXAMPLES.glob("*.py")} - OWN_TESTS == set(SCRIPTED) == {*REQUESTS, *ELSEWHERE}
+    # Those are named where they are tested, in this folder or with what they show.
+    tests = [path.read_text("utf-8") for path in EXAMPLES.parent.glob("tests/*/test_*.py") if path != Path(__file__)]
+    assert {name for name in OWN_TESTS if not any(f'"{name}' in test for test in tests)} == set()
 
 
 @pytest.mark.parametrize("name", SCRIPTED)

@@ -1,0 +1,90 @@
+"""Spans and log lines of the example: what they tell, and that they tell no prompt, no answer and no key."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from linkspan.sandbox import HTTPError, Reply, Rule, run
+from tests.examples.test_examples import ended, start_example
+
+KEY = "the-key-of-the-user"
+#: Words of the prompts and of the answers.
+SECRETS = ("linkspan of Ostra", "Explain in one sentence", "How long", "So says the service", KEY)
+CONTENT = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "true"}
+
+
+class Span(NamedTuple):
+    name: str
+    parent: str | None
+    status: str
+    attributes: dict[str, Any]
+
+
+def read_spans(printed: str) -> dict[str, Span]:
+    spans = {}
+    for line in printed.splitlines():
+        if line.startswith("span  "):
+            head, brace, attributes = line.partition("{")
+            words = head.split()[1:]
+            parent = words[2] if words[1] == "in" else None
+            name = " ".join(words[3 if parent else 1 : -1])
+            spans[words[0]] = Span(name, parent, words[-1], json.loads(brace + attributes))
+    return spans
+
+
+def test_spans_and_logs_tell_what_happened_and_no_words_unless_asked() -> None:
+    rules = [
+        Rule(Reply(fault=HTTPError(429, headers={"retry-after": "0"})), times=1),
+        Rule("So says the service."),
+    ]
+    with run(api_key=KEY, rules=rules) as service:
+        where = {"SCW_SECRET_KEY": KEY, "SCALEWAY_BASE_URL": service.scaleway_url}
+        told = ended(start_example("observability", **where))
+        plain, telling = (start_example("observability"), start_example("observability", **where, **CONTENT))
+        scripted, full = ended(plain), ended(telling)
+    for outcome in (told, scripted, full):
+        assert outcome.returncode == 0, outcome.stderr
+        assert outcome.stderr == ""
+
+    for outcome in (told, scripted):
+        check_tree(read_spans(outcome.stdout))
+        check_log([line for line in outcome.stdout.splitlines() if line.startswith("log ")])
+        assert not [secret for secret in SECRETS if secret in outcome.stdout]
+
+    assert KEY not in full.stdout
+    contents = [
+        span.attributes for span in read_spans(full.stdout).values() if "gen_ai.input.messages" in span.attributes
+    ]
+    assert any("Explain in one sentence: linkspan" in said["gen_ai.input.messages"] for said in contents)
+    assert any("linkspan of Ostra" in said["gen_ai.input.messages"] for said in contents)
+    assert sum("So says the service" in said.get("gen_ai.output.messages", "") for said in contents) == 2
+
+
+def check_tree(spans: dict[str, Span]) -> None:
+    def path_of(span: Span) -> list[str]:
+        return [span.name, *(path_of(spans[span.parent]) if span.parent else [])]
+
+    requests = [span for span in spans.values() if span.name == "POST"]
+    assert [span.attributes["http.status_code"] for span in requests] == [429, 200, 200, 422]
+    chain = ["POST", "chat llama-3.3-70b-instruct", "explain"]
+    assert [path_of(requests[0]), path_of(requests[1])] == [chain, chain]
+    engine = path_of(requests[2])
+    assert (engine[:2], engine[-1]) == (["POST", "Scaleway.chat"], "RetrieverQueryEngine.query")
+    assert path_of(requests[3]) == ["POST", "chat llama-of-tomorrow"]
+
+    by_name = {span.name: span for span in spans.values()}
+    streamed = by_name["chat llama-3.3-70b-instruct"].attributes
+    assert streamed["gen_ai.provider.name"] == "scaleway"
+    assert streamed["gen_ai.response.finish_reasons"] == ["stop"]
+    assert streamed["gen_ai.usage.input_tokens"] == 5
+    assert streamed["gen_ai.usage.output_tokens"] > 0
+    assert by_name["Scaleway.chat"].attributes["gen_ai.usage.input_tokens"] > 0
+    failed = by_name["chat llama-of-tomorrow"]
+    assert (failed.status, failed.attributes["error.type"]) == ("ERROR", "InvalidRequestError")
+
+
+def check_log(lines: list[str]) -> None:
+    assert [line.split()[1] for line in lines] == ["DEBUG", "WARNING", "DEBUG", "DEBUG", "DEBUG"]
+    assert "attempt 1 failed (RateLimitError, HTTP 429)" in lines[1]
+    assert [line.partition("-> ")[2].split()[0] for line in lines if "DEBUG" in line] == ["429", "200", "200", "422"]
