@@ -23,21 +23,29 @@ class Prototype(Generic[ModelT]):
     Args:
         pattern: The validated object. Fields that hold something changeable, such as a list, must be given anew for
             each object, or all would share it.
+
+    Attributes:
+        fields: The fields of such an object, to be copied, filled in and handed to :meth:`holding`: a copy with a few
+            changes costs half of two dicts put together.
     """
 
-    __slots__ = ("_class", "_extra", "_fields", "_set_fields")
+    __slots__ = ("_class", "_extra", "_set_fields", "fields")
 
     def __init__(self, pattern: ModelT) -> None:
         self._class = type(pattern)
-        self._fields = pattern.__dict__.copy()
+        self.fields: dict[str, Any] = pattern.__dict__.copy()
         self._set_fields = pattern.__pydantic_fields_set__
         self._extra = pattern.__pydantic_extra__
 
-    def with_fields(self, fields: Mapping[str, Any]) -> ModelT:
-        """Return a new object, with these fields and the pattern's others. Nothing is validated."""
+    def holding(self, fields: dict[str, Any]) -> ModelT:
+        """Return a new object that has these fields, all of them, and keeps the dict. Nothing is validated."""
         made: ModelT = _new(self._class)
-        _set(made, "__dict__", {**self._fields, **fields})
+        _set(made, "__dict__", fields)
         _set(made, "__pydantic_fields_set__", self._set_fields.copy())
         _set(made, "__pydantic_extra__", None if self._extra is None else {})
         _set(made, "__pydantic_private__", None)
         return made
+
+    def with_fields(self, fields: Mapping[str, Any]) -> ModelT:
+        """Return a new object, with these fields and the pattern's others. Nothing is validated."""
+        return self.holding({**self.fields, **fields})

@@ -185,6 +185,31 @@ def reference(stream: bytes) -> list[ServerSentEvent]:
     return events
 
 
+@pytest.mark.parametrize(
+    ("burst", "expected"),
+    [
+        pytest.param(b"data: b\n\ndata: c\n\n", [b"b", b"c"], id="several"),
+        pytest.param(b"data:b\n\ndata:c\n\n", [b"b", b"c"], id="no-space"),
+        pytest.param(b"data:b\n\ndata: c\n\n", [b"b", b"c"], id="space-later"),
+        pytest.param(b"data: b\n\ndata:c\n\n", [b"b", b"c"], id="space-first"),
+        pytest.param(b"data:  b\n\ndata:  c\n\n", [b" b", b" c"], id="two-spaces"),
+        pytest.param(b"data: b\n\n\ndata: c\n\n", [b"b", b"c"], id="further-blank-line"),
+        pytest.param(b"data: b\ndata: d\n\ndata: c\n\n", [b"b\nd", b"c"], id="two-lines"),
+        pytest.param(b"data: b\n\n: ping\n\ndata: c\n\n", [b"b", b"c"], id="comment"),
+        pytest.param(b"data: b\n\ndata: c\n\nid: 1\n\n", [b"b", b"c"], id="id"),
+        pytest.param(b"data:\n\ndata\n\n", [b"", b""], id="empty"),
+    ],
+)
+def test_several_events_in_one_chunk_after_the_first(burst, expected):
+    decoder = SSEDecoder()
+    first = decoder.feed(b"data: a\n\n")
+    assert [event.data for event in (*first, *decoder.feed(burst), *decoder.feed(b"data: z\n\n"))] == [
+        b"a",
+        *expected,
+        b"z",
+    ]
+
+
 @given(
     lines=st.lists(st.tuples(LINES, ENDS), max_size=30),
     tail=LINES,

@@ -130,18 +130,19 @@ class ChunkBuilder:
         return (_chunk(delta, self._provider),)
 
     def _piece(self, delta: Delta) -> ChatGenerationChunk:
-        message = self._messages.with_fields(
-            {
-                "content": delta.text,
-                "id": delta.id,
-                "additional_kwargs": {"reasoning_content": delta.reasoning} if delta.reasoning else {},
-                "response_metadata": {"model_provider": self._provider},
-                "tool_calls": [],
-                "invalid_tool_calls": [],
-                "tool_call_chunks": [],
-            }
-        )
-        return self._chunks.with_fields({"text": delta.text, "message": message})
+        text = delta.text
+        message = self._messages.fields.copy()
+        message["content"] = text
+        message["id"] = delta.id
+        message["additional_kwargs"] = {"reasoning_content": delta.reasoning} if delta.reasoning else {}
+        message["response_metadata"] = {"model_provider": self._provider}
+        message["tool_calls"] = []
+        message["invalid_tool_calls"] = []
+        message["tool_call_chunks"] = []
+        chunk = self._chunks.fields.copy()
+        chunk["text"] = text
+        chunk["message"] = self._messages.holding(message)
+        return self._chunks.holding(chunk)
 
 
 def _chunk(delta: Delta, provider: str) -> ChatGenerationChunk:

@@ -41,7 +41,7 @@ class Connected(BaseModel):
         protected_namespaces=(),
         # A validation error would otherwise show the arguments, the key among them.
         hide_input_in_errors=True,
-        # A validator is built with the first object of a class, not with the import of all that are between it and core.
+        # Validators are built with the first object of a class, not with the import of all between it and core.
         defer_build=True,
     )
 
@@ -74,7 +74,7 @@ class Connected(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise configuration_error(error) or error from None
+            raise configuration_error(error, type(self).__name__) from None
 
     @model_validator(mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from linkspan.langchain.chunks import combine_outputs, logprob_entries, token_counts
+from linkspan.prototype import Prototype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +44,14 @@ def to_generation_chunk(delta: Delta, assembler: Assembler, model: str | None) -
     Core merges the infos of chunks by adding numbers and joining texts, so they come once.
     """
     if not delta.last:
-        return GenerationChunk(text=delta.text)
+        # Filled in after a validated one: validating each costs more than reading it.
+        fields = _PIECES.fields.copy()
+        fields["text"] = delta.text
+        return _PIECES.holding(fields)
     return GenerationChunk(text=delta.text, generation_info=_info(assembler.completion(), model))
+
+
+_PIECES = Prototype(GenerationChunk(text=""))
 
 
 def _info(completion: Completion, model: str | None) -> dict[str, Any] | None:

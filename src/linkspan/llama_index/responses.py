@@ -90,6 +90,8 @@ class ChunkBuilder:
             self._reasoning += delta.reasoning
         if delta.tool_calls:
             self._calls = self.assembler.tool_calls
+        if not (delta.last or self._calls or self._reasoning or delta.logprobs):
+            return self._text_chunk(delta)
         completion = self.assembler.completion() if delta.last else None
         calls = completion.tool_calls if completion is not None else self._calls
         return _CHAT_CHUNK.with_fields(
@@ -101,6 +103,20 @@ class ChunkBuilder:
                 "additional_kwargs": _chunk_facts(delta, completion),
             }
         )
+
+    def _text_chunk(self, delta: Delta) -> ChatResponse:
+        """Return what nearly every chunk is: as :meth:`chat` makes it, without the steps that a text does not need."""
+        block = _TEXT.fields.copy()
+        block["text"] = self._text
+        message = _MESSAGE.fields.copy()
+        message["blocks"] = [_TEXT.holding(block)]
+        message["additional_kwargs"] = {}
+        chunk = _CHAT_CHUNK.fields.copy()
+        chunk["message"] = _MESSAGE.holding(message)
+        chunk["raw"] = {"id": delta.id}
+        chunk["delta"] = delta.text
+        chunk["additional_kwargs"] = {}
+        return _CHAT_CHUNK.holding(chunk)
 
     def completion(self, delta: Delta) -> CompletionResponse | None:
         """Return the chunk of a completion stream, or nothing for a step that belongs to another choice only."""

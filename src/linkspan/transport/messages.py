@@ -81,7 +81,10 @@ class HttpRequest:
     def __post_init__(self) -> None:
         for name in ("timeout", "connect_timeout", "stall_timeout"):
             seconds = getattr(self, name)
-            if seconds is not None and not seconds > 0:  # not(>), so that NaN is refused too
+            if seconds is None:
+                continue
+            # not(>), so that NaN is refused too
+            if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
                 raise ConfigurationError(
                     f"{name} must be more than 0 seconds, or None for no limit, not {seconds!r}",
                     provider=self.provider,

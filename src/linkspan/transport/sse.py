@@ -51,19 +51,16 @@ class SSEDecoder:
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take the next bytes and return the events that they complete."""
-        # Servers nearly always send whole events of one data line and one blank line, so a chunk falls apart at its
-        # blank lines. An event of another shape, which still has an LF in it, sends the chunk the long way.
-        if self._idle and chunk[-2:] == b"\n\n" and b"\r" not in chunk:
-            parts = chunk.split(b"\n\n")
-            parts.pop()  # what follows the last blank line: nothing
-            last_id = self._id
-            events = [
-                ServerSentEvent(part[6:] if part[5:6] == b" " else part[5:], "message", last_id)
-                for part in parts
-                if part[:5] == b"data:"
-            ]
-            if len(events) == len(parts) and chunk.count(b"\n") == 2 * len(parts):
-                return events
+        # Servers nearly always send whole events, each one data line and one blank line: one per chunk, or several.
+        if self._idle and chunk[:5] == b"data:" and chunk[-2:] == b"\n\n" and b"\r" not in chunk:
+            mark = b"data: " if chunk[5] == 32 else b"data:"
+            if chunk.find(b"\n") == len(chunk) - 2:
+                return [ServerSentEvent(chunk[len(mark) : -2], "message", self._id)]
+            texts = chunk[len(mark) : -2].split(b"\n\n" + mark)
+            # An LF too many is a line or an event of another shape; a space after a mark without one is no text.
+            if chunk.count(b"\n") == 2 * len(texts) and (mark[-1] == 32 or b"\n\ndata: " not in chunk):
+                last_id = self._id
+                return [ServerSentEvent(text, "message", last_id) for text in texts]
         return self._feed_lines(chunk)
 
     def flush(self) -> list[ServerSentEvent]:

@@ -1,0 +1,63 @@
+"""Chunks that are filled in after a validated one: equal to it, and each with its own fields."""
+
+from __future__ import annotations
+
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk, GenerationChunk
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
+
+from linkspan.assembler import Assembler
+from linkspan.conversation import Delta
+from linkspan.langchain.chunks import ChunkBuilder
+from linkspan.langchain.generations import to_generation_chunk
+from linkspan.llama_index.responses import ChunkBuilder as ResponseBuilder
+
+
+def test_a_piece_of_a_chat_equals_the_validated_chunk() -> None:
+    (chunk,) = ChunkBuilder("scaleway")(Delta("Hel", id="1"))
+    message = AIMessageChunk(content="Hel", id="1", response_metadata={"model_provider": "scaleway"})
+    assert chunk == ChatGenerationChunk(message=message)
+    assert chunk.model_dump() == ChatGenerationChunk(message=message).model_dump()
+
+
+def test_pieces_of_a_chat_share_nothing_that_changes() -> None:
+    build = ChunkBuilder("scaleway")
+    (one,), (two,) = build(Delta("a")), build(Delta("b"))
+    one.message.name = "somebody"
+    one.message.additional_kwargs["key"] = one.message.response_metadata["key"] = 1
+    one.message.tool_calls.append({"name": "f", "args": {}, "id": "1", "type": "tool_call"})
+    one.generation_info = {"key": 1}
+    (three,) = build(Delta("b"))
+    assert two == three
+    assert "name" not in two.message.model_fields_set
+    assert two.generation_info is None
+
+
+def test_a_piece_of_a_completion_equals_the_validated_chunk() -> None:
+    chunk = to_generation_chunk(Delta("Hel"), Assembler(), "m")
+    assert chunk == GenerationChunk(text="Hel")
+    chunk.generation_info = {"key": 1}
+    assert to_generation_chunk(Delta("lo"), Assembler(), "m") == GenerationChunk(text="lo")
+
+
+def test_a_text_chunk_of_llama_index_equals_the_validated_one() -> None:
+    builder = ResponseBuilder()
+    builder.chat(Delta("Hel", id="1"))
+    chunk = builder.chat(Delta("lo", id="1"))
+    message = ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text="Hello")])
+    validated = ChatResponse(message=message, raw={"id": "1"}, delta="lo", additional_kwargs={})
+    assert chunk == validated
+    assert chunk is not None
+    assert chunk.model_dump() == validated.model_dump()
+
+
+def test_text_chunks_of_llama_index_share_nothing_that_changes() -> None:
+    builder = ResponseBuilder()
+    one, two = builder.chat(Delta("a")), builder.chat(Delta("b"))
+    assert one is not None
+    assert two is not None
+    one.message.additional_kwargs["key"] = one.additional_kwargs["key"] = one.raw["key"] = 1
+    one.message.blocks.append(TextBlock(text="!"))
+    assert two.message.content == "ab"
+    assert two.message.additional_kwargs == two.additional_kwargs == {}
+    assert two.raw == {"id": None}
