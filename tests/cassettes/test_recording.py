@@ -10,9 +10,9 @@ import yaml
 from vcr.errors import CannotOverwriteExistingCassetteException
 
 from linkspan.errors import ConfigurationError
-from linkspan.langchain import ChatScaleway
+from linkspan.langchain import ChatScaleway, ScalewayEmbeddings
 from tests.cassettes.recording import refuse_secrets
-from tests.cassettes.tape import CASSETTES, PROVENANCE, Source, recording, replaying
+from tests.cassettes.tape import CASSETTES, PROVENANCE, Source, Tape, recording, replaying
 from tests.support.loopback import LoopbackServer, http
 
 if TYPE_CHECKING:
@@ -52,6 +52,32 @@ def test_what_was_recorded_replays_elsewhere(tmp_path: Path) -> None:
         model = ChatScaleway(model="m", api_key="another", max_retries=0)
         assert [model.invoke("One").text, model.invoke("Two").text] == ["Hi", "Hi"]
         assert cassette.all_played
+
+
+def test_two_servers_become_one_address(tmp_path: Path) -> None:
+    """Chat from one server, vectors from another, as the service has both in one place."""
+    path = tmp_path / "new.yaml"
+    vector = {"object": "list", "model": "v", "data": [{"index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": 1}}
+
+    def ask(tape: Tape) -> tuple[list[float], str]:
+        settings = {"api_key": tape.key, "max_retries": 0}
+        vectors, chat = tape.of("embeddings"), tape.of("completions")
+        embedded = ScalewayEmbeddings(model=vectors.model, base_url=vectors.base_url, **settings).embed_query("One")
+        return embedded, ChatScaleway(model=chat.model, base_url=chat.base_url, **settings).invoke("Two").text
+
+    with LoopbackServer() as one, LoopbackServer() as other:
+        one.always(http(body=json.dumps(ANSWER).encode()))
+        other.always(http(body=json.dumps(vector).encode()))
+        said = "two services; 2026-11-21"
+        source = Source(f"{one.url}/v1", said, "m", vectors=Source(f"{other.url}/v1", said, "v"))
+        with recording(path, source) as cassette:
+            assert ask(Tape(cassette, source)) == ([0.5], "Hi")
+    assert "127.0.0.1" not in path.read_text(encoding="utf-8")
+    with replaying(path) as cassette:
+        tape = Tape(cassette)
+        assert ask(tape) == ([0.5], "Hi")
+        assert tape.complete
+        assert (tape.routes, tape.model) == (["embeddings", "completions"], "m")
 
 
 def test_a_secret_in_a_body_is_refused(tmp_path: Path) -> None:
