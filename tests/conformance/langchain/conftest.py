@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from linkspan.providers.datacrunch import DATACRUNCH
+from linkspan.providers.gray_swan import GRAY_SWAN
+from linkspan.providers.llm_engine import LLM_ENGINE
+from linkspan.providers.scaleway import SCALEWAY
 from tests.cassettes.conftest import network_blocked, pytest_configure
 from tests.cassettes.recording import tape_of
 from tests.conformance.langchain.chat_suite import ChatModelSuite, source_of_test
+from tests.conformance.langchain.counts import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +24,34 @@ if TYPE_CHECKING:
     from tests.cassettes.tape import Tape
 
 __all__ = ["network_blocked", "pytest_configure"]
+
+
+_COUNTS = Counts()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    _COUNTS.collected(session.items)
+
+
+def pytest_deselected() -> None:
+    _COUNTS.partial = True
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _COUNTS.add(report)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for own, whose in ((False, "LangChain's suites"), (True, "linkspan's suites for completion models and rerankers")):
+        if line := _COUNTS.line(own=own):
+            terminalreporter.write_line(f"{whose}: {line}")
+    if complaint := _COUNTS.complaint():
+        terminalreporter.write_line(complaint, red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if exitstatus == pytest.ExitCode.OK and _COUNTS.complaint():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -36,6 +69,13 @@ def tape(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         monkeypatch.delenv(name, raising=False)
     with tape_of(request, may_be_empty=True) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for provider in (SCALEWAY, GRAY_SWAN, LLM_ENGINE, DATACRUNCH):
+        for name in (*provider.api_key_env, *provider.base_url_env):
+            monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)

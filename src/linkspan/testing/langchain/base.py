@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.exceptions import ModelError
 
 from linkspan.conversation import Delta, Usage
 from linkspan.sandbox import run
@@ -40,6 +41,16 @@ class Suite:
     def address(self, server: Sandbox) -> dict[str, Any]:
         """Return the arguments that lead the class to a server: its address, a key."""
         raise NotImplementedError
+
+    @property
+    def error_class(self) -> type[Exception]:
+        """What failures of a call must be. Another than core's class says only that they are errors at all."""
+        return ModelError
+
+    def check_error(self, error: Exception, *, retryable: bool) -> None:
+        """Check what middleware reads."""
+        if issubclass(self.error_class, ModelError):
+            assert getattr(error, "is_retryable", None) is retryable
 
 
 class MeetingEngine:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
-from langchain_core.exceptions import ModelError
 
 from linkspan.sandbox import Cut, EndEarly, ErrorEvent, HTTPError, Reply, run
 from linkspan.testing.langchain.base import KEY, Listener, MeetingEngine, Suite
@@ -295,7 +294,7 @@ class CompletionModelTests(Suite):
             pytest.skip("the API's streams have no end mark")
         server.add_rule(Reply(_PIECES, fault=_FAULTS[fault]))
         listener = Listener()
-        with pytest.raises(ModelError):
+        with pytest.raises(self.error_class):
             self.pieces(self.make(server), way, config={"callbacks": [listener]})
         assert "".join(listener.tokens) == "one two"
 
@@ -305,9 +304,9 @@ class CompletionModelTests(Suite):
         """A status is one of core's ``ModelError``, which middleware can act on."""
         server.add_rule(Reply(fault=HTTPError(status)))
         model = self.make(server)
-        with pytest.raises(ModelError) as caught:
+        with pytest.raises(self.error_class) as caught:
             model.invoke("count") if way == "invoke" else asyncio.run(model.ainvoke("count"))
-        assert caught.value.is_retryable is retryable
+        self.check_error(caught.value, retryable=retryable)
 
     def test_an_unknown_argument_is_refused(self, server: Sandbox) -> None:
         """A misspelt argument is an error where it is written, and names it."""

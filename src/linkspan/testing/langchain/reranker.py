@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.documents import Document
-from langchain_core.exceptions import ModelError
 
 from linkspan.sandbox import HTTPError, Reply
 from linkspan.testing.langchain.base import KEY, Suite
@@ -171,9 +170,9 @@ class RerankerTests(Suite):
         """A status is one of core's ``ModelError``, which says whether another try may help."""
         server.add_rule(Reply(fault=HTTPError(status)), route="rerank")
         reranker = self.make(server)
-        with pytest.raises(ModelError) as caught:
+        with pytest.raises(self.error_class) as caught:
             self.rank(reranker, way, self.documents())
-        assert caught.value.is_retryable is retryable
+        self.check_error(caught.value, retryable=retryable)
 
     def test_an_unknown_argument_is_refused(self, server: Sandbox) -> None:
         """A misspelt argument is an error where it is written, and names it."""

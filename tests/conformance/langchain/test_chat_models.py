@@ -1,4 +1,4 @@
-"""LangChain's standard unit suite."""
+"""LangChain's unit suite on all chat classes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TestChatScaleway(ChatModelUnitTests):
         return {"SCW_SECRET_KEY": "env-key"}, {"model": "any"}, {"api_key": "env-key"}
 
     @pytest.mark.xfail(
-        reason="core's load() admits only classes of its own mapping; test_model.py makes the round trip"
+        reason="core's load() admits only classes of its own mapping; tests/langchain makes the round trip"
     )
     def test_serdes(self, model: BaseChatModel, snapshot: SnapshotAssertion) -> None:
         super().test_serdes(model, snapshot)
@@ -80,7 +80,7 @@ class TestChatGraySwan(ChatModelUnitTests):
         return {"GRAYSWAN_API_KEY": "env-key"}, {"model": "any"}, {"api_key": "env-key"}
 
     @pytest.mark.xfail(
-        reason="core's load() admits only classes of its own mapping; test_model.py makes the round trip"
+        reason="core's load() admits only classes of its own mapping; tests/langchain makes the round trip"
     )
     def test_serdes(self, model: BaseChatModel, snapshot: SnapshotAssertion) -> None:
         super().test_serdes(model, snapshot)
