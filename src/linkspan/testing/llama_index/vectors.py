@@ -102,7 +102,7 @@ class EmbeddingTests(Suite):
         assert _batch(make(embed_batch_size=2, num_workers=2), texts, True) == self._expected(texts)
         assert script.requests == 4
 
-    def test_async_calls_overlap(self, make: Callable[..., Any], script: Script) -> None:
+    def test_batches_overlap(self, make: Callable[..., Any], script: Script) -> None:
         """Point 35: async batches are on their way at once."""
         with Relay(script.sandbox.url, hold=4) as relay:
             assert _batch(make(through=relay.url, embed_batch_size=1), TEXTS, True) == self._expected(TEXTS)
