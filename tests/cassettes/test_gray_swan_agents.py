@@ -49,7 +49,7 @@ def check_wire(tape: Tape, *, stream: bool) -> None:
 
 
 def agent(tape: Tape) -> Any:
-    return create_agent(chat_model(tape), tools=[fetch_page_tool], middleware=[ToolResultsAsData()])
+    return create_agent(chat_model(tape, model=tape.model), tools=[fetch_page_tool], middleware=[ToolResultsAsData()])
 
 
 def check_state(state: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ async def test_langchain_astream(tape: Tape) -> None:
 
 
 async def test_llama_index_stream(tape: Tape) -> None:
-    handler = FunctionAgent(tools=[fetch_page], llm=llm(tape, tool_results="data")).run(QUESTION)
+    handler = FunctionAgent(tools=[fetch_page], llm=llm(tape, model=tape.model, tool_results="data")).run(QUESTION)
     events = [event async for event in handler.stream_events()]
     assert str(await handler) == ANSWER
     assert "".join(event.delta for event in events if isinstance(event, AgentStream)).endswith(ANSWER)
@@ -88,6 +88,6 @@ async def test_llama_index_stream(tape: Tape) -> None:
 
 
 async def test_llama_index_whole(tape: Tape) -> None:
-    model = llm(tape, tool_results="data")
+    model = llm(tape, model=tape.model, tool_results="data")
     assert str(await FunctionAgent(tools=[fetch_page], llm=model, streaming=False).run(QUESTION)) == ANSWER
     check_wire(tape, stream=False)
