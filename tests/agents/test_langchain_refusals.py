@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import langchain.agents.middleware
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import (
@@ -88,15 +89,23 @@ async def test_middleware_answers_for_a_blocked_turn(cygnet: ChatGraySwan, sandb
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_langchains_own_refusal_middleware(cygnet: ChatGraySwan, sandbox: Sandbox, way: str) -> None:
-    """It came with langchain 1.5 and acts on core's class, which ours is."""
-    middleware = getattr(pytest.importorskip("langchain.agents.middleware"), "ModelRefusalMiddleware", None)
+async def test_langchains_own_refusal_middleware(
+    chat: ChatScaleway, make_chat: Callable[..., ChatScaleway], sandbox: Sandbox, way: str
+) -> None:
+    """It came with langchain 1.5, raises core's error for a refusal block, and lets another model step in."""
+    middleware = getattr(langchain.agents.middleware, "ModelRefusalMiddleware", None)
     if middleware is None:
         pytest.skip("this langchain has no ModelRefusalMiddleware")
-    sandbox.add_rule(BLOCKED)
-    state = await run_agent(create_agent(cygnet, middleware=[middleware()]), way, {"messages": "How?"})
-    assert isinstance(state["messages"][-1], AIMessage)
-    assert len(sandbox.requests) == 1
+    message = {"role": "assistant", "content": None, "refusal": "I will not say."}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    body = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
+    sandbox.add_rule(Reply(body=body), when=lambda call: call.model == chat.model)
+    sandbox.add_rule("Like this.")
+    with pytest.raises(core.ModelRefusalError, match="I will not say"):
+        await run_agent(create_agent(chat, middleware=[middleware()]), way, {"messages": "How?"})
+    both = [ModelFallbackMiddleware(make_chat(model="gpt-oss-120b")), middleware()]
+    state = await run_agent(create_agent(chat, middleware=both), way, {"messages": "How?"})
+    assert state["messages"][-1].content == "Like this."
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from langchain_core import exceptions
 from langchain_core.messages.block_translators import register_translator
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from langchain_core.messages.content import ContentBlock
 
 __all__ = ["register"]
+
+#: The block came with langchain-core 1.7.5, together with its error; agents' middleware looks for it.
+_KNOWS_REFUSALS = hasattr(exceptions, "ModelRefusalError")
 
 
 def register(provider: str) -> None:
@@ -37,7 +41,7 @@ def _blocks_of_chunk(chunk: AIMessageChunk) -> list[ContentBlock]:
     return cast("list[ContentBlock]", blocks)
 
 
-_INDICES = {"reasoning": "lc_rs_0", "text": "lc_txt_0", "non_standard": "lc_rf_0"}
+_INDICES = {"reasoning": "lc_rs_0", "text": "lc_txt_0", "refusal": "lc_rf_0", "non_standard": "lc_rf_0"}
 
 
 def _said(message: AIMessage) -> list[dict[str, Any]]:
@@ -51,7 +55,8 @@ def _said(message: AIMessage) -> list[dict[str, Any]]:
     if message.content:
         blocks.append({"type": "text", "text": message.content})
     if refusal := message.additional_kwargs.get("refusal"):
-        blocks.append({"type": "non_standard", "value": {"type": "refusal", "refusal": refusal}})
+        block = {"type": "refusal", "refusal": refusal}
+        blocks.append(block if _KNOWS_REFUSALS else {"type": "non_standard", "value": block})
     return blocks
 
 
