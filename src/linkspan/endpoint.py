@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _MASK = "**********"
 #: Shorter keys are placeholders ("x", "EMPTY") for servers that want none, and parts of ordinary words.
 _SHORTEST_SECRET = 6
+_CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "x-auth-token"})
 
 
 class Endpoint(Generic[RequestT]):
@@ -310,11 +311,17 @@ def connect(
         HttpClient(http_client=http_client, http_async_client=http_async_client),
         base_url=url,
         headers=headers,
-        secrets=(secret,) if secret and len(secret) >= _SHORTEST_SECRET else (),
+        secrets=_secrets_in(secret, headers),
         timeout=provider.default_timeout if timeout is None else timeout,
         max_retries=max_retries,
         stall_timeout=stall_timeout,
     )
+
+
+def _secrets_in(key: str | None, headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what no error may show: the key, and credentials as they travel (Basic has the key in another writing)."""
+    sent = (value.rpartition(" ")[2] for name, value in headers.items() if name.lower() in _CREDENTIAL_HEADERS)
+    return tuple(dict.fromkeys(one for one in (key, *sent) if one and len(one) >= _SHORTEST_SECRET))
 
 
 def encode_json(body: Mapping[str, Any], provider: str) -> bytes:

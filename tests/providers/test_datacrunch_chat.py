@@ -12,6 +12,7 @@ from linkspan.conversation import (
     ChatRequest,
     Message,
     NamedTool,
+    Reasoning,
     ResponseFormat,
     Text,
     Tool,
@@ -148,3 +149,12 @@ async def test_a_chat_stream_that_goes_on_after_a_stop_text_is_closed(tgi: Calle
     answer = assemble(await tgi.stream(chat(stop=["STOP"]), endpoint))
     assert (answer.text, answer.finish_reason) == ("one ", "stop_sequence")
     assert tgi.server.wait_closed()
+
+
+def test_earlier_reasoning_is_not_dropped_without_a_word() -> None:
+    thought = Message("assistant", [Reasoning("Two and two."), Text("Four.")])
+    question = Message("user", [Text("Why?")])
+    with pytest.raises(UnsupportedContentError, match=r"no field for reasoning of earlier turns \(message 0\)"):
+        DataCrunchChatCodec().encode(ChatRequest(None, [thought, question], send_reasoning=True), stream=False)
+    body = DataCrunchChatCodec().encode(ChatRequest(None, [thought, question]), stream=False)
+    assert body["messages"][0] == {"role": "assistant", "content": "Four."}

@@ -45,9 +45,17 @@ class Provider:
     default_stall_timeout: float | None = None
 
     def resolve_api_key(self, explicit: SecretStr | str | None) -> SecretStr | None:
-        """Return the key: the argument, else the environment's. A blank one counts as missing."""
+        """Return the key: the argument, else the environment's. A blank one counts as missing.
+
+        Raises:
+            ConfigurationError: The argument is no text.
+        """
         if isinstance(explicit, SecretStr):
             explicit = explicit.get_secret_value()
+        if explicit is not None and not isinstance(explicit, str):
+            raise ConfigurationError(
+                f"api_key must be text or a SecretStr, not {type(explicit).__name__}.", provider=self.name
+            )
         value = (explicit or "").strip() or first_set(self.api_key_env)
         return SecretStr(value) if value else None
 

@@ -103,7 +103,13 @@ def _put_assistant_turn(
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
             for call in message.tool_calls
         ]
-    if reasoning and send_reasoning and dialect.reasoning_field is not None:
+    if reasoning and send_reasoning:
+        if dialect.reasoning_field is None:
+            raise UnsupportedContentError(
+                f"{dialect.title} has no field for reasoning of earlier turns (message {place}): leave send_reasoning "
+                "unset.",
+                provider=dialect.provider,
+            )
         encoded[dialect.reasoning_field] = "".join(reasoning)
 
 
