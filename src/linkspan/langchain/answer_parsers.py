@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 __all__ = ["AnswerParser", "ChoiceParser", "choices_of", "json_schema_of"]
 
 
-def json_schema_of(schema: dict[str, Any] | type) -> dict[str, Any]:
+def json_schema_of(schema: dict[str, Any] | type, strict: bool | None = None) -> dict[str, Any]:
     """Return the JSON schema of a pydantic or TypedDict class, or of what is one already.
+
+    Args:
+        schema: The class or schema.
+        strict: With ``True``, all fields are required and no others allowed.
 
     Raises:
         ConfigurationError: If the schema is unusable.
     """
-    return dict(schema_format(schema, None).schema or {})
+    return dict(schema_format(schema, strict).schema or {})
 
 
 def choices_of(schema: EnumMeta) -> list[str]:

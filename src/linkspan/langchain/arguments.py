@@ -35,11 +35,19 @@ def call_parameters(model: LinkspanLanguageModel, kwargs: Mapping[str, Any]) -> 
     return {name: value for name, value in parameters.items() if value is not None}
 
 
+#: Words of other packages' classes for what is no part of a body; sent in one, a key might end up in a server's logs.
+_OF_THE_REQUEST = frozenset({"extra_headers", "extra_query", "headers"})
+
+
 def _check_keyword(cls: type[LinkspanLanguageModel], name: str) -> None:
     if name in cls.sampling_parameters:
         return
     if name in cls.model_fields:
         raise ConfigurationError(f"{name} is an argument of {cls.__name__}(...), not of a call.")
+    if name in _OF_THE_REQUEST:
+        raise ConfigurationError(
+            f"{name} cannot be given for one call: headers go into {cls.__name__}(default_headers={{...}})."
+        )
     known = [*cls.sampling_parameters, *cls.argument_aliases, *cls.call_fields, *cls.bound_keywords]
     hint = near_match(name, known, cutoff=0.85)
     if hint:
@@ -54,10 +62,13 @@ def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def configuration_error(error: ValidationError) -> ConfigurationError | None:
-    """Return the ConfigurationError that a validator raised, if it was one."""
-    for detail in error.errors(include_url=False, include_input=False):
+def configuration_error(error: ValidationError, name: str) -> ConfigurationError:
+    """Return the ConfigurationError that a validator raised, else one that names each wrong argument of ``name``."""
+    details = error.errors(include_url=False, include_input=False)
+    for detail in details:
         inner = detail.get("ctx", {}).get("error")
         if isinstance(inner, ConfigurationError):
             return inner
-    return None
+    # Without the values: one may be a key in the wrong place.
+    problems = (f"{'.'.join(map(str, detail['loc'])) or 'arguments'}: {detail['msg']}" for detail in details)
+    return ConfigurationError(f"{name} cannot be made: {'; '.join(problems)}")

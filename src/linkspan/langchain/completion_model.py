@@ -20,7 +20,7 @@ from pydantic import Field
 from linkspan.assembler import Assembler
 from linkspan.batching import batches_of, run_batches, run_batches_async
 from linkspan.conversation import PromptRequest
-from linkspan.errors import UnsupportedContentError
+from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.langchain import answer_parsers, structured_output
 from linkspan.langchain.arguments import call_parameters
 from linkspan.langchain.errors import converted_errors
@@ -219,7 +219,13 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
     # ------------------------------------------------------------------ structured output
 
     def with_structured_output(
-        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        include_raw: bool = False,
+        method: structured_output.Method = "json_schema",
+        strict: bool | None = None,
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
         """Return a runnable that answers with objects of a schema, to which the server holds the model.
 
@@ -227,21 +233,29 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
             schema: A pydantic class (the answer is an instance), a TypedDict class, a JSON schema (a dict), or an
                 ``Enum`` of texts (the answer is a member).
             include_raw: Answer with ``{"raw", "parsed", "parsing_error"}`` and raise no parsing error.
+            method: ``"json_schema"``, the only one that a completion model has: it calls no tools, and its API has no
+                mode for just any JSON.
+            strict: With ``True`` all fields are required and no others allowed.
             **kwargs: Bound as they are.
 
         Raises:
-            ConfigurationError: If the schema is unusable.
+            ConfigurationError: If the schema is unusable, or the method another one.
             OutputParserException: (of langchain-core, at the call) If the answer does not fit: it was cut off, or the
                 deployment does not hold its model to a shape.
         """
+        if method != "json_schema":
+            raise ConfigurationError(
+                f"{type(self).__name__} has one method, 'json_schema', not {method!r}: use the chat class of this API.",
+                provider=self._provider.name,
+            )
         if isinstance(schema, EnumMeta):
             options = self._choice_options(answer_parsers.choices_of(schema))
             parser: Any = answer_parsers.ChoiceParser(target=schema)
         else:
-            json_schema = answer_parsers.json_schema_of(schema)
+            json_schema = answer_parsers.json_schema_of(schema, strict)
             options = self._schema_options(json_schema)
             parser = answer_parsers.AnswerParser.for_schema(schema, json_schema)
-        asked = {"kwargs": {"method": "json_schema"}, "schema": schema}
+        asked = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
         bound = self.bind(**options, ls_structured_output_format=asked, **kwargs)
         return structured_output.parsed(bound, parser, include_raw=include_raw)
 

@@ -27,6 +27,8 @@ _CONNECTION_FIELDS = frozenset(
     {"api_key", "base_url", "project_id", "default_headers", "timeout", "max_retries", "allow_insecure_http"}
     | {"http_client", "http_async_client", "path", "raise_on_block"}
 )
+#: Fields that are mappings; ``None`` stands for an empty one.
+_NONE_IS_EMPTY = frozenset({"default_headers", "extra_body"})
 
 
 class Connected(BaseModel):
@@ -88,6 +90,8 @@ class Connected(BaseModel):
                     f"{cls.__name__} has no argument {name!r}.{near_match(name, cls._argument_names())} "
                     "Parameters of the API that it does not name go into extra_body."
                 )
+        # None means "nothing set" everywhere else, and settings are often handed on.
+        values = {name: value for name, value in values.items() if value is not None or name not in _NONE_IS_EMPTY}
         return {**values, "api_key": cls._provider.resolve_api_key(values.get("api_key"))}
 
     @classmethod

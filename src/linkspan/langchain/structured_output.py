@@ -12,7 +12,6 @@ from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableLambda, RunnableMap, RunnablePassthrough
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from linkspan.errors import ConfigurationError
@@ -68,7 +67,7 @@ def structured(
         parser = _text_parser(schema)
     elif method == "function_calling":
         given = _required(schema, method)
-        name = convert_to_openai_tool(given)["function"]["name"]
+        name = str(schema_format(given).name)
         bound = model.bind_tools([given], tool_choice=name, strict=strict, ls_structured_output_format=asked, **kwargs)  # type: ignore[assignment]  # bind_tools promises less than it returns
         parser = _tool_parser(given, name)
     else:
