@@ -95,6 +95,7 @@ class ChatLLM(NativeStructuredOutput, FunctionCallingLLM):
         formatted: bool,  # noqa: ARG002  # a chat model's format is the server's business
         kwargs: Mapping[str, Any],
     ) -> tuple[ChatRequest, float | None]:
+        self._check_prompt(prompt)
         return self._request([Message(role="user", parts=(Text(prompt),))], kwargs)
 
     def _request(self, messages: list[Message], kwargs: Mapping[str, Any]) -> tuple[ChatRequest, float | None]:

@@ -191,6 +191,7 @@ class CompletionLLM(NativeStructuredOutput):
     def _prompt_request(
         self, prompt: str, formatted: bool, kwargs: Mapping[str, Any]
     ) -> tuple[PromptRequest, float | None]:
+        self._check_prompt(prompt)
         call = self._call_settings(kwargs)
         call.pop("data_role", None)
         written = (

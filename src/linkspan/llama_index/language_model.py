@@ -7,6 +7,7 @@ one start event, one end event and one span per call.
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections.abc import Mapping, Sequence  # noqa: TC003  # pydantic reads the annotations at run time
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
@@ -15,7 +16,7 @@ from llama_index.core.llms.llm import LLM
 from pydantic import Field
 
 from linkspan.conversation import ResponseFormat
-from linkspan.errors import ConfigurationError
+from linkspan.errors import ConfigurationError, InvalidRequestError
 from linkspan.llama_index.responses import ChunkBuilder, chat_response, completion_response
 from linkspan.llama_index.settings import CONNECTION_FIELDS, Connected
 from linkspan.llama_index.stream_owner import closes_stream, opened
@@ -42,6 +43,24 @@ __all__ = ["LinkspanLLM", "given", "response_format_from"]
 
 #: These belong to the connection; in a body they would do nothing, or show a key to the server's logs.
 _NOT_PER_CALL = (CONNECTION_FIELDS - {"timeout"}) | {"api_base", "extra_headers"}
+#: Keywords of a call that are no parameters of the API, or not sent as they come.
+_CALL_WORDS = (
+    *("data_role", "extra_body", "model", "response_format", "send_reasoning", "stop", "stream_usage", "timeout"),
+    *("tool_choice", "tool_results", "tools"),
+)
+
+#: How like a known keyword an unknown one must be to be taken for a slip of the pen.
+_NEARLY = 0.85
+
+#: Nor are these parameters of the API: in ``additional_kwargs`` they would be sent, and do nothing.
+_NOT_ADDITIONAL = CONNECTION_FIELDS | {
+    "api_base",
+    "context_window",
+    "data_role",
+    "extra_body",
+    "extra_headers",
+    "model",
+}
 
 
 class LinkspanLLM(Connected, LLM):
@@ -51,7 +70,8 @@ class LinkspanLLM(Connected, LLM):
     their own name if set), makes its codec in ``_codec``, and turns messages and texts into requests.
 
     ``chat`` and its kin take every parameter of the API as a keyword, too. It beats the instance's for that call;
-    ``None`` takes the instance's away. Words that linkspan does not know go into the request's body as they are.
+    ``None`` takes the instance's away. Words that linkspan does not know go into the request's body as they are, unless
+    they are near misses of those that it does.
     """
 
     _parameter_fields: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens")
@@ -72,7 +92,11 @@ class LinkspanLLM(Connected, LLM):
         settings = self._with_aliases_resolved(settings)
         if isinstance(settings.get("stop"), str):
             settings["stop"] = [settings["stop"]]
+        for name in ("additional_kwargs", "extra_body"):
+            if name in settings and settings[name] is None:
+                del settings[name]
         super().__init__(**settings)
+        self._further_parameters()
 
     @classmethod
     def _with_aliases_resolved(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,11 +204,22 @@ class LinkspanLLM(Connected, LLM):
 
     # ------------------------------------------------------------------ settings of one call
 
+    def _check_prompt(self, prompt: Any) -> None:
+        """Refuse what is no text.
+
+        Raises:
+            InvalidRequestError: It is something else.
+        """
+        if not isinstance(prompt, str):
+            raise InvalidRequestError(
+                f"a prompt must be text, not {type(prompt).__name__}", provider=self._provider.name
+            )
+
     def _call_settings(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keywords of a call under their own names.
 
         Raises:
-            ConfigurationError: One belongs to the constructor.
+            ConfigurationError: One belongs to the constructor, or nearly is one that is known.
         """
         call = self._with_aliases_resolved(kwargs)
         for name in call.keys() & _NOT_PER_CALL:
@@ -192,6 +227,15 @@ class LinkspanLLM(Connected, LLM):
                 f"{name!r} cannot be given for one call: give it to {type(self).__name__}(...)",
                 provider=self._provider.name,
             )
+        known = (*self._parameter_fields, *self._argument_aliases, *_CALL_WORDS)
+        for name in call.keys() - set(known):
+            near = difflib.get_close_matches(name, known, n=1, cutoff=_NEARLY)
+            if near:
+                raise ConfigurationError(
+                    f"The keyword {name!r} of the call is none that is known; did you mean {near[0]!r}? To send it as "
+                    "it is, use extra_body.",
+                    provider=self._provider.name,
+                )
         return call
 
     def _model_of(self, of_the_call: str | None) -> str:
@@ -202,19 +246,34 @@ class LinkspanLLM(Connected, LLM):
 
     def _stops(self, call: dict[str, Any]) -> list[str]:
         """Take the stop texts out of the call's keywords, or the instance's."""
-        stop = call.pop("stop", self.stop)
+        stop = call.pop("stop", self._further_parameters().get("stop", self.stop))
         return [stop] if isinstance(stop, str) else list(stop or ())
 
     def _extra_body(self, call: dict[str, Any]) -> dict[str, Any]:
         """Take the further fields of the body out of the call's keywords, over the instance's."""
         return {**self.extra_body, **(call.pop("extra_body", None) or {})}
 
+    def _further_parameters(self) -> dict[str, Any]:
+        """Return ``additional_kwargs`` under the fields' own names.
+
+        Raises:
+            ConfigurationError: One of them is an argument of the constructor.
+        """
+        further = {self._argument_aliases.get(name, name): value for name, value in self.additional_kwargs.items()}
+        for name in further.keys() & _NOT_ADDITIONAL:
+            raise ConfigurationError(
+                f"additional_kwargs holds {name!r}, which is no parameter of the API: give it to "
+                f"{type(self).__name__}(...) itself" + (" (default_headers)." if name == "extra_headers" else "."),
+                provider=self._provider.name,
+            )
+        return further
+
     def _parameters(self, call: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is set of the parameters: the instance's, over them what is left of the call's keywords."""
         parameters = {name: getattr(self, name) for name in self._parameter_fields}
-        for name, value in self.additional_kwargs.items():
-            own = self._argument_aliases.get(name, name)
-            parameters[own if own in self._parameter_fields else name] = value
+        parameters.update(self._further_parameters())
+        # Not a parameter like the others: many APIs do not enforce it, and it is then enforced here.
+        parameters.pop("stop", None)
         parameters.update(call)
         return {name: value for name, value in parameters.items() if value is not None}
 
