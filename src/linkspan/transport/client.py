@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from linkspan.errors import ConfigurationError
+from linkspan.transport.cancellation import cancelled_once
 from linkspan.transport.clients import USER_AGENT, Clients
 from linkspan.transport.failures import answer_error, connection_error
 from linkspan.transport.headers import check_headers
@@ -145,7 +146,9 @@ class HttpClient:
         message = _build(client, request, stream=stream)
         started = monotonic()
         try:
-            response = await client.send(message, stream=stream, follow_redirects=False)
+            response = await cancelled_once(
+                client.send(message, stream=stream, follow_redirects=False), httpx.Response.aclose
+            )
         except httpx.RequestError as exc:
             raise _failed(exc, request, monotonic() - started) from exc
         _log_answer(request, response.status_code, started)

@@ -8,20 +8,23 @@ looked up for each read. For as long as the response is read, this module puts i
 
 from __future__ import annotations
 
+import asyncio
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from linkspan.transport.cancellation import finished
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ReadDeadline"]
+__all__ = ["AsyncReadDeadline", "ReadDeadline"]
 
 
 class ReadDeadline:
-    """Bounds how long the reads of one response may take together. One class for sync and async connections.
+    """Bounds how long the reads of one response may take together.
 
     Args:
         response: The response whose body is about to be read.
@@ -34,9 +37,10 @@ class ReadDeadline:
             a transport that is no socket) only :meth:`passed` tells, between two chunks.
     """
 
-    __slots__ = ("_at", "_limit", "_network_stream", "_read", "attached", "restart")
+    __slots__ = ("_at", "_limit", "_network_stream", "_read", "_response", "attached", "restart")
 
     def __init__(self, response: httpx.Response, limit: float | None) -> None:
+        self._response = response
         self._limit = inf if limit is None else limit
         self._at = inf
         self._network_stream: Any = None
@@ -57,7 +61,7 @@ class ReadDeadline:
         self._network_stream, self._read, self.attached = network_stream, read, True
 
     def _bounded_read(self, max_bytes: int, timeout: float | None = None) -> Any:
-        # An async connection's read returns an awaitable, which is handed on: no second coroutine per read.
+        # An async connection's read returns an awaitable, which is handed on.
         now = monotonic()
         if self.restart:
             self.restart = False
@@ -97,3 +101,20 @@ class ReadDeadline:
             self.attached = False
             del self._network_stream.read
             self._network_stream = None
+
+
+class AsyncReadDeadline(ReadDeadline):
+    """The same for async connections; a read that is cancelled closes the response, too, before anyone sees it.
+
+    httpcore would do so next, but in the cancelled task, where it may be cancelled again:
+    :mod:`linkspan.transport.cancellation`.
+    """
+
+    __slots__ = ()
+
+    async def _bounded_read(self, max_bytes: int, timeout: float | None = None) -> Any:
+        try:
+            return await super()._bounded_read(max_bytes, timeout)
+        except asyncio.CancelledError:
+            await finished(self._response.aclose())
+            raise

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 import httpx
 
-from linkspan.transport.deadline import ReadDeadline
+from linkspan.transport.cancellation import finished
+from linkspan.transport.deadline import AsyncReadDeadline, ReadDeadline
 from linkspan.transport.failures import answer_error, connection_error, interruption, with_retry_after
 from linkspan.transport.messages import HttpResponse
 from linkspan.transport.sse import SSEDecoder
@@ -71,6 +72,7 @@ class _Stream:
         "_started",
         "headers",
     )
+    _deadline_class = ReadDeadline
 
     def __init__(self, request: HttpRequest, response: httpx.Response) -> None:
         self.headers = response.headers
@@ -78,7 +80,7 @@ class _Stream:
         self._response = response
         self._decoder = SSEDecoder()
         # Some servers send comments for as long as a model takes to start: the first event has the whole timeout.
-        self._deadline = ReadDeadline(response, request.timeout)
+        self._deadline = self._deadline_class(response, request.timeout)
         self._started = monotonic()
         self._closed = False
         self._pending: Sequence[ServerSentEvent] = ()
@@ -239,6 +241,7 @@ class AsyncEventStream(_Stream):
     """The events of an answer: the async twin of :class:`EventStream`."""
 
     __slots__ = ("_chunks",)
+    _deadline_class = AsyncReadDeadline
 
     def __init__(self, request: HttpRequest, response: httpx.Response) -> None:
         super().__init__(request, response)
@@ -308,7 +311,7 @@ class AsyncEventStream(_Stream):
     async def aclose(self) -> None:
         """Close the stream. The server sees it unless the stream had ended."""
         if self._release():
-            await self._response.aclose()
+            await finished(self._response.aclose())
 
 
 class _Borrowed(httpx.SyncByteStream, httpx.AsyncByteStream):
