@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -170,6 +171,14 @@ def test_every_example_is_tested() -> None:
     # Those are named where they are tested, in this folder or with what they show.
     tests = [path.read_text("utf-8") for path in EXAMPLES.parent.glob("tests/*/test_*.py") if path != Path(__file__)]
     assert {name for name in OWN_TESTS if not any(f'"{name}' in test for test in tests)} == set()
+
+
+def test_the_readme_lists_every_example() -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text("utf-8")
+    listed = readme.partition("## Examples")[2].partition("###")[0]
+    programs = {path.name for path in EXAMPLES.glob("*.py")}
+    folders = {f"{path.parent.name}/" for path in EXAMPLES.glob("*/*.py")}
+    assert programs | folders == set(re.findall(r"`([\w/]+(?:\.py|/))`", listed)) - {"examples/"}
 
 
 @pytest.mark.parametrize("name", SCRIPTED)
