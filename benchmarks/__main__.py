@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, and print a table."""
+"""``python -m benchmarks``: measure, and print tables. ``make bench`` runs it with the other packages installed."""
 
 from __future__ import annotations
 
@@ -8,40 +8,66 @@ import json
 import os
 from pathlib import Path
 
-from benchmarks.answers import EVENTS_PER_BURST, text_pieces
-from benchmarks.measure import measure
+from benchmarks import in_process, own_process
 from benchmarks.replay import replay_server
-from benchmarks.report import as_json, as_table, versions
+from benchmarks.report import as_chart, as_json, as_markdown, as_text, versions
 
+ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results.json")
+TABLES = ROOT / "docs" / "benchmark-tables.md"
+CHART = ROOT / "docs" / "benchmark.svg"
+
+#: Each group, and how many rounds it takes.
+GROUPS = {
+    "streams": (in_process.streams, 7),
+    "apis": (in_process.apis, 7),
+    "calls": (in_process.calls, 11),
+    "first-token": (in_process.first_token, 1),
+    "length": (in_process.length, 3),
+    "memory": (own_process.memory, 1),
+    "startup": (own_process.startup, 3),
+    "concurrency": (own_process.concurrency, 3),
+}
 
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="CPU time per streamed chunk.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few and short rounds: shows that it runs, no more")
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}, with the versions")
+    parser.add_argument("--only", help=f"some groups, with commas between them, of: {', '.join(GROUPS)}")
+    parser.add_argument("--rounds", type=int, help="at most as many rounds of each group")
+    parser.add_argument("--save", action="store_true", help="write results.json, and the tables and the chart in docs/")
     arguments = parser.parse_args()
+    names = arguments.only.split(",") if arguments.only else list(GROUPS)
+    if unknown := [name for name in names if name not in GROUPS]:
+        parser.error(f"no such group: {', '.join(unknown)}; there are {', '.join(GROUPS)}")
+    if arguments.save and (arguments.only or arguments.quick):
+        parser.error("--save keeps a whole run: without --only and --quick")
     # Nothing but the loopback server: no proxy, no tracing.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"
 
-    chunks, rounds, pause = (20, 1, 0.0005) if arguments.quick else (400, 9, 0.001)
-    pieces = text_pieces(chunks)
     loop = asyncio.new_event_loop()
-    with replay_server(chunks, pause) as server:
-        rows, results = measure(server, pieces, rounds, loop)
+    tables = {}
+    with replay_server() as server:
+        for name in names:
+            group, rounds = GROUPS[name]
+            rounds = 1 if arguments.quick else min(rounds, arguments.rounds or rounds)
+            tables[name] = group(server, loop, rounds, quick=arguments.quick)
+            print(as_text(tables[name]) + "\n", flush=True)
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
 
-    print("µs of CPU per chunk, median; in brackets over (raw + the framework's floor)")
-    print(f"{rounds} rounds of {chunks} chunks; a burst is {EVENTS_PER_BURST} events in one HTTP chunk\n")
-    print(as_table(results, rows))
-    print("\n" + ", ".join(f"{name} {number}" for name, number in versions().items()))
+    shown = ", ".join(f"{name} {number}" for name, number in versions().items())
+    print(f"In brackets: over raw reading plus the framework's floor, of the same run.\n{shown}")
     if arguments.save:
-        settings = {"chunks": chunks, "rounds": rounds, "pause_seconds": pause, "events_per_burst": EVENTS_PER_BURST}
-        RESULTS.write_text(json.dumps(as_json(results, rows, settings), indent=2) + "\n", encoding="utf-8")
-        print(f"kept in {RESULTS.name}")
+        RESULTS.write_text(json.dumps(as_json(tables), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        head = (
+            f"<!-- Written by `make bench`. -->\n\nIn brackets: over raw reading plus the framework's floor. {shown}.\n"
+        )
+        TABLES.write_text("\n".join([head, *map(as_markdown, tables.values())]), encoding="utf-8")
+        CHART.write_text(as_chart(tables["streams"]), encoding="utf-8")
+        print(f"kept in {RESULTS.name}, {TABLES.name} and {CHART.name}")
 
 
 if __name__ == "__main__":

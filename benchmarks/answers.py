@@ -1,10 +1,11 @@
-"""The recorded answer that the replay server sends: its text and its bytes, built once."""
+"""What the replay server sends, in the shapes of the APIs: built once, as bytes."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
-__all__ = ["EVENTS_PER_BURST", "body_frames", "text_pieces"]
+__all__ = ["EVENTS_PER_BURST", "body_frames", "call_body", "long_text", "text_pieces"]
 
 #: Events that a burst brings in one HTTP chunk, as from a proxy that gathers what it forwards.
 EVENTS_PER_BURST = 16
@@ -34,22 +35,66 @@ def text_pieces(count: int) -> list[str]:
     return [_WORDS[number % len(_WORDS)] for number in range(count)]
 
 
-def body_frames(count: int, *, burst: bool) -> list[bytes]:
-    """Return the HTTP chunks of an answer of ``count`` pieces, in the shape of vLLM's streams.
+def long_text(size: int) -> str:
+    """Return a text of about ``size`` characters."""
+    sentence = "".join(_WORDS)
+    return sentence * max(1, size // len(sentence))
+
+
+def body_frames(count: int, *, burst: bool, dialect: str = "chat") -> list[bytes]:
+    """Return the HTTP chunks of an answer of ``count`` pieces.
 
     Args:
-        count: Pieces of text. A role, a finish reason, the usage and the end mark come as further events.
+        count: Pieces of text. What else a dialect sends (role, finish reason, usage, end mark) comes in further events.
         burst: Whether :data:`EVENTS_PER_BURST` events share an HTTP chunk; else each has its own.
+        dialect: ``"chat"`` (as vLLM writes Chat Completions), ``"engine"`` (LLM Engine v1), ``"tgi"``.
     """
+    events = {"chat": _chat_events, "engine": _engine_events, "tgi": _tgi_events}[dialect](count)
+    size = EVENTS_PER_BURST if burst else 1
+    groups = [b"".join(events[start : start + size]) for start in range(0, len(events), size)]
+    return [b"%x\r\n%b\r\n" % (len(group), group) for group in groups] + [b"0\r\n\r\n"]
+
+
+def call_body(size: int) -> bytes:
+    """Return a whole Chat Completions answer whose text has about ``size`` characters."""
+    message = {"role": "assistant", "content": long_text(size), "refusal": None, "tool_calls": []}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop", "stop_reason": None}
+    usage = {"prompt_tokens": 17, "completion_tokens": size // 4, "total_tokens": 17 + size // 4}
+    body = {**_head(), "object": "chat.completion", "choices": [choice], "usage": usage}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _chat_events(count: int) -> list[bytes]:
     events = [_choice({"role": "assistant", "content": ""})]
     events += [_choice({"content": piece}) for piece in text_pieces(count)]
     events.append(_choice({}, "stop"))
     usage = {"prompt_tokens": 17, "completion_tokens": count, "total_tokens": 17 + count, "prompt_tokens_details": None}
     events.append(_event({**_head(), "choices": [], "usage": usage}))
     events.append(b"data: [DONE]\n\n")
-    size = EVENTS_PER_BURST if burst else 1
-    groups = [b"".join(events[start : start + size]) for start in range(0, len(events), size)]
-    return [b"%x\r\n%b\r\n" % (len(group), group) for group in groups] + [b"0\r\n\r\n"]
+    return events
+
+
+def _engine_events(count: int) -> list[bytes]:
+    events = []
+    for made, piece in enumerate(text_pieces(count), 1):
+        ended = made == count
+        output = {"text": piece, "finished": ended, "num_prompt_tokens": 17 if ended else None}
+        output |= {"num_completion_tokens": made, "token": None}
+        events.append(_event({"request_id": "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", "output": output}))
+    return events
+
+
+def _tgi_events(count: int) -> list[bytes]:
+    events = []
+    for number, piece in enumerate(text_pieces(count), 1):
+        token = {"id": 1000 + number, "text": piece, "logprob": -0.0625, "special": False}
+        ended = number == count
+        details = {"finish_reason": "length", "generated_tokens": count, "seed": None, "input_length": 17}
+        event: dict[str, Any] = {"index": number, "token": token}
+        event["generated_text"] = "".join(text_pieces(count)) if ended else None
+        event["details"] = details if ended else None
+        events.append(b"data:" + _event(event)[6:])  # TGI writes no space
+    return events
 
 
 def _head() -> dict[str, object]:

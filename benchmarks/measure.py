@@ -1,71 +1,124 @@
-"""Interleaved rounds of CPU time."""
+"""How time and memory are taken: CPU of this process, in interleaved rounds, and the medians."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import resource
 import statistics
+import sys
 import time
-from typing import TYPE_CHECKING
-
-from benchmarks.contestants import contestants
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Callable, Coroutine, Mapping
 
     from benchmarks.contestants import Contestant
 
-__all__ = ["ARRIVALS", "Results", "measure"]
-
-#: Ways that events arrive: the part of the server's path that chooses one.
-ARRIVALS = ("burst", "single")
-
-#: (contestant, arrival, "sync" or "async") -> microseconds of CPU per chunk, the median of the rounds.
-Results = dict[tuple[str, str, str], float]
+__all__ = ["Measured", "Table", "interleaved", "peak_memory", "resident_memory", "streamed", "streamed_async"]
 
 
-def measure(
-    server: str, pieces: list[str], rounds: int, loop: asyncio.AbstractEventLoop
-) -> tuple[list[Contestant], Results]:
-    """Measure every contestant, one after the other in each round: a slow minute of the machine hits all alike.
+@dataclass
+class Table:
+    """What one group of measurements found.
 
-    What is counted is the CPU time of this process, kernel included, for a whole stream (so the request's share is in
-    it), divided by the pieces of text. Garbage collection stays on, and starts from a clean state each time.
+    Attributes:
+        title: What was measured.
+        unit: Of the numbers.
+        note: How.
+        columns: In order.
+        cells: Row, then column -> number.
+        with_ratios: Whether rows are compared with raw reading plus their framework's floor.
+    """
+
+    title: str
+    unit: str
+    note: str
+    columns: list[str]
+    cells: dict[str, dict[str, float]] = field(default_factory=dict)
+    with_ratios: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One thing to measure: what is run, what it must return, and by what its cost is divided.
+
+    ``run`` returns a coroutine for async work.
+    """
+
+    run: Callable[[], Any]
+    expected: Any
+    per: float
+    prepare: Callable[[], None] | None = None
+
+
+def streamed(contestant: Contestant) -> str:
+    """Read one stream."""
+    return "".join(contestant.stream())
+
+
+async def streamed_async(contestant: Contestant) -> str:
+    """Read one stream."""
+    return "".join([text async for text in contestant.astream()])
+
+
+def interleaved(
+    measured: Mapping[tuple[str, str], Measured], rounds: int, loop: asyncio.AbstractEventLoop
+) -> dict[str, dict[str, float]]:
+    """Measure each thing once per round, one after the other: a slow minute of the machine hits all alike.
+
+    What is counted is the CPU time of this process, kernel included, for all of it, so the request's share is in a
+    stream's. Garbage collection stays on, and starts from a clean state each time.
 
     Args:
-        server: Where the replay server is.
-        pieces: The text of each chunk that it sends.
+        measured: By row and column.
         rounds: How often each is measured, after one round that is not counted.
-        loop: The event loop of all async streams, so that they keep their connections.
+        loop: The event loop of all async work, so that its connections are kept.
 
     Returns:
-        The contestants, in the table's order, and their costs.
+        The medians in microseconds, by row and column.
     """
-    rows = {arrival: contestants(f"{server}/{arrival}/v1", pieces) for arrival in ARRIVALS}
-    samples: dict[tuple[str, str, str], list[float]] = {}
-    text = "".join(pieces)
+    samples: dict[tuple[str, str], list[float]] = {key: [] for key in measured}
     gc.collect()
     gc.freeze()  # what the imports left would be walked through before every single measurement
-    for counted in [False] + [True] * rounds:
-        for arrival in ARRIVALS:
-            for row in rows[arrival]:
-                for way in ("sync", "async"):
-                    seconds, answer = _once(row, None if way == "sync" else loop)
-                    if answer != text:
-                        raise RuntimeError(f"{row.name} ({way}, {arrival}) returned another text than was sent.")
-                    if counted:
-                        samples.setdefault((row.name, arrival, way), []).append(seconds / len(pieces) * 1e6)
-    medians = {key: statistics.median(values) for key, values in samples.items()}
-    return rows[ARRIVALS[0]], medians
+    for number in range(rounds + 1):
+        for key, one in measured.items():
+            microseconds = _once(key, one, loop) / one.per * 1e6
+            if number:
+                samples[key].append(microseconds)
+    found: dict[str, dict[str, float]] = {}
+    for (row, column), values in samples.items():
+        found.setdefault(row, {})[column] = statistics.median(values)
+    return found
 
 
-def _once(row: Contestant, loop: asyncio.AbstractEventLoop | None) -> tuple[float, str]:
-    if row.prepare is not None:
-        row.prepare()
+def _once(key: tuple[str, str], one: Measured, loop: asyncio.AbstractEventLoop) -> float:
+    if one.prepare is not None:
+        one.prepare()
     gc.collect()
     started = time.process_time()
-    answer = row.run() if loop is None else loop.run_until_complete(_awaited(row))
-    return time.process_time() - started, answer
+    answer = one.run()
+    if asyncio.iscoroutine(answer):
+        coroutine: Coroutine[Any, Any, Any] = answer
+        answer = loop.run_until_complete(coroutine)
+    seconds = time.process_time() - started
+    if answer != one.expected:
+        raise RuntimeError(f"{key[0]} ({key[1]}) returned something else than was sent.")
+    return seconds
 
 
-async def _awaited(row: Contestant) -> str:
-    return await row.arun()
+def peak_memory() -> float:
+    """Return the most memory that this process has held, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def resident_memory() -> float:
+    """Return the memory that this process holds now, in MiB; its peak where the system does not tell."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return peak_memory()
+    line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 2**10

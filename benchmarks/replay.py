@@ -1,19 +1,24 @@
 """The replay server: fixed bytes over keep-alive HTTP/1.1, in a process of its own, so that its work is not measured.
 
-``/burst/...`` sends an answer in HTTP chunks of many events and without a pause, ``/single/...`` one event per HTTP
-chunk, each with a pause before it, so that the client reads each one for itself, as from a model that is generating.
+The path says what is sent, its end in which dialect (Chat Completions, LLM Engine's or TGI's):
+
+- ``/burst/400/...``: 400 pieces in HTTP chunks of many events, without a pause;
+- ``/single/400/1/...``: one event per HTTP chunk, each after a pause of 1 ms, so that the client reads each one for
+  itself, as from a model that is generating;
+- ``/held/...``: the first events of a stream that does not go on;
+- ``/call/200000/...``: a whole answer with that many characters of text.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
-from benchmarks.answers import body_frames
+from benchmarks.answers import body_frames, call_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +33,9 @@ _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 
 @contextmanager
-def replay_server(chunks: int, pause: float) -> Iterator[str]:
-    """Run the server; yield its address, without a path.
-
-    Args:
-        chunks: Pieces of text in each answer.
-        pause: Seconds between two events that come one by one.
-    """
-    command = [sys.executable, "-m", "benchmarks.replay", "--chunks", str(chunks), "--pause", str(pause)]
+def replay_server() -> Iterator[str]:
+    """Run the server; yield its address, without a path."""
+    command = [sys.executable, "-m", "benchmarks.replay"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -48,32 +48,49 @@ def replay_server(chunks: int, pause: float) -> Iterator[str]:
             process.stdin.close()  # its sign to end; it sees it too if this process dies
 
 
-class _Server:
-    def __init__(self, chunks: int, pause: float) -> None:
-        self._burst = b"".join(body_frames(chunks, burst=True))
-        self._frames = body_frames(chunks, burst=False)
-        self._pause = pause
+_frames = cache(body_frames)
 
+
+@cache
+def _burst(count: int, dialect: str) -> bytes:
+    return _HEAD + b"".join(_frames(count, burst=True, dialect=dialect))
+
+
+@cache
+def _whole(size: int) -> bytes:
+    body = call_body(size)
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+class _Server:
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 await reader.readexactly(_content_length(head))
-                await self._answer(head.split(b" ", 2)[1], writer)
+                await self._answer(head.split(b" ", 2)[1].decode(), reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass  # the client has left, or the benchmark is over
         finally:
             writer.close()
 
-    async def _answer(self, path: bytes, writer: asyncio.StreamWriter) -> None:
-        if path.startswith(b"/burst/"):
-            writer.write(_HEAD + self._burst)
-        elif path.startswith(b"/single/"):
+    async def _answer(self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, kind, size, *rest = path.split("/")
+        dialect = "tgi" if path.endswith("generate_stream") else "engine" if "completions-stream" in path else "chat"
+        if kind == "burst":
+            writer.write(_burst(int(size), dialect))
+        elif kind == "call":
+            writer.write(_whole(int(size)))
+        elif kind == "single":
+            frames, pause = _frames(int(size), burst=False, dialect=dialect), float(rest[0]) / 1000
             writer.write(_HEAD)
-            for frame in self._frames[:-1]:
-                await asyncio.sleep(self._pause)
+            for frame in frames[:-1]:
+                await asyncio.sleep(pause)
                 writer.write(frame)
-            writer.write(self._frames[-1])
+            writer.write(frames[-1])
+        elif kind == "held":
+            writer.write(_HEAD + b"".join(_frames(8, burst=False, dialect=dialect)[:4]))
+            await reader.read()  # until the client leaves
         else:
             writer.write(_NOT_FOUND)
         await writer.drain()
@@ -87,20 +104,12 @@ def _content_length(head: bytes) -> int:
     return 0
 
 
-async def _serve(chunks: int, pause: float) -> None:
-    server = await asyncio.start_server(_Server(chunks, pause).handle, "127.0.0.1", 0)
+async def _serve() -> None:
+    server = await asyncio.start_server(_Server().handle, "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     server.close()
 
 
-def _main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--chunks", type=int, required=True)
-    parser.add_argument("--pause", type=float, required=True)
-    arguments = parser.parse_args()
-    asyncio.run(_serve(arguments.chunks, arguments.pause))
-
-
 if __name__ == "__main__":
-    _main()
+    asyncio.run(_serve())

@@ -1,0 +1,167 @@
+"""What is measured. Each contestant returns the texts that it received, so that none can win by losing some.
+
+A framework is imported with its first contestant only: what one of them holds in memory is not the others' business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+__all__ = [
+    "API_ROWS",
+    "FLOORS",
+    "LANGCHAIN_FLOOR",
+    "LLAMA_INDEX_FLOOR",
+    "MAIN_ROWS",
+    "RAW",
+    "ROWS",
+    "Contestant",
+    "Row",
+    "Work",
+    "installed",
+    "load",
+]
+
+RAW = "raw httpx + json"
+LANGCHAIN_FLOOR = "langchain-core floor"
+LLAMA_INDEX_FLOOR = "llama-index floor"
+FLOORS = (LANGCHAIN_FLOOR, LLAMA_INDEX_FLOOR)
+
+MODEL = "llama-3.3-70b-instruct"
+KEY = "no-key-is-needed-here"
+PROMPT = "What is a linkspan?"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a contestant is asked, and what a floor, which asks nobody, answers.
+
+    Attributes:
+        url: The replay server's address with the path that says what it sends.
+        pieces: The texts that it sends.
+        history: Turns before the question.
+        tools: How many tools are offered.
+    """
+
+    url: str
+    pieces: tuple[str, ...]
+    history: int = 0
+    tools: int = 0
+
+    def messages(self) -> list[tuple[str, str]]:
+        """Return (role, text) of each turn."""
+        turn = "The berth was busy, and the ferry waited outside the harbour until noon. " * 3
+        past = [("user" if number % 2 == 0 else "assistant", turn) for number in range(self.history)]
+        return [*past, ("user", PROMPT)]
+
+    def tool_dicts(self) -> list[dict[str, Any]]:
+        """Return the tools as Chat Completions writes them."""
+        properties = {name: {"type": "string", "description": f"The {name}."} for name in ("port", "ship", "day")}
+        schema = {"type": "object", "properties": properties, "required": ["port"]}
+        functions = [
+            {"name": f"find_berth_{number}", "description": "Find a berth.", "parameters": schema}
+            for number in range(self.tools)
+        ]
+        return [{"type": "function", "function": function} for function in functions]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Something that asks and reads answers.
+
+    Attributes:
+        stream: Stream one answer, text by text.
+        astream: The same, async.
+        call: Ask for a whole answer, return its text; ``None`` where that is not measured.
+        acall: The same, async.
+        prepare: Called before each stream, unmeasured.
+    """
+
+    stream: Callable[[], Iterator[str]]
+    astream: Callable[[], AsyncIterator[str]]
+    call: Callable[[], str] | None = None
+    acall: Callable[[], Awaitable[str]] | None = None
+    prepare: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the tables.
+
+    Attributes:
+        name: What it is called there.
+        module: Where its factory is, in this package.
+        factory: Makes the contestant from a :class:`Work` and ``options``.
+        floor: The floor that its framework sets; ``None`` outside a framework.
+        needs: The package without which it is left out; linkspan depends on none of these.
+        options: For the factory.
+        raw: The row of raw reading in the same dialect.
+    """
+
+    name: str
+    module: str
+    factory: str
+    floor: str | None = None
+    needs: str | None = None
+    options: tuple[str, ...] = field(default=())
+    raw: str = RAW
+
+
+_LC, _LI = LANGCHAIN_FLOOR, LLAMA_INDEX_FLOOR
+
+#: What the tables compare.
+MAIN_ROWS = (
+    Row(RAW, "plain", "raw"),
+    Row("linkspan Endpoint", "plain", "endpoint"),
+    Row("openai client", "plain", "openai_client", needs="openai"),
+    Row(_LC, "in_langchain", "floor"),
+    Row("linkspan ChatScaleway", "in_langchain", "linkspan", _LC, options=("ChatScaleway",)),
+    Row("langchain-openai", "in_langchain", "openai", _LC, "langchain_openai"),
+    Row("langchain-mistralai", "in_langchain", "mistralai", _LC, "langchain_mistralai"),
+    Row("langchain-groq", "in_langchain", "groq", _LC, "langchain_groq"),
+    Row(_LI, "in_llama_index", "floor"),
+    Row("linkspan llama_index Scaleway", "in_llama_index", "linkspan", _LI, options=("Scaleway",)),
+    Row("llama-index OpenAILike", "in_llama_index", "openai_like", _LI, "llama_index.llms.openai_like"),
+)
+_RAW_ENGINE, _RAW_TGI = "raw, LLM Engine v1", "raw, TGI"
+_API_CLASSES = (
+    ("ChatGraySwan", "GraySwan", RAW),
+    ("ChatLLMEngine", "ChatLLMEngine", RAW),
+    ("LLMEngine", "LLMEngine", _RAW_ENGINE),
+    ("ChatDataCrunch", "ChatDataCrunch", RAW),
+    ("DataCrunch", "DataCrunch", _RAW_TGI),
+)
+#: linkspan's other classes, beside raw reading of the same dialect.
+API_ROWS = (
+    Row(_RAW_ENGINE, "plain", "raw", options=("engine",)),
+    Row(_RAW_TGI, "plain", "raw", options=("tgi",)),
+    *(Row(f"linkspan {lc}", "in_langchain", "linkspan", _LC, options=(lc,), raw=raw) for lc, _, raw in _API_CLASSES),
+    *(
+        Row(f"linkspan llama_index {li}", "in_llama_index", "linkspan", _LI, options=(li,), raw=raw)
+        for _, li, raw in _API_CLASSES
+    ),
+)
+ROWS = {row.name: row for row in (*MAIN_ROWS, *API_ROWS)}
+
+
+def installed(row: Row) -> bool:
+    """Tell whether what a row needs is there."""
+    if row.needs is None:
+        return True
+    try:
+        return find_spec(row.needs) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def load(row: Row, work: Work) -> Contestant:
+    """Make a row's contestant."""
+    module = import_module(f"{__name__}.{row.module}")
+    contestant: Contestant = getattr(module, row.factory)(work, *row.options)
+    return contestant

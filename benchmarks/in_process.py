@@ -1,0 +1,179 @@
+"""The groups that are measured in this process, all contestants beside each other."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+from benchmarks.answers import EVENTS_PER_BURST, long_text, text_pieces
+from benchmarks.contestants import API_ROWS, FLOORS, MAIN_ROWS, RAW, ROWS, Work, installed, load
+from benchmarks.measure import Measured, Table, interleaved, streamed, streamed_async
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable
+
+    from benchmarks.contestants import Contestant, Row
+
+__all__ = ["apis", "calls", "first_token", "length", "streams"]
+
+_WAYS = ("sync", "async")
+
+
+def streams(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bool) -> Table:
+    """CPU per streamed chunk."""
+    chunks = 20 if quick else 400
+    table = Table(
+        "A streamed chunk",
+        "µs of CPU per chunk",
+        f"{rounds} rounds of {chunks} chunks; a burst is {EVENTS_PER_BURST} events in one HTTP chunk; one by one, each "
+        "event is read for itself; the request's share is in it",
+        [f"{arrival} {way}" for arrival in ("burst", "one by one") for way in _WAYS],
+        with_ratios=True,
+    )
+    rows = [row for row in MAIN_ROWS if installed(row)]
+    table.cells = interleaved(_streams(server, rows, chunks, ("burst", "one by one")), rounds, loop)
+    return table
+
+
+def apis(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bool) -> Table:
+    """CPU per streamed chunk of the other APIs."""
+    chunks = 20 if quick else 400
+    table = Table(
+        "A streamed chunk, the other APIs",
+        "µs of CPU per chunk",
+        f"{rounds} rounds of {chunks} chunks in bursts; the ratio is over raw reading of the same dialect and the "
+        "framework's floor for chats",
+        ["burst sync", "burst async"],
+        with_ratios=True,
+    )
+    rows = [ROWS[RAW], *(ROWS[name] for name in FLOORS), *API_ROWS]
+    table.cells = interleaved(_streams(server, rows, chunks, ("burst",)), rounds, loop)
+    return table
+
+
+def _streams(server: str, rows: Iterable[Row], chunks: int, arrivals: Iterable[str]) -> dict[tuple[str, str], Measured]:
+    pieces = tuple(text_pieces(chunks))
+    text = "".join(pieces)
+    measured = {}
+    for arrival in arrivals:
+        path = f"burst/{chunks}" if arrival == "burst" else f"single/{chunks}/1"
+        for row in rows:
+            one = load(row, Work(f"{server}/{path}", pieces))
+            for way in _WAYS:
+                measured[row.name, f"{arrival} {way}"] = _stream(one, way, text, chunks)
+    return measured
+
+
+def _stream(one: Contestant, way: str, text: str, chunks: int) -> Measured:
+    run = (lambda: streamed(one)) if way == "sync" else (lambda: streamed_async(one))
+    return Measured(run, text, chunks, one.prepare)
+
+
+def calls(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bool) -> Table:
+    """CPU per whole call."""
+    times = 1 if quick else 5
+    works = {
+        "small": (200, Work("", ())),
+        "200 KB answer": (200_000, Work("", ())),
+        "100 messages": (200, Work("", (), history=99)),
+        "8 tools": (200, Work("", (), tools=8)),
+    }
+    table = Table(
+        "A call",
+        "µs of CPU per call",
+        f"{rounds} rounds of {times} calls, each over the same connection; 100 messages are those of the request",
+        [f"{name} {way}" for name in works for way in _WAYS],
+        with_ratios=True,
+    )
+    measured = {}
+    for name, (size, work) in works.items():
+        answer = long_text(size)
+        for row in MAIN_ROWS:
+            if installed(row):
+                one = load(row, Work(f"{server}/call/{size}", (answer,), work.history, work.tools))
+                measured[row.name, f"{name} sync"] = Measured(_calls(one, times), [answer] * times, times)
+                measured[row.name, f"{name} async"] = Measured(_acalls(one, times), [answer] * times, times)
+    table.cells = interleaved(measured, rounds, loop)
+    return table
+
+
+def _calls(one: Contestant, times: int):  # noqa: ANN202  # a closure for interleaved()
+    call = one.call
+    assert call is not None
+    return lambda: [call() for _ in range(times)]
+
+
+def _acalls(one: Contestant, times: int):  # noqa: ANN202  # a closure for interleaved()
+    acall = one.acall
+    assert acall is not None
+
+    async def run() -> list[str]:
+        return [await acall() for _ in range(times)]
+
+    return run
+
+
+def length(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bool) -> Table:
+    """CPU per chunk of a short and of a long answer."""
+    short = 40 if quick else 2_000
+    sizes = (short, 10 * short)
+    table = Table(
+        "A chunk of a long answer",
+        "µs of CPU per chunk",
+        f"{rounds} rounds, bursts, sync; the cost of a chunk is not to grow with the answer",
+        [f"{size:,} chunks" for size in sizes],
+    )
+    names = [name for name in ROWS if name.startswith("linkspan ")]
+    rows = [ROWS[name] for name in (RAW, *FLOORS, *names)]
+    measured = {}
+    for size in sizes:
+        pieces = tuple(text_pieces(size))
+        for row in rows:
+            one = load(row, Work(f"{server}/burst/{size}", pieces))
+            measured[row.name, f"{size:,} chunks"] = _stream(one, "sync", "".join(pieces), size)
+    table.cells = interleaved(measured, rounds, loop)
+    table.columns.append("growth")
+    for cells in table.cells.values():
+        cells["growth"] = cells[table.columns[1]] / cells[table.columns[0]]
+    return table
+
+
+def first_token(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bool) -> Table:  # noqa: ARG001  # as the others
+    """Wall time from the call to its first text."""
+    streams = 2 if quick else 101
+    table = Table(
+        "The first token",
+        "ms from the call to the first text; the server sends at once",
+        f"median of {streams} streams over a kept connection",
+        list(_WAYS),
+    )
+    rows = [row for row in MAIN_ROWS if installed(row) and row.name not in FLOORS]
+    made = {row.name: load(row, Work(f"{server}/burst/16", ())) for row in rows}
+    samples: dict[tuple[str, str], list[float]] = {}
+    for number in range(streams + 2):
+        for name, one in made.items():
+            for way in _WAYS:
+                seconds = _to_first(one) if way == "sync" else loop.run_until_complete(_to_first_async(one))
+                if number > 1:  # the first opens the connection
+                    samples.setdefault((name, way), []).append(seconds * 1000)
+    for (name, way), values in samples.items():
+        table.cells.setdefault(name, {})[way] = statistics.median(values)
+    return table
+
+
+def _to_first(one: Contestant) -> float:
+    started, first = time.perf_counter(), 0.0
+    for text in one.stream():
+        if text and not first:
+            first = time.perf_counter() - started
+    return first
+
+
+async def _to_first_async(one: Contestant) -> float:
+    started, first = time.perf_counter(), 0.0
+    async for text in one.astream():
+        if text and not first:
+            first = time.perf_counter() - started
+    return first
