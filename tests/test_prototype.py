@@ -7,7 +7,7 @@ from langchain_core.outputs import ChatGenerationChunk, GenerationChunk
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
 
 from linkspan.assembler import Assembler
-from linkspan.conversation import Delta
+from linkspan.conversation import Delta, TokenLogprob
 from linkspan.langchain.chunks import ChunkBuilder
 from linkspan.langchain.generations import to_generation_chunk
 from linkspan.llama_index.responses import ChunkBuilder as ResponseBuilder
@@ -18,6 +18,13 @@ def test_a_piece_of_a_chat_equals_the_validated_chunk() -> None:
     message = AIMessageChunk(content="Hel", id="1", response_metadata={"model_provider": "scaleway"})
     assert chunk == ChatGenerationChunk(message=message)
     assert chunk.model_dump() == ChatGenerationChunk(message=message).model_dump()
+
+
+def test_a_piece_with_log_probabilities_equals_the_validated_chunk() -> None:
+    (chunk,) = ChunkBuilder("scaleway")(Delta("Hel", id="1", logprobs=[TokenLogprob("Hel", -0.5)]))
+    content = [{"token": "Hel", "logprob": -0.5, "top_logprobs": []}]
+    metadata = {"model_provider": "scaleway", "logprobs": {"content": content}}
+    assert chunk == ChatGenerationChunk(message=AIMessageChunk(content="Hel", id="1", response_metadata=metadata))
 
 
 def test_pieces_of_a_chat_share_nothing_that_changes() -> None:

@@ -119,7 +119,7 @@ class ChunkBuilder:
         Core turns the tool calls of a chunk marked as last into finished ones, so that mark never stands on a piece of
         one.
         """
-        if not (delta.last or delta.tool_calls or delta.logprobs or delta.refusal):
+        if not (delta.last or delta.tool_calls or delta.refusal):
             return (self._piece(delta),)
         if delta.last and delta.model is None and self._model is not None:
             delta = replace(delta, model=self._model)
@@ -135,7 +135,10 @@ class ChunkBuilder:
         message["content"] = text
         message["id"] = delta.id
         message["additional_kwargs"] = {"reasoning_content": delta.reasoning} if delta.reasoning else {}
-        message["response_metadata"] = {"model_provider": self._provider}
+        metadata: dict[str, Any] = {"model_provider": self._provider}
+        if delta.logprobs:
+            metadata["logprobs"] = {"content": logprob_entries(delta.logprobs)}
+        message["response_metadata"] = metadata
         message["tool_calls"] = []
         message["invalid_tool_calls"] = []
         message["tool_call_chunks"] = []
