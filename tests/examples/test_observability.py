@@ -40,9 +40,10 @@ def test_spans_and_logs_tell_what_happened_and_no_words_unless_asked() -> None:
     ]
     with run(api_key=KEY, rules=rules) as service:
         where = {"SCW_SECRET_KEY": KEY, "SCALEWAY_BASE_URL": service.scaleway_url}
-        told = ended(start_example("observability", **where))
-        plain, telling = (start_example("observability"), start_example("observability", **where, **CONTENT))
-        scripted, full = ended(plain), ended(telling)
+        plain, asking = start_example("observability"), start_example("observability", **where)
+        scripted, told = ended(plain), ended(asking)
+        # After the first one, which was to meet the fault.
+        full = ended(start_example("observability", **where, **CONTENT))
     for outcome in (told, scripted, full):
         assert outcome.returncode == 0, outcome.stderr
         assert outcome.stderr == ""
