@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from linkspan.sandbox import HTTPError, Reply, Rule, run
+from linkspan.sandbox import Rule, run
 from tests.examples.test_examples import ended, start_example
 
 KEY = "the-key-of-the-user"
-#: Words of the prompts and of the answers.
-SECRETS = ("linkspan of Ostra", "Explain in one sentence", "How long", "So says the service", KEY)
-CONTENT = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "true"}
+#: Of the prompts and of the script's answers.
+WORDS = ("Explain in one sentence", "Hello?", "How long", "60 metres", "hinged bridge")
+WITH_CONTENT = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "true"}
 
 
 class Span(NamedTuple):
@@ -34,24 +34,19 @@ def read_spans(printed: str) -> dict[str, Span]:
 
 
 def test_spans_and_logs_tell_what_happened_and_no_words_unless_asked() -> None:
-    rules = [
-        Rule(Reply(fault=HTTPError(429, headers={"retry-after": "0"})), times=1),
-        Rule("So says the service."),
-    ]
-    with run(api_key=KEY, rules=rules) as service:
-        where = {"SCW_SECRET_KEY": KEY, "SCALEWAY_BASE_URL": service.scaleway_url}
-        plain, asking = start_example("observability"), start_example("observability", **where)
-        scripted, told = ended(plain), ended(asking)
-        # After the first one, which was to meet the fault.
-        full = ended(start_example("observability", **where, **CONTENT))
-    for outcome in (told, scripted, full):
+    # Where nothing is asked for, and with a service: there it is asked for, and no retry is needed.
+    with run(api_key=KEY, rules=[Rule("So says the service.")]) as service:
+        asking = start_example(
+            "observability", SCW_SECRET_KEY=KEY, SCALEWAY_BASE_URL=service.scaleway_url, **WITH_CONTENT
+        )
+        plain, full = ended(start_example("observability")), ended(asking)
+    for outcome in (plain, full):
         assert outcome.returncode == 0, outcome.stderr
         assert outcome.stderr == ""
 
-    for outcome in (told, scripted):
-        check_tree(read_spans(outcome.stdout))
-        check_log([line for line in outcome.stdout.splitlines() if line.startswith("log ")])
-        assert not [secret for secret in SECRETS if secret in outcome.stdout]
+    check_tree(read_spans(plain.stdout))
+    check_log([line for line in plain.stdout.splitlines() if line.startswith("log ")])
+    assert not [words for words in WORDS if words in plain.stdout]
 
     assert KEY not in full.stdout
     contents = [
