@@ -218,3 +218,36 @@ def test_doctor_explains_each_failure(
     assert states(outcome) == {"scaleway": "failed", "gray-swan": "ok", "llm-engine": "ok", "datacrunch": "ok"}
     assert says in as_json(outcome)["apis"][0]["explanation"]
     assert value.format(sandbox=sandbox.url) not in outcome.output or variable != "SCW_SECRET_KEY"
+
+
+def test_doctor_does_not_fail_on_the_legacy_address(no_apis: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no route that costs nothing, and no chat template is needed to say so."""
+    monkeypatch.setenv("DATACRUNCH_API_KEY", KEY)
+    for address in ("", "https://INFERENCE.datacrunch.io/v1/completions", "https://inference.datacrunch.io/generate"):
+        monkeypatch.setenv("DATACRUNCH_BASE_URL", address)
+        outcome = linkspan("doctor", "--json")
+        found = {finding["api"]: finding for finding in as_json(outcome)["apis"]}["datacrunch"]
+        assert (outcome.exit_code, found["state"]) == (0, "ok")
+        assert found["explanation"].startswith("Not asked: the legacy address")
+
+
+def test_doctor_shows_no_key_in_an_address(no_apis: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATACRUNCH_BASE_URL", f"https://user:{KEY}@tgi.example/a")
+    monkeypatch.setenv("LLM_ENGINE_BASE_PATH", f"https://engine.example?key={KEY}")
+    for arguments in (["--offline"], ["--offline", "--json"], [], ["--json"]):
+        outcome = linkspan("doctor", *arguments)  # which looks for the key
+        assert "https://tgi.example/a" in outcome.output
+        assert "https://engine.example" in outcome.output
+
+
+def test_models_of_the_legacy_address_cannot_be_listed(no_apis: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATACRUNCH_API_KEY", KEY)
+    outcome = linkspan("models", "datacrunch", "--json")
+    assert outcome.exit_code == 1
+    assert as_json(outcome)["error"].startswith("The legacy address has no list of models")
+
+
+def test_a_port_that_is_none_is_named(no_apis: None) -> None:
+    outcome = linkspan("sandbox", "--engine", "scripted", "--port", "99999")
+    assert outcome.exit_code == 1
+    assert "port must be 0 to 65535, not 99999" in outcome.output

@@ -11,6 +11,7 @@ from linkspan.errors import ConfigurationError
 from linkspan.providers.catalog import models as catalogue
 from linkspan.providers.datacrunch import DATACRUNCH, check_model, datacrunch_base_url
 from linkspan.providers.datacrunch import chat_apis as datacrunch_chat
+from linkspan.providers.datacrunch.provider import is_legacy
 from linkspan.providers.gray_swan import DEFAULT_MODEL, GRAY_SWAN, GraySwanChatCodec
 from linkspan.providers.llm_engine import LLM_ENGINE
 from linkspan.providers.llm_engine import chat_apis as llm_engine_chat
@@ -121,7 +122,7 @@ def _codec_and_url(name: ProviderName, model: str | None, address: Address) -> t
 def _datacrunch(model: str | None, address: Address) -> tuple[Codec[Any], str]:
     """TGI's own chat route where there is one, and no template is given: the legacy address has none."""
     base_url = datacrunch_base_url(address.base_url)
-    by_template = address.template is not None or base_url == DATACRUNCH.default_base_url
+    by_template = address.template is not None or is_legacy(base_url)
     check_model(model, base_url)
     codec = datacrunch_chat.chat_codec(
         api="generate" if by_template else "messages",

@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
@@ -25,10 +25,11 @@ from linkspan.errors import (
     PermissionDeniedError,
     RateLimitError,
 )
-from linkspan.providers.datacrunch import DATACRUNCH
+from linkspan.providers.datacrunch import DATACRUNCH, datacrunch_base_url
+from linkspan.providers.datacrunch.provider import is_legacy
+from linkspan.transport.urls import public_url
 
 if TYPE_CHECKING:
-    from linkspan.endpoint import Endpoint
     from linkspan.providers.provider import Provider
 
 __all__ = ["examine"]
@@ -96,7 +97,9 @@ def _examine(name: ProviderName, *, offline: bool) -> Finding:
     key = _first_set(provider.api_key_env)
     url_from = _first_set(provider.base_url_env)
     base_url = os.environ[url_from].strip() if url_from else provider.default_base_url
-    finding = partial(Finding, name.value, key, base_url, url_from or ("default" if base_url else None))
+    # People do paste keys into URLs.
+    shown = public_url(base_url) if base_url else None
+    finding = partial(Finding, name.value, key, shown, url_from or ("default" if base_url else None))
     if key is None and url_from is None:
         return finding("not set up", f"Set {' and '.join(_needed(provider))}.")
     if offline:
@@ -134,10 +137,12 @@ def _probe(name: ProviderName) -> str:
 
 
 def _probe_datacrunch(address: Address) -> str:
-    endpoint: Endpoint[Any] = chat_endpoint(ProviderName.DATACRUNCH, "mixtral", address)
+    base_url = datacrunch_base_url(None)
+    if is_legacy(base_url):
+        DATACRUNCH.require_api_key(DATACRUNCH.resolve_api_key(None), base_url)
+        return "Not asked: the legacy address has no route that costs nothing."
+    endpoint = chat_endpoint(ProviderName.DATACRUNCH, None, address)
     try:
-        if endpoint.base_url == DATACRUNCH.default_base_url:
-            return "Not asked: the legacy address has no route that costs nothing."
         endpoint.get(_PROBES[ProviderName.DATACRUNCH])
     finally:
         endpoint.close()

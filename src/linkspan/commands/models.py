@@ -14,6 +14,8 @@ from linkspan.commands import console
 from linkspan.commands.apis import PROVIDERS, Address, ProviderName, chat_endpoint
 from linkspan.errors import ConfigurationError, LinkspanError
 from linkspan.providers.catalog import models as catalogue
+from linkspan.providers.datacrunch import datacrunch_base_url
+from linkspan.providers.datacrunch.provider import is_legacy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +52,8 @@ def show_models(name: ProviderName, address: Address, *, offline: bool, as_json:
 def _listed(name: ProviderName, address: Address) -> list[ListedModel]:
     if name not in _LISTING:
         raise ConfigurationError(f"{PROVIDERS[name].title} has no list of models that is known; see --offline.")
+    if name is ProviderName.DATACRUNCH and is_legacy(datacrunch_base_url(address.base_url)):
+        raise ConfigurationError("The legacy address has no list of models: give --base-url, that of a container.")
     endpoint = chat_endpoint(name, "any", address)
     try:
         return model_listing.list_models(endpoint)

@@ -228,6 +228,9 @@ class Sandbox:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+        except OverflowError as error:
+            listener.close()
+            raise ConfigurationError(f"port must be 0 to 65535, not {port}") from error
         except OSError as error:
             listener.close()
             raise ConfigurationError(

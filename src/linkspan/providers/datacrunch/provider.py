@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from linkspan.errors import ConfigurationError
 from linkspan.providers.provider import Provider
 
-__all__ = ["DATACRUNCH", "check_model", "datacrunch_base_url"]
+__all__ = ["DATACRUNCH", "check_model", "datacrunch_base_url", "is_legacy"]
 
 DATACRUNCH = Provider(
     name="datacrunch",
@@ -42,9 +42,9 @@ def datacrunch_base_url(base_url: str | None, *, api: Literal["generate", "messa
     """
     url = DATACRUNCH.resolve_base_url(base_url).rstrip("/")
     for route in _ROUTES if api == "generate" else (*_MESSAGES_ROUTES, *_ROUTES):
-        if url.endswith(route) and not _is_legacy(url.removesuffix(route)):
+        if url.endswith(route) and not is_legacy(url.removesuffix(route)):
             return url.removesuffix(route)
-    if _is_legacy(url):
+    if is_legacy(url):
         if api == "messages":
             raise ConfigurationError(
                 f"{url} has no chat route: TGI's Messages API is found on containers only. Give base_url "
@@ -62,7 +62,7 @@ def check_model(model: str | None, base_url: str) -> None:
     Raises:
         ConfigurationError: There is no model, and the base URL is the legacy one.
     """
-    if not model and _is_legacy(base_url):
+    if not model and is_legacy(base_url):
         raise ConfigurationError(
             f"{base_url} serves several models: give model. (A container or a TGI server of your own needs none: "
             "then give its base_url.)",
@@ -70,5 +70,6 @@ def check_model(model: str | None, base_url: str) -> None:
         )
 
 
-def _is_legacy(url: str) -> bool:
+def is_legacy(url: str) -> bool:
+    """Whether an address is that of the legacy public service."""
     return urlsplit(url).netloc.lower() == urlsplit(DATACRUNCH.default_base_url or "").netloc
