@@ -6,14 +6,15 @@ The sync and the async methods differ in the transport call and in nothing else.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from linkspan.assembler import Assembler
-from linkspan.errors import InterruptedStreamError, InvalidRequestError, LinkspanError
+from linkspan.errors import ConfigurationError, InterruptedStreamError, InvalidRequestError, LinkspanError
 from linkspan.transport import HttpClient, HttpRequest, check_base_url, join_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
     from typing import TypeAlias
 
     import httpx
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from linkspan.providers.provider import Provider
     from linkspan.transport import HttpResponse, ServerSentEvent
 
-__all__ = ["Endpoint", "connect"]
+__all__ = ["Endpoint", "as_extra_body", "connect"]
 
 RequestT = TypeVar("RequestT")
 ResultT = TypeVar("ResultT")
@@ -342,6 +343,21 @@ def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
         raise InvalidRequestError(
             f"{provider}: the request cannot be written as JSON: {reason}", provider=provider
         ) from (None if isinstance(error, UnicodeEncodeError) else error)
+
+
+def as_extra_body(value: Any) -> Mapping[str, Any]:
+    """Return the further fields of one call's body, none for ``None``.
+
+    Raises:
+        ConfigurationError: They are no mapping.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(
+            f"extra_body must be a dict of further fields of the body, not {type(value).__name__}."
+        )
+    return value
 
 
 def _redact_value(value: Any, secret: str) -> Any:

@@ -68,3 +68,9 @@ def test_none_stands_for_an_empty_mapping(make: Callable[..., Any], kind: str) -
     assert (llm.additional_kwargs, llm.extra_body) == ({}, {})
     with pytest.raises(errors.ConfigurationError, match="api_key must be text or a SecretStr, not int"):
         make(kind, api_key=5)
+
+
+def test_extra_body_of_a_call_is_a_mapping(make: Callable[..., Any], kind: str, sandbox: Sandbox) -> None:
+    with pytest.raises(errors.ConfigurationError, match="extra_body must be a dict"):
+        make(kind).complete("x", extra_body="y")
+    assert not sandbox.requests

@@ -74,11 +74,20 @@ class AnswerParser(BaseOutputParser[Any]):
 
     @classmethod
     def for_schema(cls, schema: dict[str, Any] | type, json_schema: dict[str, Any]) -> AnswerParser:
-        """Return the parser of a schema: a pydantic class reads its own answers."""
-        return cls(
-            target=schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None,
-            json_schema=json_schema,
-        )
+        """Return the parser of a schema: a pydantic class reads its own answers.
+
+        Raises:
+            ConfigurationError: The schema is no valid JSON Schema.
+        """
+        if isinstance(schema, type) and is_basemodel_subclass(schema):
+            return cls(target=schema, json_schema=json_schema)
+        import jsonschema  # noqa: PLC0415  # its import takes longer than most calls of it
+
+        try:
+            jsonschema.validators.validator_for(json_schema).check_schema(json_schema)
+        except jsonschema.SchemaError as error:
+            raise ConfigurationError(f"This is no valid JSON Schema, at {error.json_path}: {error.message}") from None
+        return cls(json_schema=json_schema)
 
     def parse(self, text: str) -> Any:
         """Return the answer as an object.

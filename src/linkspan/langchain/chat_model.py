@@ -156,7 +156,7 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
             tools=tools,
             tool_choice=to_tool_choice(kwargs.get("tool_choice"), [tool.name for tool in tools]),
             response_format=to_response_format(kwargs.get("response_format")),
-            extra_body={**self.extra_body, **(kwargs.get("extra_body") or {})},
+            extra_body=self._extra_body(kwargs),
             stream_usage=self._either(kwargs, "stream_usage"),
             send_reasoning=self._either(kwargs, "send_reasoning"),
             data_role=self._either(kwargs, "data_role"),

@@ -13,6 +13,8 @@ from enum import EnumMeta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from langchain_core.language_models import BaseLLM
+from langchain_core.messages import ChatMessage
+from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import get_config_list
 from pydantic import Field
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.language_models import LanguageModelInput
+    from langchain_core.messages import BaseMessage
     from langchain_core.outputs import GenerationChunk, LLMResult
+    from langchain_core.prompt_values import PromptValue
     from langchain_core.runnables import RunnableConfig
 
     from linkspan.conversation import Completion
@@ -210,7 +214,7 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
             prompt=prompt,
             parameters=call_parameters(self, call),
             stop=self._stops(call.get("stop") if stop is None else stop),
-            extra_body={**self.extra_body, **(call.get("extra_body") or {})},
+            extra_body=self._extra_body(call),
         )
 
     def _result(self, completions: list[Completion], requests: list[PromptRequest]) -> LLMResult:
@@ -276,6 +280,37 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         return {**super()._identifying_params, **_call_options.get({})}
+
+    def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
+        with converted_errors():
+            return self._checked(super()._convert_input(model_input))
+
+    def generate_prompt(self, prompts: list[PromptValue], *args: Any, **kwargs: Any) -> LLMResult:
+        """Ask all prompts; see langchain-core.
+
+        Raises:
+            UnsupportedContentError: A conversation holds what core would leave out of a text, or untrusted text.
+        """
+        with converted_errors():
+            prompts = [self._checked(prompt) for prompt in prompts]
+        return super().generate_prompt(prompts, *args, **kwargs)
+
+    async def agenerate_prompt(self, prompts: list[PromptValue], *args: Any, **kwargs: Any) -> LLMResult:
+        """Ask all prompts; see ``generate_prompt``."""
+        with converted_errors():
+            prompts = [self._checked(prompt) for prompt in prompts]
+        return await super().agenerate_prompt(prompts, *args, **kwargs)
+
+    def _checked(self, prompt: PromptValue) -> PromptValue:
+        """Refuse a conversation of which core would write untrusted text like any other, or leave parts out."""
+        for place, message in enumerate(prompt.messages if isinstance(prompt, ChatPromptValue) else ()):
+            what = _not_for_a_prompt(message)
+            if what is not None:
+                raise UnsupportedContentError(
+                    f"{type(self).__name__} takes a prompt: message {place} {what}. Use the chat class of this API.",
+                    provider=self._provider.name,
+                )
+        return prompt
 
     def generate(self, prompts: list[str], stop: list[str] | str | None = None, *args: Any, **kwargs: Any) -> LLMResult:
         """Ask all prompts; see langchain-core. The cache tells calls with different options apart."""
@@ -350,6 +385,20 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
         configs = get_config_list(config, len(inputs))
         return [{**one, "max_concurrency": one.get("max_concurrency") or self.max_concurrency} for one in configs]
 
+
+def _not_for_a_prompt(message: BaseMessage) -> str | None:
+    """Return what of a message core would not write into a text as it has to be, ``None`` if there is nothing."""
+    if isinstance(message, ChatMessage) and message.role == "data":
+        return "is untrusted text (role data), which a prompt would mix with your own words"
+    for block in message.content if isinstance(message.content, list) else ():
+        kind = block.get("type") if isinstance(block, dict) else "text"
+        if kind not in _WRITTEN_BLOCKS:
+            return f"holds a block of type {kind!r}"
+    return None
+
+
+#: Blocks that core writes into a text, and those of an earlier answer that no prompt repeats.
+_WRITTEN_BLOCKS = frozenset({"text", "reasoning", "thinking"})
 
 #: Arguments of ``generate`` that are core's own.
 _CORE_ARGUMENTS = frozenset({"callbacks", "tags", "metadata", "run_name", "run_id", "timeout"})

@@ -8,6 +8,7 @@ from langchain_core.language_models import BaseLanguageModel, LangSmithParams
 from pydantic import field_validator, model_validator
 
 import linkspan
+from linkspan.endpoint import as_extra_body
 from linkspan.errors import ConfigurationError
 from linkspan.langchain.arguments import near_match
 from linkspan.langchain.connected import Connected
@@ -102,6 +103,9 @@ class LinkspanLanguageModel(Connected, BaseLanguageModel[Any]):
     def _stops(self, stop: list[str] | str | None) -> list[str]:
         stop = self.stop if stop is None else stop
         return [stop] if isinstance(stop, str) else list(stop or ())
+
+    def _extra_body(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self.extra_body, **as_extra_body(kwargs.get("extra_body"))}
 
     # ------------------------------------------------------------------ what LangChain wants to know
 

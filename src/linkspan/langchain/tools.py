@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import EnumMeta
 from typing import TYPE_CHECKING, Any, Union
 
 from langchain_core.tools import BaseTool
@@ -146,6 +147,11 @@ def schema_format(schema: Any, strict: bool | None = None) -> ResponseFormat:
     Raises:
         ConfigurationError: If LangChain cannot make a JSON schema of it.
     """
+    if isinstance(schema, EnumMeta):
+        # LangChain would take it for a function, and ask for the arguments of that.
+        raise ConfigurationError(
+            f"{schema.__name__} is an Enum, not an object's schema: give a class with a field of this type."
+        )
     try:
         function = convert_to_openai_function(schema, strict=strict)
     except (ValueError, TypeError) as error:

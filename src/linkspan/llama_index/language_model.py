@@ -16,6 +16,7 @@ from llama_index.core.llms.llm import LLM
 from pydantic import Field
 
 from linkspan.conversation import ResponseFormat
+from linkspan.endpoint import as_extra_body
 from linkspan.errors import ConfigurationError, InvalidRequestError
 from linkspan.llama_index.responses import ChunkBuilder, chat_response, completion_response
 from linkspan.llama_index.settings import CONNECTION_FIELDS, Connected
@@ -251,7 +252,7 @@ class LinkspanLLM(Connected, LLM):
 
     def _extra_body(self, call: dict[str, Any]) -> dict[str, Any]:
         """Take the further fields of the body out of the call's keywords, over the instance's."""
-        return {**self.extra_body, **(call.pop("extra_body", None) or {})}
+        return {**self.extra_body, **as_extra_body(call.pop("extra_body", None))}
 
     def _further_parameters(self) -> dict[str, Any]:
         """Return ``additional_kwargs`` under the fields' own names.

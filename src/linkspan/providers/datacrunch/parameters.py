@@ -7,6 +7,7 @@ operator can change (``best_of`` above 2, ``top_n_tokens`` above 5, token limits
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from linkspan.errors import InvalidRequestError, UnsupportedContentError
 from linkspan.providers.datacrunch.grammar import check_grammar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from linkspan.conversation import PromptRequest
 
@@ -93,6 +94,9 @@ def encode_parameters(request: PromptRequest, provider: str, *, stream: bool) ->
         InvalidRequestError: A value, or a combination, that every TGI server refuses.
     """
     checker = _Checker(provider)
+    on_top = request.extra_body.get("parameters") or {}
+    if not isinstance(on_top, Mapping):
+        raise checker.refuse("extra_body['parameters']", on_top, "is no mapping", "Give a dict of parameters.")
     given = {name: value for name, value in request.parameters.items() if value is not None}
     checker.check_names(given)
     limit = checker.one_limit(given)
@@ -105,7 +109,7 @@ def encode_parameters(request: PromptRequest, provider: str, *, stream: bool) ->
         parameters["stop"] = checker.stops(stops)
     _leave_out_what_means_nothing(parameters, checker)
     checker.check_together(parameters, stream=stream)
-    parameters.update(request.extra_body.get("parameters") or {})
+    parameters.update(on_top)
     return parameters
 
 
