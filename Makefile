@@ -5,6 +5,7 @@ ifndef PYTHON
 PYTHON := $(shell for name in python3.11 python3.12 python3.13 python3.10 python3; do "$$name" -c "" 2>/dev/null && echo "$$name" && break; done)
 endif
 VENV := .venv
+BENCH_VENV := .venv-bench
 RUN := $(VENV)/bin
 SETUP_INPUTS := pyproject.toml constraints.txt scripts/setup_venv.py
 
@@ -53,8 +54,9 @@ cassettes: $(VENV)/.installed-dev ## record the cassettes again, from servers on
 catalogue: $(VENV)/.installed-dev ## refresh what is known of Scaleway's models; needs the network, no key
 	$(RUN)/python scripts/refresh_catalogue.py
 
-bench: $(VENV)/.installed-dev ## measure
-	$(RUN)/python -m benchmarks
+# In an environment of its own: the packages that it is compared with want other versions than the tests do.
+bench: $(BENCH_VENV)/.installed-bench ## measure CPU and memory beside other packages (ONLY=streams,calls; docs/benchmarks.md)
+	$(BENCH_VENV)/bin/python -m benchmarks $(if $(ONLY),--only $(ONLY),--save)
 
 $(VENV)/.installed-docs: $(SETUP_INPUTS)
 	@test -n "$(PYTHON)" || { echo "No python3 was found: install Python 3.11 (Debian: sudo apt-get install python3 python3-venv)"; exit 1; }
@@ -63,5 +65,9 @@ $(VENV)/.installed-docs: $(SETUP_INPUTS)
 docs: $(VENV)/.installed-docs ## build the documentation into build/docs
 	$(RUN)/mkdocs build --strict
 
+$(BENCH_VENV)/.installed-bench: $(SETUP_INPUTS)
+	@test -n "$(PYTHON)" || { echo "No python3 was found: install Python 3.11 (Debian: sudo apt-get install python3 python3-venv)"; exit 1; }
+	@"$(PYTHON)" scripts/setup_venv.py bench --venv $(BENCH_VENV)
+
 clean: ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist
+	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist

@@ -7,14 +7,22 @@ import asyncio
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks import in_process, own_process
 from benchmarks.replay import replay_server
 from benchmarks.report import as_chart, as_json, as_markdown, as_text, versions
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchmarks.measure import Table
+
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results.json")
-TABLES = ROOT / "docs" / "benchmark-tables.md"
+PAGE = ROOT / "docs" / "benchmarks.md"
+#: Between these two lines of the page stands what was measured.
+MARKS = ("<!-- measured -->\n", "<!-- /measured -->\n")
 CHART = ROOT / "docs" / "benchmark.svg"
 
 #: Each group, and how many rounds it takes.
@@ -36,7 +44,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few and short rounds: shows that it runs, no more")
     parser.add_argument("--only", help=f"some groups, with commas between them, of: {', '.join(GROUPS)}")
     parser.add_argument("--rounds", type=int, help="at most as many rounds of each group")
-    parser.add_argument("--save", action="store_true", help="write results.json, and the tables and the chart in docs/")
+    parser.add_argument("--save", action="store_true", help="write results.json, docs/benchmarks.md and its chart")
     arguments = parser.parse_args()
     names = arguments.only.split(",") if arguments.only else list(GROUPS)
     if unknown := [name for name in names if name not in GROUPS]:
@@ -61,13 +69,18 @@ def main() -> None:
     shown = ", ".join(f"{name} {number}" for name, number in versions().items())
     print(f"In brackets: over raw reading plus the framework's floor, of the same run.\n{shown}")
     if arguments.save:
-        RESULTS.write_text(json.dumps(as_json(tables), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        head = (
-            f"<!-- Written by `make bench`. -->\n\nIn brackets: over raw reading plus the framework's floor. {shown}.\n"
-        )
-        TABLES.write_text("\n".join([head, *map(as_markdown, tables.values())]), encoding="utf-8")
-        CHART.write_text(as_chart(tables["streams"]), encoding="utf-8")
-        print(f"kept in {RESULTS.name}, {TABLES.name} and {CHART.name}")
+        keep(tables)
+
+
+def keep(tables: Mapping[str, Table]) -> None:
+    """Write the numbers, the tables and the chart."""
+    RESULTS.write_text(json.dumps(as_json(tables), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    page = "\n".join([before + MARKS[0], *map(as_markdown, tables.values()), MARKS[1] + after])
+    PAGE.write_text(page, encoding="utf-8")
+    CHART.write_text(as_chart(tables["streams"]), encoding="utf-8")
+    print(f"kept in {RESULTS.name}, {PAGE.name} and {CHART.name}")
 
 
 if __name__ == "__main__":
