@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk, GenerationChunk
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, TextBlock
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LogProb, MessageRole, TextBlock
 
 from linkspan.assembler import Assembler
 from linkspan.conversation import Delta, TokenLogprob
@@ -56,6 +56,14 @@ def test_a_text_chunk_of_llama_index_equals_the_validated_one() -> None:
     assert chunk == validated
     assert chunk is not None
     assert chunk.model_dump() == validated.model_dump()
+
+
+def test_a_text_chunk_of_llama_index_with_log_probabilities_equals_the_validated_one() -> None:
+    scores = [TokenLogprob("Hel", -0.5, bytes=b"Hel", top=[TokenLogprob("Hi", -1.5)])]
+    chunk = ResponseBuilder().chat(Delta("Hel", id="1", logprobs=scores))
+    message = ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text="Hel")])
+    row = [LogProb(token="Hel", logprob=-0.5, bytes=list(b"Hel")), LogProb(token="Hi", logprob=-1.5, bytes=[])]
+    assert chunk == ChatResponse(message=message, raw={"id": "1"}, delta="Hel", logprobs=[row], additional_kwargs={})
 
 
 def test_text_chunks_of_llama_index_share_nothing_that_changes() -> None:

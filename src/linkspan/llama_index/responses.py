@@ -90,7 +90,7 @@ class ChunkBuilder:
             self._reasoning += delta.reasoning
         if delta.tool_calls:
             self._calls = self.assembler.tool_calls
-        if not (delta.last or self._calls or self._reasoning or delta.logprobs):
+        if not (delta.last or self._calls or self._reasoning):
             return self._text_chunk(delta)
         completion = self.assembler.completion() if delta.last else None
         calls = completion.tool_calls if completion is not None else self._calls
@@ -115,6 +115,7 @@ class ChunkBuilder:
         chunk["message"] = _MESSAGE.holding(message)
         chunk["raw"] = {"id": delta.id}
         chunk["delta"] = delta.text
+        chunk["logprobs"] = _logprobs(delta.logprobs)
         chunk["additional_kwargs"] = {}
         return _CHAT_CHUNK.holding(chunk)
 
@@ -245,7 +246,10 @@ def _logprobs(logprobs: Sequence[TokenLogprob] | None) -> list[list[LogProb]] | 
     ]
 
 
+_LOGPROB = Prototype(LogProb(token="", logprob=0.0, bytes=[]))
+
+
 def _logprob(token: TokenLogprob) -> LogProb:
     # LlamaIndex has no way to say "unknown" but the float that is none.
     value = float("nan") if token.logprob is None else token.logprob
-    return LogProb(token=token.token, logprob=value, bytes=list(token.bytes or ()))
+    return _LOGPROB.with_fields({"token": token.token, "logprob": value, "bytes": list(token.bytes or ())})

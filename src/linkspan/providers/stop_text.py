@@ -49,7 +49,10 @@ class StopCutter:
 
 def _overlap(text: str, stop: str) -> int:
     """Return the length of the longest end of ``text`` with which ``stop`` begins, but is not yet complete."""
-    for length in range(min(len(stop) - 1, len(text)), 0, -1):
-        if text.endswith(stop[:length]):
-            return length
+    # Most ends hold not even the first character of a stop text, which one search tells.
+    start = text.find(stop[0], max(0, len(text) - len(stop) + 1))
+    while start >= 0:
+        if stop.startswith(text[start:]):
+            return len(text) - start
+        start = text.find(stop[0], start + 1)
     return 0
