@@ -12,7 +12,7 @@ from linkspan.providers.catalog import models as catalogue
 from linkspan.providers.datacrunch import DATACRUNCH, check_model, datacrunch_base_url
 from linkspan.providers.datacrunch import chat_apis as datacrunch_chat
 from linkspan.providers.datacrunch.provider import is_legacy
-from linkspan.providers.gray_swan import DEFAULT_MODEL, GRAY_SWAN, GraySwanChatCodec
+from linkspan.providers.gray_swan import DEFAULT_MODEL, GRAY_SWAN, GraySwanChatCodec, gray_swan_base_url
 from linkspan.providers.llm_engine import LLM_ENGINE
 from linkspan.providers.llm_engine import chat_apis as llm_engine_chat
 from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
@@ -106,7 +106,7 @@ def _codec_and_url(name: ProviderName, model: str | None, address: Address) -> t
     if name is ProviderName.SCALEWAY:
         return ScalewayChatCodec(), scaleway_base_url(address.base_url, address.project_id)
     if name is ProviderName.GRAY_SWAN:
-        return GraySwanChatCodec(), GRAY_SWAN.resolve_base_url(address.base_url)
+        return GraySwanChatCodec(), gray_swan_base_url(address.base_url)
     if name is ProviderName.LLM_ENGINE:
         codec = llm_engine_chat.chat_codec(
             api="v1" if address.template else "v2",

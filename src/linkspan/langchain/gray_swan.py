@@ -17,6 +17,7 @@ from linkspan.providers.gray_swan import (
     GRAY_SWAN,
     PARAMETERS,
     GraySwanChatCodec,
+    gray_swan_base_url,
     gray_swan_model_info,
     undocumented_parameter,
 )
@@ -113,6 +114,9 @@ class ChatGraySwan(LinkspanChatModel):
         if value is not None:
             raise ConfigurationError(undocumented_parameter("seed", value), provider=GRAY_SWAN.name)
         return value
+
+    def _resolved_base_url(self) -> str:
+        return gray_swan_base_url(self.base_url, self.path)
 
     def _make_codec(self) -> Any:
         return GraySwanChatCodec(self.path, raise_on_block=self.raise_on_block)

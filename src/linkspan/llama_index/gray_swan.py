@@ -13,6 +13,7 @@ from linkspan.providers.gray_swan import (
     GRAY_SWAN,
     PARAMETERS,
     GraySwanChatCodec,
+    gray_swan_base_url,
     gray_swan_model_info,
     undocumented_parameter,
 )
@@ -101,6 +102,9 @@ class GraySwan(ChatLLM):
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex stores this class."""
         return "GraySwan"
+
+    def _resolved_base_url(self) -> str:
+        return gray_swan_base_url(self.base_url, self.path)
 
     def _codec(self) -> Codec[ChatRequest]:
         return GraySwanChatCodec(self.path, raise_on_block=self.raise_on_block)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from linkspan.conversation import Delta
+from linkspan.providers.blocked import BLOCKED_FINISH_REASONS
 from linkspan.providers.codec import StreamDecoder
 from linkspan.providers.stop_text import StopCutter
 from linkspan.providers.wrapped_decoder import WrappedDecoder
@@ -30,7 +31,8 @@ class EndableDecoder(StreamDecoder, Protocol):
 def cut_at_stops(completion: Completion, stops: Sequence[str]) -> Completion:
     """End a whole answer, and each of its alternatives, before its first stop text, as a server would have.
 
-    What would have come after the text (tool calls) goes with it. Token counts and ``raw`` stay the server's own.
+    What would have come after the text (tool calls) goes with it. Token counts and ``raw`` stay the server's own, and
+    so does a finish reason that says that the answer was blocked.
     """
     for answer in (completion, *completion.alternatives):
         cutter = StopCutter(stops)
@@ -38,7 +40,8 @@ def cut_at_stops(completion: Completion, stops: Sequence[str]) -> Completion:
         if cutter.matched is not None:
             answer.text = kept
             answer.tool_calls = []
-            answer.finish_reason = _STOPPED
+            if answer.finish_reason not in BLOCKED_FINISH_REASONS:
+                answer.finish_reason = _STOPPED
             if answer.logprobs is not None:
                 answer.logprobs = _scores_within(answer.logprobs, len(kept))
     return completion
@@ -95,7 +98,7 @@ class StoppingDecoder(WrappedDecoder[EndableDecoder]):
         )
         for delta in ending:
             if delta.last:
-                if 0 in self._stopped:
+                if 0 in self._stopped and delta.finish_reason not in BLOCKED_FINISH_REASONS:
                     delta.finish_reason = _STOPPED
                 deltas.append(delta)
             elif delta.choice not in self._stopped:

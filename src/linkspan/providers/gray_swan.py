@@ -33,6 +33,7 @@ __all__ = [
     "GRAY_SWAN",
     "PARAMETERS",
     "GraySwanChatCodec",
+    "gray_swan_base_url",
     "gray_swan_model_info",
     "undocumented_parameter",
 ]
@@ -111,17 +112,15 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         return super().encode(request, stream=stream)
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
-        """Read a whole answer, and end it at the request's stop texts.
+        """Read a whole answer, and end it at the request's stop texts. A blocked one stays one.
 
         Raises:
             ContentBlockedError: It was blocked, and ``raise_on_block`` is set.
         """
         completion = super().decode(body, headers, request)
-        if request.stop:
-            cut_at_stops(completion, request.stop)
         if self._raise_on_block:
             raise_if_blocked(completion, self.provider)
-        return completion
+        return cut_at_stops(completion, request.stop) if request.stop else completion
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream, which ends at the request's stop texts."""
@@ -142,6 +141,15 @@ class GraySwanChatCodec(ChatCompletionsCodec):
             error.message = f"{error.message.rstrip('.')}. {hint}"
             error.args = (error.message, *error.args[1:])
         return error
+
+
+def gray_swan_base_url(base_url: str | None, path: str = DEFAULT_PATH) -> str:
+    """Return the base URL: the argument, ``GRAY_SWAN_BASE_URL``, or the public one; without the path, if it has that.
+
+    Raises:
+        ConfigurationError: ``path`` is blank or a whole URL.
+    """
+    return GRAY_SWAN.resolve_base_url(base_url).rstrip("/").removesuffix(f"/{_checked_path(path)}")
 
 
 def gray_swan_model_info(model: str, context_window: int | None = None) -> ModelInfo:
