@@ -37,6 +37,7 @@ lint: $(VENV)/.installed-dev ## format check and lint
 
 types: $(VENV)/.installed-dev ## strict type check
 	$(RUN)/mypy
+	$(RUN)/mypy examples/*.py examples/fastapi_stream/app.py
 
 # The tests reach no network, so the local model's weights are fetched before them; at once done where they are there.
 pytest: $(VENV)/.installed-dev ## the tests alone, and how much of transport and codecs they take

@@ -13,6 +13,7 @@ from typing import Any
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableConfig
 
 from linkspan.errors import LinkspanError
 from linkspan.langchain import ChatScaleway
@@ -24,7 +25,7 @@ NO_MODEL = "llama-of-tomorrow"
 class Telegraph(BaseCallbackHandler):
     """Prints what happens to a call. The same methods serve invoke, stream and their async twins."""
 
-    def on_llm_new_token(self, token: str, **_: Any) -> None:
+    def on_llm_new_token(self, token: str, **_: Any) -> None:  # type: ignore[override]  # what it leaves out is in _
         """Print a piece of the answer."""
         print(token, end="|" if token else "", flush=True)
 
@@ -47,7 +48,7 @@ def main() -> None:
         where = {} if os.environ.get("SCW_SECRET_KEY") else start_sandbox(stack)
         chat = stack.enter_context(ChatScaleway(model=MODEL, temperature=0, max_tokens=200, **where))
         prompt = ChatPromptTemplate.from_template("Explain in one sentence: {word}")
-        config = {"callbacks": [Telegraph()]}
+        config: RunnableConfig = {"callbacks": [Telegraph()]}
 
         for _ in (prompt | chat | StrOutputParser()).stream({"word": "linkspan"}, config):
             pass

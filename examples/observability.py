@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableConfig
 from llama_index.core import SummaryIndex
-from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # it is its public home
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events.llm import LLMChatEndEvent
 from llama_index.core.instrumentation.span import BaseSpan
@@ -58,7 +59,7 @@ def main() -> None:
     with ExitStack() as stack:
         where = {} if os.environ.get("SCW_SECRET_KEY") else start_sandbox(stack)
         chat = stack.enter_context(ChatScaleway(model=MODEL, temperature=0, max_tokens=100, **where))
-        config = {"callbacks": [LangChainSpans(tracer)]}
+        config: RunnableConfig = {"callbacks": [LangChainSpans(tracer)]}
         chain = ChatPromptTemplate.from_template("Explain in one sentence: {word}") | chat
         with tracer.start_as_current_span("explain"):
             for _ in chain.stream({"word": "linkspan"}, config):
@@ -113,7 +114,7 @@ class LangChainSpans(BaseCallbackHandler):
         self._tracer = tracer
         self._open: dict[UUID, tuple[trace.Span, Any]] = {}
 
-    def on_chat_model_start(
+    def on_chat_model_start(  # type: ignore[override]  # what it leaves out is in the last argument
         self, _: dict[str, Any], messages: list[list[Any]], *, run_id: UUID, metadata: dict[str, Any], **__: Any
     ) -> None:
         """Open the span."""
@@ -167,17 +168,21 @@ class LlamaIndexSpans(BaseSpanHandler[OpenSpan]):
         super().__init__()
         self._tracer = tracer
 
-    def new_span(self, id_: str, parent_span_id: str | None = None, **_: Any) -> OpenSpan:
+    def new_span(  # type: ignore[override]  # as above
+        self, id_: str, parent_span_id: str | None = None, **_: Any
+    ) -> OpenSpan:
         """Open the span. Core also hands in the step's arguments, which hold prompts: they are left alone."""
         span = self._tracer.start_span(id_.partition("-")[0])
         token = context.attach(trace.set_span_in_context(span))
         return OpenSpan(id_=id_, parent_id=parent_span_id, span=span, token=token)
 
-    def prepare_to_exit_span(self, id_: str, **_: Any) -> OpenSpan:
+    def prepare_to_exit_span(self, id_: str, **_: Any) -> OpenSpan:  # type: ignore[override]  # as above
         """End the span."""
         return self._end(id_, None)
 
-    def prepare_to_drop_span(self, id_: str, *, err: BaseException | None = None, **_: Any) -> OpenSpan:
+    def prepare_to_drop_span(  # type: ignore[override]  # as above
+        self, id_: str, *, err: BaseException | None = None, **_: Any
+    ) -> OpenSpan:
         """End the span of a step that failed."""
         return self._end(id_, err)
 

@@ -14,7 +14,7 @@ import json
 import os
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -26,7 +26,7 @@ from linkspan.errors import LinkspanError
 from linkspan.langchain import ChatScaleway
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from starlette.types import Receive, Scope, Send
 
@@ -49,7 +49,7 @@ class EventResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer (ASGI)."""
-        async with aclosing(self.body_iterator):
+        async with aclosing(cast("AsyncGenerator[Any, None]", self.body_iterator)):
             await super().__call__(scope, receive, send)
 
 

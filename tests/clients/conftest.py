@@ -80,7 +80,7 @@ def _scripted() -> Iterator[Sandbox]:
 @pytest.fixture(scope="package")
 def _local() -> Iterator[Sandbox]:
     assert local_model.find_weights() is not None, (
-        "the local engine's weights are missing: make pytest fetches them, or linkspan sandbox --engine local --download"
+        "the local engine's weights are missing: make pytest fetches them, as linkspan sandbox --download does"
     )
     with run("local", api_key=KEY) as sandbox:
         yield sandbox
