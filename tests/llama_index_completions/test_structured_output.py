@@ -191,6 +191,36 @@ def test_in_text_mode_the_schema_is_in_the_prompt(make: Callable[..., Any], kind
     assert not parameters_of(sandbox.last_request).keys() & {"guided_json", "grammar"}
 
 
+@pytest.mark.parametrize("kind", PROMPTS)
+def test_in_text_mode_formats_are_applied_once(make: Callable[..., Any], kind: str, sandbox: Sandbox) -> None:
+    sandbox.add_rule(ANSWER)
+    mode = {"pydantic_program_mode": PydanticProgramMode.LLM, "system_prompt": "In rhymes", "callback_manager": None}
+    talk = ChatPromptTemplate([ChatMessage("Which song? {topic}", additional_kwargs={"note": 1})])
+    llm = make(kind, chat_template="llama-2", **mode)
+    assert [way[-1] for way in four_ways(llm, talk)] == [SONG] * 4
+    for request in sandbox.requests:
+        prompt = prompt_of(request)
+        assert prompt.startswith("[INST] <<SYS>>\nIn rhymes")
+        assert prompt.count("[INST]") == 1
+        assert "ferries" in prompt
+        assert '"year"' in prompt
+        assert "note" not in prompt
+        assert stops_of(request) == ["</s>"]
+    llm = make(kind, messages_to_prompt=lambda messages: f"{len(messages)}!", completion_to_prompt=repr, **mode)
+    assert llm.structured_predict(Song, talk, topic="ferries") == SONG
+    assert prompt_of(sandbox.last_request) == "2!"
+    sandbox.requests.clear()
+    untrusted = ChatPromptTemplate([ChatMessage("Which song?"), data_message("{topic}")])
+    llm = make(kind, **mode)
+    with pytest.raises(UnsupportedContentError, match="data"):
+        llm.structured_predict(Song, untrusted, topic="ferries")
+    assert len(sandbox.requests) == 0
+    llm.data_role = "fenced"
+    assert llm.structured_predict(Song, untrusted, topic="ferries") == SONG
+    assert "\n<DATA-" in prompt_of(sandbox.last_request)
+    assert "linkspan_role" not in prompt_of(sandbox.last_request)
+
+
 @pytest.mark.parametrize("kind", CHATS)
 def test_in_function_mode_by_a_tool(make: Callable[..., Any], kind: str, sandbox: Sandbox) -> None:
     sandbox.add_rule(Reply(tool_calls=[ToolCall("a", "Song", ANSWER)]))
