@@ -58,7 +58,7 @@ def concurrency(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, qu
 
 def memory(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bool) -> Table:  # noqa: ARG001  # as the others
     """What streams and calls leave in memory."""
-    streams, calls = (4, 20) if quick else (100, 10_000)
+    streams, calls = (4, 20) if quick else (80, 10_000)
     columns = ["KiB per open stream", f"MiB after {calls // 10:,} calls", f"MiB after {calls:,} calls"]
     table = Table("Memory", "resident memory", f"a process each; {streams} streams held open on one loop", columns)
     for row in MAIN_ROWS:
