@@ -79,7 +79,7 @@ def as_text(table: Table) -> str:
 
 def as_markdown(table: Table) -> str:
     """Return the same table in Markdown."""
-    lines = [f"### {table.title}", "", f"{table.unit[0].upper()}{table.unit[1:]}; {table.note}.", ""]
+    lines = [f"### {table.title}", "", f"In {table.unit}; {table.note}.", ""]
     lines += ["| | " + " | ".join(table.columns) + " |", "|---|" + "---:|" * len(table.columns)]
     for name in table.cells:
         label = f"**{name}**" if name.startswith("linkspan") else name
