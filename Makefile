@@ -42,7 +42,7 @@ types: $(VENV)/.installed-dev ## strict type check
 # The tests reach no network, so the local model's weights are fetched before them; at once done where they are there.
 pytest: $(VENV)/.installed-dev ## the tests alone, and how much of transport and codecs they take
 	@$(RUN)/python scripts/fetch_weights.py
-	$(RUN)/python -m pytest --cov --cov-report=
+	$(RUN)/python -m pytest -n auto --dist loadfile --cov --cov-report=
 	@$(RUN)/python scripts/check_coverage.py
 
 format: $(VENV)/.installed-dev ## format the code and mend what the linter can

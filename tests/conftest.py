@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.cassettes.recording import Recording
+from tests.conformance.langchain.counts import SuiteCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +71,9 @@ sys.addaudithook(_GUARD.hear)
 def pytest_configure(config: pytest.Config) -> None:
     # Recording cassettes may mean asking the real services.
     _GUARD.on = not any(isinstance(plugin, Recording) for plugin in config.pluginmanager.get_plugins())
+    # Where several processes share the tests, the one that hears of all outcomes counts them.
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SuiteCounts(config), "linkspan-suite-counts")
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,6 @@ from linkspan.providers.scaleway import SCALEWAY
 from tests.cassettes.conftest import network_blocked, pytest_configure
 from tests.cassettes.recording import tape_of
 from tests.conformance.langchain.chat_suite import ChatModelSuite, source_of_test
-from tests.conformance.langchain.counts import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,34 +23,6 @@ if TYPE_CHECKING:
     from tests.cassettes.tape import Tape
 
 __all__ = ["network_blocked", "pytest_configure"]
-
-
-_COUNTS = Counts()
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    _COUNTS.collected(session.items)
-
-
-def pytest_deselected() -> None:
-    _COUNTS.partial = True
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    _COUNTS.add(report)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for own, whose in ((False, "LangChain's suites"), (True, "linkspan's suites for completion models and rerankers")):
-        if line := _COUNTS.line(own=own):
-            terminalreporter.write_line(f"{whose}: {line}")
-    if complaint := _COUNTS.complaint():
-        terminalreporter.write_line(complaint, red=True)
-
-
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if exitstatus == pytest.ExitCode.OK and _COUNTS.complaint():
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
-__all__ = ["FOLDER", "Counts"]
+__all__ = ["FOLDER", "Counts", "SuiteCounts"]
 
 FOLDER = Path(__file__).parent
 README = FOLDER.parents[2] / "README.md"
+_NODES = "tests/conformance/langchain/"
 #: The modules of linkspan's own suites; all others with suites run LangChain's.
 _OWN = frozenset({"test_completion_models.py", "test_rerankers.py"})
 _NO_SUITE = frozenset({"test_suite_cassettes.py"})
@@ -24,18 +23,13 @@ class Counts:
 
     def __init__(self) -> None:
         self._outcomes: dict[str, str] = {}
-        #: Whether all tests of the folder were to run.
-        self.whole = False
         #: Whether some were left out by an option.
         self.partial = False
 
-    def collected(self, items: list[pytest.Item]) -> None:
-        """Look at what will run."""
-        modules = {item.path.name for item in items if item.path.parent == FOLDER}
-        self.whole = modules == {path.name for path in FOLDER.glob("test_*.py")}
-
     def add(self, report: pytest.TestReport) -> None:
         """Count a test; one that fails in set-up or tear-down has failed."""
+        if not report.nodeid.startswith(_NODES):
+            return
         outcome = "expected to fail" if hasattr(report, "wasxfail") and report.skipped else report.outcome
         if report.when == "call" or outcome != "passed":
             self._outcomes[report.nodeid] = outcome
@@ -55,7 +49,8 @@ class Counts:
 
     def complaint(self) -> str | None:
         """Say what is wrong in the README, if all tests of the suites have run."""
-        if not self.whole or self.partial:
+        modules = {Path(node.partition("::")[0]).name for node in self._outcomes}
+        if self.partial or modules != {path.name for path in FOLDER.glob("test_*.py")}:
             return None
         readme = " ".join(README.read_text(encoding="utf-8").split())
         # Another version may have more tests, or fewer.
@@ -64,3 +59,36 @@ class Counts:
         lines = [line for line in (self.line(own=False), self.line(own=True)) if line is not None]
         missing = [line for line in lines if line not in readme]
         return f"README.md does not say what the suites gave: {missing}" if missing else None
+
+
+class SuiteCounts:
+    """The pytest plugin that counts, says what it counted, and fails the run where the README says otherwise."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._counts = Counts()
+        chosen = any("::" in argument for argument in config.args)
+        self._counts.partial = bool(chosen or config.option.keyword or config.option.markexpr)
+
+    def pytest_deselected(self) -> None:
+        """Take note that not all tests run."""
+        self._counts.partial = True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count."""
+        self._counts.add(report)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say it."""
+        for own, whose in (
+            (False, "LangChain's suites"),
+            (True, "linkspan's suites for completion models and rerankers"),
+        ):
+            if line := self._counts.line(own=own):
+                terminalreporter.write_line(f"{whose}: {line}")
+        if complaint := self._counts.complaint():
+            terminalreporter.write_line(complaint, red=True)
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Fail."""
+        if exitstatus == pytest.ExitCode.OK and self._counts.complaint():
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -27,7 +27,8 @@ class Suite:
     """A scripted server for each test."""
 
     @pytest.fixture(scope="class")
-    def running(self) -> Iterator[Sandbox]:
+    @classmethod
+    def running(cls) -> Iterator[Sandbox]:
         """The server of all tests."""
         with run() as sandbox:
             yield sandbox
