@@ -22,9 +22,10 @@ _errors = Console(stderr=True, highlight=False)
 
 def failure(what: str, error: BaseException, *, advice: str | None = None) -> None:
     """Say what failed, why, and what to do."""
-    _errors.print(f"[bold red]{escape(what)} failed[/]: {escape(str(error) or type(error).__name__)}")
+    # Left to the terminal to wrap: what is copied from it, or read by a program, keeps its lines.
+    _errors.print(f"[bold red]{escape(what)} failed[/]: {escape(str(error) or type(error).__name__)}", soft_wrap=True)
     if advice:
-        _errors.print(escape(advice))
+        _errors.print(escape(advice), soft_wrap=True)
 
 
 def piece(text: str, *, thought: bool = False) -> None:
