@@ -10,9 +10,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import InvalidRequestError, InvalidResponseError, UnsupportedContentError
-from linkspan.providers.chat_completions.decode import decode_usage, error_in, parse_json
+from linkspan.providers.chat_completions.decode import decode_usage, error_in
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec
+from linkspan.providers.wire_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

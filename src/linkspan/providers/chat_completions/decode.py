@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from pydantic_core import from_json
-
 from linkspan.conversation import Completion, TokenLogprob, ToolCall, Usage
 from linkspan.errors import InvalidResponseError
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of
+from linkspan.providers.wire_json import parse_json
 from linkspan.tool_arguments import as_json_text, unwrap_json_string
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ __all__ = [
     "decode_whole",
     "error_in",
     "new_call_id",
-    "parse_json",
     "read_content",
     "reasoning_of",
     "unknown_fields",
@@ -32,22 +30,6 @@ __all__ = [
 KNOWN_TOP = frozenset({"id", "object", "created", "model", "choices", "usage", "error"})
 KNOWN_CHOICE = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
 KNOWN_MESSAGE = frozenset({"role", "content", "tool_calls", "reasoning", "reasoning_content", "refusal", "name"})
-
-
-def parse_json(content: bytes, provider: str) -> Any:
-    """Parse JSON from the wire.
-
-    Raises:
-        InvalidResponseError: It is not JSON.
-    """
-    try:
-        return from_json(content)
-    except ValueError as error:
-        start = content[:80].decode("utf-8", "replace")
-        hint = " An HTML page: check base_url." if start.lstrip().startswith("<") else ""
-        raise InvalidResponseError(
-            f"{provider}: the answer is not JSON; it begins with {start!r}.{hint}", provider=provider
-        ) from error
 
 
 def error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> LinkspanError | None:

@@ -13,7 +13,6 @@ from linkspan.providers.chat_completions.decode import (
     decode_logprobs,
     decode_usage,
     error_in,
-    parse_json,
     read_content,
     reasoning_of,
     unknown_fields,
@@ -21,6 +20,7 @@ from linkspan.providers.chat_completions.decode import (
 from linkspan.providers.chat_completions.event_pattern import EventPattern
 from linkspan.providers.chat_completions.tool_call_stream import ToolCallStream
 from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.wire_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
-
 from linkspan.conversation import Completion, TokenLogprob, Usage
 from linkspan.errors import InvalidResponseError
 from linkspan.providers.datacrunch.errors import error_in
 from linkspan.providers.datacrunch.parameters import stop_texts
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.stop_text import StopCutter
+from linkspan.providers.wire_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +27,6 @@ __all__ = [
     "decode_whole",
     "extra_of",
     "full_text_prompt",
-    "parse_json",
     "wants_details",
 ]
 
@@ -37,22 +35,6 @@ STOPPED = "stop_sequence"
 
 _KNOWN_DETAILS = frozenset({"finish_reason", "tokens"})
 _KNOWN_TOP = frozenset({"generated_text", "details"})
-
-
-def parse_json(content: bytes, provider: str) -> Any:
-    """Parse JSON from the wire.
-
-    Raises:
-        InvalidResponseError: It is not JSON.
-    """
-    try:
-        return from_json(content)
-    except ValueError as error:
-        start = content[:80].decode("utf-8", "replace")
-        hint = " An HTML page: check base_url." if start.lstrip().startswith("<") else ""
-        raise InvalidResponseError(
-            f"{provider}: the answer is not JSON; it begins with {start!r}.{hint}", provider=provider
-        ) from error
 
 
 def decode_whole(content: bytes, headers: Mapping[str, str], request: PromptRequest, provider: str) -> Completion:

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from linkspan.conversation import Completion
 from linkspan.errors import APITimeoutError, InvalidResponseError
-from linkspan.providers.datacrunch.decode import parse_json
 from linkspan.providers.datacrunch.errors import error_in
 from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.wire_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import InvalidResponseError, ServerError
-from linkspan.providers.datacrunch.decode import parse_json
 from linkspan.providers.datacrunch.errors import error_in
 from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.wire_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,13 +12,13 @@ from linkspan.providers.datacrunch.decode import (
     decode_usage,
     extra_of,
     full_text_prompt,
-    parse_json,
     wants_details,
 )
 from linkspan.providers.datacrunch.errors import error_in
 from linkspan.providers.datacrunch.parameters import stop_texts
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.stop_text import StopCutter
+from linkspan.providers.wire_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from linkspan.errors import ConfigurationError, InvalidResponseError
-from linkspan.providers.chat_completions.decode import parse_json
 from linkspan.providers.chat_completions.models import ListedModel
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
+from linkspan.providers.wire_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

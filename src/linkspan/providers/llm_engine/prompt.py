@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 from linkspan.conversation import Completion, TokenLogprob
 from linkspan.errors import ConfigurationError, InvalidResponseError
-from linkspan.providers.chat_completions.decode import parse_json, unknown_fields
+from linkspan.providers.chat_completions.decode import unknown_fields
 from linkspan.providers.client_stop import StoppingDecoder, cut_at_stops
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.llm_engine.errors import decode_error_answer, error_of
@@ -17,6 +17,7 @@ from linkspan.providers.llm_engine.models import MODELS_PATH, decode_models
 from linkspan.providers.llm_engine.prompt_fields import prompt_parameters, stops_to_cut_at
 from linkspan.providers.llm_engine.prompt_stream import KNOWN_OUTPUT, KNOWN_TOP, PromptStreamDecoder, read_usage
 from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, auth_headers, check_auth
+from linkspan.providers.wire_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Delta, TokenLogprob, Usage
 from linkspan.errors import InvalidResponseError
-from linkspan.providers.chat_completions.decode import parse_json, unknown_fields
+from linkspan.providers.chat_completions.decode import unknown_fields
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.llm_engine.errors import error_of
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
+from linkspan.providers.wire_json import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
