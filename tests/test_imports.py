@@ -44,3 +44,15 @@ def test_every_public_name_is_there_and_listed(module) -> None:
 def test_an_unknown_name_is_an_attribute_error(module) -> None:
     with pytest.raises(AttributeError, match="Scalway"):
         module.Scalway  # noqa: B018
+
+
+def test_one_class_is_enough_to_read_stored_messages_of_every_provider() -> None:
+    program = (
+        "from linkspan.langchain import ChatScaleway as _\n"
+        "from langchain_core.messages import AIMessage\n"
+        "for provider in ('scaleway', 'gray_swan', 'llm_engine', 'datacrunch'):\n"
+        "    stored = {'reasoning_content': 'hm'}, {'model_provider': provider}\n"
+        "    message = AIMessage('x', additional_kwargs=stored[0], response_metadata=stored[1])\n"
+        "    assert [block['type'] for block in message.content_blocks] == ['reasoning', 'text'], provider\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

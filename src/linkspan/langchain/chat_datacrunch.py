@@ -6,18 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import model_validator
 
-from linkspan.langchain import content_blocks
 from linkspan.langchain.datacrunch_connection import DataCrunchConnected
 from linkspan.langchain.templated_chat import TemplatedChatModel
-from linkspan.providers.datacrunch import DATACRUNCH, check_model, datacrunch_base_url
+from linkspan.providers.datacrunch import check_model, datacrunch_base_url
 from linkspan.providers.datacrunch.chat_apis import ChatAPI, chat_codec
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = ["ChatDataCrunch"]
-
-content_blocks.register(DATACRUNCH.name)
 
 
 class ChatDataCrunch(DataCrunchConnected, TemplatedChatModel):

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from linkspan.langchain import content_blocks
 from linkspan.langchain.llm_engine_connection import LLMEngineConnected
 from linkspan.langchain.templated_chat import TemplatedChatModel
-from linkspan.providers.llm_engine import LLM_ENGINE
 from linkspan.providers.llm_engine.chat_apis import ChatAPI, chat_codec
 
 __all__ = ["ChatLLMEngine"]
-
-content_blocks.register(LLM_ENGINE.name)
 
 
 class ChatLLMEngine(LLMEngineConnected, TemplatedChatModel):

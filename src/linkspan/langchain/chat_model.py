@@ -13,13 +13,14 @@ from langchain_core.language_models import BaseChatModel, LanguageModelInput
 
 from linkspan.conversation import ChatRequest
 from linkspan.errors import UnsupportedContentError
-from linkspan.langchain import structured_output
+from linkspan.langchain import content_blocks, structured_output
 from linkspan.langchain.arguments import call_parameters
 from linkspan.langchain.chunks import ChunkBuilder, combine_outputs, to_chat_result
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.language_model import LinkspanLanguageModel
 from linkspan.langchain.messages import to_conversation
 from linkspan.langchain.profiles import model_profile
+from linkspan.langchain.registration import CHAT_MODELS
 from linkspan.langchain.tools import ToolChoiceLike, as_tool_dicts, to_response_format, to_tool_choice, to_tools
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 
 __all__ = ["LinkspanChatModel"]
+
+# Of every provider at once: a stored message may be another one's than the class that is imported.
+for _name in CHAT_MODELS:
+    content_blocks.register(_name)
 
 
 class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_validator
 
 from linkspan.errors import ConfigurationError
-from linkspan.langchain import content_blocks, structured_output
+from linkspan.langchain import structured_output
 from linkspan.langchain.chat_model import LinkspanChatModel
 from linkspan.langchain.profiles import profile_of
 from linkspan.providers.gray_swan import (
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from linkspan.providers.provider import Provider
 
 __all__ = ["ChatGraySwan"]
-
-content_blocks.register(GRAY_SWAN.name)
 
 
 class ChatGraySwan(LinkspanChatModel):

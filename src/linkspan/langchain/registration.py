@@ -10,10 +10,11 @@ from linkspan.errors import ConfigurationError
 if TYPE_CHECKING:
     from langchain_core.load.serializable import Serializable
 
-__all__ = ["register", "serializable_classes"]
+__all__ = ["CHAT_MODELS", "register", "serializable_classes"]
 
 _PACKAGE = "linkspan.langchain"
-_CHAT_MODELS = {
+#: Chat classes by the name of their provider.
+CHAT_MODELS = {
     "scaleway": "ChatScaleway",
     "gray_swan": "ChatGraySwan",
     "llm_engine": "ChatLLMEngine",
@@ -24,7 +25,7 @@ _COMPLETION_MODELS = ("DataCrunch", "LLMEngine")
 
 #: LangChain's registries: module, name. Neither is public, and there is no other way in.
 _REGISTRIES = (
-    ("langchain.chat_models.base", _CHAT_MODELS),
+    ("langchain.chat_models.base", CHAT_MODELS),
     ("langchain.embeddings.base", _EMBEDDINGS),
 )
 
@@ -67,7 +68,7 @@ def serializable_classes() -> list[type[Serializable]]:
         )
     """
     package = import_module(_PACKAGE)
-    return [getattr(package, name) for name in (*_CHAT_MODELS.values(), *_COMPLETION_MODELS)]
+    return [getattr(package, name) for name in (*CHAT_MODELS.values(), *_COMPLETION_MODELS)]
 
 
 def _registry(module: str) -> dict[str, Any]:

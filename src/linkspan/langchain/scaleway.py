@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from linkspan.langchain import content_blocks
 from linkspan.langchain.chat_model import LinkspanChatModel
 from linkspan.langchain.scaleway_connection import ScalewayConnected
 from linkspan.providers.scaleway import SCALEWAY
 
 __all__ = ["ChatScaleway"]
-
-content_blocks.register(SCALEWAY.name)
 
 
 class ChatScaleway(ScalewayConnected, LinkspanChatModel):
