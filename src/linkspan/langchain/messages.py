@@ -56,6 +56,13 @@ def to_conversation(messages: Sequence[BaseMessage], provider: str) -> list[Mess
 
 
 def _to_message(message: BaseMessage, provider: str) -> Message:
+    content = message.content
+    if isinstance(content, str):
+        # What nearly every message is, without the steps that it does not need; the rest of this module says the same.
+        if type(message) is HumanMessage:
+            return Message("user", [Text(content)], message.name)
+        if type(message) is AIMessage and content and _only_text(message):
+            return Message("assistant", [Text(content)], message.name)
     role = _role_of(message, provider)
     if isinstance(message, AIMessage):
         return _assistant(message, provider)
@@ -63,6 +70,10 @@ def _to_message(message: BaseMessage, provider: str) -> Message:
     if role == "tool":
         return _tool(message, parts, provider)
     return Message(role, parts, name=message.name)
+
+
+def _only_text(message: AIMessage) -> bool:
+    return not (message.tool_calls or message.additional_kwargs or message.invalid_tool_calls)
 
 
 def _role_of(message: BaseMessage, provider: str) -> Role:

@@ -63,6 +63,10 @@ def messages_from_llama_index(messages: Sequence[ChatMessage], *, provider: str)
 
 def _message(message: ChatMessage, provider: str) -> Message:
     kwargs = message.additional_kwargs
+    blocks = message.blocks
+    if len(blocks) == 1 and type(blocks[0]) is TextBlock and not kwargs:
+        # What nearly every message is, without the steps that it does not need; the rest of this module says the same.
+        return Message(_ROLES[message.role], [Text(blocks[0].text)])
     role = _role(message, provider)
     tool_calls = _tool_calls(message)
     parts = _parts(message.blocks, provider)

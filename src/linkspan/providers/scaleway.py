@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from linkspan.conversation import Audio, ChatRequest, File, Image, Video
+from linkspan.conversation import Audio, File, Image, Video
 from linkspan.errors import (
     ConfigurationError,
     LinkspanError,
@@ -19,7 +19,7 @@ from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
 from linkspan.providers.provider import Provider, first_set
 
 if TYPE_CHECKING:
-    from typing import Any
+    from linkspan.conversation import Part
 
 __all__ = ["SCALEWAY", "ScalewayChatCodec", "scaleway_base_url"]
 
@@ -32,6 +32,25 @@ SCALEWAY = Provider(
     default_timeout=600.0,
 )
 
+#: Image kinds that Scaleway documents as refused; the accepted list varies by model and is left to the server.
+_REFUSED_IMAGES = frozenset({"application/pdf", "image/svg+xml"})
+
+
+def _check_part(part: Part) -> None:
+    if isinstance(part, Image) and part.media_type in _REFUSED_IMAGES:
+        raise UnsupportedContentError(
+            f"{SCALEWAY.title} takes PNG, JPEG, WEBP and non-animated GIF images, not {part.media_type}. "
+            "Convert it first.",
+            provider=SCALEWAY.name,
+        )
+    if isinstance(part, Audio) and (part.base64 is None or part.format not in {"wav", "mp3"}):
+        raise UnsupportedContentError(
+            f"{SCALEWAY.title} takes audio as base64 in wav or mp3, not "
+            f"{'a URL' if part.base64 is None else part.format!r}.",
+            provider=SCALEWAY.name,
+        )
+
+
 _DIALECT = Dialect(
     provider=SCALEWAY.name,
     title=SCALEWAY.title,
@@ -41,10 +60,9 @@ _DIALECT = Dialect(
         (File, "Documents are read by the OCR endpoint; for chat, send their text or images of their pages."),
         (Video, "Its request format for video is not documented; send frames as images."),
     ),
+    # By name and before the network, as far as Scaleway documents what it refuses.
+    check_part=_check_part,
 )
-
-#: Image kinds that Scaleway documents as refused; the accepted list varies by model and is left to the server.
-_REFUSED_IMAGES = frozenset({"application/pdf", "image/svg+xml"})
 
 
 class ScalewayChatCodec(ChatCompletionsCodec):
@@ -52,24 +70,6 @@ class ScalewayChatCodec(ChatCompletionsCodec):
 
     def __init__(self) -> None:
         super().__init__(_DIALECT)
-
-    def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """Write the body; images of a kind that Scaleway refuses are refused here, by name."""
-        for message in request.messages:
-            for part in message.parts:
-                if isinstance(part, Image) and part.media_type in _REFUSED_IMAGES:
-                    raise UnsupportedContentError(
-                        f"{SCALEWAY.title} takes PNG, JPEG, WEBP and non-animated GIF images, not {part.media_type}. "
-                        "Convert it first.",
-                        provider=SCALEWAY.name,
-                    )
-                if isinstance(part, Audio) and (part.base64 is None or part.format not in {"wav", "mp3"}):
-                    raise UnsupportedContentError(
-                        f"{SCALEWAY.title} takes audio as base64 in wav or mp3, not "
-                        f"{'a URL' if part.base64 is None else part.format!r}.",
-                        provider=SCALEWAY.name,
-                    )
-        return super().encode(request, stream=stream)
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Say what Scaleway's answers mean where their words mislead."""

@@ -10,7 +10,7 @@ from linkspan.errors import UnsupportedContentError
 from linkspan.providers.data_role import carry_data
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from linkspan.conversation import ChatRequest, Message, Part, ResponseFormat, Tool, ToolChoice
 
@@ -31,6 +31,7 @@ class Dialect:
         hints: What to do instead, by kind of part: added to the error that refuses it.
         asks_stream_usage: Whether token counts of a stream have to be asked for.
         joins_text: Whether content is one text and never a list of parts: texts are joined by line breaks.
+        check_part: Raises an error for a part that the API refuses although it carries its kind; texts are not asked.
     """
 
     provider: str
@@ -42,6 +43,7 @@ class Dialect:
     hints: tuple[tuple[type, str], ...] = ()
     asks_stream_usage: bool = True
     joins_text: bool = False
+    check_part: Callable[[Part], None] | None = None
 
 
 def encode_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> dict[str, Any]:
@@ -76,10 +78,14 @@ def encode_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> d
 
 
 def _encode_message(message: Message, dialect: Dialect, place: int, *, send_reasoning: bool) -> dict[str, Any]:
-    if message.role not in dialect.roles:
+    role, parts = message.role, message.parts
+    if role not in dialect.roles:
         raise _unsupported_role(message, dialect, place)
-    encoded: dict[str, Any] = {"role": message.role}
-    if message.role == "assistant":
+    encoded: dict[str, Any] = {"role": role}
+    if len(parts) == 1 and type(parts[0]) is Text and not message.tool_calls and not message.is_error:
+        # What nearly every message is: as the general steps write it, without taking them.
+        encoded["content"] = parts[0].text
+    elif role == "assistant":
         _put_assistant_turn(encoded, message, dialect, place, send_reasoning=send_reasoning)
     else:
         encoded["content"] = _encode_content(message, dialect, place)
@@ -131,6 +137,8 @@ def _encode_parts(
         return parts[0].text
     encoded = []
     for part in parts:
+        if dialect.check_part is not None and not isinstance(part, Text):
+            dialect.check_part(part)
         if not isinstance(part, (Text, *allowed)):
             raise _unsupported_part(part, message, dialect, place)
         encoded.append(_encode_part(part))
