@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,3 +114,27 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr("linkspan.transport.retries.sleep", seconds.append)
     monkeypatch.setattr("linkspan.transport.retries.async_sleep", async_sleep)
     return seconds
+
+
+@pytest.fixture(scope="session")
+def tls_certificate(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tls")
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    paths = ["-keyout", str(directory / "key.pem"), "-out", str(directory / "cert.pem")]
+    try:
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject, *paths],
+            check=True,
+            capture_output=True,
+        )
+    except FileNotFoundError:
+        pytest.skip("needs the openssl command to make a certificate")
+    return directory
+
+
+@pytest.fixture
+def tls_server(tls_certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls_certificate / "cert.pem", tls_certificate / "key.pem")
+    with LoopbackServer(tls=context) as server:
+        yield server

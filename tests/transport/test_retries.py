@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
-import subprocess
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -25,7 +23,7 @@ from linkspan.errors import (
 )
 from linkspan.transport import HttpClient
 from linkspan.transport.retries import LONGEST_DELAY, LONGEST_RETRY_AFTER, retry_after_seconds
-from tests.support.loopback import Close, Cut, LoopbackServer, UntilClosed, event_stream, http
+from tests.support.loopback import Close, Cut, UntilClosed, event_stream, http
 
 
 async def attempt(face, request, streamed):
@@ -268,30 +266,6 @@ def test_retry_after_as_a_date():
     assert 25 < seconds <= 30
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("tls")
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    paths = ["-keyout", str(directory / "key.pem"), "-out", str(directory / "cert.pem")]
-    try:
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject, *paths],
-            check=True,
-            capture_output=True,
-        )
-    except FileNotFoundError:
-        pytest.skip("needs the openssl command to make a certificate")
-    return directory
-
-
-@pytest.fixture
-def tls_server(certificate):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
-    with LoopbackServer(tls=context) as server:
-        yield server
-
-
 async def test_certificate_that_is_not_trusted_is_not_retried(tls_server, face, ask, waits):
     with pytest.raises(
         APIConnectionError, match=r"certificate of 127\.0\.0\.1.* is not trusted.*SSL_CERT_FILE"
@@ -301,8 +275,8 @@ async def test_certificate_that_is_not_trusted_is_not_retried(tls_server, face, 
     assert waits == []
 
 
-async def test_certificate_named_in_ssl_cert_file(tls_server, certificate, face, ask, monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+async def test_certificate_named_in_ssl_cert_file(tls_server, tls_certificate, face, ask, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_certificate / "cert.pem"))
     tls_server.always(*event_stream(b"one"))
     request = ask(url=tls_server.url, stall_timeout=5.0)
     for _ in range(2):

@@ -107,7 +107,10 @@ class Clients:
         loop = asyncio.get_running_loop()
         entry = self._by_loop.get(loop)
         if entry is None or entry.client.is_closed:
+            from linkspan.transport.asyncio_network import use_asyncio_connections  # noqa: PLC0415  # async alone
+
             client = httpx.AsyncClient(verify=shared_tls_context(), limits=_LIMITS, headers=_own_headers())
+            use_asyncio_connections(client)
             entry = _LoopClient(client, _keep_open(client))
             with self._lock:
                 self._drop_dead_loops()

@@ -1,0 +1,211 @@
+"""How bytes travel below HTTP: connecting, slow readers and writers, TLS, connections that end unnoticed.
+
+Async calls have connections of linkspan's own; the behaviour of both faces is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import threading
+import warnings
+from contextlib import contextmanager
+
+import anyio
+import pytest
+
+from linkspan.errors import APIConnectionError, APITimeoutError, InterruptedStreamError
+from linkspan.transport import HttpClient
+from tests.support.loopback import Close, Cut, UntilClosed, event, event_stream, head, http
+
+
+@contextmanager
+def silent_listener():
+    """A port that takes connections and never says or reads anything."""
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as listener:
+        yield listener.getsockname()[1]
+
+
+@contextmanager
+def answering_listener(answer):
+    """A port that answers whatever comes first with these bytes, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(10)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(10)
+
+
+async def test_own_async_clients_do_without_anyios_connections(server, ask, monkeypatch):
+    # Should a later httpx keep its pool elsewhere, calls still work, only slower: this test is how we learn of it.
+    monkeypatch.setattr(anyio, "connect_tcp", None)
+    server.answer(http(200, b"fine"))
+    client = HttpClient()
+    assert (await client.asend(ask())).content == b"fine"
+    await client.aclose()
+
+
+async def test_long_answers_and_long_requests(server, face, ask):
+    body = bytes(range(256)) * 20_000
+    server.answer(http(200, body))
+    assert (await face.send(ask(content=body))).content == body
+    assert server.requests[0].body == body
+
+
+async def test_a_reader_that_pauses_slows_the_server(server, face, ask):
+    sent = []
+    all_sent = threading.Event()
+
+    def script(_):
+        yield head()
+        for number in range(1000):
+            sent.append(number)
+            yield event(b"x" * 65536)
+        all_sent.set()
+        yield b"0\r\n\r\n"
+
+    def wait_until_it_stands_still():
+        seen = -1
+        while seen != len(sent):
+            seen = len(sent)
+            assert not all_sent.wait(0.2)
+        assert len(sent) < 500, "more than the system's buffers hold"
+
+    server.respond = script
+    if face.name == "sync":
+        with face.client.stream(ask()) as events:
+            wait_until_it_stands_still()
+            assert sum(len(item.data) for item in events) == 65536 * 1000
+    else:
+        async with face.client.astream(ask()) as events:
+            await asyncio.to_thread(wait_until_it_stands_still)
+            assert sum([len(item.data) async for item in events]) == 65536 * 1000
+
+
+async def test_a_server_that_does_not_take_the_request(face, ask):
+    with silent_listener() as port, pytest.raises(APITimeoutError, match="did not take the request within"):
+        await face.send(ask(url=f"http://127.0.0.1:{port}", content=b"x" * 50_000_000, timeout=0.3))
+
+
+@pytest.mark.parametrize("last", [Close(), Cut()])
+def test_an_idle_connection_that_the_server_closed_while_the_loop_stood_still(server, ask, last):
+    closed = threading.Event()
+
+    def script(_):
+        yield http(200, b"fine")
+        closed.set()
+        yield last
+
+    loop = asyncio.new_event_loop()
+    client = HttpClient()
+    for _ in range(3):
+        server.respond = script
+        assert loop.run_until_complete(client.asend(ask())).content == b"fine"
+        assert closed.wait(10)
+        closed.clear()
+        for thread in [one for one in threading.enumerate() if one.name.endswith("(_serve)")]:
+            thread.join(10)  # now it is closed
+    loop.run_until_complete(client.aclose())
+    loop.close()
+    assert server.connections == 3
+
+
+async def test_streams_over_tls(tls_server, tls_certificate, face, ask, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_certificate / "cert.pem"))
+    body = b"y" * 3_000_000
+    tls_server.answer(http(200, body))
+    tls_server.answer(*event_stream(b"one", b"two"))
+    tls_server.answer(head(), event(b"one"), UntilClosed())
+    tls_server.answer(head(), event(b"one"), Cut())
+    tls_server.answer(head(), event(b"one"), Close())
+    assert (await face.send(ask(url=tls_server.url, content=body))).content == body
+    assert await face.stream(ask(url=tls_server.url)) == [b"one", b"two", b"[DONE]"]
+    assert tls_server.connections == 1
+    assert await face.stream(ask(url=tls_server.url), stop=lambda _: True) == [b"one"]
+    assert await asyncio.to_thread(tls_server.wait_closed)
+    for _ in range(2):
+        with pytest.raises(InterruptedStreamError):
+            await face.stream(ask(url=tls_server.url))
+        assert face.received == [b"one"]
+
+
+async def test_a_server_that_does_not_speak_tls(face, ask):
+    with answering_listener(http(400, b"HTTPS?")) as port, pytest.raises(APIConnectionError, match="No connection to"):
+        await face.send(ask(url=f"https://127.0.0.1:{port}"))
+
+
+async def test_a_tls_handshake_that_is_not_answered(face, ask):
+    with silent_listener() as port, pytest.raises(APITimeoutError, match=r"No connection to .* within"):
+        await face.send(ask(url=f"https://127.0.0.1:{port}", connect_timeout=0.2))
+
+
+async def test_a_tls_handshake_that_breaks_off(face, ask):
+    with answering_listener(b"") as port, pytest.raises(APIConnectionError, match="No connection to"):
+        await face.send(ask(url=f"https://127.0.0.1:{port}"))
+
+
+async def test_a_cancelled_tls_handshake_closes_its_connection(ask):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = HttpClient()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        call = asyncio.create_task(client.asend(ask(url=url)))
+        connection, _ = await asyncio.to_thread(listener.accept)
+        assert await asyncio.to_thread(connection.recv, 10)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        connection.settimeout(10)
+        while await asyncio.to_thread(connection.recv, 65536):
+            pass  # the rest of its greeting, then the end
+        connection.close()
+        await client.aclose()
+
+
+async def test_any_address_of_a_host_will_do(server, face, ask, monkeypatch):
+    resolve = socket.getaddrinfo
+
+    def two_addresses(host, port, *args, **kwargs):
+        if host != "two.test":
+            return resolve(host, port, *args, **kwargs)
+        nobody = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.2", port))]
+        return nobody + resolve("127.0.0.1", port, type=socket.SOCK_STREAM)
+
+    monkeypatch.setattr(socket, "getaddrinfo", two_addresses)
+    server.answer(http(200, b"fine"))
+    assert (await face.send(ask(url=f"http://two.test:{server.port}"))).content == b"fine"
+
+
+async def test_nothing_is_left_open_to_be_collected(tls_server, tls_certificate, server, ask, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_certificate / "cert.pem"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        for one in (server, tls_server):
+            one.answer(http(200, b"fine"))
+            one.answer(head(), event(b"one"), UntilClosed())
+            client = HttpClient()
+            await client.asend(ask(url=one.url))
+            async with client.astream(ask(url=one.url)):
+                pass
+            await client.aclose()
+            del client
+            gc.collect()
+
+
+async def test_a_proxy_of_the_environment_is_used_for_async_calls(server, ask, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    server.answer(*event_stream(b"one"))
+    client = HttpClient()
+    async with client.astream(ask(url="http://model.internal/v1")) as events:
+        assert [item.data async for item in events] == [b"one", b"[DONE]"]
+    await client.aclose()
+    assert server.requests[0].target == "http://model.internal/v1"
