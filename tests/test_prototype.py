@@ -36,8 +36,23 @@ def test_pieces_of_a_chat_share_nothing_that_changes() -> None:
     one.generation_info = {"key": 1}
     (three,) = build(Delta("b"))
     assert two == three
-    assert "name" not in two.message.model_fields_set
+    assert two.message.model_fields_set == three.message.model_fields_set
     assert two.generation_info is None
+
+
+def test_what_a_piece_holds_is_kept_where_unset_fields_are_left_out() -> None:
+    (chunk,) = ChunkBuilder("scaleway")(Delta("Hel", id="1", reasoning="Hm"))
+    assert chunk.message.model_dump(exclude_unset=True) == chunk.message.model_dump()
+    assert chunk.message.model_copy(update={"name": "somebody"}).model_dump(exclude_unset=True)["name"] == "somebody"
+
+
+def test_an_attribute_of_ones_own_stays_with_its_piece() -> None:
+    build = ChunkBuilder("scaleway")
+    (one,), (two,) = build(Delta("a")), build(Delta("a"))
+    one.message.mark = 1  # type: ignore[attr-defined]  # messages take any attribute
+    assert one.message.model_dump(exclude_unset=True)["mark"] == 1
+    assert not hasattr(two.message, "mark")
+    assert "mark" not in two.message.model_dump(exclude_unset=True)
 
 
 def test_a_piece_of_a_completion_equals_the_validated_chunk() -> None:

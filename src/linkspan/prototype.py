@@ -24,6 +24,11 @@ class Prototype(Generic[ModelT]):
         pattern: The validated object. Fields that hold something changeable, such as a list, must be given anew for
             each object, or all would share it.
 
+    All fields count as set, since each is filled in: dumps without unset fields have them all. So assigning one never
+    changes the set of names, and objects share it; a set of its own would be among the largest things that a chunk
+    keeps, and one more for the garbage collector to walk through. Only the name of an attribute that is no field, where
+    the class allows such, shows in the ``model_fields_set`` of the others.
+
     Attributes:
         fields: The fields of such an object, to be copied, filled in and handed to :meth:`holding`: a copy with a few
             changes costs half of two dicts put together.
@@ -34,14 +39,14 @@ class Prototype(Generic[ModelT]):
     def __init__(self, pattern: ModelT) -> None:
         self._class = type(pattern)
         self.fields: dict[str, Any] = pattern.__dict__.copy()
-        self._set_fields = pattern.__pydantic_fields_set__
+        self._set_fields = set(self.fields)
         self._extra = pattern.__pydantic_extra__
 
     def holding(self, fields: dict[str, Any]) -> ModelT:
         """Return a new object that has these fields, all of them, and keeps the dict. Nothing is validated."""
         made: ModelT = _new(self._class)
         _set(made, "__dict__", fields)
-        _set(made, "__pydantic_fields_set__", self._set_fields.copy())
+        _set(made, "__pydantic_fields_set__", self._set_fields)
         _set(made, "__pydantic_extra__", None if self._extra is None else {})
         _set(made, "__pydantic_private__", None)
         return made
