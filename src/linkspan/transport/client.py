@@ -11,10 +11,10 @@ import httpx
 
 from linkspan.errors import ConfigurationError
 from linkspan.transport.cancellation import cancelled_once
-from linkspan.transport.clients import USER_AGENT, Clients
+from linkspan.transport.clients import Clients
 from linkspan.transport.failures import answer_error, connection_error
-from linkspan.transport.headers import check_headers
 from linkspan.transport.messages import HttpResponse
+from linkspan.transport.outgoing import RequestBuilder
 from linkspan.transport.retries import with_retries, with_retries_async
 from linkspan.transport.streams import AsyncEventStream, EventStream
 from linkspan.transport.urls import public_url
@@ -67,6 +67,7 @@ class HttpClient:
             if client is not None and not isinstance(client, cls):
                 raise ConfigurationError(f"{name} must be an httpx.{cls.__name__}, not {type(client).__name__}")
         self._clients = Clients(http_client, http_async_client)
+        self._requests = RequestBuilder()
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """Send a request and return the whole answer, whose status is 2xx."""
@@ -132,7 +133,7 @@ class HttpClient:
 
     def _exchange(self, request: HttpRequest, *, stream: bool) -> httpx.Response:
         client = self._clients.sync()
-        message = _build(client, request, stream=stream)
+        message = self._requests.build(client, request, stream=stream, own=self._clients.http_client is None)
         started = monotonic()
         try:
             response = client.send(message, stream=stream, follow_redirects=False)
@@ -143,7 +144,7 @@ class HttpClient:
 
     async def _aexchange(self, request: HttpRequest, *, stream: bool) -> httpx.Response:
         client = await self._clients.for_running_loop()
-        message = _build(client, request, stream=stream)
+        message = self._requests.build(client, request, stream=stream, own=self._clients.http_async_client is None)
         started = monotonic()
         try:
             response = await cancelled_once(
@@ -173,26 +174,6 @@ class HttpClient:
     def __repr__(self) -> str:
         own = all(getattr(self._clients, name) is None for name in ("http_client", "http_async_client"))
         return "HttpClient()" if own else "HttpClient(with clients passed in)"
-
-
-def _build(client: httpx.Client | httpx.AsyncClient, request: HttpRequest, *, stream: bool) -> httpx.Request:
-    check_headers(request.headers, provider=request.provider)
-    headers = httpx.Headers(dict(request.headers))
-    if stream and "accept" not in headers:
-        headers["accept"] = "text/event-stream"
-    if "user-agent" not in headers and client.headers.get("user-agent", "").startswith("python-httpx/"):
-        headers["user-agent"] = USER_AGENT
-    try:
-        return client.build_request(
-            request.method,
-            request.url,
-            headers=headers,
-            content=request.content,
-            timeout=httpx.Timeout(request.timeout, connect=request.connect_timeout),
-        )
-    except httpx.InvalidURL as exc:
-        shown = public_url(request.url)
-        raise ConfigurationError(f"{shown!r} is not a valid URL: {exc}", provider=request.provider) from None
 
 
 def _checked(request: HttpRequest, response: httpx.Response) -> HttpResponse:
