@@ -80,6 +80,32 @@ def test_what_an_answer_says(chat: Any, chat_kind: str, sandbox: Sandbox) -> Non
         assert facts["logprobs"]["content"][-1]["token"] == streamed["logprobs"]["content"][-1]["token"] == "</s>"
 
 
+@pytest.mark.parametrize(
+    "asked", [{"details": True}, {"top_n_tokens": 1}, {"extra_body": {"parameters": {"details": True}}}], ids=str
+)
+async def test_log_probabilities_that_were_asked_for_come_with_their_chunk(
+    make: Callable[..., Any], sandbox: Sandbox, asked: dict[str, Any]
+) -> None:
+    sandbox.add_rule(Reply(["one", " two"]))
+    chat = make("chat_generate")
+    whole = chat.invoke(TALK, **asked).response_metadata["logprobs"]
+    for chunks in (list(chat.stream(TALK, **asked)), [chunk async for chunk in chat.astream(TALK, **asked)]):
+        tokens = [[entry["token"] for entry in chunk.response_metadata["logprobs"]["content"]] for chunk in chunks]
+        assert tokens == [["one"], [" two"], ["</s>"]]
+        assert merged(chunks).response_metadata["logprobs"] == whole
+
+
+async def test_log_probabilities_that_nobody_asked_for_come_once(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    sandbox.add_rule(Reply(["one", " two"]))
+    chat = make("chat_generate")
+    whole = chat.invoke(TALK).response_metadata["logprobs"]
+    for chunks in (list(chat.stream(TALK)), [chunk async for chunk in chat.astream(TALK)]):
+        assert ["logprobs" in chunk.response_metadata for chunk in chunks] == [False, False, True]
+        assert merged(chunks).response_metadata["logprobs"] == chunks[-1].response_metadata["logprobs"] == whole
+    assert "logprobs" not in chat.invoke(TALK, details=False).response_metadata
+    assert "logprobs" not in merged(chat.stream(TALK, details=False)).response_metadata
+
+
 def test_usage_is_counted_for_the_model(chat: Any, chat_kind: str) -> None:
     usage = UsageMetadataCallbackHandler()
     message = chat.invoke(TALK, {"callbacks": [usage]})

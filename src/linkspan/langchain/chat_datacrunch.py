@@ -14,6 +14,8 @@ from linkspan.providers.datacrunch.chat_apis import ChatAPI, chat_codec
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from linkspan.conversation import ChatRequest
+
 __all__ = ["ChatDataCrunch"]
 
 
@@ -46,7 +48,9 @@ class ChatDataCrunch(DataCrunchConnected, TemplatedChatModel):
 
     Response metadata:
         ``model_provider``, ``model_name``, ``finish_reason`` (TGI's own words), ``logprobs``, and in ``extra`` what
-        ``details`` say (``generated_tokens``, ``seed``, …); token counts in ``message.usage_metadata``.
+        ``details`` say (``generated_tokens``, ``seed``, …); token counts in ``message.usage_metadata``. ``generate``
+        sends log probabilities unasked: a stream's last chunk then has all. Asked for, each chunk has its own:
+        ``model.stream(..., details=True)`` or ``top_n_tokens=3``; ``logprobs=True`` on ``"messages"``.
 
     Environment: ``DATACRUNCH_API_KEY``, then ``VERDA_INFERENCE_KEY``; ``DATACRUNCH_BASE_URL``, then ``VERDA_BASE_URL``.
     Source: DataCrunch reference, sections 1 to 8.
@@ -101,6 +105,13 @@ class ChatDataCrunch(DataCrunchConnected, TemplatedChatModel):
     def _check_model(self) -> Self:
         check_model(self.model, self._resolved_base_url())
         return self
+
+    def _logprobs_each(self, request: ChatRequest) -> bool:
+        if self.api == "messages":
+            return True
+        # TGI's generate sends them with every token, asked or not.
+        wanted = {**request.parameters, **(request.extra_body.get("parameters") or {})}
+        return wanted.get("details") is True or bool(wanted.get("top_n_tokens"))
 
     def _resolved_base_url(self) -> str:
         return datacrunch_base_url(self.base_url, api=self.api)

@@ -117,7 +117,7 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         with converted_errors():
             request = self._request(messages, stop, kwargs, stream=True)
-            to_chunks = ChunkBuilder(self._provider.name, request.model)
+            to_chunks = self._chunk_builder(request)
             deltas = self._connection().stream(request, timeout=kwargs.get("timeout"))
             with closing(cast("Any", deltas)):
                 for delta in deltas:
@@ -132,12 +132,19 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with converted_errors():
             request = self._request(messages, stop, kwargs, stream=True)
-            to_chunks = ChunkBuilder(self._provider.name, request.model)
+            to_chunks = self._chunk_builder(request)
             deltas = self._connection().astream(request, timeout=kwargs.get("timeout"))
             async with aclosing(cast("Any", deltas)):
                 async for delta in deltas:
                     for chunk in to_chunks(delta):
                         yield chunk
+
+    def _chunk_builder(self, request: ChatRequest) -> ChunkBuilder:
+        return ChunkBuilder(self._provider.name, request.model, logprobs_each=self._logprobs_each(request))
+
+    def _logprobs_each(self, request: ChatRequest) -> bool:  # noqa: ARG002  # for classes whose API may send them unasked
+        """Whether each chunk of a stream has its own log probabilities; else the last one has all."""
+        return True
 
     # ------------------------------------------------------------------ the request
 
