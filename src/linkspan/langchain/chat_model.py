@@ -13,7 +13,7 @@ from langchain_core.language_models import BaseChatModel, LanguageModelInput
 
 from linkspan.conversation import ChatRequest
 from linkspan.errors import UnsupportedContentError
-from linkspan.langchain import content_blocks, structured_output
+from linkspan.langchain import content_blocks
 from linkspan.langchain.arguments import call_parameters
 from linkspan.langchain.chunks import ChunkBuilder, combine_outputs, to_chat_result
 from linkspan.langchain.errors import converted_errors
@@ -21,7 +21,7 @@ from linkspan.langchain.language_model import LinkspanLanguageModel
 from linkspan.langchain.messages import to_conversation
 from linkspan.langchain.profiles import model_profile
 from linkspan.langchain.registration import CHAT_MODELS
-from linkspan.langchain.tools import ToolChoiceLike, as_tool_dicts, to_response_format, to_tool_choice, to_tools
+from linkspan.langchain.tools import as_tool_dicts, to_response_format, to_tool_choice, to_tools
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
+    from linkspan.langchain.structured_output import Method
+    from linkspan.langchain.tools import ToolChoiceLike
 
 __all__ = ["LinkspanChatModel"]
 
@@ -217,7 +219,7 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         schema: dict[str, Any] | type | None = None,
         *,
         include_raw: bool = False,
-        method: structured_output.Method = "json_schema",
+        method: Method = "json_schema",
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
@@ -234,6 +236,8 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         Raises:
             ConfigurationError: If the method is unknown, or the schema missing or unusable.
         """
+        from linkspan.langchain import structured_output  # noqa: PLC0415  # its parsers take long to load
+
         return structured_output.structured(
             self,
             schema,

@@ -23,7 +23,6 @@ from linkspan.assembler import Assembler
 from linkspan.batching import batches_of, run_batches, run_batches_async
 from linkspan.conversation import PromptRequest
 from linkspan.errors import ConfigurationError, UnsupportedContentError
-from linkspan.langchain import answer_parsers, structured_output
 from linkspan.langchain.arguments import call_parameters
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.generations import to_generation_chunk, to_llm_result
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
     from linkspan.conversation import Completion
+    from linkspan.langchain.structured_output import Method
 
 __all__ = ["LinkspanLLM"]
 
@@ -227,7 +227,7 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
         schema: dict[str, Any] | type,
         *,
         include_raw: bool = False,
-        method: structured_output.Method = "json_schema",
+        method: Method = "json_schema",
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
@@ -252,6 +252,8 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
                 f"{type(self).__name__} has one method, 'json_schema', not {method!r}: use the chat class of this API.",
                 provider=self._provider.name,
             )
+        from linkspan.langchain import answer_parsers, structured_output  # noqa: PLC0415  # parsers take long to load
+
         if isinstance(schema, EnumMeta):
             options = self._choice_options(answer_parsers.choices_of(schema))
             parser: Any = answer_parsers.ChoiceParser(target=schema)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from linkspan.langchain.connected import Connected
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.model_listing import ListsModels
 from linkspan.providers.datacrunch import DATACRUNCH, ahealth, ainfo, health, info, regex_grammar
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["DataCrunchConnected"]
 
 
-class DataCrunchConnected(ListsModels):
+class DataCrunchConnected(ListsModels, Connected):
     """A connection to DataCrunch, or any TGI server. ``list_models()`` is answered by containers only, since TGI 2.3.
 
     Environment: ``DATACRUNCH_API_KEY``, ``VERDA_INFERENCE_KEY``; ``DATACRUNCH_BASE_URL``, ``VERDA_BASE_URL``.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, field_validator
 
 from linkspan.errors import ConfigurationError
-from linkspan.langchain import structured_output
 from linkspan.langchain.chat_model import LinkspanChatModel
 from linkspan.langchain.profiles import profile_of
 from linkspan.providers.gray_swan import (
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import LanguageModelInput, ModelProfile
     from langchain_core.runnables import Runnable
 
+    from linkspan.langchain.structured_output import Method
     from linkspan.providers.provider import Provider
 
 __all__ = ["ChatGraySwan"]
@@ -136,7 +136,7 @@ class ChatGraySwan(LinkspanChatModel):
         schema: dict[str, Any] | type | None = None,
         *,
         include_raw: bool = False,
-        method: structured_output.Method = "function_calling",
+        method: Method = "function_calling",
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
@@ -156,6 +156,8 @@ class ChatGraySwan(LinkspanChatModel):
         Raises:
             ConfigurationError: If the method is unknown, or the schema missing or unusable.
         """
+        from linkspan.langchain import structured_output  # noqa: PLC0415  # its parsers take long to load
+
         if method == "json_mode" and strict is None:
             return structured_output.structured_by_prompt(self, schema, include_raw=include_raw, kwargs=kwargs)
         if method == "json_schema":

@@ -23,10 +23,15 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from typing_extensions import Self
 
+    _LanguageModel = BaseLanguageModel[Any]
+else:
+    # What the brackets make is one more pydantic class, between core's and this one.
+    _LanguageModel = BaseLanguageModel
+
 __all__ = ["LinkspanLanguageModel"]
 
 
-class LinkspanLanguageModel(Connected, BaseLanguageModel[Any]):
+class LinkspanLanguageModel(Connected, _LanguageModel):
     """What all language models here have in common. Not to be used itself.
 
     Per-call keywords (``invoke(..., temperature=0)``, ``bind(...)``) beat the instance; ``None`` takes a parameter of

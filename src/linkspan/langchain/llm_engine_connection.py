@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from linkspan.langchain.connected import Connected
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.model_listing import ListsModels
 from linkspan.providers.llm_engine import LLM_ENGINE, Auth, acheck_health, aget_model, check_health, get_model
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["LLMEngineConnected"]
 
 
-class LLMEngineConnected(ListsModels):
+class LLMEngineConnected(ListsModels, Connected):
     """A connection to an LLM Engine of one's own. Environment: ``SCALE_API_KEY``, ``LLM_ENGINE_BASE_PATH``."""
 
     _provider: ClassVar[Provider] = LLM_ENGINE

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from linkspan import model_listing
-from linkspan.langchain.connected import Connected
 from linkspan.langchain.errors import converted_errors
 
 if TYPE_CHECKING:
+    from linkspan.endpoint import Endpoint
     from linkspan.providers.chat_completions.models import ListedModel
 
 __all__ = ["ListsModels"]
 
 
-class ListsModels(Connected):
+class ListsModels:
     """Can ask its API which models it has. The codec must be a ``linkspan.model_listing.ModelsCodec``."""
+
+    # A plain class, as it has no fields: each pydantic class makes the import longer.
+
+    if TYPE_CHECKING:
+
+        def _connection(self) -> Endpoint[Any]: ...
 
     def list_models(self) -> list[ListedModel]:
         """Ask the API which models it has: names of all kinds, joined with what the catalogue knows of them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from linkspan.langchain.connected import Connected
 from linkspan.langchain.model_listing import ListsModels
 from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["ScalewayConnected"]
 
 
-class ScalewayConnected(ListsModels):
+class ScalewayConnected(ListsModels, Connected):
     """A connection to Scaleway. Environment: ``SCW_SECRET_KEY``, ``SCALEWAY_API_KEY``; ``SCALEWAY_BASE_URL``."""
 
     _provider: ClassVar[Provider] = SCALEWAY

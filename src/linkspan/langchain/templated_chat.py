@@ -7,7 +7,6 @@ from enum import EnumMeta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from linkspan.errors import ConfigurationError
-from linkspan.langchain import answer_parsers, structured_output
 from linkspan.langchain.chat_model import LinkspanChatModel
 from linkspan.prompts import ChatTemplate, guess_template
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from langchain_core.language_models import LanguageModelInput
     from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
     from langchain_core.runnables import Runnable
+
+    from linkspan.langchain.structured_output import Method
 
 __all__ = ["TemplatedChatModel"]
 
@@ -56,7 +57,7 @@ class TemplatedChatModel(LinkspanChatModel):
         schema: dict[str, Any] | type | None = None,
         *,
         include_raw: bool = False,
-        method: structured_output.Method = "json_schema",
+        method: Method = "json_schema",
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
@@ -80,6 +81,8 @@ class TemplatedChatModel(LinkspanChatModel):
             )
         if method != "json_schema":
             raise ConfigurationError(f"An Enum has one method here, 'json_schema', not {method!r}.")
+        from linkspan.langchain import answer_parsers, structured_output  # noqa: PLC0415  # parsers take long to load
+
         asked = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
         options = self._choice_options(answer_parsers.choices_of(schema))
         bound: Any = self.bind(**options, ls_structured_output_format=asked, **kwargs)

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from enum import EnumMeta
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
 
 from linkspan.conversation import NamedTool, ResponseFormat, Tool
 from linkspan.errors import ConfigurationError, UnsupportedContentError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias, Union
+
+    from langchain_core.tools import BaseTool
+
     from linkspan.conversation import ToolChoice
 
+    #: What ``bind_tools`` takes: a LangChain tool, a function, a pydantic or TypedDict class, a JSON schema or tool
+    #: dict.
+    ToolLike: TypeAlias = Union[dict[str, Any], type, Callable[..., Any], BaseTool]
+    #: What ``tool_choice`` may be.
+    ToolChoiceLike: TypeAlias = Union[str, bool, dict[str, Any], None]
+
 __all__ = [
-    "ToolChoiceLike",
-    "ToolLike",
     "as_tool_dicts",
     "to_response_format",
     "to_tool_choice",
     "to_tools",
 ]
-
-#: What ``bind_tools`` takes: a LangChain tool, a function, a pydantic or TypedDict class, a JSON schema or tool dict.
-ToolLike = Union[dict[str, Any], type, Callable[..., Any], BaseTool]
-#: What ``tool_choice`` may be.
-ToolChoiceLike = Union[str, bool, dict[str, Any], None]
 
 _WORDS: dict[str, ToolChoice] = {"auto": "auto", "none": "none", "any": "required", "required": "required"}
 
