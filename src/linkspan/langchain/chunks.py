@@ -52,45 +52,70 @@ def to_chat_result(completion: Completion, provider: str, model: str | None = No
     """
     if completion.model is None and model is not None:
         completion = replace(completion, model=model)
-    answers = [completion, *completion.alternatives]
-    generations = [_generation(answer, completion, provider) for answer in answers]
     llm_output: dict[str, Any] = {"model_provider": provider}
     if completion.model is not None:
         llm_output["model_name"] = completion.model
     if completion.usage is not None:
         llm_output["token_usage"] = _token_usage(completion.usage)
-    return ChatResult(generations=generations, llm_output=llm_output)
+    generations = [_generation(completion, provider)]
+    generations += [_generation(_alternative(other, completion), provider) for other in completion.alternatives]
+    return _RESULT.with_fields({"generations": generations, "llm_output": llm_output})
 
 
-def _generation(answer: Completion, whole: Completion, provider: str) -> ChatGeneration:
-    if answer is not whole:
-        # An alternative is served by the same model under the same request, and its tokens are in the whole's count.
-        answer = replace(
-            answer, usage=None, model=answer.model or whole.model, request_id=answer.request_id or whole.request_id
-        )
+def _alternative(answer: Completion, whole: Completion) -> Completion:
+    """Add what an alternative shares: the model and the request. Its tokens are in the whole's count."""
+    return replace(
+        answer, usage=None, model=answer.model or whole.model, request_id=answer.request_id or whole.request_id
+    )
+
+
+def _generation(answer: Completion, provider: str) -> ChatGeneration:
     info: dict[str, Any] = {}
     if answer.finish_reason is not None:
         info["finish_reason"] = answer.finish_reason
     if answer.logprobs is not None:
         info["logprobs"] = {"content": logprob_entries(answer.logprobs)}
-    return ChatGeneration(message=to_ai_message(answer, provider), generation_info=info or None)
+    return _GENERATION.with_fields(
+        {"text": answer.text, "message": to_ai_message(answer, provider), "generation_info": info or None}
+    )
 
 
 def to_ai_message(completion: Completion, provider: str) -> AIMessage:
     """Return one answer as a message."""
-    calls, broken = _split_calls(completion.tool_calls)
-    message = AIMessage(
-        content=completion.text,
-        id=completion.id,
-        additional_kwargs=_additional(completion.reasoning, completion.refusal),
-        response_metadata=_metadata(completion, provider),
-        tool_calls=calls,
-        invalid_tool_calls=broken,
-        usage_metadata=to_usage_metadata(completion.usage),
-    )
+    metadata = _metadata(completion, provider)
     if completion.logprobs is not None:
-        message.response_metadata["logprobs"] = {"content": logprob_entries(completion.logprobs)}
-    return message
+        metadata["logprobs"] = {"content": logprob_entries(completion.logprobs)}
+    fields: dict[str, Any] = {
+        "content": completion.text,
+        "id": completion.id,
+        "additional_kwargs": _additional(completion.reasoning, completion.refusal),
+        "response_metadata": metadata,
+        "tool_calls": [],
+        "invalid_tool_calls": [],
+        "usage_metadata": to_usage_metadata(completion.usage),
+    }
+    if completion.tool_calls:
+        fields["tool_calls"], fields["invalid_tool_calls"] = _split_calls(completion.tool_calls)
+    elif _has_usual_facts(completion):
+        return _MESSAGE.with_fields(fields)
+    return AIMessage(**fields)
+
+
+# Filled in after validated ones, as the chunks of a stream are: see ChunkBuilder.
+_MESSAGE = Prototype(AIMessage(content=""))
+_GENERATION = Prototype(ChatGeneration(message=AIMessage(content="")))
+_RESULT = Prototype(ChatResult(generations=[]))
+
+
+def _has_usual_facts(completion: Completion) -> bool:
+    """Whether id and token counts are of the types that LangChain demands: a server may say them in others."""
+    if not isinstance(completion.id, (str, type(None))):
+        return False
+    usage = completion.usage
+    if usage is None:
+        return True
+    counts = (usage.input_tokens, usage.output_tokens, usage.total_tokens, usage.cached_tokens, usage.reasoning_tokens)
+    return all(count is None or type(count) is int for count in counts)
 
 
 class ChunkBuilder:
