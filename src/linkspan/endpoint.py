@@ -325,6 +325,9 @@ def _secrets_in(key: str | None, headers: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for one in (key, *sent) if one and len(one) >= _SHORTEST_SECRET))
 
 
+_write_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
 def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
     """Encode a body as compact UTF-8 JSON.
 
@@ -332,7 +335,7 @@ def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
         InvalidRequestError: It holds a value that JSON cannot carry (NaN, a lone surrogate, an object).
     """
     try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+        return _write_json(body).encode("utf-8")
     except (TypeError, ValueError) as error:
         reason = (
             "a text holds a lone surrogate (half of a UTF-16 pair): clean it, for example with "

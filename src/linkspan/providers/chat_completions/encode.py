@@ -56,10 +56,7 @@ def encode_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> d
     body: dict[str, Any] = {}
     if request.model is not None:
         body["model"] = request.model
-    body["messages"] = [
-        _encode_message(message, dialect, place, send_reasoning=request.send_reasoning)
-        for place, message in enumerate(messages)
-    ]
+    body["messages"] = _encode_messages(messages, dialect, send_reasoning=request.send_reasoning)
     body.update(request.parameters)
     if request.stop:
         body["stop"] = list(request.stop)
@@ -77,15 +74,31 @@ def encode_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> d
     return body
 
 
+def _encode_messages(messages: Sequence[Message], dialect: Dialect, *, send_reasoning: bool) -> list[dict[str, Any]]:
+    encoded = []
+    roles = dialect.roles
+    for place, message in enumerate(messages):
+        role, parts = message.role, message.parts
+        if (
+            len(parts) == 1
+            and type(parts[0]) is Text
+            and role in roles
+            and message.name is None
+            and message.tool_call_id is None
+            and not (message.tool_calls or message.is_error)
+        ):
+            # What nearly every message is; the general way says the same with more steps.
+            encoded.append({"role": role, "content": parts[0].text})
+        else:
+            encoded.append(_encode_message(message, dialect, place, send_reasoning=send_reasoning))
+    return encoded
+
+
 def _encode_message(message: Message, dialect: Dialect, place: int, *, send_reasoning: bool) -> dict[str, Any]:
-    role, parts = message.role, message.parts
-    if role not in dialect.roles:
+    if message.role not in dialect.roles:
         raise _unsupported_role(message, dialect, place)
-    encoded: dict[str, Any] = {"role": role}
-    if len(parts) == 1 and type(parts[0]) is Text and not message.tool_calls and not message.is_error:
-        # What nearly every message is: as the general steps write it, without taking them.
-        encoded["content"] = parts[0].text
-    elif role == "assistant":
+    encoded: dict[str, Any] = {"role": message.role}
+    if message.role == "assistant":
         _put_assistant_turn(encoded, message, dialect, place, send_reasoning=send_reasoning)
     else:
         encoded["content"] = _encode_content(message, dialect, place)
