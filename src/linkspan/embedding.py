@@ -16,7 +16,6 @@ from linkspan.providers.scaleway_embeddings import (
     decode_embeddings,
     encode_embeddings,
 )
-from linkspan.providers.scaleway_rerank import RERANK_PATH, Ranking, decode_rerank, encode_rerank
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from linkspan.endpoint import Endpoint
 
-__all__ = ["EmbeddingCall", "RerankCall"]
+__all__ = ["EmbeddingCall"]
 
 
 @dataclass(frozen=True)
@@ -68,39 +67,6 @@ class EmbeddingCall:
 
     def _decoder(self, count: int) -> Callable[[bytes, Mapping[str, str]], Embedded]:
         return lambda body, headers: decode_embeddings(body, headers, count=count, dimensions=self.dimensions)
-
-
-@dataclass(frozen=True)
-class RerankCall:
-    """How documents are to be ranked.
-
-    Args:
-        endpoint: Where to ask.
-        model: Name of the model.
-        top_n: How many of the best to return, ``None`` for all.
-        extra_body: Merged into the body last.
-    """
-
-    endpoint: Endpoint[Any]
-    model: str
-    top_n: int | None = None
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
-
-    def run(self, query: str, documents: Sequence[str]) -> Ranking:
-        """Rank documents. No document, no request."""
-        body = self._body(query, documents)
-        return self.endpoint.call(RERANK_PATH, body, self._decoder(len(documents))) if documents else Ranking([])
-
-    async def arun(self, query: str, documents: Sequence[str]) -> Ranking:
-        """Rank documents. No document, no request."""
-        body = self._body(query, documents)
-        return await self.endpoint.acall(RERANK_PATH, body, self._decoder(len(documents))) if documents else Ranking([])
-
-    def _body(self, query: str, documents: Sequence[str]) -> dict[str, Any]:
-        return encode_rerank(self.model, query, documents, top_n=self.top_n, extra_body=self.extra_body)
-
-    def _decoder(self, count: int) -> Callable[[bytes, Mapping[str, str]], Ranking]:
-        return lambda body, headers: decode_rerank(body, headers, count=count, top_n=self.top_n)
 
 
 def _joined(parts: Sequence[Embedded]) -> Embedded:

@@ -10,6 +10,7 @@ _SIZE = r"\d+(?:\.\d+)?b"
 _DATE = r"(?:-\d{4})?"
 
 #: Whole names, lower case, without the maker. An alternative is written out where a wider pattern would catch others.
+#: Compiled with the first guess, not with the import.
 _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"deepseek-r1(?:-0528)?|deepseek-r1-distill-(?:qwen|llama)-" + _SIZE, "deepseek-r1"),
     (r"llama-2-" + _SIZE + r"-chat(?:-hf)?", "llama-2"),
@@ -35,10 +36,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"vicuna-(?:7|13|33)b(?:-v1\.[1-5])?", "vicuna"),
 )
 
-_COMPILED = tuple((re.compile(pattern), family) for pattern, family in _PATTERNS)
-
 
 def family_of_model(model: str) -> str | None:
     """Return the name of a model's format, ``None`` if the name leaves a doubt."""
     name = model.strip().lower().rsplit("/", 1)[-1]
-    return next((family for pattern, family in _COMPILED if pattern.fullmatch(name)), None)
+    return next((family for pattern, family in _PATTERNS if re.fullmatch(pattern, name)), None)

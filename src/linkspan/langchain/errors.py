@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from langchain_core import exceptions as core
 
 from linkspan import errors
-from linkspan.langchain.chunks import to_ai_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -173,6 +172,8 @@ def as_model_error(error: errors.LinkspanError) -> ModelFailure:
     made.args = error.args
     made.__dict__.update(error.__dict__)
     if isinstance(made, ContentBlockedError) and made.completion is not None:
+        from linkspan.langchain.chunks import to_ai_message  # noqa: PLC0415  # embeddings load no messages for it
+
         made.raw_message = to_ai_message(made.completion, made.provider or "")
     return made
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Union
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import Field
 
-from linkspan.embedding import RerankCall
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.scaleway_connection import ScalewayConnected
 from linkspan.providers.scaleway_rerank import DEFAULT_RERANK_MODEL
+from linkspan.reranking import RerankCall
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks

@@ -11,11 +11,11 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from llama_index_instrumentation import get_dispatcher
 from pydantic import Field
 
-from linkspan.embedding import RerankCall
 from linkspan.errors import InvalidRequestError
 from linkspan.llama_index.model_listing import ListsModels
 from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
 from linkspan.providers.scaleway_rerank import DEFAULT_RERANK_MODEL
+from linkspan.reranking import RerankCall
 
 if TYPE_CHECKING:
     from linkspan.providers.codec import Codec

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from llama_index.core.schema import BaseComponent
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from linkspan.endpoint import Endpoint, connect
 from linkspan.errors import ConfigurationError
@@ -72,6 +72,9 @@ class Connected(BaseComponent):
     (it would be of no use without), but not ``http_client`` and ``http_async_client``; ``to_dict`` holds neither key
     nor headers, and ``from_dict`` reads the environment again.
     """
+
+    # Validators are built with the first object of a class, not with the import of all between it and core.
+    model_config = ConfigDict(defer_build=True)
 
     #: The API's fixed facts; each class states its own.
     _provider: ClassVar[Provider]

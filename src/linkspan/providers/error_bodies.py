@@ -17,12 +17,12 @@ __all__ = ["ErrorBody", "make_error", "read_error", "read_error_body", "request_
 _LONGEST_MESSAGE = 1000
 _MOST_LIST_ITEMS = 3
 
-#: Words by which servers say that prompt and answer do not fit (LangChain reference, section F).
-_OVERFLOW = re.compile(
+#: Words by which servers say that prompt and answer do not fit (LangChain reference, section F). Compiled with the
+#: first error, not with the import.
+_OVERFLOW = (
     r"maximum context length|model's context length is only|inputs?`? tokens \+ `?max_new_tokens`? must be <="
     r"|`?inputs`? must have less than|context_length_exceeded|prompt is too long|exceeds? the (available )?context"
-    r"|exceed_context_size|Input tokens exceed the configured limit|ContextWindowExceededError",
-    re.IGNORECASE,
+    r"|exceed_context_size|Input tokens exceed the configured limit|ContextWindowExceededError"
 )
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-inference-id")
@@ -99,7 +99,7 @@ def make_error(
     """Make the error that stands for a body. Without any status it is a :class:`ServerError`."""
     status = status_code if status_code is not None and status_code >= 400 else found.status
     cls = error_class_for_status(status) if status is not None else ServerError
-    if _OVERFLOW.search(found.message) or (found.code and _OVERFLOW.search(found.code)):
+    if any(re.search(_OVERFLOW, said, re.IGNORECASE) for said in (found.message, found.code or "")):
         cls = ContextOverflowError
     return cls(
         f"{provider}: {found.message}",
