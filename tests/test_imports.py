@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -11,9 +12,12 @@ import linkspan.langchain
 import linkspan.llama_index
 
 
-def loaded_by(statement: str) -> set[str]:
+@cache
+def loaded_by(statement: str) -> frozenset[str]:
     code = f"import sys\n{statement}\nprint(*sys.modules, sep='\\n')"
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    return frozenset(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
 
 
 @pytest.mark.parametrize(
@@ -21,7 +25,20 @@ def loaded_by(statement: str) -> set[str]:
     [
         (
             "from linkspan.langchain import ChatScaleway",
-            {"tenacity", "jinja2", "jsonschema", "linkspan.langchain.gray_swan", "linkspan.providers.datacrunch"},
+            {"tenacity", "jinja2", "jsonschema", "linkspan.langchain.gray_swan", "linkspan.providers.datacrunch"}
+            | {"linkspan.langchain.structured_output", "linkspan.langchain.answer_parsers"},
+        ),
+        (
+            "from linkspan.langchain import ChatDataCrunch",
+            {"jinja2", "linkspan.providers.scaleway", "linkspan.langchain.structured_output"},
+        ),
+        (
+            "from linkspan.langchain import LLMEngine",
+            {"linkspan.langchain.chat_model", "linkspan.langchain.structured_output", "linkspan.prompts"},
+        ),
+        (
+            "from linkspan.langchain import ScalewayEmbeddings",
+            {"langchain_core.language_models", "linkspan.langchain.chunks", "linkspan.reranking"},
         ),
         (
             "from llama_index.llms.scaleway import Scaleway",
@@ -31,6 +48,31 @@ def loaded_by(statement: str) -> set[str]:
 )
 def test_a_class_loads_neither_other_apis_nor_what_it_may_never_need(statement: str, absent: set[str]) -> None:
     assert not absent & loaded_by(statement)
+
+
+@pytest.mark.parametrize(
+    ("cls", "base"),
+    [("ChatScaleway", "language_models import BaseChatModel"), ("ScalewayEmbeddings", "embeddings import Embeddings")],
+)
+def test_a_class_loads_no_more_of_core_than_its_base_there(cls: str, base: str) -> None:
+    needed = loaded_by(f"from langchain_core.{base}")
+    loaded = loaded_by(f"from linkspan.langchain import {cls}")
+    assert not {name for name in loaded - needed if name.startswith("langchain_core.")}
+
+
+@pytest.mark.parametrize("cls", ["linkspan.langchain.ChatScaleway", "linkspan.llama_index.Scaleway"])
+def test_validators_wait_for_the_first_object(cls: str) -> None:
+    module, _, name = cls.rpartition(".")
+    program = (
+        f"from {module} import {name} as cls\n"
+        "own = [base for base in cls.__mro__ if base.__module__.startswith('linkspan')]\n"
+        "bases = [base for base in own if hasattr(base, 'model_fields')]\n"
+        "assert len(bases) > 2\n"
+        "assert not [base for base in bases if base.__pydantic_complete__]\n"
+        "cls(model='m', api_key='k')\n"
+        "assert [base for base in bases if base.__pydantic_complete__] == [cls]\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize("module", [linkspan.langchain, linkspan.llama_index])
