@@ -22,6 +22,7 @@ from linkspan.langchain.messages import to_conversation
 from linkspan.langchain.profiles import model_profile
 from linkspan.langchain.registration import CHAT_MODELS
 from linkspan.langchain.tools import as_tool_dicts, to_response_format, to_tool_choice, to_tools
+from linkspan.signatures import keeps_signature
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -86,6 +87,7 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
 
     # ------------------------------------------------------------------ the four ways to ask
 
+    @keeps_signature
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -98,6 +100,7 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
             completion = self._connection().complete(request, timeout=kwargs.get("timeout"))
             return to_chat_result(completion, self._provider.name, request.model)
 
+    @keeps_signature
     async def _agenerate(
         self,
         messages: list[BaseMessage],

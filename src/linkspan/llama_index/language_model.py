@@ -23,6 +23,7 @@ from linkspan.llama_index.settings import CONNECTION_FIELDS, Connected
 from linkspan.llama_index.stream_owner import closes_stream, opened
 from linkspan.providers.catalog import model_info
 from linkspan.providers.retirement import warn_if_retired
+from linkspan.signatures import keeps_signature
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -45,9 +46,9 @@ __all__ = ["LinkspanLLM", "given", "response_format_from"]
 #: These belong to the connection; in a body they would do nothing, or show a key to the server's logs.
 _NOT_PER_CALL = (CONNECTION_FIELDS - {"timeout"}) | {"api_base", "extra_headers"}
 #: Keywords of a call that are no parameters of the API, or not sent as they come.
-_CALL_WORDS = (
-    *("data_role", "extra_body", "model", "response_format", "send_reasoning", "stop", "stream_usage", "timeout"),
-    *("tool_choice", "tool_results", "tools"),
+_CALL_WORDS = frozenset(
+    {"data_role", "extra_body", "model", "response_format", "send_reasoning", "stop", "stream_usage", "timeout"}
+    | {"tool_choice", "tool_results", "tools"}
 )
 
 #: How like a known keyword an unknown one must be to be taken for a slip of the pen.
@@ -124,48 +125,56 @@ class LinkspanLLM(Connected, LLM):
 
     # ------------------------------------------------------------------ the eight endpoints
 
+    @keeps_signature
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation."""
         request, timeout = self._chat_request(messages, kwargs)
         return chat_response(self._connected().complete(request, timeout=timeout))
 
+    @keeps_signature
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation."""
         request, timeout = self._chat_request(messages, kwargs)
         return chat_response(await self._connected().acomplete(request, timeout=timeout))
 
+    @keeps_signature
     @closes_stream
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece; close the generator to stop early."""
         return opened(self._stream(*self._chat_request(messages, kwargs), kind="chat"))
 
+    @keeps_signature
     @closes_stream
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Answer a conversation piece by piece; close the generator to stop early."""
         return opened(self._astream(*self._chat_request(messages, kwargs), kind="chat"))
 
+    @keeps_signature
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a text. ``formatted`` says that it is in the model's own prompt format already."""
         request, timeout = self._prompt_request(prompt, formatted, kwargs)
         return completion_response(self._connected().complete(request, timeout=timeout))
 
+    @keeps_signature
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a text. ``formatted`` says that it is in the model's own prompt format already."""
         request, timeout = self._prompt_request(prompt, formatted, kwargs)
         return completion_response(await self._connected().acomplete(request, timeout=timeout))
 
+    @keeps_signature
     @closes_stream
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """Answer a text piece by piece; close the generator to stop early. ``formatted`` as in ``complete``."""
         return opened(self._stream(*self._prompt_request(prompt, formatted, kwargs), kind="completion"))
 
+    @keeps_signature
     @closes_stream
     @llm_completion_callback()
     async def astream_complete(
@@ -222,14 +231,18 @@ class LinkspanLLM(Connected, LLM):
         Raises:
             ConfigurationError: One belongs to the constructor, or nearly is one that is known.
         """
+        if not kwargs:
+            return {}
         call = self._with_aliases_resolved(kwargs)
         for name in call.keys() & _NOT_PER_CALL:
             raise ConfigurationError(
                 f"{name!r} cannot be given for one call: give it to {type(self).__name__}(...)",
                 provider=self._provider.name,
             )
-        known = (*self._parameter_fields, *self._argument_aliases, *_CALL_WORDS)
-        for name in call.keys() - set(known):
+        for name in call.keys() - _CALL_WORDS:
+            if name in self._parameter_fields or name in self._argument_aliases:
+                continue
+            known = (*self._parameter_fields, *self._argument_aliases, *sorted(_CALL_WORDS))
             near = difflib.get_close_matches(name, known, n=1, cutoff=_NEARLY)
             if near:
                 raise ConfigurationError(
@@ -260,6 +273,8 @@ class LinkspanLLM(Connected, LLM):
         Raises:
             ConfigurationError: One of them is an argument of the constructor.
         """
+        if not self.additional_kwargs:
+            return {}
         further = {self._argument_aliases.get(name, name): value for name, value in self.additional_kwargs.items()}
         for name in further.keys() & _NOT_ADDITIONAL:
             raise ConfigurationError(

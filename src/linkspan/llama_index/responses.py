@@ -33,11 +33,14 @@ _SAID_OF_ANSWERS = ("generated_tokens", "seed", "input_length", "prefill", "best
 
 def chat_response(completion: Completion) -> ChatResponse:
     """Return a whole answer as a ``ChatResponse``."""
-    return ChatResponse(
-        message=_message(completion.text, completion.reasoning, completion.tool_calls, finished=True),
-        raw=_raw(completion),
-        logprobs=_logprobs(completion.logprobs),
-        additional_kwargs=_facts(completion),
+    return _CHAT_CHUNK.with_fields(
+        {
+            "message": _message(completion.text, completion.reasoning, completion.tool_calls, finished=True),
+            "raw": _raw(completion),
+            "delta": None,
+            "logprobs": _logprobs(completion.logprobs),
+            "additional_kwargs": _facts(completion),
+        }
     )
 
 
