@@ -45,13 +45,15 @@ class Table:
 class Measured:
     """One thing to measure: what is run, what it must return, and by what its cost is divided.
 
-    ``run`` returns a coroutine for async work.
+    ``run`` returns a coroutine for async work. It is run ``times`` times in a row, each time prepared anew: what is
+    short is measured for as long as what it is compared with.
     """
 
     run: Callable[[], Any]
     expected: Any
     per: float
     prepare: Callable[[], None] | None = None
+    times: int = 1
 
 
 def streamed(contestant: Contestant) -> str:
@@ -85,7 +87,8 @@ def interleaved(
     gc.freeze()  # what the imports left would be walked through before every single measurement
     for number in range(rounds + 1):
         for key, one in measured.items():
-            microseconds = _once(key, one, loop) / one.per * 1e6
+            seconds = sum(_once(key, one, loop) for _ in range(one.times)) / one.times
+            microseconds = seconds / one.per * 1e6
             if number:
                 samples[key].append(microseconds)
     found: dict[str, dict[str, float]] = {}

@@ -17,6 +17,7 @@ __all__ = [
     "API_ROWS",
     "FLOORS",
     "LANGCHAIN_FLOOR",
+    "LANGCHAIN_NEW",
     "LLAMA_INDEX_FLOOR",
     "MAIN_ROWS",
     "RAW",
@@ -32,6 +33,7 @@ RAW = "raw httpx + json"
 LANGCHAIN_FLOOR = "langchain-core floor"
 LLAMA_INDEX_FLOOR = "llama-index floor"
 FLOORS = (LANGCHAIN_FLOOR, LLAMA_INDEX_FLOOR)
+LANGCHAIN_NEW = "langchain-core, new chunks"
 
 MODEL = "llama-3.3-70b-instruct"
 KEY = "no-key-is-needed-here"
@@ -147,7 +149,9 @@ API_ROWS = (
         for _, li, raw in _API_CLASSES
     ),
 )
-ROWS = {row.name: row for row in (*MAIN_ROWS, *API_ROWS)}
+#: A floor whose chunks are made while they are streamed, as every package's are.
+NEW_CHUNKS_ROW = Row(LANGCHAIN_NEW, "in_langchain", "new_chunks")
+ROWS = {row.name: row for row in (*MAIN_ROWS, NEW_CHUNKS_ROW, *API_ROWS)}
 
 
 def installed(row: Row) -> bool:

@@ -14,7 +14,7 @@ from benchmarks.contestants import KEY, MODEL, Contestant, Work
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-__all__ = ["floor", "groq", "linkspan", "mistralai", "openai"]
+__all__ = ["floor", "groq", "linkspan", "mistralai", "new_chunks", "openai"]
 
 _ID = "chatcmpl-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
@@ -76,6 +76,10 @@ def groq(work: Work) -> Contestant:
     return _contestant(ChatGroq(model=MODEL, api_key=SecretStr(KEY), base_url=work.url), work)
 
 
+def _new_chunk(piece: str) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=AIMessageChunk(content=piece, id=_ID))
+
+
 class _ReadyAnswers(BaseChatModel):
     """Returns what it was given: what is left is langchain-core's own work."""
 
@@ -84,7 +88,7 @@ class _ReadyAnswers(BaseChatModel):
 
     def make_ready(self, pieces: tuple[str, ...]) -> None:
         """Make the chunks of the next stream: core writes into them, so they serve once."""
-        self._ready = [ChatGenerationChunk(message=AIMessageChunk(content=piece, id=_ID)) for piece in pieces]
+        self._ready = list(map(_new_chunk, pieces))
         self._text = "".join(pieces)
 
     @property
@@ -113,3 +117,23 @@ def floor(work: Work) -> Contestant:
     model = _ReadyAnswers()
     model.make_ready(work.pieces)
     return _contestant(model, work, lambda: model.make_ready(work.pieces))
+
+
+class _NewAnswers(_ReadyAnswers):
+    """Makes its chunks while it streams, as core itself would, so that they live in memory as everybody's do."""
+
+    _pieces: tuple[str, ...] = PrivateAttr(default=())
+
+    def _stream(self, *_: Any, **__: Any) -> Iterator[ChatGenerationChunk]:
+        return map(_new_chunk, self._pieces)
+
+    async def _astream(self, *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
+        for piece in self._pieces:
+            yield _new_chunk(piece)
+
+
+def new_chunks(work: Work) -> Contestant:
+    """LangChain's chunks, each made and validated when it is streamed."""
+    model = _NewAnswers()
+    model._pieces = work.pieces  # noqa: SLF001  # ours
+    return _contestant(model, work)
