@@ -33,7 +33,7 @@ GROUPS = {
     "first-token": (in_process.first_token, 1),
     "length": (in_process.length, 3),
     "memory": (own_process.memory, 1),
-    "startup": (own_process.startup, 3),
+    "startup": (own_process.startup, 12),
     "concurrency": (own_process.concurrency, 3),
 }
 

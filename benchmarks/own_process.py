@@ -86,6 +86,11 @@ _IMPORTS = {
     "linkspan llama_index LLMEngine": "from llama_index.llms.llm_engine import LLMEngine",
     "llama-index OpenAILike": "from llama_index.llms.openai_like import OpenAILike",
 }
+#: CPython keeps frames in chunks of 16 KiB, and maps or unmaps one when a call crosses its end. What an import calls
+#: thousands of times crosses it or not by chance: up to 8,000 page faults and 70 ms were seen, for each row at other
+#: depths. So imports are measured from depths all over a chunk, which takes about this many frames of a small function.
+_FRAMES_OF_A_CHUNK = 150
+
 _CONSTRUCTED = {
     "linkspan ChatScaleway": ("langchain", "ChatScaleway"),
     "linkspan LLMEngine": ("langchain", "LLMEngine"),
@@ -100,7 +105,8 @@ def startup(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick:
     table = Table(
         "Start",
         "ms of CPU",
-        f"{rounds} rounds, a process each; bytecode is there already; the framework's own import includes httpx",
+        f"{rounds} rounds, a process each, imports from as many depths of the interpreter's stack; bytecode is there "
+        "already; the framework's own import includes httpx",
         columns,
     )
     missing = {row.name for row in MAIN_ROWS if not installed(row)}
@@ -109,10 +115,11 @@ def startup(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment["PYTHONPYCACHEPREFIX"] = cache
         for number in range(rounds + 1):
-            empty = _cpu_of("pass", environment)
+            depth = _FRAMES_OF_A_CHUNK * number // rounds
+            empty = _cpu_of("pass", depth, environment)
             for name, statement in _IMPORTS.items():
                 if name not in missing:
-                    seconds = _cpu_of(statement, environment) - empty
+                    seconds = _cpu_of(statement, depth, environment) - empty
                     if number:  # the first run writes the bytecode
                         samples.setdefault((name, "import"), []).append(seconds * 1000)
             for name, (framework, cls) in _CONSTRUCTED.items():
@@ -129,9 +136,11 @@ def startup(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick:
     return table
 
 
-def _cpu_of(statement: str, environment: dict[str, str]) -> float:
+def _cpu_of(statement: str, depth: int, environment: dict[str, str]) -> float:
+    """Return the CPU seconds of a process in which a function runs the statement, below so many others."""
+    program = f"def at(depth):\n    if depth:\n        at(depth - 1)\n    else:\n        {statement}\nat({depth})"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", statement], env=environment, check=True)
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
