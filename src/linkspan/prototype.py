@@ -6,17 +6,21 @@ from functools import cache
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from pydantic import BaseModel
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pydantic import BaseModel
-
 __all__ = ["Prototype"]
 
-ModelT = TypeVar("ModelT", bound="BaseModel")
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _new = object.__new__
-_set = object.__setattr__
+# The slots of every pydantic object, set without looking for their names.
+_set_dict = BaseModel.__dict__["__dict__"].__set__
+_set_names = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
+_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
 
 
 class Prototype(Generic[ModelT]):
@@ -47,10 +51,10 @@ class Prototype(Generic[ModelT]):
     def holding(self, fields: dict[str, Any]) -> ModelT:
         """Return a new object that has these fields, all of them, and keeps the dict. Nothing is validated."""
         made: ModelT = _new(self._class)
-        _set(made, "__dict__", fields)
-        _set(made, "__pydantic_fields_set__", self._set_fields)
-        _set(made, "__pydantic_extra__", None if self._extra is None else {})
-        _set(made, "__pydantic_private__", None)
+        _set_dict(made, fields)
+        _set_names(made, self._set_fields)
+        _set_extra(made, None if self._extra is None else {})
+        _set_private(made, None)
         return made
 
     def with_fields(self, fields: Mapping[str, Any]) -> ModelT:
