@@ -5,12 +5,12 @@ The sync and the async methods differ in the transport call and in nothing else.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from linkspan.assembler import Assembler
 from linkspan.errors import ConfigurationError, InterruptedStreamError, InvalidRequestError, LinkspanError
+from linkspan.request_json import write_json
 from linkspan.transport import HttpClient, HttpRequest, check_base_url, join_url
 
 if TYPE_CHECKING:
@@ -325,9 +325,6 @@ def _secrets_in(key: str | None, headers: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for one in (key, *sent) if one and len(one) >= _SHORTEST_SECRET))
 
 
-_write_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-
-
 def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
     """Encode a body as compact UTF-8 JSON.
 
@@ -335,7 +332,7 @@ def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
         InvalidRequestError: It holds a value that JSON cannot carry (NaN, a lone surrogate, an object).
     """
     try:
-        return _write_json(body).encode("utf-8")
+        return write_json(body)
     except (TypeError, ValueError) as error:
         reason = (
             "a text holds a lone surrogate (half of a UTF-16 pair): clean it, for example with "
