@@ -174,7 +174,8 @@ async def test_a_function_agent(make: Callable[..., Any], chat_kind: str, sandbo
     assert sorted(result.tool_output.content for result in results) == ["3", "34"]
     turns = sandbox.last_request.json["messages"]
     assert [turn["role"] for turn in turns] == ["user", "assistant", "tool", "tool"]
-    assert [call["id"] for call in turns[1]["tool_calls"]] == [turn["tool_call_id"] for turn in turns[2:]]
+    # LlamaIndex runs the tools at once and sends what they return in the order in which they end.
+    assert [call["id"] for call in turns[1]["tool_calls"]] == sorted(turn["tool_call_id"] for turn in turns[2:])
 
 
 def test_a_function_agent_needs_a_chat_class(make: Callable[..., Any], prompt_kind: str) -> None:

@@ -27,6 +27,7 @@ from linkspan.langchain.arguments import call_parameters
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.generations import to_generation_chunk, to_llm_result
 from linkspan.langchain.language_model import LinkspanLanguageModel
+from linkspan.signatures import keeps_signature
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
@@ -71,6 +72,7 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
 
     # ------------------------------------------------------------------ the four ways to ask
 
+    @keeps_signature
     def _generate(
         self,
         prompts: list[str],
@@ -93,6 +95,7 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
                 requests,
             )
 
+    @keeps_signature
     async def _agenerate(
         self,
         prompts: list[str],
