@@ -9,6 +9,7 @@ HTTP, TLS context, proxies, the client's interface) stays httpx's and httpcore's
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -81,6 +82,8 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._has_ended = False
         self._failure: Exception | None = None
         self._arrival: asyncio.Future[None] | None = None
+        self._deadline = inf
+        self._alarm: asyncio.TimerHandle | None = None
         self._may_write = asyncio.Event()
         self._may_write.set()
 
@@ -108,6 +111,8 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._has_ended = True
         self._failure = exc
         self._wake_reader()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._may_write.set()
 
     def pause_writing(self) -> None:
@@ -185,13 +190,33 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     async def _wait_for_bytes(self, seconds: float | None) -> None:
         self._arrival = self._loop.create_future()
-        timer = None if seconds is None else self._loop.call_later(seconds, _expire, self._arrival)
+        self._deadline = inf if seconds is None else self._loop.time() + seconds
+        self._set_alarm()
         try:
             await self._arrival
         finally:
             self._arrival = None
-            if timer is not None:
-                timer.cancel()
+
+    def _set_alarm(self) -> None:
+        """See to it that an alarm rings at the deadline, or before.
+
+        One that rings too early is set anew, since each read moves the deadline: to set and cancel one for each costs a
+        tenth of the CPU of a stream whose events come one by one.
+        """
+        if self._alarm is not None and self._alarm.when() > self._deadline:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._alarm is None and self._deadline < inf:
+            self._alarm = self._loop.call_at(self._deadline, self._ring, self._deadline)
+
+    def _ring(self, time: float) -> None:
+        self._alarm = None
+        if self._arrival is None or self._arrival.done():
+            return
+        if self._deadline > time:
+            self._set_alarm()
+        else:
+            self._arrival.set_exception(httpcore.ReadTimeout())
 
     async def _wait_for_room(self, seconds: float | None) -> None:
         try:
@@ -199,8 +224,3 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
                 await self._may_write.wait()
         except TimeoutError as exc:
             raise httpcore.WriteTimeout(str(exc)) from exc
-
-
-def _expire(arrival: asyncio.Future[None]) -> None:
-    if not arrival.done():
-        arrival.set_exception(httpcore.ReadTimeout())
