@@ -10,7 +10,7 @@ from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.contestants import FLOORS, RAW, ROWS
+from benchmarks.contestants import FLOORS, RAW, RAW_INSIDE, ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,6 +113,7 @@ def as_chart(table: Table, column: str = "burst sync") -> str:
     rows = [(name, cells[column]) for name, cells in table.cells.items() if column in cells]
     left, bar, top, width = 230, 22, 54, 820
     longest = max(value for _, value in rows)
+    limits = {RAW, *FLOORS, *(row.name for row in RAW_INSIDE.values())}
     height = top + bar * len(rows) + 16
     text = 'font-family="system-ui, sans-serif" font-size="13"'
     parts = [
@@ -123,7 +124,7 @@ def as_chart(table: Table, column: str = "burst sync") -> str:
         f'<text x="12" y="40" {text} fill="#495057">{escape(table.unit)}; shorter is better</text>',
     ]
     for number, (name, value) in enumerate(rows):
-        kind = "linkspan" if name.startswith("linkspan") else "limit" if name in {RAW, *FLOORS} else "other"
+        kind = "linkspan" if name.startswith("linkspan") else "limit" if name in limits else "other"
         y, length = top + bar * number, (width - left - 80) * value / longest
         parts += [
             f'<text x="{left - 8}" y="{y + 15}" {text} text-anchor="end" fill="#212529">{escape(name)}</text>',

@@ -21,6 +21,7 @@ __all__ = [
     "LLAMA_INDEX_FLOOR",
     "MAIN_ROWS",
     "RAW",
+    "RAW_INSIDE",
     "ROWS",
     "Contestant",
     "Row",
@@ -151,7 +152,13 @@ API_ROWS = (
 )
 #: A floor whose chunks are made while they are streamed, as every package's are.
 NEW_CHUNKS_ROW = Row(LANGCHAIN_NEW, "in_langchain", "new_chunks")
-ROWS = {row.name: row for row in (*MAIN_ROWS, NEW_CHUNKS_ROW, *API_ROWS)}
+#: Raw reading from inside each floor: no integration over httpx could cost less. It is more than the sum of both,
+#: because a floor by itself runs from the processor's caches, and between two reads it does not.
+RAW_INSIDE = {
+    _LC: Row("raw inside langchain-core", "in_langchain", "raw_inside", _LC),
+    _LI: Row("raw inside llama-index", "in_llama_index", "raw_inside", _LI),
+}
+ROWS = {row.name: row for row in (*MAIN_ROWS, NEW_CHUNKS_ROW, *RAW_INSIDE.values(), *API_ROWS)}
 
 
 def installed(row: Row) -> bool:

@@ -9,12 +9,12 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import PrivateAttr, SecretStr
 
-from benchmarks.contestants import KEY, MODEL, Contestant, Work
+from benchmarks.contestants import KEY, MODEL, RAW, ROWS, Contestant, Work, load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-__all__ = ["floor", "groq", "linkspan", "mistralai", "new_chunks", "openai"]
+__all__ = ["floor", "groq", "linkspan", "mistralai", "new_chunks", "openai", "raw_inside"]
 
 _ID = "chatcmpl-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
@@ -137,3 +137,26 @@ def new_chunks(work: Work) -> Contestant:
     model = _NewAnswers()
     model._pieces = work.pieces  # noqa: SLF001  # ours
     return _contestant(model, work)
+
+
+class _RawAnswers(_ReadyAnswers):
+    """Hands on a ready chunk for each that is read."""
+
+    _raw: Any = PrivateAttr(default=None)
+
+    def _stream(self, *_: Any, **__: Any) -> Iterator[ChatGenerationChunk]:
+        ready = iter(self._ready)
+        return (next(ready) for text in self._raw.stream() if text)
+
+    async def _astream(self, *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
+        ready = iter(self._ready)
+        async for text in self._raw.astream():
+            if text:
+                yield next(ready)
+
+
+def raw_inside(work: Work) -> Contestant:
+    """Raw reading with LangChain around it."""
+    model = _RawAnswers()
+    model._raw = load(ROWS[RAW], work)  # noqa: SLF001  # ours
+    return _contestant(model, work, lambda: model.make_ready(work.pieces))

@@ -9,12 +9,12 @@ from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from pydantic import PrivateAttr
 
-from benchmarks.contestants import KEY, MODEL, PROMPT, Contestant, Work
+from benchmarks.contestants import KEY, MODEL, PROMPT, RAW, ROWS, Contestant, Work, load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-__all__ = ["floor", "linkspan", "openai_like"]
+__all__ = ["floor", "linkspan", "openai_like", "raw_inside"]
 
 
 def _contestant(llm: Any, work: Work) -> Contestant:
@@ -124,4 +124,30 @@ def floor(work: Work) -> Contestant:
     """The least that LlamaIndex costs."""
     llm = _ReadyResponses()
     llm.make_ready(work.pieces)
+    return _contestant(llm, work)
+
+
+class _RawResponses(_ReadyResponses):
+    """Hands on a ready response for each chunk that is read."""
+
+    _raw: Any = PrivateAttr(default=None)
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Any, **_: Any) -> Any:  # noqa: ARG002  # core's signature
+        """Yield the chunks."""
+        ready = iter(self._ready)
+        return (next(ready) for text in self._raw.stream() if text)
+
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Any, **_: Any) -> Any:  # noqa: ARG002  # core's signature
+        """Yield the chunks."""
+        ready = iter(self._ready)
+        return (next(ready) async for text in self._raw.astream() if text)
+
+
+def raw_inside(work: Work) -> Contestant:
+    """Raw reading with LlamaIndex around it."""
+    llm = _RawResponses()
+    llm.make_ready(work.pieces)
+    llm._raw = load(ROWS[RAW], work)  # noqa: SLF001  # ours
     return _contestant(llm, work)
