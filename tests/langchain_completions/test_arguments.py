@@ -186,4 +186,6 @@ def test_extra_body_of_a_call_is_a_mapping(make: Callable[..., Any], any_kind: s
     if any_kind in {"datacrunch", "container", "chat_generate"}:
         with pytest.raises(errors.InvalidRequestError, match="is no mapping"):
             make(any_kind).invoke("x", extra_body={"parameters": "y"})
+        with pytest.raises(errors.InvalidRequestError, match="is no mapping"):
+            list(make(any_kind).stream("x", extra_body={"parameters": "y"}))
     assert not sandbox.requests

@@ -122,8 +122,8 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         with converted_errors():
             request = self._request(messages, stop, kwargs, stream=True)
-            to_chunks = self._chunk_builder(request)
             deltas = self._connection().stream(request, timeout=kwargs.get("timeout"))
+            to_chunks = self._chunk_builder(request)
             with closing(cast("Any", deltas)):
                 for delta in deltas:
                     yield from to_chunks(delta)
@@ -137,8 +137,8 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with converted_errors():
             request = self._request(messages, stop, kwargs, stream=True)
-            to_chunks = self._chunk_builder(request)
             deltas = self._connection().astream(request, timeout=kwargs.get("timeout"))
+            to_chunks = self._chunk_builder(request)
             async with aclosing(cast("Any", deltas)):
                 async for delta in deltas:
                     for chunk in to_chunks(delta):

@@ -2,8 +2,8 @@
 
 httpcore reads asynchronously through anyio, which for each read opens a cancel scope and has the loop's selector watch
 the socket anew. Where a model generates and each event is read for itself, that is a third of a stream's CPU. asyncio's
-transports watch the socket once, and a read here waits for a future and a timer. Everything above the bytes (pool,
-HTTP, TLS context, proxies, the client's interface) stays httpx's and httpcore's.
+transports watch the socket once, and a read here waits for one future. Everything above the bytes (pool, HTTP, TLS
+context, proxies, the client's interface) stays httpx's and httpcore's.
 """
 
 from __future__ import annotations
