@@ -19,25 +19,32 @@ class StopCutter:
         matched: The stop text that was met, ``None`` so far.
     """
 
-    __slots__ = ("_held", "_stops", "matched")
+    __slots__ = ("_beginnings", "_held", "_stops", "matched")
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stop for stop in stops if stop)
+        self._beginnings = tuple(dict.fromkeys(stop[0] for stop in self._stops))
         self._held = ""
         self.matched: str | None = None
 
     def feed(self, piece: str) -> str:
         """Take the next piece and return what certainly belongs to the answer; nothing once a stop text was met."""
-        if self.matched is not None or not self._stops:
-            return "" if self.matched is not None else piece
+        if self.matched is not None:
+            return ""
         text = self._held + piece
+        for character in self._beginnings:
+            if character in text:
+                return self._cut(text)
+        return text  # nearly every piece: no stop text begins in it
+
+    def _cut(self, text: str) -> str:
         # The one that is complete first wins, whatever the pieces were; of two that end together, the longer one.
         met = [(place + len(stop), place, stop) for stop in self._stops if (place := text.find(stop)) >= 0]
         if met:
             _, place, self.matched = min(met)
             self._held = ""
             return text[:place]
-        keep = max((_overlap(text, stop) for stop in self._stops), default=0)
+        keep = max(_overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
