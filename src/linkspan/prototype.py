@@ -1,4 +1,4 @@
-"""Pydantic objects made after a validated one, for streams: validating each chunk costs more than reading it."""
+"""Pydantic objects made after a validated one: validating each chunk, or answer, costs more than reading it."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from linkspan.langchain.datacrunch_connection import DataCrunchConnected
 from linkspan.langchain.templated_chat import TemplatedChatModel
 from linkspan.providers.datacrunch import check_model, datacrunch_base_url
 from linkspan.providers.datacrunch.chat_apis import ChatAPI, chat_codec
+from linkspan.providers.datacrunch.decode import asks_for_logprobs
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -107,11 +108,7 @@ class ChatDataCrunch(DataCrunchConnected, TemplatedChatModel):
         return self
 
     def _logprobs_each(self, request: ChatRequest) -> bool:
-        if self.api == "messages":
-            return True
-        # TGI's generate sends them with every token, asked or not.
-        wanted = {**request.parameters, **(request.extra_body.get("parameters") or {})}
-        return wanted.get("details") is True or bool(wanted.get("top_n_tokens"))
+        return self.api == "messages" or asks_for_logprobs(request)
 
     def _resolved_base_url(self) -> str:
         return datacrunch_base_url(self.base_url, api=self.api)

@@ -18,10 +18,11 @@ from linkspan.providers.wire_json import parse_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from linkspan.conversation import PromptRequest
+    from linkspan.conversation import ChatRequest, PromptRequest
 
 __all__ = [
     "STOPPED",
+    "asks_for_logprobs",
     "decode_token",
     "decode_usage",
     "decode_whole",
@@ -100,14 +101,22 @@ def _drop_tokens_after_stop(answer: Completion, request: PromptRequest) -> None:
 
 def full_text_prompt(request: PromptRequest) -> str:
     """Return the prompt if the answer is to begin with it, else ``""``."""
-    wanted = {**request.parameters, **(request.extra_body.get("parameters") or {})}.get("return_full_text")
-    return request.prompt if wanted else ""
+    return request.prompt if _parameters(request).get("return_full_text") else ""
 
 
 def wants_details(request: PromptRequest) -> bool:
     """Whether finish reason, counts and tokens are asked for."""
-    wanted = {**request.parameters, **(request.extra_body.get("parameters") or {})}.get("details")
-    return wanted is not False
+    return _parameters(request).get("details") is not False
+
+
+def asks_for_logprobs(request: ChatRequest | PromptRequest) -> bool:
+    """Whether log probabilities are asked for in so many words: a stream of TGI's brings them with every token."""
+    wanted = _parameters(request)
+    return wanted.get("details") is True or bool(wanted.get("top_n_tokens"))
+
+
+def _parameters(request: ChatRequest | PromptRequest) -> dict[str, Any]:
+    return {**request.parameters, **(request.extra_body.get("parameters") or {})}
 
 
 def decode_token(token: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]] | None = None) -> TokenLogprob:
