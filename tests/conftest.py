@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +75,16 @@ def pytest_configure(config: pytest.Config) -> None:
     # Where several processes share the tests, the one that hears of all outcomes counts them.
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(SuiteCounts(config), "linkspan-suite-counts")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads_unmeasured() -> None:
+    """Let coverage measure the main thread alone.
+
+    In CPython 3.11 a thread that begins to be traced in the same instant as another one dies of it before its work
+    begins ("Cannot install a trace function while another trace function is being installed").
+    """
+    threading.settrace(None)
 
 
 @pytest.fixture(autouse=True)
