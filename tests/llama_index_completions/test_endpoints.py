@@ -109,6 +109,17 @@ def test_log_probabilities(make: Callable[..., Any], sandbox: Sandbox, kind: str
         assert found[:2] == ["a", " b"]
 
 
+@pytest.mark.parametrize("kind", ["legacy", "container"])
+def test_log_probabilities_of_tgi_come_with_their_chunk_for_those_who_asked(
+    make: Callable[..., Any], sandbox: Sandbox, kind: str
+) -> None:
+    sandbox.add_rule("a b")
+    llm = make(kind)
+    for options, counts in (({}, [0, 0, 3]), ({"details": True}, [1, 1, 1])):
+        for stream in (llm.stream_complete("x", **options), llm.stream_chat([ChatMessage("x")], **options)):
+            assert [len(chunk.logprobs or ()) for chunk in stream] == counts
+
+
 def test_llm_engine_says_the_request_id_and_no_finish_reason(make: Callable[..., Any], sandbox: Sandbox) -> None:
     sandbox.add_rule(ANSWER)
     responses = call_all(make("llm_engine"), "Hello there")

@@ -222,6 +222,6 @@ def test_streamed_and_put_together_equals_not_streamed(
 
 
 def test_a_token_without_a_logprob_is_read() -> None:
-    decoder = TGICodec().stream_decoder(ask(), {})
+    decoder = TGICodec().stream_decoder(ask(details=True), {})
     (delta,) = decoder.feed(step("a", logprob=None))
     assert delta.logprobs == [TokenLogprob("a", None, id=7, special=False)]

@@ -10,12 +10,10 @@ from linkspan.langchain.datacrunch_connection import DataCrunchConnected
 from linkspan.langchain.templated_chat import TemplatedChatModel
 from linkspan.providers.datacrunch import check_model, datacrunch_base_url
 from linkspan.providers.datacrunch.chat_apis import ChatAPI, chat_codec
-from linkspan.providers.datacrunch.decode import asks_for_logprobs
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from linkspan.conversation import ChatRequest
 
 __all__ = ["ChatDataCrunch"]
 
@@ -106,9 +104,6 @@ class ChatDataCrunch(DataCrunchConnected, TemplatedChatModel):
     def _check_model(self) -> Self:
         check_model(self.model, self._resolved_base_url())
         return self
-
-    def _logprobs_each(self, request: ChatRequest) -> bool:
-        return self.api == "messages" or asks_for_logprobs(request)
 
     def _resolved_base_url(self) -> str:
         return datacrunch_base_url(self.base_url, api=self.api)

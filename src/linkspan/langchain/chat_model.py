@@ -123,7 +123,7 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         with converted_errors():
             request = self._request(messages, stop, kwargs, stream=True)
             deltas = self._connection().stream(request, timeout=kwargs.get("timeout"))
-            to_chunks = self._chunk_builder(request)
+            to_chunks = ChunkBuilder(self._provider.name, request.model)
             with closing(cast("Any", deltas)):
                 for delta in deltas:
                     yield from to_chunks(delta)
@@ -138,18 +138,11 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         with converted_errors():
             request = self._request(messages, stop, kwargs, stream=True)
             deltas = self._connection().astream(request, timeout=kwargs.get("timeout"))
-            to_chunks = self._chunk_builder(request)
+            to_chunks = ChunkBuilder(self._provider.name, request.model)
             async with aclosing(cast("Any", deltas)):
                 async for delta in deltas:
                     for chunk in to_chunks(delta):
                         yield chunk
-
-    def _chunk_builder(self, request: ChatRequest) -> ChunkBuilder:
-        return ChunkBuilder(self._provider.name, request.model, logprobs_each=self._logprobs_each(request))
-
-    def _logprobs_each(self, request: ChatRequest) -> bool:  # noqa: ARG002  # for classes whose API may send them unasked
-        """Whether each chunk of a stream has its own log probabilities; else the last one has all."""
-        return True
 
     # ------------------------------------------------------------------ the request
 

@@ -127,16 +127,13 @@ class ChunkBuilder:
     Args:
         provider: The API's short name.
         model: The model that was asked for: the one that answers, where the API does not name it.
-        logprobs_each: Whether each chunk has its own log probabilities, for those who asked for them; else the last
-            chunk has all. Core merges those of chunks by copying what it has so far for each.
     """
 
-    __slots__ = ("_chunks", "_kept_logprobs", "_messages", "_model", "_provider")
+    __slots__ = ("_chunks", "_messages", "_model", "_provider")
 
-    def __init__(self, provider: str, model: str | None = None, *, logprobs_each: bool = True) -> None:
+    def __init__(self, provider: str, model: str | None = None) -> None:
         self._provider = provider
         self._model = model
-        self._kept_logprobs: list[TokenLogprob] | None = None if logprobs_each else []
         pattern = _chunk(Delta(text="x", id="x"), provider)
         self._chunks = Prototype(pattern)
         self._messages = Prototype(pattern.message)
@@ -147,13 +144,8 @@ class ChunkBuilder:
         Core turns the tool calls of a chunk marked as last into finished ones, so that mark never stands on a piece of
         one.
         """
-        kept = self._kept_logprobs
-        if kept is not None and delta.logprobs:
-            kept.extend(delta.logprobs)
         if not (delta.last or delta.tool_calls or delta.refusal):
             return (self._piece(delta),)
-        if kept is not None:
-            delta = replace(delta, logprobs=kept if delta.last else None)
         if delta.last and delta.model is None and self._model is not None:
             delta = replace(delta, model=self._model)
         if delta.last and delta.tool_calls:
@@ -169,7 +161,7 @@ class ChunkBuilder:
         message["id"] = delta.id
         message["additional_kwargs"] = {"reasoning_content": delta.reasoning} if delta.reasoning else {}
         metadata: dict[str, Any] = {"model_provider": self._provider}
-        if delta.logprobs and self._kept_logprobs is None:
+        if delta.logprobs:
             metadata["logprobs"] = {"content": logprob_entries(delta.logprobs)}
         message["response_metadata"] = metadata
         message["tool_calls"] = []
