@@ -80,7 +80,8 @@ def _engine_events(count: int) -> list[bytes]:
         ended = made == count
         output = {"text": piece, "finished": ended, "num_prompt_tokens": 17 if ended else None}
         output |= {"num_completion_tokens": made, "token": None}
-        events.append(_event({"request_id": "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", "output": output}))
+        event = _event({"request_id": "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", "output": output})
+        events.append(event.replace(b"\n\n", b"\r\n\r\n"))  # as sse-starlette ends its lines
     return events
 
 

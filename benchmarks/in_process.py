@@ -31,59 +31,65 @@ if TYPE_CHECKING:
 __all__ = ["apis", "calls", "first_token", "length", "streams"]
 
 _WAYS = ("sync", "async")
-#: One alone takes a few milliseconds, which is too short to be measured well.
-_BURSTS_IN_A_ROW = 4
+#: Chunks of a stream, and tries in a round.
+_SIZES = {"burst": (400, 15), "one by one": (200, 4)}
+#: Calls of a try, and tries in a round.
+_CALLS = (5, 10)
+_LONG_TRIES = 3
 
 
 def streams(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bool) -> Table:
     """CPU per streamed chunk."""
-    chunks = 20 if quick else 400
     table = Table(
         "A streamed chunk",
         "µs of CPU per chunk",
-        f"{rounds} rounds of {chunks} chunks, of bursts {_BURSTS_IN_A_ROW} times in a row; a burst is "
-        f"{EVENTS_PER_BURST} events in one HTTP chunk; one by one, each "
-        "event is read for itself; the request's share is in it; raw reading inside a framework hands on a ready chunk "
-        "for each that is read",
-        [f"{arrival} {way}" for arrival in ("burst", "one by one") for way in _WAYS],
+        f"{rounds} rounds; a burst is {EVENTS_PER_BURST} events in one HTTP chunk, {_said('burst')}; one by one, each "
+        f"event is read for itself, {_said('one by one')}; the request's share is in it; raw reading inside a "
+        "framework hands on a ready chunk for each that is read",
+        [f"{arrival} {way}" for arrival in _SIZES for way in _WAYS],
         with_ratios=True,
     )
     rows = []
     for row in MAIN_ROWS:
         rows += [row] * installed(row)
         rows += [RAW_INSIDE[row.name]] if row.name in RAW_INSIDE else []
-    table.cells = interleaved(_streams(server, rows, chunks, ("burst", "one by one")), rounds, loop)
+    measured = {}
+    for arrival in _SIZES:
+        measured.update(_streams(server, rows, arrival, quick=quick))
+    table.cells = interleaved(measured, rounds, loop)
     return table
 
 
 def apis(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bool) -> Table:
     """CPU per streamed chunk of the other APIs."""
-    chunks = 20 if quick else 400
     table = Table(
         "A streamed chunk, the other APIs",
         "µs of CPU per chunk",
-        f"{rounds} rounds of {chunks} chunks in bursts, {_BURSTS_IN_A_ROW} times in a row; the ratio is over raw "
-        "reading of the same dialect and the framework's floor for chats",
+        f"{rounds} rounds of bursts, {_said('burst')}; the ratio is over raw reading of the same dialect and the "
+        "framework's floor for chats",
         ["burst sync", "burst async"],
         with_ratios=True,
     )
     rows = [ROWS[RAW], *(ROWS[name] for name in FLOORS), *API_ROWS]
-    table.cells = interleaved(_streams(server, rows, chunks, ("burst",)), rounds, loop)
+    table.cells = interleaved(_streams(server, rows, "burst", quick=quick), rounds, loop)
     return table
 
 
-def _streams(server: str, rows: Iterable[Row], chunks: int, arrivals: Iterable[str]) -> dict[tuple[str, str], Measured]:
+def _said(arrival: str) -> str:
+    chunks, tries = _SIZES[arrival]
+    return f"{chunks} chunks, the least of {tries} tries"
+
+
+def _streams(server: str, rows: Iterable[Row], arrival: str, *, quick: bool) -> dict[tuple[str, str], Measured]:
+    chunks, tries = (20, 1) if quick else _SIZES[arrival]
     pieces = tuple(text_pieces(chunks))
     text = "".join(pieces)
+    path = f"burst/{chunks}" if arrival == "burst" else f"single/{chunks}/1"
     measured = {}
-    for arrival in arrivals:
-        path = f"burst/{chunks}" if arrival == "burst" else f"single/{chunks}/1"
-        for row in rows:
-            one = load(row, Work(f"{server}/{path}", pieces))
-            for way in _WAYS:
-                stream = _stream(one, way, text, chunks)
-                times = _BURSTS_IN_A_ROW if arrival == "burst" else 1
-                measured[row.name, f"{arrival} {way}"] = replace(stream, times=times)
+    for row in rows:
+        one = load(row, Work(f"{server}/{path}", pieces))
+        for way in _WAYS:
+            measured[row.name, f"{arrival} {way}"] = replace(_stream(one, way, text, chunks), tries=tries)
     return measured
 
 
@@ -94,7 +100,7 @@ def _stream(one: Contestant, way: str, text: str, chunks: int) -> Measured:
 
 def calls(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bool) -> Table:
     """CPU per whole call."""
-    times = 1 if quick else 15
+    times, tries = (1, 1) if quick else _CALLS
     works = {
         "small": (200, Work("", ())),
         "200 KB answer": (200_000, Work("", ())),
@@ -104,7 +110,8 @@ def calls(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: b
     table = Table(
         "A call",
         "µs of CPU per call",
-        f"{rounds} rounds of {times} calls, each over the same connection; 100 messages are those of the request",
+        f"{rounds} rounds of {times} calls, the least of {tries} tries, each over the same connection; 100 messages "
+        "are those of the request",
         [f"{name} {way}" for name in works for way in _WAYS],
         with_ratios=True,
     )
@@ -114,8 +121,8 @@ def calls(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: b
         for row in MAIN_ROWS:
             if installed(row):
                 one = load(row, Work(f"{server}/call/{size}", (answer,), work.history, work.tools))
-                measured[row.name, f"{name} sync"] = Measured(_calls(one, times), [answer] * times, times)
-                measured[row.name, f"{name} async"] = Measured(_acalls(one, times), [answer] * times, times)
+                for way, run in (("sync", _calls(one, times)), ("async", _acalls(one, times))):
+                    measured[row.name, f"{name} {way}"] = Measured(run, [answer] * times, times, tries=tries)
     table.cells = interleaved(measured, rounds, loop)
     return table
 
@@ -140,12 +147,13 @@ def length(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: 
     """CPU per chunk of a short and of a long answer."""
     short = 40 if quick else 2_000
     times = {short: 10, 10 * short: 1}
+    tries = 1 if quick else _LONG_TRIES
     table = Table(
         "A chunk of a long answer",
         "µs of CPU per chunk",
-        f"{rounds} rounds, bursts, sync, a short answer {times[short]} times in a row; the cost of a chunk is not to "
-        f"grow with the answer; {LANGCHAIN_NEW!r} are core's own chunks, made and validated one by one, which core "
-        "keeps to the end as it keeps everybody's",
+        f"{rounds} rounds, bursts, sync, the least of {tries} tries, a short answer {times[short]} times in a row; the "
+        f"cost of a chunk is not to grow with the answer; {LANGCHAIN_NEW!r} are core's own chunks, made and validated "
+        "one by one, which core keeps to the end as it keeps everybody's",
         [f"{size:,} chunks" for size in times],
     )
     names = [name for name in ROWS if name.startswith("linkspan ")]
@@ -155,7 +163,7 @@ def length(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: 
         for size, in_a_row in times.items():
             one = load(row, Work(f"{server}/burst/{size}", pieces[size]))
             stream = _stream(one, "sync", "".join(pieces[size]), size)
-            measured[row.name, f"{size:,} chunks"] = replace(stream, times=in_a_row)
+            measured[row.name, f"{size:,} chunks"] = replace(stream, in_a_row=in_a_row, tries=tries)
     table.cells = interleaved(measured, rounds, loop)
     table.columns.append("growth")
     for cells in table.cells.values():

@@ -16,40 +16,40 @@ from linkspan.llama_index.responses import ChunkBuilder as ResponseBuilder
 
 
 def test_a_piece_of_a_chat_equals_the_validated_chunk() -> None:
-    (chunk,) = ChunkBuilder("scaleway")(Delta("Hel", id="1"))
+    (chunk,) = ChunkBuilder("scaleway").chunks([Delta("Hel", id="1")])
     message = AIMessageChunk(content="Hel", id="1", response_metadata={"model_provider": "scaleway"})
     assert chunk == ChatGenerationChunk(message=message)
     assert chunk.model_dump() == ChatGenerationChunk(message=message).model_dump()
 
 
 def test_a_piece_with_log_probabilities_equals_the_validated_chunk() -> None:
-    (chunk,) = ChunkBuilder("scaleway")(Delta("Hel", id="1", logprobs=[TokenLogprob("Hel", -0.5)]))
+    (chunk,) = ChunkBuilder("scaleway").chunks([Delta("Hel", id="1", logprobs=[TokenLogprob("Hel", -0.5)])])
     content = [{"token": "Hel", "logprob": -0.5, "top_logprobs": []}]
     metadata = {"model_provider": "scaleway", "logprobs": {"content": content}}
     assert chunk == ChatGenerationChunk(message=AIMessageChunk(content="Hel", id="1", response_metadata=metadata))
 
 
 def test_pieces_of_a_chat_share_nothing_that_changes() -> None:
-    build = ChunkBuilder("scaleway")
-    (one,), (two,) = build(Delta("a")), build(Delta("b"))
+    builder = ChunkBuilder("scaleway")
+    one, two = builder.chunks([Delta("a"), Delta("b")])
     one.message.name = "somebody"
     one.message.additional_kwargs["key"] = one.message.response_metadata["key"] = 1
     one.message.tool_calls.append({"name": "f", "args": {}, "id": "1", "type": "tool_call"})
     one.generation_info = {"key": 1}
-    (three,) = build(Delta("b"))
+    (three,) = builder.chunks([Delta("b")])
     assert two == three
     assert two.message.model_fields_set == three.message.model_fields_set
     assert two.generation_info is None
 
 
 def test_what_a_piece_holds_is_kept_where_unset_fields_are_left_out() -> None:
-    (chunk,) = ChunkBuilder("scaleway")(Delta("Hel", id="1", reasoning="Hm"))
+    (chunk,) = ChunkBuilder("scaleway").chunks([Delta("Hel", id="1", reasoning="Hm")])
     assert chunk.message.model_dump(exclude_unset=True) == chunk.message.model_dump()
     assert chunk.message.model_copy(update={"name": "somebody"}).model_dump(exclude_unset=True)["name"] == "somebody"
 
 
 def test_a_piece_takes_less_memory_than_the_validated_chunk() -> None:
-    (chunk,) = ChunkBuilder("scaleway")(Delta("Hel", id="1"))
+    (chunk,) = ChunkBuilder("scaleway").chunks([Delta("Hel", id="1")])
     message = AIMessageChunk(content="Hel", id="1", response_metadata={"model_provider": "scaleway"})
     validated = ChatGenerationChunk(message=message)
     assert getsizeof(vars(chunk)) < getsizeof(vars(validated))
@@ -57,8 +57,8 @@ def test_a_piece_takes_less_memory_than_the_validated_chunk() -> None:
 
 
 def test_an_attribute_of_ones_own_stays_with_its_piece() -> None:
-    build = ChunkBuilder("scaleway")
-    (one,), (two,) = build(Delta("a")), build(Delta("a"))
+    builder = ChunkBuilder("scaleway")
+    one, two = builder.chunks([Delta("a"), Delta("a")])
     one.message.mark = 1  # type: ignore[attr-defined]  # messages take any attribute
     assert one.message.model_dump(exclude_unset=True)["mark"] == 1
     assert not hasattr(two.message, "mark")

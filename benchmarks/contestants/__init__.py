@@ -137,7 +137,7 @@ _API_CLASSES = (
     ("ChatGraySwan", "GraySwan", RAW),
     ("ChatLLMEngine", "ChatLLMEngine", RAW),
     ("LLMEngine", "LLMEngine", _RAW_ENGINE),
-    ("ChatDataCrunch", "ChatDataCrunch", RAW),
+    ("ChatDataCrunch", "ChatDataCrunch", _RAW_TGI),
     ("DataCrunch", "DataCrunch", _RAW_TGI),
 )
 #: linkspan's other classes, beside raw reading of the same dialect.

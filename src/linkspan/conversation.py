@@ -271,13 +271,13 @@ class Delta:
     """
 
     text: str = ""
+    id: str | None = None
     reasoning: str = ""
     tool_calls: Sequence[ToolCallDelta] = ()
     refusal: str = ""
     finish_reason: str | None = None
     usage: Usage | None = None
     logprobs: Sequence[TokenLogprob] | None = None
-    id: str | None = None
     model: str | None = None
     request_id: str | None = None
     choice: int = 0

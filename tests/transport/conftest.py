@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linkspan.errors import InvalidResponseError, LinkspanError, error_class_for_status
-from linkspan.transport import HttpClient, HttpRequest, HttpResponse, ServerSentEvent
+from linkspan.transport import HttpClient, HttpRequest, HttpResponse
 from tests.support.loopback import LoopbackServer
 
 if TYPE_CHECKING:
@@ -42,14 +42,14 @@ class Face:
         self,
         request: HttpRequest,
         *,
-        stop: Callable[[ServerSentEvent], bool] = lambda _: False,
+        stop: Callable[[bytes], bool] = lambda _: False,
         drain: bool = False,
     ) -> list[bytes]:
         self.received = []
         if self.name == "sync":
             with self.client.stream(request) as events:
                 for event in events:
-                    self.received.append(event.data)
+                    self.received.append(event)
                     if stop(event):
                         break
                 if drain:
@@ -57,7 +57,7 @@ class Face:
         else:
             async with self.client.astream(request) as events:
                 async for event in events:
-                    self.received.append(event.data)
+                    self.received.append(event)
                     if stop(event):
                         break
                 if drain:

@@ -39,7 +39,7 @@ async def read(client: HttpClient, request: Any, begun: asyncio.Event) -> list[b
     received = []
     async with client.astream(request) as events:
         async for item in events:
-            received.append(item.data)
+            received.append(item)
             begun.set()
     return received
 

@@ -65,7 +65,7 @@ def test_nothing_is_left_behind_when_a_loop_ends(server):
 
         async def ask(client):
             async with client.astream(request) as events:
-                return [event.data async for event in events]
+                return [event async for event in events]
 
         async def ask_and_forget():
             await ask(HttpClient())
@@ -77,7 +77,7 @@ def test_nothing_is_left_behind_when_a_loop_ends(server):
             print(asyncio.run(ask(client)))
         asyncio.run(ask_and_forget())
         with client.stream(request) as events:
-            print([event.data for event in events])
+            print([event for event in events])
         del client
         gc.collect()
     """
@@ -194,7 +194,7 @@ async def test_many_streams_at_once(server, ask):
 
     async def read():
         async with client.astream(ask(timeout=60.0)) as events:
-            return [item.data async for item in events]
+            return [item async for item in events]
 
     try:
         answers = await asyncio.gather(*(read() for _ in range(count)))
@@ -284,10 +284,10 @@ async def test_client_passed_in_whose_hook_reads_the_answer(server, ask):
         async with httpx.AsyncClient(event_hooks={"response": [aread]}) as async_own:
             client = HttpClient(http_client=own, http_async_client=async_own)
             with client.stream(ask()) as events:
-                assert [item.data for item in events] == [b"one", b"[DONE]"]
+                assert list(events) == [b"one", b"[DONE]"]
                 events.drain()
             async with client.astream(ask()) as events:
-                assert [item.data async for item in events] == [b"one", b"[DONE]"]
+                assert [item async for item in events] == [b"one", b"[DONE]"]
                 await events.drain()
     assert len(seen) == 2
 
@@ -299,10 +299,10 @@ async def test_client_passed_in_with_a_transport_that_is_no_socket(ask):
         async with httpx.AsyncClient(transport=transport) as async_own:
             client = HttpClient(http_client=own, http_async_client=async_own)
             with client.stream(ask()) as events:
-                assert next(iter(events)).data == b"one"
+                assert next(iter(events)) == b"one"
                 events.drain()
             async with client.astream(ask()) as events:
-                assert [item.data async for item in events] == [b"one", b"[DONE]"]
+                assert [item async for item in events] == [b"one", b"[DONE]"]
 
 
 def test_one_tls_context_for_all(monkeypatch):
@@ -318,7 +318,7 @@ def test_proxy_of_the_environment_is_used(server, ask, monkeypatch):
     server.answer(*event_stream(b"one"))
     client = HttpClient()
     with client.stream(ask(url="http://model.internal/v1")) as events:
-        assert [item.data for item in events] == [b"one", b"[DONE]"]
+        assert list(events) == [b"one", b"[DONE]"]
     client.close()
     assert server.requests[0].target == "http://model.internal/v1"
 

@@ -156,7 +156,7 @@ def test_retries_that_are_none(ask):
 async def test_no_limits_at_all(server, face, ask):
     server.answer(*event_stream(b"one"))
     request = ask(timeout=None, connect_timeout=None, stall_timeout=None)
-    assert await face.stream(request, stop=lambda item: item.data == b"[DONE]", drain=True) == [b"one", b"[DONE]"]
+    assert await face.stream(request, stop=lambda item: item == b"[DONE]", drain=True) == [b"one", b"[DONE]"]
 
 
 async def test_answer_that_cannot_be_decompressed(server, face, ask):

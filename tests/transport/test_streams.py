@@ -38,7 +38,7 @@ DONE = b"[DONE]"
 
 
 def is_done(event):
-    return event.data == DONE
+    return event == DONE
 
 
 async def test_events_arrive_in_order_each_as_soon_as_it_is_sent(server, face, ask):
@@ -46,7 +46,7 @@ async def test_events_arrive_in_order_each_as_soon_as_it_is_sent(server, face, a
     server.answer(head(), event(b"one"), Until(go), event(b"two"), event(DONE), END)
 
     def release_after_first(received):
-        if received.data == b"one":
+        if received == b"one":
             go.set()  # the second event is not sent before the first has been handed out
         return False
 
@@ -182,7 +182,7 @@ async def test_time_that_the_reader_takes_does_not_count(server, face, ask):
     server.answer(head(), event(b"one"), event(b"two"), chunk(b": ping\n\n"), Delay(0.05), event(b"three"), END)
 
     def think(received):
-        if received.data == b"one":
+        if received == b"one":
             threading.Event().wait(0.4)  # longer than may pass between two events
         return False
 
@@ -266,7 +266,7 @@ async def test_compressed_error_body_of_a_stream(server, face, ask):
 
 async def test_first_event_that_is_an_error_counts_as_a_failed_attempt(server, face, ask, waits):
     def event_error(first):
-        return ServerError("overloaded", provider="test") if first.data == b"error" else None
+        return ServerError("overloaded", provider="test") if first == b"error" else None
 
     server.answer(*event_stream(b"error", done=None))
     server.answer(*event_stream(b"one", b"error"))
@@ -356,7 +356,7 @@ def test_a_generator_that_is_closed_or_dropped_closes_the_stream(server, ask):
             yield from events
 
     with closing(answer()) as generator:
-        assert next(generator).data == b"one"
+        assert next(generator) == b"one"
     assert server.wait_closed(0, seconds=1)
 
     for _ in answer():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from linkspan.assembler import Assembler
 from linkspan.commands import console
@@ -13,9 +13,9 @@ from linkspan.conversation import ChatRequest, Message, Text
 from linkspan.errors import LinkspanError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Mapping
 
-    from linkspan.conversation import Completion, Delta
+    from linkspan.conversation import Completion
     from linkspan.endpoint import Endpoint
 
 __all__ = ["Conversation", "ask_once", "talk"]
@@ -50,7 +50,7 @@ class Conversation:
         assembler = Assembler()
         turns = [*self._turns, Message("user", (Text(question),))]
         request = ChatRequest(model=self._model, messages=turns, parameters=self._parameters)
-        deltas = cast("Generator[Delta, None, None]", self._endpoint.stream(request, assembler=assembler))
+        deltas = self._endpoint.stream(request, assembler=assembler)
         with contextlib.closing(deltas), contextlib.suppress(KeyboardInterrupt):
             for delta in deltas:
                 if show:

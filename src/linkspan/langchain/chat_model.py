@@ -122,11 +122,12 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         with converted_errors():
             request = self._request(messages, stop, kwargs, stream=True)
-            deltas = self._connection().stream(request, timeout=kwargs.get("timeout"))
-            to_chunks = ChunkBuilder(self._provider.name, request.model)
-            with closing(cast("Any", deltas)):
-                for delta in deltas:
-                    yield from to_chunks(delta)
+            builder = ChunkBuilder(self._provider.name, request.model)
+            with closing(
+                self._connection().batches(request, builder.assembler, timeout=kwargs.get("timeout"))
+            ) as batches:
+                for deltas in batches:
+                    yield from builder.chunks(deltas)
 
     async def _astream(
         self,
@@ -137,11 +138,12 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with converted_errors():
             request = self._request(messages, stop, kwargs, stream=True)
-            deltas = self._connection().astream(request, timeout=kwargs.get("timeout"))
-            to_chunks = ChunkBuilder(self._provider.name, request.model)
-            async with aclosing(cast("Any", deltas)):
-                async for delta in deltas:
-                    for chunk in to_chunks(delta):
+            builder = ChunkBuilder(self._provider.name, request.model)
+            async with aclosing(
+                self._connection().abatches(request, builder.assembler, timeout=kwargs.get("timeout"))
+            ) as batches:
+                async for deltas in batches:
+                    for chunk in builder.chunks(deltas):
                         yield chunk
 
     # ------------------------------------------------------------------ the request

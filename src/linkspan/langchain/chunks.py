@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from linkspan.conversation import Delta
+from linkspan.assembler import Assembler
 from linkspan.prototype import Prototype
 from linkspan.tool_arguments import parse_arguments
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import ToolCall as LangChainToolCall
     from langchain_core.messages.ai import UsageMetadata
 
-    from linkspan.conversation import Completion, TokenLogprob, ToolCall, Usage
+    from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
 
 __all__ = [
     "ChunkBuilder",
@@ -105,6 +105,8 @@ def to_ai_message(completion: Completion, provider: str) -> AIMessage:
 _MESSAGE = Prototype(AIMessage(content=""))
 _GENERATION = Prototype(ChatGeneration(message=AIMessage(content="")))
 _RESULT = Prototype(ChatResult(generations=[]))
+_PIECE = Prototype(ChatGenerationChunk(message=AIMessageChunk(content="")))
+_PIECE_MESSAGE = Prototype(AIMessageChunk(content=""))
 
 
 def _has_usual_facts(completion: Completion) -> bool:
@@ -127,25 +129,36 @@ class ChunkBuilder:
     Args:
         provider: The API's short name.
         model: The model that was asked for: the one that answers, where the API does not name it.
+
+    Attributes:
+        assembler: Has each delta that was made a chunk: the answer so far, should the stream break.
     """
 
-    __slots__ = ("_chunks", "_messages", "_model", "_provider")
+    __slots__ = ("_model", "_provider", "assembler")
 
     def __init__(self, provider: str, model: str | None = None) -> None:
         self._provider = provider
         self._model = model
-        pattern = _chunk(Delta(text="x", id="x"), provider)
-        self._chunks = Prototype(pattern)
-        self._messages = Prototype(pattern.message)
+        self.assembler = Assembler()
 
-    def __call__(self, delta: Delta) -> Sequence[ChatGenerationChunk]:
-        """Return one step of a streamed answer: as one chunk, or two for a last step that calls tools.
+    def chunks(self, deltas: Sequence[Delta]) -> list[ChatGenerationChunk]:
+        """Return the chunks of some steps of a streamed answer, in order."""
+        add, piece = self.assembler.add, self._piece
+        made: list[ChatGenerationChunk] = []
+        for delta in deltas:
+            add(delta)
+            if delta.last or delta.tool_calls or delta.refusal:
+                made.extend(self._rare(delta))
+            else:
+                made.append(piece(delta))
+        return made
+
+    def _rare(self, delta: Delta) -> Sequence[ChatGenerationChunk]:
+        """Return a step that is not only text as one chunk, or two for a last step that calls tools.
 
         Core turns the tool calls of a chunk marked as last into finished ones, so that mark never stands on a piece of
         one.
         """
-        if not (delta.last or delta.tool_calls or delta.refusal):
-            return (self._piece(delta),)
         if delta.last and delta.model is None and self._model is not None:
             delta = replace(delta, model=self._model)
         if delta.last and delta.tool_calls:
@@ -156,7 +169,7 @@ class ChunkBuilder:
 
     def _piece(self, delta: Delta) -> ChatGenerationChunk:
         text = delta.text
-        message = self._messages.fields.copy()
+        message = _PIECE_MESSAGE.fields.copy()
         message["content"] = text
         message["id"] = delta.id
         message["additional_kwargs"] = {"reasoning_content": delta.reasoning} if delta.reasoning else {}
@@ -167,10 +180,10 @@ class ChunkBuilder:
         message["tool_calls"] = []
         message["invalid_tool_calls"] = []
         message["tool_call_chunks"] = []
-        chunk = self._chunks.fields.copy()
+        chunk = _PIECE.fields.copy()
         chunk["text"] = text
-        chunk["message"] = self._messages.holding(message)
-        return self._chunks.holding(chunk)
+        chunk["message"] = _PIECE_MESSAGE.holding(message)
+        return _PIECE.holding(chunk)
 
 
 def _chunk(delta: Delta, provider: str) -> ChatGenerationChunk:
@@ -269,7 +282,7 @@ def _logprob(token: TokenLogprob) -> dict[str, Any]:
         entry["id"] = token.id
     if token.special is not None:
         entry["special"] = token.special
-    entry["top_logprobs"] = logprob_entries(token.top)
+    entry["top_logprobs"] = logprob_entries(token.top) if token.top else []
     return entry
 
 

@@ -10,7 +10,7 @@ import asyncio
 from contextlib import aclosing, closing, contextmanager
 from contextvars import ContextVar
 from enum import EnumMeta
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.language_models import BaseLLM
 from langchain_core.messages import ChatMessage
@@ -125,18 +125,16 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        yield from self._chunks(prompt, stop, run_manager, kwargs, Assembler())
+        return self._chunks(prompt, stop, run_manager, kwargs, Assembler())
 
-    async def _astream(
+    def _astream(
         self,
         prompt: str,
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        async with aclosing(self._achunks(prompt, stop, run_manager, kwargs, Assembler())) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        return self._achunks(prompt, stop, run_manager, kwargs, Assembler())
 
     # ------------------------------------------------------------------ streams
 
@@ -150,13 +148,14 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
     ) -> Generator[GenerationChunk, None, None]:
         with converted_errors():
             request = self._request(prompt, stop, kwargs)
-            deltas = self._connection().stream(request, assembler=assembler, timeout=kwargs.get("timeout"))
-            with closing(cast("Any", deltas)):
-                for delta in deltas:
-                    chunk = to_generation_chunk(delta, assembler, request.model)
-                    if run_manager is not None:
-                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                    yield chunk
+            with closing(self._connection().batches(request, assembler, timeout=kwargs.get("timeout"))) as batches:
+                for deltas in batches:
+                    for delta in deltas:
+                        assembler.add(delta)
+                        chunk = to_generation_chunk(delta, assembler, request.model)
+                        if run_manager is not None:
+                            run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                        yield chunk
 
     async def _achunks(
         self,
@@ -168,13 +167,15 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
     ) -> AsyncGenerator[GenerationChunk, None]:
         with converted_errors():
             request = self._request(prompt, stop, kwargs)
-            deltas = self._connection().astream(request, assembler=assembler, timeout=kwargs.get("timeout"))
-            async with aclosing(cast("Any", deltas)):
-                async for delta in deltas:
-                    chunk = to_generation_chunk(delta, assembler, request.model)
-                    if run_manager is not None:
-                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                    yield chunk
+            connection = self._connection()
+            async with aclosing(connection.abatches(request, assembler, timeout=kwargs.get("timeout"))) as batches:
+                async for deltas in batches:
+                    for delta in deltas:
+                        assembler.add(delta)
+                        chunk = to_generation_chunk(delta, assembler, request.model)
+                        if run_manager is not None:
+                            await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                        yield chunk
 
     def _streams(self, prompts: list[str], kwargs: Mapping[str, Any]) -> bool:
         # Of several prompts, core hands in the first one's callbacks only.

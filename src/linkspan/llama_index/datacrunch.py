@@ -83,8 +83,8 @@ class DataCrunch(_DataCrunchConnected, CompletionLLM):
     of an answer's text. Structured output goes through TGI's grammars.
 
     Finish reason (TGI's word) and token counts are in ``additional_kwargs`` and ``raw``, where ``details`` is found
-    too; log probabilities in ``logprobs``, in streams of the last chunk, or with ``details=True`` or ``top_n_tokens`` of
-    each chunk its own.
+    too; log probabilities in ``logprobs``, in streams on the last chunk, with ``details=True`` or ``top_n_tokens`` on
+    each its own.
 
     Args:
         model: Name of the model; needed on the legacy endpoint only.

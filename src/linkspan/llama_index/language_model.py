@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Mapping, Sequence  # noqa: TC003  # pydantic reads the annotations at run time
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.llm import LLM
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
         CompletionResponseGen,
     )
 
-    from linkspan.conversation import Delta
     from linkspan.providers.catalog import ModelInfo
 
 __all__ = ["LinkspanLLM", "given", "response_format_from"]
@@ -193,24 +192,25 @@ class LinkspanLLM(Connected, LLM):
     ) -> Generator[Any, None, None]:
         builder = ChunkBuilder()
         build = builder.chat if kind == "chat" else builder.completion
-        deltas = self._connected().stream(request, assembler=builder.assembler, timeout=timeout)
-        with contextlib.closing(cast("Generator[Delta, None, None]", deltas)) as steps:
-            for delta in steps:
-                chunk = build(delta)
-                if chunk is not None:
-                    yield chunk
+        with contextlib.closing(self._connected().batches(request, builder.assembler, timeout=timeout)) as batches:
+            for deltas in batches:
+                for delta in deltas:
+                    chunk = build(delta)
+                    if chunk is not None:
+                        yield chunk
 
     async def _astream(
         self, request: Any, timeout: float | None, *, kind: Literal["chat", "completion"]
     ) -> AsyncGenerator[Any, None]:
         builder = ChunkBuilder()
         build = builder.chat if kind == "chat" else builder.completion
-        deltas = self._connected().astream(request, assembler=builder.assembler, timeout=timeout)
-        async with contextlib.aclosing(cast("AsyncGenerator[Delta, None]", deltas)) as steps:
-            async for delta in steps:
-                chunk = build(delta)
-                if chunk is not None:
-                    yield chunk
+        connected = self._connected()
+        async with contextlib.aclosing(connected.abatches(request, builder.assembler, timeout=timeout)) as batches:
+            async for deltas in batches:
+                for delta in deltas:
+                    chunk = build(delta)
+                    if chunk is not None:
+                        yield chunk
 
     # ------------------------------------------------------------------ settings of one call
 

@@ -70,8 +70,10 @@ def as_chat_response(response: CompletionResponse) -> ChatResponse:
 class ChunkBuilder:
     """Builds the chunks of one stream; every chunk shows the whole answer so far, and in ``delta`` what is new.
 
-    Pass its ``assembler`` to ``Endpoint.stream``, so that each delta has been taken in before it arrives here. The
-    last chunk holds usage and everything else that is known of the answer.
+    The last one holds usage and everything else that is known of the answer.
+
+    Attributes:
+        assembler: Has each delta that was made a chunk: the answer so far, should the stream break.
     """
 
     __slots__ = ("_calls", "_reasoning", "_text", "assembler")
@@ -85,6 +87,7 @@ class ChunkBuilder:
 
     def chat(self, delta: Delta) -> ChatResponse | None:
         """Return the chunk of a chat stream, or nothing for a step that belongs to another choice only."""
+        self.assembler.add(delta)
         if delta.choice:
             return None
         if delta.text:
@@ -124,6 +127,7 @@ class ChunkBuilder:
 
     def completion(self, delta: Delta) -> CompletionResponse | None:
         """Return the chunk of a completion stream, or nothing for a step that belongs to another choice only."""
+        self.assembler.add(delta)
         if delta.choice:
             return None
         self._text += delta.text

@@ -194,8 +194,8 @@ async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
     decoder = SSEDecoder()
     async for chunk in response.aiter_bytes():
         for event in decoder.feed(chunk):
-            if event.data != b"[DONE]":
-                yield json.loads(event.data)
+            if event != b"[DONE]":
+                yield json.loads(event)
 
 
 def _deltas(event: Mapping[str, Any], alternatives: int) -> list[Delta]:

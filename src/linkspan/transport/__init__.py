@@ -7,7 +7,7 @@ out, sync or async, and raises nothing but the errors of :mod:`linkspan.errors`.
 from linkspan.transport.client import HttpClient
 from linkspan.transport.headers import mask_headers
 from linkspan.transport.messages import HttpRequest, HttpResponse
-from linkspan.transport.sse import ServerSentEvent, SSEDecoder
+from linkspan.transport.sse import SSEDecoder
 from linkspan.transport.streams import AsyncEventStream, EventStream
 from linkspan.transport.urls import check_base_url, join_url, public_url
 
@@ -18,7 +18,6 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "SSEDecoder",
-    "ServerSentEvent",
     "check_base_url",
     "join_url",
     "mask_headers",

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import httpx
 
     from linkspan.errors import LinkspanError
-    from linkspan.transport.sse import ServerSentEvent
 
 __all__ = ["HttpRequest", "HttpResponse"]
 
@@ -59,8 +58,8 @@ class HttpRequest:
         max_retries: How often a failed attempt is repeated: at most ``max_retries + 1`` requests are sent.
         decode_error: Makes the error of an answer that is not what was asked for: a status that is not 2xx, or, where
             a stream was asked for, a body that is not an event stream (JSON, HTML, nothing).
-        event_error: Called with the first event of a stream, and only with that one. An error returned here counts as
-            a failed attempt: some APIs answer 200 and then refuse.
+        event_error: Called with the data of a stream's first event, and only with that one. An error returned here
+            counts as a failed attempt: some APIs answer 200 and then refuse.
 
     Raises:
         ConfigurationError: A timeout is not above 0, or ``max_retries`` is below 0.
@@ -76,7 +75,7 @@ class HttpRequest:
     connect_timeout: float | None = 10.0
     stall_timeout: float | None = None
     max_retries: int = 2
-    event_error: Callable[[ServerSentEvent], LinkspanError | None] | None = None
+    event_error: Callable[[bytes], LinkspanError | None] | None = None
 
     def __post_init__(self) -> None:
         for name in ("timeout", "connect_timeout", "stall_timeout"):

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from linkspan.errors import LinkspanError
     from linkspan.transport.messages import HttpRequest
-    from linkspan.transport.sse import ServerSentEvent
 
 __all__ = ["AsyncEventStream", "EventStream", "looks_like_events"]
 
@@ -83,7 +82,7 @@ class _Stream:
         self._deadline = self._deadline_class(response, request.timeout)
         self._started = monotonic()
         self._closed = False
-        self._pending: Sequence[ServerSentEvent] = ()
+        self._pending: Sequence[bytes] = ()
         self._head: list[bytes] = []
         self._head_size = 0
         self._is_events: bool | None = None if response.is_success else False
@@ -188,11 +187,11 @@ class EventStream(_Stream):
                 raise error from exc
         self._judge_opening()
 
-    def __iter__(self) -> Iterator[ServerSentEvent]:
+    def __iter__(self) -> Iterator[bytes]:
         for events in self.batches():
             yield from events
 
-    def batches(self) -> Iterator[Sequence[ServerSentEvent]]:
+    def batches(self) -> Iterator[Sequence[bytes]]:
         """Return the same events, those of one read together: a generator's step per read is less than one per event.
 
         No event waits for another: each batch is what was there already.
@@ -270,12 +269,12 @@ class AsyncEventStream(_Stream):
                 raise error from exc
         self._judge_opening()
 
-    async def __aiter__(self) -> AsyncIterator[ServerSentEvent]:
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         async for events in self.batches():
             for event in events:
                 yield event
 
-    async def batches(self) -> AsyncIterator[Sequence[ServerSentEvent]]:
+    async def batches(self) -> AsyncIterator[Sequence[bytes]]:
         """Return the same events, those of one read together: see :meth:`EventStream.batches`."""
         events, self._pending = self._pending, ()
         yield events

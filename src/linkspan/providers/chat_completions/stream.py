@@ -84,7 +84,13 @@ class ChatStreamDecoder:
             LinkspanError: It reports an error.
         """
         text = self._pattern.text_of(data)
-        return (Delta(text, id=self._id),) if text else self._feed_whole(data)
+        return (Delta(text, self._id),) if text else self._feed_whole(data)
+
+    def feed_texts(self, events: Sequence[bytes]) -> Sequence[Delta] | None:
+        """Take the data of several events if all are pieces of text, otherwise equal to one before."""
+        texts = self._pattern.texts_of(events)
+        answer_id = self._id
+        return None if texts is None else [Delta(text, answer_id) for text in texts if text]
 
     def _feed_whole(self, data: bytes) -> Sequence[Delta]:
         if data[:6] == _DONE:
@@ -171,7 +177,7 @@ class ChatStreamDecoder:
         refusal = message.get("refusal") or ""
         if not (text or reasoning or calls or refusal or scores):
             return None
-        return Delta(text, reasoning, calls, refusal, None, None, scores, self._id, None, None, index)
+        return Delta(text, self._id, reasoning, calls, refusal, logprobs=scores, choice=index)
 
     def close(self) -> Sequence[Delta]:
         """Take the end of the stream.
