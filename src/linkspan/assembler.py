@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
@@ -32,27 +31,31 @@ class _PartialCall:
 
 
 class Assembler:
-    """State of one streamed answer. ``add`` each delta; ``completion`` may be asked at any time."""
+    """State of one streamed answer. ``add`` each delta; ``completion`` may be asked at any time.
+
+    Attributes:
+        text: The text so far.
+        reasoning: The reasoning so far.
+    """
 
     __slots__ = (
         "_alternatives",
         "_calls",
         "_logprobs",
-        "_reasoning",
-        "_text",
         "extra",
         "finish_reason",
         "id",
         "model",
+        "reasoning",
         "refusal",
         "request_id",
+        "text",
         "usage",
     )
 
     def __init__(self) -> None:
-        # StringIO grows in place; joining by ``+=`` on an attribute would copy the whole text for every token.
-        self._text = StringIO()
-        self._reasoning = StringIO()
+        self.text = ""
+        self.reasoning = ""
         self._calls: dict[int, _PartialCall] = {}
         self._logprobs: list[TokenLogprob] | None = None
         self._alternatives: dict[int, Assembler] = {}
@@ -73,9 +76,14 @@ class Assembler:
             delta.choice = choice
             return
         if delta.text:
-            self._text.write(delta.text)
+            # A local text that nobody else holds grows in place; ``+=`` on an attribute would copy it for every token.
+            text, self.text = self.text, ""
+            text += delta.text
+            self.text = text
         if delta.reasoning:
-            self._reasoning.write(delta.reasoning)
+            reasoning, self.reasoning = self.reasoning, ""
+            reasoning += delta.reasoning
+            self.reasoning = reasoning
         for call in delta.tool_calls:
             self._calls.setdefault(call.index, _PartialCall()).add(call)
         if delta.logprobs:
@@ -99,16 +107,6 @@ class Assembler:
             self.model = delta.model
         if delta.extra:
             self.extra.update(delta.extra)
-
-    @property
-    def text(self) -> str:
-        """The text so far."""
-        return self._text.getvalue()
-
-    @property
-    def reasoning(self) -> str:
-        """The reasoning so far."""
-        return self._reasoning.getvalue()
 
     @property
     def tool_calls(self) -> list[ToolCall]:

@@ -76,33 +76,27 @@ class ChunkBuilder:
         assembler: Has each delta that was made a chunk: the answer so far, should the stream break.
     """
 
-    __slots__ = ("_calls", "_reasoning", "_text", "assembler")
+    __slots__ = ("_calls", "assembler")
 
     def __init__(self) -> None:
         self.assembler = Assembler()
-        # Kept as text, beside the assembler's buffers: every chunk needs the whole, and a buffer is slow to read.
-        self._text = ""
-        self._reasoning = ""
         self._calls: Sequence[ToolCall] = ()
 
     def chat(self, delta: Delta) -> ChatResponse | None:
         """Return the chunk of a chat stream, or nothing for a step that belongs to another choice only."""
-        self.assembler.add(delta)
+        answer = self.assembler
+        answer.add(delta)
         if delta.choice:
             return None
-        if delta.text:
-            self._text += delta.text
-        if delta.reasoning:
-            self._reasoning += delta.reasoning
         if delta.tool_calls:
-            self._calls = self.assembler.tool_calls
-        if not (delta.last or self._calls or self._reasoning):
-            return self._text_chunk(delta)
-        completion = self.assembler.completion() if delta.last else None
+            self._calls = answer.tool_calls
+        if not (delta.last or self._calls or answer.reasoning):
+            return _text_chunk(answer.text, delta)
+        completion = answer.completion() if delta.last else None
         calls = completion.tool_calls if completion is not None else self._calls
         return _CHAT_CHUNK.with_fields(
             {
-                "message": _message(self._text, self._reasoning, calls, finished=delta.last),
+                "message": _message(answer.text, answer.reasoning, calls, finished=delta.last),
                 "raw": {"id": delta.id} if completion is None else _raw(completion),
                 "delta": delta.text,
                 "logprobs": _logprobs(delta.logprobs),
@@ -110,37 +104,19 @@ class ChunkBuilder:
             }
         )
 
-    def _text_chunk(self, delta: Delta) -> ChatResponse:
-        """Return what nearly every chunk is: as :meth:`chat` makes it, without the steps that a text does not need."""
-        block = _TEXT.fields.copy()
-        block["text"] = self._text
-        message = _MESSAGE.fields.copy()
-        message["blocks"] = [_TEXT.holding(block)]
-        message["additional_kwargs"] = {}
-        chunk = _CHAT_CHUNK.fields.copy()
-        chunk["message"] = _MESSAGE.holding(message)
-        chunk["raw"] = {"id": delta.id}
-        chunk["delta"] = delta.text
-        chunk["logprobs"] = _logprobs(delta.logprobs)
-        chunk["additional_kwargs"] = {}
-        return _CHAT_CHUNK.holding(chunk)
-
     def completion(self, delta: Delta) -> CompletionResponse | None:
         """Return the chunk of a completion stream, or nothing for a step that belongs to another choice only."""
         self.assembler.add(delta)
         if delta.choice:
             return None
-        self._text += delta.text
         completion = self.assembler.completion() if delta.last else None
-        return _COMPLETION_CHUNK.with_fields(
-            {
-                "text": self._text,
-                "raw": {"id": delta.id} if completion is None else _raw(completion),
-                "delta": delta.text,
-                "logprobs": _logprobs(delta.logprobs),
-                "additional_kwargs": _with_reasoning(_chunk_facts(delta, completion), completion),
-            }
-        )
+        chunk = _COMPLETION_CHUNK.fields.copy()
+        chunk["text"] = self.assembler.text
+        chunk["raw"] = {"id": delta.id} if completion is None else _raw(completion)
+        chunk["delta"] = delta.text
+        chunk["logprobs"] = _logprobs(delta.logprobs)
+        chunk["additional_kwargs"] = _with_reasoning(_chunk_facts(delta, completion), completion)
+        return _COMPLETION_CHUNK.holding(chunk)
 
 
 _TEXT = Prototype(TextBlock(text=""))
@@ -150,6 +126,22 @@ _CHAT_CHUNK = Prototype(
     ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT), raw={}, delta="", additional_kwargs={})
 )
 _COMPLETION_CHUNK = Prototype(CompletionResponse(text="", raw={}, delta="", additional_kwargs={}))
+
+
+def _text_chunk(text: str, delta: Delta) -> ChatResponse:
+    """Return what nearly every chunk is: as ``ChunkBuilder.chat`` makes it, without the steps that no text needs."""
+    block = _TEXT.fields.copy()
+    block["text"] = text
+    message = _MESSAGE.fields.copy()
+    message["blocks"] = [_TEXT.holding(block)]
+    message["additional_kwargs"] = {}
+    chunk = _CHAT_CHUNK.fields.copy()
+    chunk["message"] = _MESSAGE.holding(message)
+    chunk["raw"] = {"id": delta.id}
+    chunk["delta"] = delta.text
+    chunk["logprobs"] = _logprobs(delta.logprobs)
+    chunk["additional_kwargs"] = {}
+    return _CHAT_CHUNK.holding(chunk)
 
 
 def _message(text: str, reasoning: str, calls: Sequence[ToolCall], *, finished: bool) -> ChatMessage:
@@ -254,9 +246,13 @@ def _logprobs(logprobs: Sequence[TokenLogprob] | None) -> list[list[LogProb]] | 
 
 
 _LOGPROB = Prototype(LogProb(token="", logprob=0.0, bytes=[]))
+_UNKNOWN = float("nan")
 
 
 def _logprob(token: TokenLogprob) -> LogProb:
     # LlamaIndex has no way to say "unknown" but the float that is none.
-    value = float("nan") if token.logprob is None else token.logprob
-    return _LOGPROB.with_fields({"token": token.token, "logprob": value, "bytes": list(token.bytes or ())})
+    fields = _LOGPROB.fields.copy()
+    fields["token"] = token.token
+    fields["logprob"] = _UNKNOWN if token.logprob is None else token.logprob
+    fields["bytes"] = list(token.bytes or ())
+    return _LOGPROB.holding(fields)
