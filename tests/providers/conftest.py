@@ -52,10 +52,19 @@ class Caller:
             return self.endpoint.complete(request or ask())
         return await self.endpoint.acomplete(request or ask())
 
-    async def stream(self, request: ChatRequest | None = None) -> list[Delta]:
+    async def stream(self, request: ChatRequest | None = None, *, taken: list[str] | None = None) -> list[Delta]:
+        """Read a stream; ``taken`` gets the texts as they come, for one that breaks."""
+        deltas: list[Delta] = []
+        texts = [] if taken is None else taken
         if self.face == "sync":
-            return list(self.endpoint.stream(request or ask()))
-        return [delta async for delta in self.endpoint.astream(request or ask())]
+            for delta in self.endpoint.stream(request or ask()):
+                deltas.append(delta)
+                texts.append(delta.text)
+        else:
+            async for delta in self.endpoint.astream(request or ask()):
+                deltas.append(delta)
+                texts.append(delta.text)
+        return deltas
 
     async def streamed(self, *events: bytes) -> Completion:
         """Answer with these events and the end mark; return the answer put together."""

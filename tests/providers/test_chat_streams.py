@@ -21,7 +21,8 @@ from linkspan.errors import (
 )
 from linkspan.providers.scaleway import ScalewayChatCodec
 from tests.providers.conftest import KEY, Caller, ask, chunk
-from tests.support.loopback import Cut, Repeat, event, event_stream, head, http
+from tests.support.loopback import END, Cut, Repeat, Step, event, event_stream, head, http
+from tests.support.loopback import chunk as framed
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 
@@ -130,6 +131,30 @@ async def test_an_error_in_mid_stream_raises_with_the_text_so_far(
         await caller.stream()
     assert caught.value.partial_text == "Hel"
     assert caught.value.provider == "scaleway"
+
+
+def burst(*events: bytes) -> list[Step]:
+    """A stream whose events arrive with one read, after the first."""
+    first, *rest = events
+    return [head(), event(first), framed(b"".join(b"data: %b\n\n" % one for one in rest)), END]
+
+
+@pytest.mark.parametrize("broken", [b'{"error": {"message": "boom", "code": 500}}', b'{"choices": [{"delta"', b"[1]"])
+async def test_what_came_in_a_burst_before_an_error_is_handed_out(caller: Caller, broken: bytes) -> None:
+    texts = [chunk({"content": text}) for text in ("a", "b", "c", "d")]
+    caller.server.answer(*burst(*texts, broken, chunk({"content": "never"})))
+    taken: list[str] = []
+    with pytest.raises(LinkspanError) as caught:
+        await caller.stream(taken=taken)
+    assert taken == ["a", "b", "c", "d"]
+    assert caught.value.partial_text == "abcd"
+
+
+async def test_what_follows_the_end_mark_in_a_burst_is_not_read(caller: Caller) -> None:
+    ending = [chunk({}, finish="stop"), b"[DONE]", b"no JSON", chunk({"content": "never"})]
+    caller.server.answer(*burst(*(chunk({"content": text}) for text in "abcd"), *ending))
+    answer = assemble(await caller.stream())
+    assert (answer.text, answer.finish_reason) == ("abcd", "stop")
 
 
 async def test_an_error_as_first_event_raises(caller: Caller) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EventPattern"]
 
-_STRING = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\.)*"')
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 #: In place of the text of an event, to see whether that is where the text stands.
 _PROBE = "\x00probe"
 _PROBE_LITERAL = b'"\\u0000probe"'
@@ -55,24 +55,22 @@ class EventPattern:
     def texts_of(self, events: Sequence[bytes]) -> list[str] | None:
         """Return the texts of several events that are all otherwise equal to the one that was learned, else ``None``.
 
-        Parsed together, they cost half.
+        Parsed together, they cost two thirds.
         """
         before, after = self._before, self._after
         if not before:
             return None
         start, end = len(before), -len(after)
         literals = [data[start:end] for data in events if data.startswith(before) and data.endswith(after)]
-        # A literal with more or less than one string in it would change their number, or have no quotes at its ends.
-        if len(literals) != len(events) or not all(text[:1] == b'"' == text[-1:] for text in literals):
+        # Each must be a string by itself: two broken ones may be good JSON together.
+        if len(literals) != len(events) or not all(map(_STRING.fullmatch, literals)):
             return None
         try:
-            texts = from_json(b"[%b]" % b",".join(literals))
+            texts: list[str] = from_json(b"[%b]" % b",".join(literals))
         except ValueError:
             return None
-        if len(texts) != len(events) or not all(text.__class__ is str for text in texts):
-            return None
         self._patience = _PATIENCE
-        return list(texts)
+        return texts
 
     def learn(self, data: bytes, field: str, read: Callable[[Any], Any]) -> None:
         """Take an event as the pattern of the next ones.
