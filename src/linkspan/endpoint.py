@@ -264,7 +264,7 @@ class Endpoint(Generic[RequestT]):
 
 def _decoded(decoder: StreamDecoder, events: Sequence[bytes]) -> tuple[Sequence[Delta], LinkspanError | None]:
     """Decode events up to the last that matters; return with their deltas what broke the stream after them, if any."""
-    texts = decoder.feed_texts(events)
+    texts = decoder.feed_texts(events) if len(events) > 1 else None
     if texts is not None:
         return texts, None
     deltas: list[Delta] = []

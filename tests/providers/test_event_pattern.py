@@ -91,12 +91,23 @@ def test_events_of_text_are_taken_together() -> None:
         [b'"a"', b"1"],
         [b'"a"', b'"\xff"'],
         [b'"a"', b'"\n"'],
+        [b'"a"\0"b"', b'"c"'],
+        [b'"a"\n"b"', b'"c"'],
     ],
 )
 def test_broken_events_are_not_mended_by_each_other(literals: list[bytes]) -> None:
     decoder = ChatStreamDecoder("x", {})
     decoder.feed(event("a"))
     assert decoder.feed_texts([event("@").replace(b'"@"', literal) for literal in literals]) is None
+
+
+def test_an_event_cut_in_two_is_not_joined() -> None:
+    decoder = ChatStreamDecoder("x", {})
+    decoder.feed(event("a"))
+    head, tail = event("@").split(b'"@"')
+    assert decoder.feed_texts([head + b'"a"', b'"b"' + tail]) is None
+    assert decoder.feed_texts([head + b'"a"' + tail + b"\n" + head, b'"b"' + tail]) is None
+    assert decoder.feed_texts([]) is None
 
 
 def test_the_text_may_stand_where_another_key_has_the_same_name() -> None:

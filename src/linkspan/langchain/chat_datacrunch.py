@@ -14,7 +14,6 @@ from linkspan.providers.datacrunch.chat_apis import ChatAPI, chat_codec
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-
 __all__ = ["ChatDataCrunch"]
 
 

@@ -54,7 +54,6 @@ class DataCrunch(DataCrunchConnected, LinkspanLLM):
         Special tokens and stop texts are not part of the text. ``generation_info`` of ``generate``, in streams of the
         last chunk: ``finish_reason`` (``length``, ``eos_token``, ``stop_sequence``), ``generated_tokens``, ``seed``,
         ``logprobs`` (token, id, probability), ``prefill``, ``best_of_sequences``, ``top_tokens``, ``token_usage``.
-        With ``details=True`` or ``top_n_tokens`` each chunk of a stream has its own ``logprobs``.
 
     Environment: ``DATACRUNCH_API_KEY``, then ``VERDA_INFERENCE_KEY``; ``DATACRUNCH_BASE_URL``, then ``VERDA_BASE_URL``.
     Source: DataCrunch reference, sections 1 to 6.

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EventPattern"]
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_STRING = re.compile(rb'"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*"')
+#: Strings, and between them a byte that none can hold.
+_STRINGS = re.compile(b"%b(?:\x00%b)*" % (_STRING.pattern, _STRING.pattern))
 #: In place of the text of an event, to see whether that is where the text stands.
 _PROBE = "\x00probe"
 _PROBE_LITERAL = b'"\\u0000probe"'
@@ -55,15 +57,18 @@ class EventPattern:
     def texts_of(self, events: Sequence[bytes]) -> list[str] | None:
         """Return the texts of several events that are all otherwise equal to the one that was learned, else ``None``.
 
-        Parsed together, they cost two thirds.
+        Compared and parsed together, a burst of them costs half of what each by itself does.
         """
         before, after = self._before, self._after
         if not before:
             return None
         start, end = len(before), -len(after)
-        literals = [data[start:end] for data in events if data.startswith(before) and data.endswith(after)]
+        literals = [data[start:end] for data in events]
+        if b"\n".join(events) != before + (after + b"\n" + before).join(literals) + after:
+            return None
         # Each must be a string by itself: two broken ones may be good JSON together.
-        if len(literals) != len(events) or not all(map(_STRING.fullmatch, literals)):
+        lines = b"\0".join(literals)
+        if lines.count(b"\0") != len(events) - 1 or _STRINGS.fullmatch(lines) is None:
             return None
         try:
             texts: list[str] = from_json(b"[%b]" % b",".join(literals))
