@@ -7,7 +7,7 @@ that into JSON and the answer into a :class:`Completion`, or a stream's events i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -232,11 +232,11 @@ class Usage:
     raw: Mapping[str, Any] | None = None
 
 
-@dataclass(slots=True)
-class TokenLogprob:
+class TokenLogprob(NamedTuple):
     """A generated token and its log probability (``None`` where the server could not say).
 
-    ``top`` holds the most likely alternatives at this place.
+    ``top`` holds the most likely alternatives at this place. A tuple, as there are as many as tokens: it is small, and
+    the garbage collector soon leaves it alone.
     """
 
     token: str

@@ -392,7 +392,7 @@ def _logprobs(call: Call, piece: str) -> Sequence[TokenLogprob] | None:
     if call.logprobs is None and not call.tokens:
         return None
     token = _token(piece)
-    return (replace(token, top=(token,) if call.logprobs else ()),)
+    return (token._replace(top=(token,) if call.logprobs else ()),)
 
 
 def _token(piece: str, logprob: float | None = LOGPROB) -> TokenLogprob:

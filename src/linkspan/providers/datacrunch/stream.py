@@ -38,7 +38,7 @@ class TGIStreamDecoder:
     The text is that of the tokens that are not special, cut before the first stop text. A stop text that the server
     itself did not notice (it looks only at the end of the text after each token) ends the stream: ``cut_short``.
     TGI sends log probabilities with every token. Those who asked for them get each delta's own, and tokens without text
-    wait for the next delta that has some; else the last delta has all of them, read when the answer is over.
+    wait for the next delta that has some; else the last delta has all of them.
     """
 
     __slots__ = (
@@ -52,9 +52,9 @@ class TGIStreamDecoder:
         "_prompt",
         "_provider",
         "_rows",
+        "_scores",
         "_scores_each",
         "_shown",
-        "_tokens",
         "_with_scores",
         "cut_short",
         "finished",
@@ -69,8 +69,8 @@ class TGIStreamDecoder:
         self._opening = self._prompt
         self._with_scores = wants_details(request)
         self._scores_each = asks_for_logprobs(request)
-        #: Tokens whose log probabilities have not been handed out, each with the likeliest ones at its place.
-        self._tokens: list[tuple[Mapping[str, Any], Any]] = []
+        #: Those that have not been handed out.
+        self._scores: list[TokenLogprob] = []
         self._rows: list[Any] = []
         self._pieces: list[str] = []
         self._shown = 0
@@ -106,7 +106,7 @@ class TGIStreamDecoder:
         text = "" if token.get("special") else token.get("text") or ""
         if self._with_scores:
             row = event.get("top_tokens")
-            self._tokens.append((token, row))
+            self._scores.append(decode_token(token, row))
             if row is not None:
                 self._rows.append(row)
         generated = event.get("generated_text")
@@ -162,7 +162,7 @@ class TGIStreamDecoder:
         last = Delta(
             finish_reason=details.get("finish_reason"),
             usage=decode_usage(details, self._headers),
-            logprobs=self._scores(),
+            logprobs=self._take_scores(),
             request_id=request_id,
             extra=extra or None,
             last=True,
@@ -176,11 +176,11 @@ class TGIStreamDecoder:
         self._shown += len(text)
         if self._opening:
             text, self._opening = self._opening + text, ""
-        return (Delta(text, logprobs=self._scores()) if self._scores_each else Delta(text),)
+        return (Delta(text, logprobs=self._take_scores()) if self._scores_each else Delta(text),)
 
-    def _scores(self) -> list[TokenLogprob] | None:
-        tokens, self._tokens = self._tokens, []
-        return [decode_token(token, row) for token, row in tokens] or None
+    def _take_scores(self) -> list[TokenLogprob] | None:
+        scores, self._scores = self._scores, []
+        return scores or None
 
     def _note_unknown(self, event: Mapping[str, Any]) -> None:
         self._extra.update({key: value for key, value in event.items() if key not in _KNOWN and value is not None})
