@@ -18,7 +18,7 @@ from linkspan.providers.wire_json import parse_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from linkspan.conversation import ChatRequest, PromptRequest
+    from linkspan.conversation import PromptRequest
 
 __all__ = [
     "STOPPED",
@@ -109,13 +109,13 @@ def wants_details(request: PromptRequest) -> bool:
     return _parameters(request).get("details") is not False
 
 
-def asks_for_logprobs(request: ChatRequest | PromptRequest) -> bool:
+def asks_for_logprobs(request: PromptRequest) -> bool:
     """Whether log probabilities are asked for in so many words: a stream of TGI's brings them with every token."""
     wanted = _parameters(request)
     return wanted.get("details") is True or bool(wanted.get("top_n_tokens"))
 
 
-def _parameters(request: ChatRequest | PromptRequest) -> dict[str, Any]:
+def _parameters(request: PromptRequest) -> dict[str, Any]:
     return {**request.parameters, **(request.extra_body.get("parameters") or {})}
 
 
