@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
     from linkspan.sandbox import Sandbox
 
-__all__ = ["linkspan_sandbox", "linkspan_sandbox_server", "pytest_addoption"]
+__all__ = [
+    "linkspan_sandbox",
+    "linkspan_sandbox_server",
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+]
 
 _ENGINES = ("scripted", "local")
 
@@ -30,6 +36,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "(default: the ini option linkspan_engine, else scripted)",
     )
     parser.addini("linkspan_engine", "the default of --linkspan-engine", default="scripted")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known that the conformance suites use."""
+    config.addinivalue_line("markers", "linkspan_needs(has): collected only where the suite says that the API has it")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the conformance suites' tests of what an API does not have."""
+    items[:] = [item for item in items if _has_what_it_needs(item)]
+
+
+def _has_what_it_needs(item: pytest.Item) -> bool:
+    for mark in item.iter_markers("linkspan_needs"):
+        (has,) = mark.args
+        suite = item.cls()  # type: ignore[attr-defined]  # the mark is on methods only
+        if (has(suite) if callable(has) else getattr(suite, has)) in (None, False):
+            return False
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,30 @@ _LOCAL = frozenset(
     }
 )
 
+_TOOLS = (
+    "test_agent_loop",
+    "test_bind_runnables_as_tools",
+    "test_structured_few_shot_examples",
+    "test_tool_calling",
+    "test_tool_calling_async",
+    "test_tool_calling_with_no_arguments",
+    "test_tool_choice",
+    "test_tool_message_error_status",
+    "test_tool_message_histories_list_content",
+    "test_tool_message_histories_string_content",
+    "test_unicode_tool_call_integration",
+)
+#: The property of the suite that must be true for a test; without it langchain-tests skips the test.
+_NEEDS = dict.fromkeys(_TOOLS, "has_tool_calling") | {
+    "test_anthropic_inputs": "supports_anthropic_inputs",
+    "test_audio_inputs": "supports_audio_inputs",
+    "test_image_inputs": "supports_image_inputs",
+    "test_image_tool_message": "supports_image_tool_message",
+    "test_json_mode": "supports_json_mode",
+    "test_pdf_inputs": "supports_pdf_inputs",
+    "test_pdf_tool_message": "supports_pdf_tool_message",
+}
+
 
 class ChatModelSuite(ChatModelIntegrationTests):
     """LangChain's standard suite for chat models, over the tape of each test."""
@@ -105,3 +129,9 @@ def source_of_test(suite: type[ChatModelSuite], test: str) -> str:
     if test not in _LOCAL or test in suite.scripted:
         return f"scripted-{suite.dialect}"
     return f"sandbox-{suite.dialect}".removesuffix("-scaleway")
+
+
+def is_needed(suite: type[ChatModelSuite], test: str) -> bool:
+    """Return whether the API has what a test is about."""
+    needed = _NEEDS.get(test)
+    return needed is None or bool(getattr(suite(), needed))

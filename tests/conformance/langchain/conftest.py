@@ -15,7 +15,7 @@ from linkspan.providers.llm_engine import LLM_ENGINE
 from linkspan.providers.scaleway import SCALEWAY
 from tests.cassettes.conftest import network_blocked, pytest_configure
 from tests.cassettes.recording import tape_of
-from tests.conformance.langchain.chat_suite import ChatModelSuite, source_of_test
+from tests.conformance.langchain.chat_suite import ChatModelSuite, is_needed, source_of_test
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +27,17 @@ __all__ = ["network_blocked", "pytest_configure"]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the tests of what an API does not have, and say what records the others."""
+    kept = []
     for item in items:
         suite = getattr(item, "cls", None)
         if suite is not None and issubclass(suite, ChatModelSuite):
-            item.add_marker(pytest.mark.recorded_from(source_of_test(suite, item.name.partition("[")[0])))
+            test = item.name.partition("[")[0]
+            if not is_needed(suite, test):
+                continue
+            item.add_marker(pytest.mark.recorded_from(source_of_test(suite, test)))
+        kept.append(item)
+    items[:] = kept
 
 
 @pytest.fixture

@@ -45,7 +45,8 @@ class Counts:
         if not run:
             return None
         expected = f", {found['expected to fail']} expected to fail" if found["expected to fail"] else ""
-        return f"{run} run, {found['passed']} passed{expected}, {found['skipped']} skipped"
+        skipped = f", {found['skipped']} skipped" if found["skipped"] else ""
+        return f"{run} run, {found['passed']} passed{expected}{skipped}"
 
     def complaint(self) -> str | None:
         """Say what is wrong in the README, if all tests of the suites have run."""
@@ -78,12 +79,12 @@ class SuiteCounts:
         self._counts.add(report)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say it."""
+        """Say it with ``-v``; always where the README says otherwise."""
         for own, whose in (
             (False, "LangChain's suites"),
             (True, "linkspan's suites for completion models and rerankers"),
         ):
-            if line := self._counts.line(own=own):
+            if terminalreporter.verbosity > 0 and (line := self._counts.line(own=own)):
                 terminalreporter.write_line(f"{whose}: {line}")
         if complaint := self._counts.complaint():
             terminalreporter.write_line(complaint, red=True)

@@ -17,7 +17,7 @@ runs it::
 
 The class is led to a scripted server on this machine, a :class:`linkspan.sandbox.Sandbox`, which speaks several APIs.
 No key and no network are needed. Properties such as ``reports_usage`` say what an API does not have; the tests of that
-are skipped, with the reason. It needs the extras ``linkspan[langchain,testing]``.
+are not collected. It needs the extras ``linkspan[langchain,testing]``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Subclass what fits in a test module, and pytest runs it::
 
 The class is given the address of a scripted server on this machine: by default one that speaks Chat Completions as
 Scaleway does; with ``base_url`` overridden, any other API of :mod:`linkspan.sandbox`. No key and no network are needed.
-Attributes such as ``supports_tools`` say what the API cannot do; the tests of that are skipped, with the reason.
+Attributes such as ``supports_tools`` say what the API cannot do; the tests of that are not collected.
 
 The 36 points are those of the table in the documentation (``docs/conformance_llama_index.md``); each test names its
 point. :class:`LLMTests` is all that is about LLMs; its parts can be used on their own. It needs the extras

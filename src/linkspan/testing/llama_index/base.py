@@ -10,6 +10,7 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
 
 from linkspan.sandbox import Call, Reply, Sandbox, run
+from linkspan.testing.needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,9 +51,17 @@ STREAMS = ("stream_chat", "astream_chat", "stream_complete", "astream_complete")
 CHAT_STREAMS = STREAMS[:2]
 
 
-def each(ways: Sequence[str]) -> pytest.MarkDecorator:
-    """Run a test once for each of these endpoints."""
-    return pytest.mark.parametrize("way", ways)
+def each(ways: Sequence[str], *, streams_need: str | None = None) -> pytest.MarkDecorator:
+    """Run a test once for each of these endpoints.
+
+    Args:
+        ways: The endpoints.
+        streams_need: What the suite must have for the streams among them, as :func:`needs` takes it.
+    """
+    if streams_need is None:
+        return pytest.mark.parametrize("way", ways)
+    marks = needs(streams_need)
+    return pytest.mark.parametrize("way", [pytest.param(way, marks=marks) if "stream" in way else way for way in ways])
 
 
 class Script:
@@ -187,11 +196,6 @@ class LLMSuite(Suite):
         """Return the events of a Chat Completions stream with these deltas."""
         events: list[Any] = [*map(chat_chunk, deltas), chat_chunk({}, finish_reason)]
         return [*events, "[DONE]"] if self.has_end_event else events
-
-    def need(self, supported: object, what: str) -> None:
-        """Skip the test if the API has no such thing."""
-        if not supported:
-            pytest.skip(f"the API has no {what}")
 
 
 # --------------------------------------------------------------------------- calling

@@ -12,6 +12,7 @@ from llama_index.core.memory import Memory
 
 from linkspan.llama_index import DATA_QA_PROMPT, DataContextChatEngine, data_message
 from linkspan.testing.llama_index.base import CHAT_WAYS, LLMSuite, Script, ask, each
+from linkspan.testing.needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,19 +30,19 @@ class DataRoleTests(LLMSuite):
     @pytest.fixture
     def trusted_with_data(self, make: Callable[..., Any], script: Script) -> Any:
         """An object of the class that takes untrusted text."""
-        self._need_data()
         script.reply("60 metres")
         return make(**(self.data_role_settings or {}))
 
+    @needs("data_role_settings")
     @each(CHAT_WAYS)
     def test_a_data_message(self, trusted_with_data: Any, script: Script, way: str) -> None:
         """Point 34: a data message is a turn of its own, told apart from what the user says."""
         ask(trusted_with_data, way, [ChatMessage("How long is it?"), data_message(UNTRUSTED)])
         self._assert_apart(script.calls[-1])
 
+    @needs("data_role_settings")
     def test_without_settings_it_is_refused_or_has_its_role(self, make: Callable[..., Any], script: Script) -> None:
         """Point 34: an API without the role refuses untrusted text by default, before anything is sent."""
-        self._need_data()
         script.reply("60 metres")
         try:
             make().chat([data_message(UNTRUSTED)])
@@ -52,6 +53,7 @@ class DataRoleTests(LLMSuite):
         else:
             assert script.calls[-1].messages[-1]["role"] == "data"
 
+    @needs("data_role_settings")
     def test_a_query_engine(self, trusted_with_data: Any, script: Script) -> None:
         """Point 34: retrieved text goes through a query engine as data."""
         index = SummaryIndex.from_documents([Document(text=UNTRUSTED)])
@@ -59,6 +61,7 @@ class DataRoleTests(LLMSuite):
         assert str(answer) == "60 metres"
         self._assert_apart(script.calls[-1])
 
+    @needs("data_role_settings")
     def test_a_chat_engine(self, trusted_with_data: Any, script: Script) -> None:
         """Point 34: and through a chat engine, in the second turn as well; what was said before stays as it was."""
         index = SummaryIndex.from_documents([Document(text=UNTRUSTED)])
@@ -76,6 +79,7 @@ class DataRoleTests(LLMSuite):
         self._assert_apart(script.calls[-1])
         assert "What is {context_str}?" in _shown(script.calls[-1])
 
+    @needs("data_role_settings")
     def test_a_memory(self, trusted_with_data: Any, script: Script) -> None:
         """Point 34: a data message that was stored as JSON is still one."""
         memory = Memory.from_defaults(session_id="conformance")
@@ -83,9 +87,6 @@ class DataRoleTests(LLMSuite):
         stored = [message.model_dump_json() for message in memory.get()]
         trusted_with_data.chat([ChatMessage.model_validate_json(message) for message in stored])
         self._assert_apart(script.calls[-1])
-
-    def _need_data(self) -> None:
-        self.need(self.data_role_settings is not None, "untrusted text, or the class does not know the marker")
 
     @staticmethod
     def _assert_apart(call: Call) -> None:

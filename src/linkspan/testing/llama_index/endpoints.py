@@ -25,6 +25,7 @@ from linkspan.testing.llama_index.base import (
     last,
     text_of,
 )
+from linkspan.testing.needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,9 +49,9 @@ class EndpointTests(LLMSuite):
         assert isinstance(llm, FunctionCallingLLM) or not self.supports_tools
         assert llm.class_name() == type(llm).class_name() != LLM.class_name()
 
+    @needs("import_path")
     def test_the_public_module_exports_it(self, make: Callable[..., Any]) -> None:
         """Point 1: it is found where LlamaIndex's users look for it, by ``import`` and in ``__all__``."""
-        self.need(self.import_path, "import path (the suite was told none)")
         module = importlib.import_module(str(self.import_path))
         name = type(make()).__name__
         assert getattr(module, name) is type(make())
@@ -116,11 +117,17 @@ class EndpointTests(LLMSuite):
 
     # ------------------------------------------------------------------ what else an answer says
 
+    @needs("supports_reasoning")
     @each(CHAT_STREAMS)
-    @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+    @pytest.mark.parametrize(
+        "field",
+        [
+            pytest.param("reasoning", marks=needs(lambda suite: "reasoning" in suite.reasoning_fields)),
+            pytest.param("reasoning_content", marks=needs(lambda suite: "reasoning_content" in suite.reasoning_fields)),
+        ],
+    )
     def test_streamed_reasoning_is_whole(self, make: Callable[..., Any], script: Script, way: str, field: str) -> None:
         """Point 30: reasoning is kept from its first piece on, in ``thinking_delta`` and a block, under either name."""
-        self.need(self.supports_reasoning and field in self.reasoning_fields, f"field {field}")
         deltas = [{"role": "assistant", field: "First,"}, {field: " second."}, {"content": "Yes."}]
         script.reply(Reply(events=self.stream_of(deltas, "stop")))
         chunks = ask(make(), way)
@@ -128,33 +135,33 @@ class EndpointTests(LLMSuite):
         assert thought == "First, second."
         _assert_thought(chunks[-1], "First, second.", "Yes.")
 
+    @needs("supports_reasoning")
     @each(("chat", "achat"))
     def test_reasoning_is_a_block(self, make: Callable[..., Any], script: Script, way: str) -> None:
         """Point 30: reasoning is a ``ThinkingBlock`` before the text."""
-        self.need(self.supports_reasoning, "reasoning")
         script.reply(Reply("Yes.", reasoning="First, second."))
         _assert_thought(last(make(), way), "First, second.", "Yes.")
 
+    @needs("think_tag_settings")
     @each(CHAT_WAYS)
     def test_think_tags_are_parted_from_the_text(self, make: Callable[..., Any], script: Script, way: str) -> None:
         """Point 30: ``<think>`` text does not leak into the content, where agents and parsers would trip over it."""
-        self.need(self.think_tag_settings is not None, "<think> text, or the class leaves it")
         script.reply(Reply(["<th", "ink>First,", " second.</thi", "nk>", "Yes", "."]))
         _assert_thought(last(make(**(self.think_tag_settings or {})), way), "First, second.", "Yes.")
 
+    @needs("logprob_options")
     @each(WAYS)
     def test_log_probabilities(self, make: Callable[..., Any], script: Script, way: str) -> None:
         """Point 31: log probabilities of all tokens, in chats and completions, streamed and not."""
-        self.need(self.logprob_options is not None, "log probabilities")
         script.reply(Reply(PIECES))
         responses = ask(make(), way, **(self.logprob_options or {}))
         tokens = [place[0].token for response in responses for place in response.logprobs or ()]
         assert "".join(tokens).removesuffix("</s>") == TEXT
 
+    @needs("reports_finish_reason")
     @each(WAYS)
     def test_finish_reason(self, make: Callable[..., Any], script: Script, way: str) -> None:
         """Point 32: ``additional_kwargs`` says that an answer was cut."""
-        self.need(self.reports_finish_reason, "finish reason")
         script.reply(Reply(PIECES))
         response = last(make(max_tokens=2), way)
         assert text_of(response) == "".join(PIECES[:2])

@@ -62,10 +62,9 @@ def watched() -> Iterator[tuple[list[str], list[str]]]:
 class EventTests(LLMSuite):
     """What the class tells LlamaIndex's callbacks."""
 
-    @each(WAYS)
+    @each(WAYS, streams_need="streams_usage")
     def test_usage_is_where_core_looks(self, make: Callable[..., Any], script: Script, way: str) -> None:
         """Point 7: the last chunk has the server's counts, in ``raw["usage"]`` and in ``additional_kwargs``."""
-        self._need_counts(way)
         script.reply(Reply(TEXT, usage=COUNTED))
         response = last(make(), way)
         usage = plain(response.raw)["usage"]
@@ -73,19 +72,17 @@ class EventTests(LLMSuite):
         facts = response.additional_kwargs
         assert (facts["prompt_tokens"], facts["completion_tokens"], facts["total_tokens"]) == (11, 7, 18)
 
-    @each(WAYS)
+    @each(WAYS, streams_need="streams_usage")
     def test_token_counts_are_the_servers(self, make: Callable[..., Any], script: Script, way: str) -> None:
         """Point 8: ``TokenCountingHandler`` counts what the server counted, once, and guesses nothing."""
-        self._need_counts(way)
         script.reply(Reply(TEXT, usage=COUNTED))
         counter = TokenCountingHandler(tokenizer=_refuse_to_guess)
         ask(make(callback_manager=CallbackManager([counter])), way)
         assert (counter.prompt_llm_token_count, counter.completion_llm_token_count) == (11, 7)
 
-    @pytest.mark.parametrize("way", ["predict", "apredict", "stream", "astream"])
+    @each(("predict", "apredict", "stream", "astream"), streams_need="streams_usage")
     def test_token_counts_of_predict(self, make: Callable[..., Any], script: Script, way: str) -> None:
         """Point 8: so it does below ``predict`` and its kin."""
-        self._need_counts(way)
         script.reply(Reply(TEXT, usage=COUNTED))
         counter = TokenCountingHandler(tokenizer=_refuse_to_guess)
         llm = make(callback_manager=CallbackManager([counter]))
@@ -118,9 +115,6 @@ class EventTests(LLMSuite):
         pairs = debug.get_event_pairs(CBEventType.LLM)
         assert len(pairs) == 1
         assert script.requests == 1
-
-    def _need_counts(self, way: str) -> None:
-        self.need(self.streams_usage or "stream" not in way, "token counts in streams")
 
 
 def _predicted(llm: Any, way: str) -> str:

@@ -30,6 +30,7 @@ from pydantic import BaseModel
 
 from linkspan.sandbox import Reply
 from linkspan.testing.llama_index.base import CHAT_WAYS, LLMSuite, Script, ask, each
+from linkspan.testing.needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,9 +125,9 @@ class MessageTests(LLMSuite):
         else:
             assert "one\ntwo" in text
 
+    @needs("supports_tools")
     def test_thoughts_and_calls_of_earlier_turns(self, make: Callable[..., Any], script: Script) -> None:
         """Point 22: turns come back from memory with thoughts, an empty text and calls: one call, in one place."""
-        self.need(self.supports_tools, "tools")
         script.reply("ok")
         call = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"page": 3}'}}
         turn = ChatMessage(
@@ -172,9 +173,9 @@ class MessageTests(LLMSuite):
         ask(make(), way, messages)
         assert messages == before
 
+    @needs("supports_tools")
     def test_the_history_is_left_alone(self, make: Callable[..., Any], script: Script) -> None:
         """Point 24: the history of a chat with tools is copied; a user's message may be a ``ChatMessage``."""
-        self.need(self.supports_tools, "tools")
         script.reply("ok")
         history = [ChatMessage("before")]
         make().chat_with_tools([FunctionTool.from_defaults(look_up)], user_msg=ChatMessage("now"), chat_history=history)

@@ -12,6 +12,7 @@ import pytest
 
 from linkspan.sandbox import HTTPError, Reply
 from linkspan.testing.llama_index.base import KEY, LLMSuite, Script, ask, last, text_of
+from linkspan.testing.needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,11 +44,11 @@ class SettingsTests(LLMSuite):
         assert KEY not in caplog.text
         assert KEY not in str(caught.value) + repr(caught.value)
 
-    @pytest.mark.parametrize("copied_by", ["pickle", "deepcopy", "from_dict", "model_copy"])
+    @pytest.mark.parametrize(
+        "copied_by", ["pickle", "deepcopy", pytest.param("from_dict", marks=needs("key_environment")), "model_copy"]
+    )
     def test_a_copy_works(self, make: Callable[..., Any], script: Script, copied_by: str) -> None:
         """Point 19: pickle, deepcopy, ``from_dict`` and ``model_copy`` give an object that can be called."""
-        if copied_by == "from_dict" and not self.key_environment:
-            pytest.skip("the suite was told no environment variable to read the key from")
         script.reply("ok")
         llm = make(max_tokens=33)
         assert last(llm, "chat").message.content == "ok"

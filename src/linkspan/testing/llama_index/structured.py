@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from linkspan.conversation import ToolCall
 from linkspan.sandbox import Call, Reply
 from linkspan.testing.llama_index.base import LLMSuite, Script
+from linkspan.testing.needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,10 +45,9 @@ class StructuredOutputTests(LLMSuite):
     """Answers as objects."""
 
     @pytest.mark.parametrize("variant", _VARIANTS)
-    @pytest.mark.parametrize("mode", list(_MODES))
+    @pytest.mark.parametrize("mode", ["default", pytest.param("function", marks=needs("supports_tools")), "text"])
     def test_structured_output(self, make: Callable[..., Any], script: Script, mode: str, variant: str) -> None:
         """Point 29: all four variants, by the server's schema, a function or the prompt; with the system prompt."""
-        self.need(mode != "function" or self.supports_tools, "tools")
         script.reply(_song)
         llm = make(pydantic_program_mode=_MODES[mode], system_prompt=SYSTEM)
         objects = _objects(llm, variant)

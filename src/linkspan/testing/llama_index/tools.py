@@ -16,6 +16,7 @@ from linkspan.conversation import ToolCall
 from linkspan.sandbox import Reply
 from linkspan.testing.llama_index.base import CHAT_STREAMS, CHAT_WAYS, LLMSuite, Script, ask, each, last
 from linkspan.testing.llama_index.messages import PNG
+from linkspan.testing.needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,12 +85,7 @@ _STREAMED: dict[str, list[list[dict[str, Any]]]] = {
 class ToolTests(LLMSuite):
     """Tools: offered, called and answered. For APIs that take them in Chat Completions form."""
 
-    @pytest.fixture
-    def tooled(self, make: Callable[..., Any]) -> Callable[..., Any]:
-        """Make objects of the class, if its API takes tools."""
-        self.need(self.supports_tools, "tools")
-        return make
-
+    @needs("supports_tools")
     @pytest.mark.parametrize("required", [False, True])
     @pytest.mark.parametrize(
         ("choice", "sent"),
@@ -105,12 +101,12 @@ class ToolTests(LLMSuite):
         ids=["not given", "None", "auto", "none", "required", "name", "dict"],
     )
     def test_tool_choice(
-        self, tooled: Callable[..., Any], script: Script, choice: Any, sent: Any, required: bool
+        self, make: Callable[..., Any], script: Script, choice: Any, sent: Any, required: bool
     ) -> None:
         """Point 25: what is sent for each choice; ``None``, which core's programs pass, means not given."""
         script.reply("ok")
         options = {} if choice is _NEVER else {"tool_choice": choice}
-        tooled().chat_with_tools([ADD], "1+2?", tool_required=required, **options)
+        make().chat_with_tools([ADD], "1+2?", tool_required=required, **options)
         call = script.calls[-1]
         assert [tool["function"]["name"] for tool in call.tools] == ["add"]
         if sent is None and required:
@@ -121,21 +117,23 @@ class ToolTests(LLMSuite):
 
     # ------------------------------------------------------------------ calls
 
+    @needs("supports_tools")
     @each(CHAT_STREAMS)
     @pytest.mark.parametrize("how", list(_STREAMED))
-    def test_streamed_parallel_calls(self, tooled: Callable[..., Any], script: Script, way: str, how: str) -> None:
+    def test_streamed_parallel_calls(self, make: Callable[..., Any], script: Script, way: str, how: str) -> None:
         """Point 26: two calls arrive as two, however the server cuts them, in blocks and ``additional_kwargs``."""
         deltas: list[Mapping[str, Any]] = [{"role": "assistant", "content": None}]
         deltas += [{"tool_calls": pieces} for pieces in _STREAMED[how]]
         script.reply(Reply(events=self.stream_of(deltas, "tool_calls")))
-        llm = tooled()
+        llm = make()
         self._assert_both(llm, last(llm, way, tools=[SPECIFICATION]), ids=how != "without id")
 
+    @needs("supports_tools")
     @each(CHAT_WAYS)
-    def test_parallel_calls(self, tooled: Callable[..., Any], script: Script, way: str) -> None:
+    def test_parallel_calls(self, make: Callable[..., Any], script: Script, way: str) -> None:
         """Point 26: so they do as the API itself sends them, streamed and not, with ``null`` for the content."""
         script.reply(Reply(tool_calls=CALLS))
-        llm = tooled()
+        llm = make()
         self._assert_both(llm, last(llm, way, tools=[SPECIFICATION]))
 
     @staticmethod
@@ -154,19 +152,21 @@ class ToolTests(LLMSuite):
         assert len(message.additional_kwargs["tool_calls"]) == 2
         assert (message.content or "") == ""
 
-    def test_one_call_if_so_wanted(self, tooled: Callable[..., Any], script: Script) -> None:
+    @needs("supports_tools")
+    def test_one_call_if_so_wanted(self, make: Callable[..., Any], script: Script) -> None:
         """Point 26: without ``allow_parallel_tool_calls`` one call is left, in both places."""
         script.reply(Reply(tool_calls=CALLS))
-        llm = tooled()
+        llm = make()
         response = llm.chat_with_tools([ADD], "?")
         assert [selected.tool_id for selected in llm.get_tool_calls_from_response(response)] == ["a"]
         assert len(response.message.additional_kwargs["tool_calls"]) == 1
 
+    @needs("supports_tools")
     @each(CHAT_STREAMS)
-    def test_half_written_arguments_never_raise(self, tooled: Callable[..., Any], script: Script, way: str) -> None:
+    def test_half_written_arguments_never_raise(self, make: Callable[..., Any], script: Script, way: str) -> None:
         """Point 27: agents ask every chunk for its calls; arguments that are half there give a dict."""
         script.reply(Reply(tool_calls=[ToolCall("a", "add", '{"x": 1,  "y" : 2 }')]))
-        llm = tooled()
+        llm = make()
         read = [
             [selected.tool_kwargs for selected in llm.get_tool_calls_from_response(chunk, error_on_no_tool_call=False)]
             for chunk in ask(llm, way, tools=[SPECIFICATION])
@@ -174,11 +174,12 @@ class ToolTests(LLMSuite):
         assert read[-1] == [{"x": 1, "y": 2}]
         assert all(isinstance(arguments, dict) for arguments in itertools.chain(*read))
 
+    @needs("supports_tools")
     @pytest.mark.parametrize("arguments", ['{"x": 1, "y', '{"x": ', "]", "[1]", "", '"', '{"x": 1}}'])
-    def test_wrong_arguments_never_raise(self, tooled: Callable[..., Any], script: Script, arguments: str) -> None:
+    def test_wrong_arguments_never_raise(self, make: Callable[..., Any], script: Script, arguments: str) -> None:
         """Point 27: nor do arguments that are no JSON object at all."""
         script.reply(Reply(tool_calls=CALLS))
-        llm = tooled()
+        llm = make()
         response = last(llm, "chat", tools=[SPECIFICATION])
         response.message.blocks = [ToolCallBlock(tool_call_id=None, tool_name="add", tool_kwargs=arguments)]
         (selected,) = llm.get_tool_calls_from_response(response)
@@ -186,12 +187,13 @@ class ToolTests(LLMSuite):
 
     # ------------------------------------------------------------------ agents
 
+    @needs("supports_tools")
     @pytest.mark.parametrize("streaming", [True, False])
-    def test_an_agent_runs_parallel_calls(self, tooled: Callable[..., Any], script: Script, streaming: bool) -> None:
+    def test_an_agent_runs_parallel_calls(self, make: Callable[..., Any], script: Script, streaming: bool) -> None:
         """Point 28: ``FunctionAgent`` runs both calls and sends both results."""
         script.reply(Reply(tool_calls=CALLS), role="user")
         script.reply("3 and 34")
-        answer, results = _run(FunctionAgent(tools=[ADD], llm=tooled(), streaming=streaming))
+        answer, results = _run(FunctionAgent(tools=[ADD], llm=make(), streaming=streaming))
         assert answer == "3 and 34"
         assert results == {"a": "3", "b": "34"}
         *_, turn, first, second = script.calls[-1].messages
@@ -201,23 +203,25 @@ class ToolTests(LLMSuite):
             ("b", "34"),
         ]
 
+    @needs("supports_tools")
     @pytest.mark.parametrize("streaming", [True, False])
-    def test_an_agent_returns_a_tools_result(self, tooled: Callable[..., Any], script: Script, streaming: bool) -> None:
+    def test_an_agent_returns_a_tools_result(self, make: Callable[..., Any], script: Script, streaming: bool) -> None:
         """Point 28: ``return_direct`` ends the run, and the conversation can go on afterwards."""
         direct = FunctionTool.from_defaults(add, return_direct=True)
         script.reply(Reply(tool_calls=CALLS[:1]), role="user", times=1)
         script.reply("Again.")
         memory = Memory.from_defaults(session_id="conformance")
         answers = [
-            _run(FunctionAgent(tools=[direct], llm=tooled(), streaming=streaming), question, memory=memory)[0]
+            _run(FunctionAgent(tools=[direct], llm=make(), streaming=streaming), question, memory=memory)[0]
             for question in ("Go", "And now?")
         ]
         assert answers == ["3", "Again."]
         for message in script.calls[-1].messages:
             assert message["role"] == "tool" or "tool_call_id" not in message
 
+    @needs("supports_tools")
     @pytest.mark.parametrize("streaming", [True, False])
-    def test_an_agent_shows_a_tools_image(self, tooled: Callable[..., Any], script: Script, streaming: bool) -> None:
+    def test_an_agent_shows_a_tools_image(self, make: Callable[..., Any], script: Script, streaming: bool) -> None:
         """Point 28: an image that a tool returns reaches the model, or is refused by name; it is not dropped."""
 
         def draw() -> list[Any]:
@@ -226,7 +230,7 @@ class ToolTests(LLMSuite):
 
         script.reply(Reply(tool_calls=[ToolCall("a", "draw", "{}")]), role="user", times=1)
         script.reply("A dot.")
-        agent = FunctionAgent(tools=[FunctionTool.from_defaults(draw)], llm=tooled(), streaming=streaming)
+        agent = FunctionAgent(tools=[FunctionTool.from_defaults(draw)], llm=make(), streaming=streaming)
         if not (self.supports_images and self.supports_tool_images):
             with pytest.raises(Exception, match=r"(?i)image"):
                 _run(agent)
@@ -234,17 +238,18 @@ class ToolTests(LLMSuite):
         assert _run(agent)[0] == "A dot."
         assert "data:image/png;base64," in script.sandbox.last_request.content.decode()
 
+    @needs("supports_tools")
     @pytest.mark.parametrize("streaming", [True, False])
-    def test_a_memory_is_loaded_again(self, tooled: Callable[..., Any], script: Script, streaming: bool) -> None:
+    def test_a_memory_is_loaded_again(self, make: Callable[..., Any], script: Script, streaming: bool) -> None:
         """Point 28: a conversation with calls goes on after its memory was stored as JSON."""
         script.reply(Reply(tool_calls=CALLS), role="user", times=1)
         script.reply("3 and 34", role="tool")
         script.reply("Yes.")
         memory = Memory.from_defaults(session_id="conformance")
-        _run(FunctionAgent(tools=[ADD], llm=tooled(), streaming=streaming), memory=memory)
+        _run(FunctionAgent(tools=[ADD], llm=make(), streaming=streaming), memory=memory)
         stored = [message.model_dump_json() for message in memory.get_all()]
         history = [ChatMessage.model_validate_json(message) for message in stored]
-        agent = FunctionAgent(tools=[ADD], llm=tooled(), streaming=streaming)
+        agent = FunctionAgent(tools=[ADD], llm=make(), streaming=streaming)
         assert _run(agent, "Sure?", chat_history=history)[0] == "Yes."
         messages = script.calls[-1].messages
         assert [message["role"] for message in messages] == ["user", "assistant", "tool", "tool", "assistant", "user"]

@@ -14,6 +14,7 @@ from linkspan.sandbox.scaleway_vectors import vector_of
 from linkspan.testing.llama_index.base import KEY, Script, Suite
 from linkspan.testing.llama_index.events import watched
 from linkspan.testing.llama_index.relay import Relay
+from linkspan.testing.needs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -107,11 +108,10 @@ class EmbeddingTests(Suite):
         with Relay(script.sandbox.url, hold=4) as relay:
             assert _batch(make(through=relay.url, embed_batch_size=1), TEXTS, True) == self._expected(TEXTS)
 
+    @needs("query_settings")
     def test_instructions(self, make: Callable[..., Any]) -> None:
         """Point 35: queries and texts get their own instruction."""
-        if self.query_settings is None:
-            pytest.skip("the class has no instructions")
-        embedding = make(**self.query_settings)
+        embedding = make(**(self.query_settings or {}))
         assert embedding.get_query_embedding("ferry") == self._expected(["Q: ferry"])[0]
         assert embedding.get_text_embedding("ferry") == self._expected(["T: ferry"])[0]
 
