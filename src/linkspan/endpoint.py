@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from linkspan.assembler import Assembler
 from linkspan.errors import ConfigurationError, InterruptedStreamError, InvalidRequestError, LinkspanError
+from linkspan.redaction import Secrets
 from linkspan.request_json import write_json
 from linkspan.transport import HttpClient, HttpRequest, check_base_url, join_url
+from linkspan.unreadable import invalid_response, unreadable_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+    from types import TracebackType
     from typing import TypeAlias
 
     import httpx
@@ -35,11 +38,6 @@ if TYPE_CHECKING:
     #: Reads a body and its headers.
     Decoder: TypeAlias = Callable[[bytes, Mapping[str, str]], ResultT]
 
-_MASK = "**********"
-#: Shorter keys are placeholders ("x", "EMPTY") for servers that want none, and parts of ordinary words.
-_SHORTEST_SECRET = 6
-_CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "x-auth-token"})
-
 
 class Endpoint(Generic[RequestT]):
     """An API at an address, ready to be called. Use :func:`connect` to make one.
@@ -54,7 +52,7 @@ class Endpoint(Generic[RequestT]):
         *,
         base_url: str,
         headers: Mapping[str, str],
-        secrets: tuple[str, ...],
+        secrets: Secrets,
         timeout: float | None,
         max_retries: int,
         stall_timeout: float | None = None,
@@ -67,18 +65,21 @@ class Endpoint(Generic[RequestT]):
         self._timeout = timeout
         self._stall_timeout = stall_timeout
         self._max_retries = max_retries
+        self._redacted_errors = _RedactedErrors(secrets)
 
     # ------------------------------------------------------------------ the four calls
 
     def complete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
         """Ask for a whole answer."""
-        response = self.client.send(self._http_request(request, stream=False, timeout=timeout))
-        return self._decode(response, lambda body, headers: self.codec.decode(body, headers, request))
+        with self._redacted_errors:
+            response = self.client.send(self._http_request(request, stream=False, timeout=timeout))
+            return self._decode(response, lambda body, headers: self.codec.decode(body, headers, request))
 
     async def acomplete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
         """Ask for a whole answer."""
-        response = await self.client.asend(self._http_request(request, stream=False, timeout=timeout))
-        return self._decode(response, lambda body, headers: self.codec.decode(body, headers, request))
+        with self._redacted_errors:
+            response = await self.client.asend(self._http_request(request, stream=False, timeout=timeout))
+            return self._decode(response, lambda body, headers: self.codec.decode(body, headers, request))
 
     def stream(
         self, request: RequestT, *, assembler: Assembler | None = None, timeout: float | None = None
@@ -102,22 +103,26 @@ class Endpoint(Generic[RequestT]):
         No delta waits for another. Whoever reads adds each to ``assembler`` as it is taken: that is the answer so far,
         should the stream break.
         """
-        return self._batches(request, self._http_request(request, stream=True, timeout=timeout), assembler)
+        with self._redacted_errors:
+            http_request = self._http_request(request, stream=True, timeout=timeout)
+        return self._batches(request, http_request, assembler)
 
     def abatches(
         self, request: RequestT, assembler: Assembler, *, timeout: float | None = None
     ) -> AsyncGenerator[Sequence[Delta], None]:
         """Ask for a streamed answer, and hand out together what was read together: see :meth:`batches`."""
-        return self._abatches(request, self._http_request(request, stream=True, timeout=timeout), assembler)
+        with self._redacted_errors:
+            http_request = self._http_request(request, stream=True, timeout=timeout)
+        return self._abatches(request, http_request, assembler)
 
     def _batches(
         self, request: RequestT, http_request: HttpRequest, assembler: Assembler
     ) -> Generator[Sequence[Delta], None, None]:
-        with self.client.stream(http_request) as events:
-            decoder = self.codec.stream_decoder(request, events.headers)
+        with self._redacted_errors, self.client.stream(http_request) as events:
+            decoder = self._stream_decoder(request, events.headers)
             try:
                 for batch in events.batches():
-                    deltas, error = _decoded(decoder, batch)
+                    deltas, error = self._decoded(decoder, batch)
                     if deltas:
                         yield deltas
                     if error is not None:
@@ -133,56 +138,65 @@ class Endpoint(Generic[RequestT]):
     async def _abatches(
         self, request: RequestT, http_request: HttpRequest, assembler: Assembler
     ) -> AsyncGenerator[Sequence[Delta], None]:
-        async with self.client.astream(http_request) as events:
-            decoder = self.codec.stream_decoder(request, events.headers)
-            try:
-                async for batch in events.batches():
-                    deltas, error = _decoded(decoder, batch)
-                    if deltas:
-                        yield deltas
-                    if error is not None:
-                        raise error
-                    if decoder.finished:
-                        break
-            except LinkspanError as error:
-                self._end_early(error, decoder, assembler)
-            yield self._closed(decoder, assembler)
-            if not decoder.cut_short:
-                await events.drain()
+        with self._redacted_errors:
+            async with self.client.astream(http_request) as events:
+                decoder = self._stream_decoder(request, events.headers)
+                try:
+                    async for batch in events.batches():
+                        deltas, error = self._decoded(decoder, batch)
+                        if deltas:
+                            yield deltas
+                        if error is not None:
+                            raise error
+                        if decoder.finished:
+                            break
+                except LinkspanError as error:
+                    self._end_early(error, decoder, assembler)
+                yield self._closed(decoder, assembler)
+                if not decoder.cut_short:
+                    await events.drain()
 
     # ------------------------------------------------------------------ what both ways share
 
     def post(self, path: str, body: Mapping[str, Any], *, timeout: float | None = None) -> HttpResponse:
         """Send a JSON body to another route of the same API."""
-        return self.client.send(self._to_route(path, "POST", body, timeout))
+        with self._redacted_errors:
+            return self.client.send(self._to_route(path, "POST", body, timeout))
 
     async def apost(self, path: str, body: Mapping[str, Any], *, timeout: float | None = None) -> HttpResponse:
         """Send a JSON body to another route of the same API."""
-        return await self.client.asend(self._to_route(path, "POST", body, timeout))
+        with self._redacted_errors:
+            return await self.client.asend(self._to_route(path, "POST", body, timeout))
 
     def call(self, path: str, body: Mapping[str, Any], decode: Decoder[ResultT]) -> ResultT:
         """Send a JSON body to another route of the same API, and read the answer with ``decode``."""
-        return self._decode(self.post(path, body), decode)
+        with self._redacted_errors:
+            return self._decode(self.post(path, body), decode)
 
     async def acall(self, path: str, body: Mapping[str, Any], decode: Decoder[ResultT]) -> ResultT:
         """Send a JSON body to another route of the same API, and read the answer with ``decode``."""
-        return self._decode(await self.apost(path, body), decode)
+        with self._redacted_errors:
+            return self._decode(await self.apost(path, body), decode)
 
     def get(self, path: str, *, timeout: float | None = None) -> HttpResponse:
         """Read another route of the same API."""
-        return self.client.send(self._to_route(path, "GET", None, timeout))
+        with self._redacted_errors:
+            return self.client.send(self._to_route(path, "GET", None, timeout))
 
     async def aget(self, path: str, *, timeout: float | None = None) -> HttpResponse:
         """Read another route of the same API."""
-        return await self.client.asend(self._to_route(path, "GET", None, timeout))
+        with self._redacted_errors:
+            return await self.client.asend(self._to_route(path, "GET", None, timeout))
 
     def read(self, path: str, decode: Decoder[ResultT]) -> ResultT:
         """Read another route of the same API with ``decode``."""
-        return self._decode(self.get(path), decode)
+        with self._redacted_errors:
+            return self._decode(self.get(path), decode)
 
     async def aread(self, path: str, decode: Decoder[ResultT]) -> ResultT:
         """Read another route of the same API with ``decode``."""
-        return self._decode(await self.aget(path), decode)
+        with self._redacted_errors:
+            return self._decode(await self.aget(path), decode)
 
     def beside(self, base_url: str, headers: Mapping[str, str]) -> Endpoint[RequestT]:
         """The same API at another address of the same host, with further headers, over the same connections."""
@@ -191,7 +205,7 @@ class Endpoint(Generic[RequestT]):
             self.client,
             base_url=base_url,
             headers={**self._headers, **headers},
-            secrets=self._secrets,
+            secrets=self._secrets.with_sent(headers),
             timeout=self._timeout,
             stall_timeout=self._stall_timeout,
             max_retries=self._max_retries,
@@ -224,58 +238,98 @@ class Endpoint(Generic[RequestT]):
             event_error=self._event_error,
         )
 
+    # ------------------------------------------------------------------ the guard: nothing but LinkspanErrors leaves
+
     def _decode(self, response: HttpResponse, decode: Decoder[ResultT]) -> ResultT:
         try:
             return decode(response.content, response.headers)
-        except LinkspanError as error:
-            raise self._redact(error) from error.__cause__
+        except Exception as error:  # noqa: BLE001  # whatever a decoder makes of a malformed answer
+            failure = error
+        # Outside of the except block, so that the error has no context that repeats what it leaves out.
+        raise self._read_failure(failure, response.content, lambda body: decode(body, response.headers), response)
 
-    def _decode_error(self, response: HttpResponse) -> LinkspanError:
-        return self._redact(self.codec.decode_error(response.status_code, response.headers, response.content))
+    def _stream_decoder(self, request: RequestT, headers: Mapping[str, str]) -> StreamDecoder:
+        try:
+            return self.codec.stream_decoder(request, headers)
+        except Exception as error:  # noqa: BLE001  # headers may hold anything
+            failure = error
+        raise invalid_response(failure, self.codec.provider)
 
-    def _event_error(self, event: bytes) -> LinkspanError | None:
-        error = self.codec.event_error(event)
-        return None if error is None else self._redact(error)
+    def _decoded(self, decoder: StreamDecoder, events: Sequence[bytes]) -> tuple[Sequence[Delta], LinkspanError | None]:
+        """Decode events up to the last that matters; return their deltas, and what broke the stream after them."""
+        deltas: list[Delta] = []
+        event = b""
+        try:
+            texts = decoder.feed_texts(events) if len(events) > 1 else None
+            if texts is not None:
+                return texts, None
+            for event in events:
+                deltas.extend(decoder.feed(event))
+                if decoder.finished:
+                    break
+        except Exception as error:  # noqa: BLE001  # whatever a decoder makes of a malformed event
+            failure = error
+        else:
+            return deltas, None
+        return deltas, self._read_failure(failure, event, decoder.feed)
+
+    def _closed(self, decoder: StreamDecoder, assembler: Assembler) -> Sequence[Delta]:
+        try:
+            return decoder.close()
+        except Exception as error:  # noqa: BLE001  # whatever a decoder makes of all that it was fed
+            failure = invalid_response(error, self.codec.provider)
+        failure.partial = assembler.completion()
+        raise failure
 
     def _end_early(self, error: LinkspanError, decoder: StreamDecoder, assembler: Assembler) -> None:
         """Raise what broke the stream, with the answer so far; unless the answer was whole already."""
         if isinstance(error, InterruptedStreamError) and decoder.complete:
             return
         error.partial = assembler.completion()
-        raise self._redact(error) from error.__cause__
+        raise error
 
-    def _closed(self, decoder: StreamDecoder, assembler: Assembler) -> Sequence[Delta]:
+    def _decode_error(self, response: HttpResponse) -> LinkspanError:
+        # Without secrets from the start: of one that is shortened, a part might stay.
+        content, status, headers = self._secrets.blank(response.content), response.status_code, response.headers
         try:
-            return decoder.close()
-        except LinkspanError as error:
-            error.partial = assembler.completion()
-            raise self._redact(error) from error.__cause__
+            return self.codec.decode_error(status, headers, content)
+        except Exception as error:  # noqa: BLE001  # whatever a decoder makes of a malformed body
+            return unreadable_error(error, self.codec.provider, status, headers)
 
-    def _redact(self, error: LinkspanError) -> LinkspanError:
-        """Blank out the key where a server repeats it ("incorrect key: …")."""
-        for secret in self._secrets:
-            if secret in error.message or secret in repr(error.body) or secret in repr(error.headers):
-                error.message = error.message.replace(secret, _MASK)
-                error.args = (error.message, *error.args[1:])
-                error.body = _redact_value(error.body, secret)
-                error.headers = _redact_value(error.headers, secret)
-        return error
+    def _event_error(self, event: bytes) -> LinkspanError | None:
+        try:
+            return self.codec.event_error(self._secrets.blank(event))
+        except Exception as error:  # noqa: BLE001  # whatever a decoder makes of a malformed event
+            return invalid_response(error, self.codec.provider, event)
+
+    def _read_failure(
+        self, failure: Exception, content: bytes, read: Callable[[bytes], object], response: HttpResponse | None = None
+    ) -> LinkspanError:
+        """Return the error of content that could not be read."""
+        if self._secrets.found_in(content):
+            # Read once more, without secrets: where the error quotes the content, a part of one might stay.
+            content = self._secrets.blank(content)
+            try:
+                read(content)
+            except Exception as error:  # noqa: BLE001  # the same as before
+                failure = error
+        return invalid_response(failure, self.codec.provider, content, response)
 
 
-def _decoded(decoder: StreamDecoder, events: Sequence[bytes]) -> tuple[Sequence[Delta], LinkspanError | None]:
-    """Decode events up to the last that matters; return with their deltas what broke the stream after them, if any."""
-    texts = decoder.feed_texts(events) if len(events) > 1 else None
-    if texts is not None:
-        return texts, None
-    deltas: list[Delta] = []
-    try:
-        for event in events:
-            deltas.extend(decoder.feed(event))
-            if decoder.finished:
-                break
-    except LinkspanError as error:
-        return deltas, error
-    return deltas, None
+class _RedactedErrors:
+    """Context manager: the last thing that happens to an error before it leaves an endpoint."""
+
+    __slots__ = ("_secrets",)
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if isinstance(error, LinkspanError):
+            error.redacted(self._secrets)
 
 
 def _one_by_one(batches: Generator[Sequence[Delta], None, None], assembler: Assembler) -> Generator[Delta, None, None]:
@@ -329,38 +383,34 @@ def connect(
     Raises:
         ConfigurationError: The URL is malformed or insecure, or the key is missing where one is needed.
     """
-    provider.require_api_key(api_key, base_url)
-    url = check_base_url(
-        base_url,
-        provider=provider.name,
-        has_credentials=api_key is not None,
-        allow_insecure_http=allow_insecure_http,
-    )
+    secret = api_key.get_secret_value() if api_key is not None else None
+    own_headers = {"Content-Type": "application/json"}
+    if secret is not None:
+        own_headers.update(codec.auth_headers(secret))
+    overridden = {name.lower() for name in default_headers or {}}
+    headers = {name: value for name, value in own_headers.items() if name.lower() not in overridden}
+    headers.update(default_headers or {})
+    secrets = Secrets.sent(secret, headers)
+    with _RedactedErrors(secrets):
+        provider.require_api_key(api_key, base_url)
+        url = check_base_url(
+            base_url,
+            provider=provider.name,
+            has_credentials=api_key is not None,
+            allow_insecure_http=allow_insecure_http,
+        )
     if stall_timeout is None and timeout is None:
         stall_timeout = provider.default_stall_timeout
-    secret = api_key.get_secret_value() if api_key is not None else None
-    headers = {"Content-Type": "application/json"}
-    if secret is not None:
-        headers.update(codec.auth_headers(secret))
-    overridden = {name.lower() for name in default_headers or {}}
-    headers = {name: value for name, value in headers.items() if name.lower() not in overridden}
-    headers.update(default_headers or {})
     return Endpoint(
         codec,
         HttpClient(http_client=http_client, http_async_client=http_async_client),
         base_url=url,
         headers=headers,
-        secrets=_secrets_in(secret, headers),
+        secrets=secrets,
         timeout=provider.default_timeout if timeout is None else timeout,
         max_retries=max_retries,
         stall_timeout=stall_timeout,
     )
-
-
-def _secrets_in(key: str | None, headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what no error may show: the key, and credentials as they travel (Basic has the key in another writing)."""
-    sent = (value.rpartition(" ")[2] for name, value in headers.items() if name.lower() in _CREDENTIAL_HEADERS)
-    return tuple(dict.fromkeys(one for one in (key, *sent) if one and len(one) >= _SHORTEST_SECRET))
 
 
 def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
@@ -396,11 +446,3 @@ def as_extra_body(value: Any) -> Mapping[str, Any]:
             f"extra_body must be a dict of further fields of the body, not {type(value).__name__}."
         )
     return value
-
-
-def _redact_value(value: Any, secret: str) -> Any:
-    if isinstance(value, str):
-        return value.replace(secret, _MASK)
-    if isinstance(value, dict):
-        return {key: _redact_value(item, secret) for key, item in value.items()}
-    return [_redact_value(item, secret) for item in value] if isinstance(value, list) else value

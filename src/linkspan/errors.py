@@ -30,7 +30,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from typing_extensions import Self
+
     from linkspan.conversation import Completion
+    from linkspan.redaction import Secrets
 
 __all__ = [
     "APIConnectionError",
@@ -87,7 +90,6 @@ class LinkspanError(Exception):
         partial: Completion | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
         self.provider = provider
         self.status_code = status_code
         self.code = code
@@ -98,6 +100,22 @@ class LinkspanError(Exception):
         if is_retryable is not None:
             self.is_retryable = is_retryable
         self.partial = partial
+
+    @property
+    def message(self) -> str:
+        """What happened and what to do about it."""
+        return str(self.args[0]) if self.args else ""
+
+    def with_hint(self, hint: str | None) -> Self:
+        """Add a sentence to the message, and return this error."""
+        if hint:
+            self.args = (f"{self.message.rstrip('. ')}. {hint}", *self.args[1:])
+        return self
+
+    def redacted(self, secrets: Secrets) -> Self:
+        """Blank the secrets out of everything that this error and its causes hold, and return this error."""
+        secrets.blank_error(self)
+        return self
 
     @property
     def partial_text(self) -> str:

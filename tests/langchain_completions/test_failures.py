@@ -97,9 +97,13 @@ def test_a_tgi_stream_without_its_last_event_was_cut(llm: Any, sandbox: Sandbox)
     assert caught.value.partial_text == "one two"
 
 
-def test_llm_engines_stream_may_just_end(make: Callable[..., Any], sandbox: Sandbox) -> None:
+def test_a_stream_of_tensorrt_may_just_end(make: Callable[..., Any], sandbox: Sandbox) -> None:
     sandbox.add_rule(Reply("one two three", fault=EndEarly(2)))
-    assert "".join(make("llm_engine", model="mpt-7b").stream("x")) == "one two"
+    with pytest.raises(errors.InterruptedStreamError, match="tensorrt_llm") as caught:
+        "".join(make("llm_engine", model="mpt-7b").stream("x"))
+    assert caught.value.partial_text == "one two"
+    sandbox.add_rule(Reply("one two three", fault=EndEarly(2)))
+    assert "".join(make("llm_engine", model="mpt-7b", inference_framework="tensorrt_llm").stream("x")) == "one two"
 
 
 def test_a_cut_connection_is_asked_again_before_the_first_token(make: Callable[..., Any], kind: str) -> None:

@@ -9,7 +9,8 @@ import traceback
 import pytest
 
 from linkspan.errors import APIConnectionError, ConfigurationError, LinkspanError
-from linkspan.transport import HttpClient, mask_headers
+from linkspan.redaction import mask_headers
+from linkspan.transport import HttpClient
 from tests.support.loopback import Cut, event, event_stream, head, http
 from tests.transport.conftest import KEY
 

@@ -72,7 +72,9 @@ class ChatLLMEngine(LLMEngineConnected, TemplatedChatModel):
     )
     _schema_is_enforced: ClassVar[bool] = False
     _prompt_api: ClassVar[str] = "v1"
-    _codec_fields: ClassVar[frozenset[str]] = frozenset({"api", "auth", "chat_template", "model", "split_reasoning"})
+    _codec_fields: ClassVar[frozenset[str]] = frozenset(
+        {"api", "auth", "chat_template", "inference_framework", "model", "split_reasoning"}
+    )
 
     api: ChatAPI = "v2"
     """``"v2"``, the chat API; or ``"v1"``, the prompt API through a chat template, for frameworks without chat."""
@@ -104,4 +106,5 @@ class ChatLLMEngine(LLMEngineConnected, TemplatedChatModel):
             model=self.model,
             chat_template=self.chat_template,
             split_reasoning=self.split_reasoning,
+            inference_framework=self.inference_framework,
         )

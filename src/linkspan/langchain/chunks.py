@@ -223,7 +223,7 @@ def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
 
 
 def _token_usage(usage: Usage) -> Mapping[str, Any]:
-    return {**token_counts(usage), **(usage.raw or {})}
+    return {**(usage.raw or {}), **token_counts(usage)}
 
 
 def token_counts(usage: Usage) -> dict[str, int]:

@@ -71,7 +71,7 @@ class LLMEngine(LLMEngineConnected, LinkspanLLM):
         *(name for name in PROMPT_FIELDS if name not in ("temperature", "max_new_tokens", "stop_sequences")),
     )
 
-    _codec_fields: ClassVar[frozenset[str]] = frozenset({"auth"})
+    _codec_fields: ClassVar[frozenset[str]] = frozenset({"auth", "inference_framework"})
 
     model: str
     """Name of the endpoint. ``model_name`` is taken as well."""
@@ -99,7 +99,7 @@ class LLMEngine(LLMEngineConnected, LinkspanLLM):
     """Leave special tokens out of the answer; vLLM only, the server's default is yes. Not sent unless set."""
 
     def _make_codec(self) -> Any:
-        return LLMEnginePromptCodec(self.auth)
+        return LLMEnginePromptCodec(self.auth, inference_framework=self.inference_framework)
 
     def _schema_options(self, schema: dict[str, Any]) -> dict[str, Any]:
         return {"guided_json": schema}

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from linkspan.langchain.connected import Connected
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.model_listing import ListsModels
-from linkspan.providers.llm_engine import LLM_ENGINE, Auth, acheck_health, aget_model, check_health, get_model
+from linkspan.providers.llm_engine import (
+    LLM_ENGINE,
+    Auth,
+    Framework,
+    acheck_health,
+    aget_model,
+    check_health,
+    get_model,
+)
 
 if TYPE_CHECKING:
     from linkspan.providers.llm_engine import LLMEngineModel
@@ -23,6 +31,9 @@ class LLMEngineConnected(ListsModels, Connected):
 
     auth: Auth = "basic"
     """How the key is sent: ``"basic"`` (beside ``x-api-key``, as the official client does) or ``"bearer"``."""
+    inference_framework: Framework | None = None
+    """What runs the endpoint. Streams of ``"tensorrt_llm"`` end without the ``finished: true`` by which all others
+    say that the prompt API's answer is whole; without this setting, such a stream raises ``InterruptedStreamError``."""
 
     @property
     def lc_secrets(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pydantic import Field
 from linkspan.llama_index.chat_llm import ChatLLM
 from linkspan.llama_index.completion_llm import CompletionLLM
 from linkspan.llama_index.llm_engine_connection import LLMEngineConnected
-from linkspan.providers.llm_engine import DEFAULT_MAX_NEW_TOKENS, PROMPT_FIELDS, LLMEnginePromptCodec
+from linkspan.providers.llm_engine import DEFAULT_MAX_NEW_TOKENS, PROMPT_FIELDS, Framework, LLMEnginePromptCodec
 from linkspan.providers.llm_engine.chat_apis import chat_codec
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class LLMEngine(LLMEngineConnected, CompletionLLM):
         api_key: The key; else ``SCALE_API_KEY``.
         base_url: The deployment's address (also ``api_base``); else ``LLM_ENGINE_BASE_PATH``.
         auth: How the key is sent: ``"basic"`` (beside ``x-api-key``) or ``"bearer"``.
+        inference_framework: What runs the endpoint. Streams of ``"tensorrt_llm"`` end without ``finished: true``; of
+            any other, and without this setting, such a stream raises ``InterruptedStreamError``.
         temperature: Sampling temperature, 0.0 to 1.0.
         max_tokens: Longest answer in tokens (also ``max_new_tokens``).
         stop: One text or several that end the answer and are not part of it (also ``stop_sequences``).
@@ -83,9 +85,10 @@ class LLMEngine(LLMEngineConnected, CompletionLLM):
         *(name for name in PROMPT_FIELDS if name not in {"temperature", "max_new_tokens", "stop_sequences"}),
     )
     _argument_aliases: ClassVar[Mapping[str, str]] = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
-    _codec_fields: ClassVar[frozenset[str]] = frozenset({"auth", "split_reasoning"})
+    _codec_fields: ClassVar[frozenset[str]] = frozenset({"auth", "inference_framework", "split_reasoning"})
     _default_max_tokens: ClassVar[int] = DEFAULT_MAX_NEW_TOKENS
 
+    inference_framework: Framework | None = Field(default=None, description="What runs the endpoint.")
     return_token_log_probs: bool | None = Field(default=None, description="Ask for log probabilities.")
     presence_penalty: float | None = Field(default=None, description="0.0 to 2.0.")
     frequency_penalty: float | None = Field(default=None, description="0.0 to 2.0.")
@@ -104,7 +107,7 @@ class LLMEngine(LLMEngineConnected, CompletionLLM):
         return "LLMEngine"
 
     def _prompt_codec(self) -> Codec[PromptRequest]:
-        return LLMEnginePromptCodec(self.auth)
+        return LLMEnginePromptCodec(self.auth, inference_framework=self.inference_framework)
 
     def _structured_options(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         return {"guided_json": dict(schema)}

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json, to_json
+
 from linkspan.errors import ContextOverflowError, LinkspanError, ServerError, error_class_for_status
+from linkspan.redaction import mask_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ErrorBody", "make_error", "read_error", "read_error_body", "request_id_of"]
+__all__ = ["ErrorBody", "make_error", "read_error", "read_error_body", "request_id_of", "short_text"]
 
 _LONGEST_MESSAGE = 1000
+#: Codes, types and request ids are words; a longer one is something else.
+_LONGEST_WORD = 200
+#: Bytes of a body that is no JSON, and of JSON: more is not looked at.
+_LONGEST_PAGE = 8_192
+_LONGEST_JSON = 1024 * 1024
 _MOST_LIST_ITEMS = 3
+#: Items of a list or an object that are kept of a body.
+_MOST_SHOWN = 20
+#: Steps to an invalid field.
+_MOST_STEPS = 20
 
 #: Words by which servers say that prompt and answer do not fit (LangChain reference, section F). Compiled with the
 #: first error, not with the import.
@@ -43,18 +54,18 @@ def request_id_of(headers: Mapping[str, str]) -> str | None:
     for name in _REQUEST_ID_HEADERS:
         value = headers.get(name)
         if value:
-            return value
+            return value[:_LONGEST_WORD]
     return None
 
 
 def read_error_body(content: bytes) -> ErrorBody:
     """Read the body of an error answer: JSON of any known shape, HTML, plain text or nothing."""
-    text = content.decode("utf-8", "replace").strip()
-    if not text:
-        return ErrorBody("the server gave no explanation (empty body)")
     try:
-        parsed = json.loads(text)
+        parsed = from_json(content[:_LONGEST_JSON])
     except ValueError:
+        text = content[:_LONGEST_PAGE].decode("utf-8", "replace").strip("\ufeff \t\r\n\0")
+        if not text:
+            return ErrorBody("the server gave no explanation (empty body)")
         return ErrorBody(_shorten(_from_html(text) if text.startswith("<") else text), body=_shorten(text))
     return read_error(parsed)
 
@@ -64,7 +75,7 @@ def read_error(parsed: Any) -> ErrorBody:
     if isinstance(parsed, list) and len(parsed) == 1:
         parsed = parsed[0]
     if not isinstance(parsed, dict):
-        return ErrorBody(_shorten(str(parsed)), body=_clean(parsed))
+        return ErrorBody(_said(parsed), body=_clean(parsed))
     error = parsed.get("error")
     if isinstance(error, dict):
         found = _from_object(error)
@@ -75,8 +86,9 @@ def read_error(parsed: Any) -> ErrorBody:
         # Flat gateway bodies: "error" is a heading or the whole text.
         message = parsed.get("message")
         found = ErrorBody(
-            f"{message} ({error})" if message else error,
-            code=_text(parsed.get("error_type") or parsed.get("error_code")) or (error if message else None),
+            f"{_said(message)} ({_shorten(error)})" if message else error,
+            code=short_text(parsed.get("error_type") or parsed.get("error_code"))
+            or (short_text(error) if message else None),
             status=_status(parsed.get("status")),
         )
     elif "detail" in parsed and not parsed.get("message"):
@@ -108,7 +120,7 @@ def make_error(
         code=found.code,
         request_id=request_id or request_id_of(headers or {}),
         body=found.body,
-        headers=headers,
+        headers=mask_headers(headers or {}),
     )
 
 
@@ -116,16 +128,16 @@ def _from_object(error: Mapping[str, Any]) -> ErrorBody:
     """``{"message", "type", "code"}``, or LLM Engine's ``{"status_code", "content": {"error"}}``."""
     content = error.get("content")
     if isinstance(content, dict) and "error" in content:
-        return ErrorBody(str(content["error"]), status=_status(error.get("status_code")))
+        return ErrorBody(_said(content["error"]), status=_status(error.get("status_code")))
     message = error.get("message")
     if message is None:
         message = error.get("detail")
     if message is None:
-        message = json.dumps(_clean(error), ensure_ascii=False) if error else "the server gave no explanation ({})"
+        message = error or "the server gave no explanation ({})"
     code = error.get("code")
     named = error.get("error_code") or error.get("type") or (code if isinstance(code, str) else None)
     status = _status(code) or _status(error.get("http_status_code")) or _status(error.get("status"))
-    return ErrorBody(message if isinstance(message, str) else str(_clean(message)), code=_text(named), status=status)
+    return ErrorBody(_said(message), code=short_text(named), status=status)
 
 
 def _from_detail(detail: Any) -> ErrorBody:
@@ -136,7 +148,7 @@ def _from_detail(detail: Any) -> ErrorBody:
         inner = detail.get("error")
         return _from_object(inner if isinstance(inner, dict) else detail)
     if not isinstance(detail, list):
-        return ErrorBody(str(detail))
+        return ErrorBody(_said(detail))
     shown = [_from_detail_item(item) for item in detail[:_MOST_LIST_ITEMS]]
     more = len(detail) - len(shown)
     return ErrorBody("; ".join(shown) + (f"; and {more} more" if more else ""))
@@ -144,23 +156,35 @@ def _from_detail(detail: Any) -> ErrorBody:
 
 def _from_detail_item(item: Any) -> str:
     if not isinstance(item, dict):
-        return str(item)
-    place = ".".join(str(step) for step in item.get("loc", ()))
-    return f"{place}: {item.get('msg', '')}" if place else str(item.get("msg", ""))
+        return _said(item)
+    steps = item.get("loc")
+    place = ".".join(str(step) for step in steps[:_MOST_STEPS]) if isinstance(steps, list) else _said(steps or "")
+    message = _said(item.get("msg") or "")
+    return f"{place}: {message}" if place else message
 
 
 def _from_html(text: str) -> str:
-    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-    said = re.sub(r"\s+", " ", title.group(1)).strip() if title else ""
+    """Return the title of a page. ``text`` is its beginning: a search through a long one would be of no use."""
+    lowered = text.lower()
+    start = lowered.find("<title")
+    begin = lowered.find(">", start) + 1 if start >= 0 else 0
+    end = lowered.find("</title", begin) if begin else -1
+    said = " ".join(text[begin:end].split()) if end >= 0 else ""
     return f"the server answered with an HTML page{f': {said}' if said else ''}; check base_url"
+
+
+def _said(value: Any) -> str:
+    """Return as text what a server says, whatever it is."""
+    return _shorten(value if isinstance(value, str) else to_json(_clean(value), inf_nan_mode="constants").decode())
 
 
 def _clean(value: Any) -> Any:
     """Leave out what repeats the request: FastAPI puts the refused value, often the prompt, into ``input``."""
     if isinstance(value, dict):
-        return {key: _clean(item) for key, item in value.items() if key not in {"input", "ctx"}}
+        names = list(value)[:_MOST_SHOWN]
+        return {_shorten(name): _clean(value[name]) for name in names if name not in {"input", "ctx"}}
     if isinstance(value, list):
-        return [_clean(item) for item in value[:20]]
+        return [_clean(item) for item in value[:_MOST_SHOWN]]
     return _shorten(value) if isinstance(value, str) else value
 
 
@@ -168,9 +192,12 @@ def _shorten(text: str) -> str:
     return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + " …"
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def short_text(value: Any) -> str | None:
+    """Return a code or an id as text; ``None`` for nothing, and for what is no word."""
+    if value is None or isinstance(value, (dict, list)):
+        return None
+    return str(value)[:_LONGEST_WORD]
 
 
 def _status(value: Any) -> int | None:
-    return value if isinstance(value, int) and 400 <= value <= 599 else None
+    return value if type(value) is int and 400 <= value <= 599 else None

@@ -14,7 +14,7 @@ from linkspan.errors import ConfigurationError, LinkspanError, NotFoundError, Un
 from linkspan.providers.blocked import BlockWatch, raise_if_blocked
 from linkspan.providers.catalog import ModelInfo, model_info
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
-from linkspan.providers.chat_completions.stream import ChatStreamDecoder
+from linkspan.providers.chat_completions.stream import ChatStreamDecoder, asked_choices
 from linkspan.providers.client_stop import StoppingDecoder, cut_at_stops
 from linkspan.providers.data_role import carry_data
 from linkspan.providers.provider import Provider
@@ -124,22 +124,20 @@ class GraySwanChatCodec(ChatCompletionsCodec):
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream, which ends at the request's stop texts."""
-        chat = ChatStreamDecoder(self.provider, headers)
+        choices = asked_choices(request)
+        chat = ChatStreamDecoder(self.provider, headers, choices=choices)
         decoder: StreamDecoder = chat
         if request.stop:
-            choices = request.extra_body.get("n") or request.parameters.get("n") or 1
             decoder = StoppingDecoder(chat, request.stop, choices=choices)
         return BlockWatch(decoder, self.provider) if self._raise_on_block else decoder
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Say what a missing route probably means."""
         if isinstance(error, NotFoundError) and error.status_code in {404, 405}:
-            hint = (
+            error.with_hint(
                 f"If this is not about the model's name: the Cygnet endpoint may have been retired, or moved from the "
                 f"path {self._path!r}. Set base_url (or {GRAY_SWAN.base_url_env[0]}) and path to where it is."
             )
-            error.message = f"{error.message.rstrip('.')}. {hint}"
-            error.args = (error.message, *error.args[1:])
         return error
 
 

@@ -74,16 +74,17 @@ class ScalewayChatCodec(ChatCompletionsCodec):
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Say what Scaleway's answers mean where their words mislead."""
         if isinstance(error, PermissionDeniedError):
-            _add(
-                error,
+            error.with_hint(
                 "Scaleway answers 403 to a wrong key too, and to a key that may use only one project, unless that is "
                 "its default: then give project_id.",
             )
         elif isinstance(error, RateLimitError) and error.headers.get("x-ratelimit-limit-requests") == "0":
-            _add(error, "The limit is 0: the account has no payment method yet, so waiting will not help.")
+            error.with_hint("The limit is 0: the account has no payment method yet, so waiting will not help.")
             error.is_retryable = False
         elif "max_completion_tokens is limited to" in error.message:
-            _add(error, "The model's output cap is a hard limit: lower max_tokens, or leave it out for the cap itself.")
+            error.with_hint(
+                "The model's output cap is a hard limit: lower max_tokens, or leave it out for the cap itself."
+            )
         return error
 
 
@@ -106,8 +107,3 @@ def scaleway_base_url(base_url: str | None, project_id: str | None) -> str:
             provider=SCALEWAY.name,
         )
     return f"https://api.scaleway.ai/{project_id}/v1"
-
-
-def _add(error: LinkspanError, hint: str) -> None:
-    error.message = f"{error.message.rstrip('.')}. {hint}"
-    error.args = (error.message, *error.args[1:])

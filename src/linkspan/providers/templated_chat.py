@@ -200,8 +200,7 @@ class TemplatedChatCodec:
 
     def _titled(self, error: LinkspanError) -> LinkspanError:
         error.provider = error.provider or self.provider
-        error.message = f"{self._title}: {error.message}"
-        error.args = (error.message, *error.args[1:])
+        error.args = (f"{self._title}: {error.message}", *error.args[1:])
         return error
 
 

@@ -5,7 +5,6 @@ out, sync or async, and raises nothing but the errors of :mod:`linkspan.errors`.
 """
 
 from linkspan.transport.client import HttpClient
-from linkspan.transport.headers import mask_headers
 from linkspan.transport.messages import HttpRequest, HttpResponse
 from linkspan.transport.sse import SSEDecoder
 from linkspan.transport.streams import AsyncEventStream, EventStream
@@ -20,6 +19,5 @@ __all__ = [
     "SSEDecoder",
     "check_base_url",
     "join_url",
-    "mask_headers",
     "public_url",
 ]

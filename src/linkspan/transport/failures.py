@@ -20,7 +20,7 @@ from linkspan.errors import (
     InvalidResponseError,
     LinkspanError,
 )
-from linkspan.transport.headers import mask_headers
+from linkspan.redaction import mask_headers
 from linkspan.transport.retries import retry_after_seconds
 from linkspan.transport.urls import public_url
 

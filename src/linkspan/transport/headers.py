@@ -1,4 +1,4 @@
-"""Headers: which values are secrets, and which cannot be sent."""
+"""Headers that cannot be sent."""
 
 from __future__ import annotations
 
@@ -10,21 +10,13 @@ from linkspan.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["check_headers", "mask_headers"]
+__all__ = ["check_headers"]
 
-_MASK = "**********"
-_SECRET_NAME = re.compile(
-    r"authorization|cookie|secret|token|passw|credential|signature|(^|[-_])(api|auth|access)?[-_]?key$"
-)
+_NAME = re.compile(r"authorization|cookie|secret|token|passw|credential|signature|(^|[-_])(api|auth|access)?[-_]?key$")
 #: Answers' rate limits count tokens; they are facts that a user needs.
 _HARMLESS_NAME = re.compile(r"^(x-)?ratelimit-|tokens$")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?")
-
-
-def mask_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers with the value of each that looks like a credential shown as asterisks."""
-    return {name: _MASK if _is_secret(name) else value for name, value in headers.items()}
 
 
 def check_headers(headers: Mapping[str, str], *, provider: str) -> None:
@@ -51,8 +43,3 @@ def check_headers(headers: Mapping[str, str], *, provider: str) -> None:
                 "surrounds the key",
                 provider=provider,
             )
-
-
-def _is_secret(name: str) -> bool:
-    lowered = name.lower()
-    return _SECRET_NAME.search(lowered) is not None and _HARMLESS_NAME.search(lowered) is None

@@ -76,13 +76,17 @@ def chat(*parts: Any, model: str = "llama-3-8b-instruct", **fields: Any) -> Chat
 
 
 @pytest.mark.parametrize("model", FRAMEWORKS)
-def test_every_framework_says_the_same_whole_and_streamed(prompts: Endpoint[PromptRequest], model: str) -> None:
+def test_every_framework_says_the_same_whole_and_streamed(sandbox: Sandbox, model: str) -> None:
+    framework: Any = "tensorrt_llm" if model == "mpt-7b" else None
+    codec = LLMEnginePromptCodec(inference_framework=framework)
+    prompts = connect(codec, LLM_ENGINE, api_key=KEY, base_url=sandbox.llm_engine_url, max_retries=0)
     for request, text in (
         (prompt(model=model), "one two three"),
         (prompt(model=model, stop=["two"]), "one "),
     ):
         assert prompts.complete(request).text == text
         assert assemble(prompts.stream(request)).text == text
+    prompts.close()
 
 
 def test_log_probabilities_whole_and_streamed(prompts: Endpoint[PromptRequest]) -> None:

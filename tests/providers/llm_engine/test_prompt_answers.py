@@ -19,11 +19,13 @@ from linkspan.errors import (
     RateLimitError,
     ServerError,
 )
+from linkspan.providers.llm_engine import LLMEnginePromptCodec
 from tests.providers.llm_engine.conftest import KEY, Caller, failed, prompt, said
 from tests.support.loopback import END, Cut, chunk, head, http
 
 if TYPE_CHECKING:
     from linkspan.conversation import PromptRequest
+    from tests.support.loopback import LoopbackServer
 
 REQUEST_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -126,11 +128,17 @@ class TestStream:
         prompts.server.answer(head(), chunk(b"data: " + said("a", finished=True) + b"\r\n\r\n"), Cut())
         assert [delta.text for delta in await prompts.stream(prompt())] == ["a", ""]
 
-    async def test_tensorrt_never_says_finished(self, prompts: Caller[PromptRequest]) -> None:
+    async def test_tensorrt_never_says_finished(self, face: str, server: LoopbackServer) -> None:
+        prompts: Caller[PromptRequest] = Caller(face, LLMEnginePromptCodec(inference_framework="tensorrt_llm"), server)
         answer = await prompts.streamed(prompt(), said("a", made=1), said("b", made=2))
         assert answer.text == "ab"
         assert answer.usage is not None
         assert answer.usage.output_tokens == 2
+
+    async def test_any_other_framework_has_to_say_finished(self, prompts: Caller[PromptRequest]) -> None:
+        with pytest.raises(InterruptedStreamError, match="inference_framework='tensorrt_llm'") as caught:
+            await prompts.streamed(prompt(), said("a", made=1), said("b", made=2))
+        assert caught.value.partial_text == "ab"
 
     async def test_deepspeed_repeats_the_whole_text(self, prompts: Caller[PromptRequest]) -> None:
         answer = await prompts.streamed(

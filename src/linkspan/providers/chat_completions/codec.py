@@ -10,8 +10,9 @@ from linkspan.errors import InvalidResponseError
 from linkspan.providers.chat_completions.decode import decode_whole, error_in
 from linkspan.providers.chat_completions.encode import encode_request
 from linkspan.providers.chat_completions.models import MODELS_PATH, decode_models
-from linkspan.providers.chat_completions.stream import ChatStreamDecoder
+from linkspan.providers.chat_completions.stream import ChatStreamDecoder, asked_choices
 from linkspan.providers.error_bodies import make_error, read_error_body, request_id_of
+from linkspan.redaction import mask_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +81,7 @@ class ChatCompletionsCodec:
             status_code=status_code,
             request_id=request_id_of(headers),
             body=found.body if parsed is None else None,
-            headers=headers,
+            headers=mask_headers(headers),
         )
 
     def event_error(self, data: bytes) -> LinkspanError | None:
@@ -94,9 +95,9 @@ class ChatCompletionsCodec:
         error = error_in(parsed, self.provider, {})
         return None if error is None else self.explain(error)
 
-    def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:  # noqa: ARG002
+    def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream."""
-        return ChatStreamDecoder(self.provider, headers)
+        return ChatStreamDecoder(self.provider, headers, choices=asked_choices(request))
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Add what is known of this API to an error: what it means here, and the way out."""

@@ -9,6 +9,7 @@ from linkspan.conversation import Completion, TokenLogprob, ToolCall, Usage
 from linkspan.errors import InvalidResponseError
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of
 from linkspan.providers.wire_json import parse_json
+from linkspan.providers.wire_values import as_bytes, as_count, as_list, as_name, as_number, as_object, as_text
 from linkspan.tool_arguments import as_json_text, unwrap_json_string
 
 if TYPE_CHECKING:
@@ -64,17 +65,21 @@ def decode_whole(content: bytes, headers: Mapping[str, str], provider: str) -> C
             provider=provider,
             request_id=request_id_of(headers),
         )
-    ordered = sorted(choices, key=lambda choice: choice.get("index") or 0) if len(choices) > 1 else choices
+    ordered = sorted(choices, key=_index_of) if len(choices) > 1 else choices
     answers = [_decode_choice(choice, provider) for choice in ordered]
     first = answers[0]
     first.alternatives = answers[1:]
     first.usage = decode_usage(parsed.get("usage"))
-    first.id = parsed.get("id") or None
-    first.model = parsed.get("model")
+    first.id = as_name(parsed.get("id"), "id")
+    first.model = as_name(parsed.get("model"), "model")
     first.request_id = request_id_of(headers)
     first.raw = parsed
     _merge_extra(first.extra, unknown_fields(parsed, KNOWN_TOP))
     return first
+
+
+def _index_of(choice: Any) -> int:
+    return as_count(as_object(choice, "a choice").get("index"), "index") or 0
 
 
 def _decode_choice(choice: Any, provider: str) -> Completion:
@@ -82,15 +87,15 @@ def _decode_choice(choice: Any, provider: str) -> Completion:
     if not isinstance(message, dict):
         raise InvalidResponseError(f"{provider}: a choice of the answer holds no message.", provider=provider)
     text, thought = read_content(message.get("content"), provider)
-    calls = message.get("tool_calls") or ()
+    calls = message.get("tool_calls") or []
     extra = unknown_fields(message, KNOWN_MESSAGE)
     _merge_extra(extra, unknown_fields(choice, KNOWN_CHOICE))
     return Completion(
         text=text,
         reasoning=reasoning_of(message) or thought,
-        tool_calls=[_decode_tool_call(call, provider) for call in ([calls] if isinstance(calls, dict) else calls)],
-        refusal=message.get("refusal") or "",
-        finish_reason=choice.get("finish_reason"),
+        tool_calls=[_decode_tool_call(call, provider) for call in _tool_calls(calls)],
+        refusal=as_text(message.get("refusal"), "refusal"),
+        finish_reason=as_name(choice.get("finish_reason"), "finish_reason"),
         logprobs=decode_logprobs(choice.get("logprobs")),
         extra=extra,
     )
@@ -108,7 +113,7 @@ def read_content(content: Any, provider: str) -> tuple[str, str]:
     for part in content if isinstance(content, list) else [content]:
         kind = part.get("type") if isinstance(part, dict) else type(part).__name__
         if kind == "text":
-            text += part.get("text") or ""
+            text += as_text(part.get("text"), "the text of a part")
         elif kind == "thinking":
             thought = part.get("thinking")
             reasoning += thought if isinstance(thought, str) else read_content(thought, provider)[0]
@@ -129,15 +134,21 @@ def reasoning_of(message: Mapping[str, Any]) -> str:
     return ""
 
 
+def _tool_calls(calls: Any) -> list[Any]:
+    """Return the calls of a message: a list, or the single object that TGI once sent."""
+    return [calls] if isinstance(calls, dict) else as_list(calls, "tool_calls")
+
+
 def _decode_tool_call(call: Any, provider: str) -> ToolCall:
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict) or not function.get("name"):
         raise InvalidResponseError(f"{provider}: a tool call of the answer names no function.", provider=provider)
+    name = as_text(function.get("name"), "the name of a tool call")
     arguments = unwrap_json_string(as_json_text(function.get("arguments")))
     identity = call.get("id")
     # TGI once numbered calls with the integer 0; frameworks pair calls and results by a unique text.
     call_id = identity if isinstance(identity, str) and identity else new_call_id()
-    return ToolCall(call_id, function["name"], arguments or "{}")
+    return ToolCall(call_id, name, arguments or "{}")
 
 
 def new_call_id() -> str:
@@ -149,32 +160,34 @@ def decode_usage(usage: Any) -> Usage | None:
     """Read token counts; what the server left out stays ``None``."""
     if not isinstance(usage, dict):
         return None
-    prompt_details = usage.get("prompt_tokens_details") or {}
-    completion_details = usage.get("completion_tokens_details") or {}
     return Usage(
-        input_tokens=usage.get("prompt_tokens"),
-        output_tokens=usage.get("completion_tokens"),
-        total_tokens=usage.get("total_tokens"),
-        cached_tokens=prompt_details.get("cached_tokens"),
-        reasoning_tokens=completion_details.get("reasoning_tokens"),
+        input_tokens=as_count(usage.get("prompt_tokens"), "usage.prompt_tokens"),
+        output_tokens=as_count(usage.get("completion_tokens"), "usage.completion_tokens"),
+        total_tokens=as_count(usage.get("total_tokens"), "usage.total_tokens"),
+        cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
+        reasoning_tokens=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
         raw=usage,
     )
 
 
+def _detail(usage: Mapping[str, Any], group: str, name: str) -> int | None:
+    return as_count(as_object(usage.get(group), f"usage.{group}").get(name), f"usage.{group}.{name}")
+
+
 def decode_logprobs(logprobs: Any) -> list[TokenLogprob] | None:
     """Read the ``content`` list of a choice's log probabilities."""
-    content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    if not content:
-        return None
-    return [_decode_logprob(entry) for entry in content]
+    entries = as_list(as_object(logprobs, "logprobs").get("content"), "logprobs.content")
+    return [_decode_logprob(entry) for entry in entries] or None
 
 
-def _decode_logprob(entry: Mapping[str, Any]) -> TokenLogprob:
+def _decode_logprob(entry: Any) -> TokenLogprob:
+    fields = as_object(entry, "an entry of logprobs")
+    top = fields.get("top_logprobs")
     return TokenLogprob(
-        token=entry.get("token") or "",
-        logprob=entry.get("logprob"),
-        bytes=entry.get("bytes"),
-        top=[_decode_logprob(other) for other in entry.get("top_logprobs") or ()],
+        token=as_text(fields.get("token"), "logprobs.token"),
+        logprob=as_number(fields.get("logprob"), "logprobs.logprob"),
+        bytes=as_bytes(fields.get("bytes"), "logprobs.bytes"),
+        top=[_decode_logprob(other) for other in as_list(top, "top_logprobs")] if top else (),
     )
 
 

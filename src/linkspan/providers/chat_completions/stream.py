@@ -21,17 +21,25 @@ from linkspan.providers.chat_completions.event_pattern import EventPattern
 from linkspan.providers.chat_completions.tool_call_stream import ToolCallStream
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.wire_json import parse_json
+from linkspan.providers.wire_values import as_count, as_name, as_text, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ChatStreamDecoder"]
+    from linkspan.conversation import ChatRequest
+
+__all__ = ["ChatStreamDecoder", "asked_choices"]
 
 _DONE = b"[DONE]"
 
 
 class ChatStreamDecoder:
     """State of one stream.
+
+    Args:
+        provider: The API's short name.
+        headers: The answer's headers.
+        choices: How many answers were asked for (``n``).
 
     Finish reason, usage, model and unknown fields are held back and come once, on the last delta: servers send them on
     any chunk, on several, or as running totals, and frameworks add up what comes twice.
@@ -42,6 +50,7 @@ class ChatStreamDecoder:
 
     __slots__ = (
         "_calls",
+        "_choices",
         "_extra",
         "_finish",
         "_headers",
@@ -54,23 +63,24 @@ class ChatStreamDecoder:
         "finished",
     )
 
-    def __init__(self, provider: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, provider: str, headers: Mapping[str, str], *, choices: int = 1) -> None:
         self._provider = provider
         self._headers = headers
+        self._choices = choices
         self._calls: dict[int, ToolCallStream] = {}
         self._finish: dict[int, str] = {}
         self._extra: dict[str, Any] = {}
         self._usage: Usage | None = None
         self._id: str | None = None
         self._model: str | None = None
-        self._seen = False
+        self._seen: set[int] = set()
         self._pattern = EventPattern()
         self.finished = False
 
     @property
     def complete(self) -> bool:
-        """Whether every choice seen has its finish reason, or the end mark came."""
-        return self.finished or bool(self._finish)
+        """Whether every choice that was asked for or seen has its finish reason, or the end mark came."""
+        return self.finished or len(self._finish) >= max(self._choices, len(self._seen))
 
     def end(self) -> None:
         """Take the answer for whole: its reader ended it, whatever the server would still say."""
@@ -110,6 +120,8 @@ class ChatStreamDecoder:
         self._note_metadata(chunk)
         if not choices:
             return ()
+        if choices.__class__ is not list:
+            raise wrong_type(choices, "choices", "a list")
         if len(choices) == 1:  # the usual case, without a list of lists
             delta = self._take_choice(choices[0])
             if delta is None:
@@ -121,9 +133,10 @@ class ChatStreamDecoder:
 
     def _is_text(self, chunk: Mapping[str, Any], choice: Mapping[str, Any]) -> bool:
         """Whether an event carries a text of the first choice and nothing else that is worth a look."""
-        message = choice["delta"]
+        message = choice.get("delta")
         return (
-            message.get("content").__class__ is str
+            message.__class__ is dict
+            and message.get("content").__class__ is str
             and all(not value for key, value in message.items() if key not in {"content", "role"})
             and not choice.get("index")
             and not choice.get("logprobs")
@@ -133,12 +146,12 @@ class ChatStreamDecoder:
 
     def _note_metadata(self, chunk: Mapping[str, Any]) -> None:
         if self._id is None:
-            self._id = chunk.get("id") or None
+            self._id = as_name(chunk.get("id"), "id")
         if chunk.get("usage") is not None:
             self._usage = decode_usage(chunk["usage"])
         model = chunk.get("model")
         if model:
-            self._model = model
+            self._model = as_name(model, "model")
         if not KNOWN_TOP.issuperset(chunk):
             self._extra.update(unknown_fields(chunk, KNOWN_TOP))
 
@@ -149,12 +162,16 @@ class ChatStreamDecoder:
         if error is not None:
             raise error
 
-    def _take_choice(self, choice: Mapping[str, Any]) -> Delta | None:
-        self._seen = True
+    def _take_choice(self, choice: Any) -> Delta | None:
+        if choice.__class__ is not dict:
+            raise wrong_type(choice, "a choice", "an object")
         index = choice.get("index") or 0
+        if index.__class__ is not int:
+            index = as_count(index, "index") or 0
+        self._seen.add(index)
         finish = choice.get("finish_reason")
         if finish:
-            self._finish[index] = finish
+            self._finish[index] = as_name(finish, "finish_reason") or ""
         if not KNOWN_CHOICE.issuperset(choice):
             self._extra.update(unknown_fields(choice, KNOWN_CHOICE))
         message = choice.get("delta")
@@ -162,6 +179,8 @@ class ChatStreamDecoder:
         scores = decode_logprobs(logprobs) if logprobs else None
         if not message:
             return None if scores is None else Delta(logprobs=scores, id=self._id, choice=index)
+        if message.__class__ is not dict:
+            raise wrong_type(message, "delta", "an object")
         return self._take_delta(message, scores, index)
 
     def _take_delta(self, message: Mapping[str, Any], scores: list[TokenLogprob] | None, index: int) -> Delta | None:
@@ -173,8 +192,11 @@ class ChatStreamDecoder:
             text, thought = read_content(text, self._provider)
             reasoning = reasoning or thought
         fragments = message.get("tool_calls")
+        if fragments and not isinstance(fragments, (list, dict)):
+            raise wrong_type(fragments, "tool_calls", "a list")
         calls = self._calls.setdefault(index, ToolCallStream()).feed(fragments) if fragments else ()
-        refusal = message.get("refusal") or ""
+        refusal = message.get("refusal")
+        refusal = as_text(refusal, "refusal") if refusal else ""
         if not (text or reasoning or calls or refusal or scores):
             return None
         return Delta(text, self._id, reasoning, calls, refusal, logprobs=scores, choice=index)
@@ -193,7 +215,8 @@ class ChatStreamDecoder:
             )
         if not self.complete:
             raise InterruptedStreamError(
-                f"{self._provider}: the stream ended before the answer did, with neither finish reason nor end mark.",
+                f"{self._provider}: the stream ended before the answer did, with neither "
+                f"{'finish reason' if self._choices == 1 else 'a finish reason for each choice'} nor end mark.",
                 provider=self._provider,
                 request_id=request_id,
             )
@@ -219,6 +242,12 @@ class ChatStreamDecoder:
             )
         )
         return deltas
+
+
+def asked_choices(request: ChatRequest) -> int:
+    """Return how many answers a request asks for."""
+    wanted = request.extra_body.get("n") or request.parameters.get("n")
+    return wanted if type(wanted) is int else 1
 
 
 def _content(chunk: Any) -> Any:

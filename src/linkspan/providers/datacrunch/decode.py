@@ -14,9 +14,19 @@ from linkspan.providers.datacrunch.parameters import stop_texts
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.stop_text import StopCutter
 from linkspan.providers.wire_json import parse_json
+from linkspan.providers.wire_values import (
+    as_count,
+    as_flag,
+    as_list,
+    as_name,
+    as_number,
+    as_object,
+    as_text,
+    wrong_type,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from linkspan.conversation import PromptRequest
 
@@ -33,6 +43,9 @@ __all__ = [
 
 #: TGI's word for an answer that ended at a stop text.
 STOPPED = "stop_sequence"
+
+#: Digits of a count in a header.
+_LONGEST_COUNT = 18
 
 _KNOWN_DETAILS = frozenset({"finish_reason", "tokens"})
 _KNOWN_TOP = frozenset({"generated_text", "details"})
@@ -59,9 +72,9 @@ def decode_whole(content: bytes, headers: Mapping[str, str], request: PromptRequ
             provider=provider,
             request_id=request_id_of(headers),
         )
-    details = parsed.get("details") or {}
+    details = as_object(parsed.get("details"), "details")
     answer = Completion(
-        finish_reason=details.get("finish_reason"),
+        finish_reason=as_name(details.get("finish_reason"), "finish_reason"),
         usage=decode_usage(details, headers),
         logprobs=_logprobs(details),
         request_id=request_id_of(headers),
@@ -94,7 +107,7 @@ def _drop_tokens_after_stop(answer: Completion, request: PromptRequest) -> None:
             cutter.feed(token.token)
         if cutter.matched is not None:
             answer.logprobs = (answer.logprobs or [])[:number]
-            if "top_tokens" in answer.extra:
+            if isinstance(answer.extra.get("top_tokens"), list):
                 answer.extra["top_tokens"] = answer.extra["top_tokens"][:number]
             return
 
@@ -119,31 +132,42 @@ def _parameters(request: PromptRequest) -> dict[str, Any]:
     return {**request.parameters, **(request.extra_body.get("parameters") or {})}
 
 
-def decode_token(token: Mapping[str, Any], alternatives: Sequence[Mapping[str, Any]] | None = None) -> TokenLogprob:
+def decode_token(token: Any, alternatives: Any = None) -> TokenLogprob:
     """Read a token, and the most likely ones at its place; a row may be longer than what was asked for."""
+    if token.__class__ is not dict:
+        raise wrong_type(token, "a token", "an object")
+    text, logprob, identity = token.get("text"), token.get("logprob"), token.get("id")
+    if text.__class__ is not str or logprob.__class__ is not float or identity.__class__ is not int:
+        text, logprob = as_text(text, "the text of a token"), as_number(logprob, "logprob")
+        identity = as_count(identity, "the id of a token")
+    special = token.get("special")
     return TokenLogprob(
-        token.get("text") or "",
-        token.get("logprob"),
+        text,
+        logprob,
         None,
-        token.get("id"),
-        token.get("special"),
-        [decode_token(other) for other in alternatives] if alternatives else (),
+        identity,
+        special if special.__class__ is bool else as_flag(special, "special"),
+        [decode_token(other) for other in as_list(alternatives, "top_tokens")] if alternatives else (),
     )
 
 
 def _logprobs(details: Mapping[str, Any]) -> list[TokenLogprob] | None:
-    tokens = details.get("tokens")
+    tokens = as_list(details.get("tokens"), "tokens")
     if not tokens:
         return None
-    rows = details.get("top_tokens") or ()
+    rows = as_list(details.get("top_tokens"), "top_tokens")
     return [decode_token(token, rows[place] if place < len(rows) else None) for place, token in enumerate(tokens)]
 
 
 def decode_usage(details: Mapping[str, Any], headers: Mapping[str, str]) -> Usage | None:
     """Count tokens by what the server says in three places; what it does not say stays unknown."""
-    generated = _first(details.get("generated_tokens"), _number(headers.get("x-generated-tokens")))
+    generated = _first(
+        as_count(details.get("generated_tokens"), "generated_tokens"), _number(headers.get("x-generated-tokens"))
+    )
     given = _first(
-        _number(headers.get("x-prompt-tokens")), details.get("input_length"), len(details.get("prefill") or ()) or None
+        _number(headers.get("x-prompt-tokens")),
+        as_count(details.get("input_length"), "input_length"),
+        len(as_list(details.get("prefill"), "prefill")) or None,
     )
     if generated is None and given is None:
         return None
@@ -165,4 +189,5 @@ def _first(*values: int | None) -> int | None:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+    """Read a count from a header. One that is none is no count: proxies write headers too."""
+    return int(text) if text is not None and len(text) <= _LONGEST_COUNT and text.isdecimal() else None

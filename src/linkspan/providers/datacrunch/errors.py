@@ -53,13 +53,12 @@ def retyped(error: LinkspanError) -> LinkspanError:
         error = _of_class(error, ServerError if status == _GENERATION_FAILED else error_class_for_status(status))
         error.status_code = status
     if isinstance(error, NotFoundError):
-        _add(
-            error,
+        error.with_hint(
             "Check base_url: it is what stands before the route (https://containers.datacrunch.io/<deployment>), and "
             "the deployment has to exist.",
         )
     elif isinstance(error, AuthenticationError):
-        _add(error, "Check the key: it is an inference API key, not the id and secret of the cloud API.")
+        error.with_hint("Check the key: it is an inference API key, not the id and secret of the cloud API.")
     return error
 
 
@@ -85,8 +84,3 @@ def error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> Linkspan
     if parsed.get("error") or "detail" in parsed or "message" in parsed:
         return tgi_error(provider, read_error(parsed), None, headers)
     return None
-
-
-def _add(error: LinkspanError, hint: str) -> None:
-    error.message = f"{error.message.rstrip('.')}. {hint}"
-    error.args = (error.message, *error.args[1:])

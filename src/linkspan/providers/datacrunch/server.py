@@ -13,6 +13,7 @@ from linkspan.errors import InvalidResponseError, ServerError
 from linkspan.providers.datacrunch.errors import error_in
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.wire_json import parse_json
+from linkspan.providers.wire_values import as_count, as_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,16 +96,20 @@ def decode_info(body: bytes, headers: Mapping[str, str], provider: str) -> Serve
             provider=provider,
             request_id=request_id_of(headers),
         )
-    longest = parsed.get("max_input_tokens")
+
+    def limit(name: str) -> int | None:
+        return as_count(parsed.get(name), name)
+
+    longest = limit("max_input_tokens")
     return ServerInfo(
-        model_id=parsed["model_id"],
-        version=parsed.get("version"),
+        model_id=as_name(parsed["model_id"], "model_id"),
+        version=as_name(parsed.get("version"), "version"),
         # Called max_input_length until TGI 2.0.
-        max_input_tokens=parsed.get("max_input_length") if longest is None else longest,
-        max_total_tokens=parsed.get("max_total_tokens"),
-        max_best_of=parsed.get("max_best_of"),
-        max_stop_sequences=parsed.get("max_stop_sequences"),
-        max_concurrent_requests=parsed.get("max_concurrent_requests"),
+        max_input_tokens=limit("max_input_length") if longest is None else longest,
+        max_total_tokens=limit("max_total_tokens"),
+        max_best_of=limit("max_best_of"),
+        max_stop_sequences=limit("max_stop_sequences"),
+        max_concurrent_requests=limit("max_concurrent_requests"),
         raw=parsed,
     )
 

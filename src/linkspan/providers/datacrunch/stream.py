@@ -20,6 +20,7 @@ from linkspan.providers.datacrunch.parameters import stop_texts
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.stop_text import StopCutter
 from linkspan.providers.wire_json import parse_json
+from linkspan.providers.wire_values import as_name, as_object, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,7 +104,7 @@ class TGIStreamDecoder:
             raise error_in(event, self._provider, self._headers) or self._foreign(event)
         if not _KNOWN.issuperset(event):
             self._note_unknown(event)
-        text = "" if token.get("special") else token.get("text") or ""
+        text = "" if token.get("special") else as_text(token.get("text"), "the text of a token")
         if self._with_scores:
             row = event.get("top_tokens")
             self._scores.append(decode_token(token, row))
@@ -111,7 +112,7 @@ class TGIStreamDecoder:
                 self._rows.append(row)
         generated = event.get("generated_text")
         if generated is not None:
-            return self._end(event, text, generated)
+            return self._end(event, text, as_text(generated, "generated_text"))
         if not text:
             return ()
         self._pieces.append(text)
@@ -122,8 +123,8 @@ class TGIStreamDecoder:
 
     def _end(self, event: Mapping[str, Any], text: str, generated: str) -> Sequence[Delta]:
         """Take the last event. ``generated`` is the whole text: never an addition to what was streamed."""
+        self._details = as_object(event.get("details"), "details")
         self._final = self.finished = True
-        self._details = event.get("details") or {}
         self._pieces.append(text)
         spoken = "".join(self._pieces)
         whole = generated.removeprefix(self._prompt)
@@ -160,7 +161,7 @@ class TGIStreamDecoder:
         if self._rows:
             extra["top_tokens"] = self._rows
         last = Delta(
-            finish_reason=details.get("finish_reason"),
+            finish_reason=as_name(details.get("finish_reason"), "finish_reason"),
             usage=decode_usage(details, self._headers),
             logprobs=self._take_scores(),
             request_id=request_id,

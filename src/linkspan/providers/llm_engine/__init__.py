@@ -13,7 +13,7 @@ from linkspan.providers.llm_engine.models import (
 )
 from linkspan.providers.llm_engine.prompt import LLMEnginePromptCodec
 from linkspan.providers.llm_engine.prompt_fields import DEFAULT_MAX_NEW_TOKENS, DEFAULT_TEMPERATURE, PROMPT_FIELDS
-from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth
+from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, Framework
 
 __all__ = [
     "CHAT_FIELDS",
@@ -22,6 +22,7 @@ __all__ = [
     "LLM_ENGINE",
     "PROMPT_FIELDS",
     "Auth",
+    "Framework",
     "LLMEngineChatCodec",
     "LLMEngineModel",
     "LLMEnginePromptCodec",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from linkspan.conversation import Audio, File, Image, Video
 from linkspan.errors import ConfigurationError, ServerError
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
-from linkspan.providers.llm_engine.errors import decode_error_answer, explain, with_hint
+from linkspan.providers.llm_engine.errors import decode_error_answer, explain
 from linkspan.providers.llm_engine.models import MODELS_PATH, decode_models
 from linkspan.providers.llm_engine.prompt_fields import GUIDES, check_one_guide
 from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, auth_headers, check_auth
@@ -150,7 +150,7 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
 
 def _explain_hidden(error: LinkspanError) -> LinkspanError:
     hides = isinstance(error, ServerError) and "Internal error occurred" in error.message
-    return with_hint(error, _HIDDEN if hides else None)
+    return error.with_hint(_HIDDEN if hides else None)
 
 
 def _check_guides(parameters: Mapping[str, Any], guide: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.prompts import chat_templates, find_template
 from linkspan.providers.llm_engine.chat import LLMEngineChatCodec
 from linkspan.providers.llm_engine.prompt import LLMEnginePromptCodec
-from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth
+from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, Framework
 from linkspan.providers.templated_chat import TemplatedChatCodec
 from linkspan.providers.think_tag_codec import ThinkTagCodec
 from linkspan.providers.think_tags import THINK_TAGS
@@ -33,6 +33,7 @@ def chat_codec(
     model: str | None,
     chat_template: ChatTemplate | str | None,
     split_reasoning: bool,
+    inference_framework: Framework | None = None,
 ) -> Codec[ChatRequest]:
     """Return the codec of a chat class.
 
@@ -42,6 +43,7 @@ def chat_codec(
         model: Name of the endpoint, by which a template may be found.
         chat_template: How conversations are written for ``"v1"``: a template, its name, or Jinja.
         split_reasoning: Part text between ``<think>`` and ``</think>`` from the answer, as reasoning.
+        inference_framework: What runs the endpoint; see :class:`LLMEnginePromptCodec`.
 
     Raises:
         ConfigurationError: ``"v1"`` is asked for and there is no template, or a template that nothing would use.
@@ -63,7 +65,7 @@ def chat_codec(
             provider=LLM_ENGINE.name,
         )
     return TemplatedChatCodec(
-        LLMEnginePromptCodec(auth),
+        LLMEnginePromptCodec(auth, inference_framework=inference_framework),
         template,
         title=LLM_ENGINE.title,
         split_reasoning=THINK_TAGS if split_reasoning else None,

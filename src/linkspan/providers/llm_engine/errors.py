@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from linkspan.errors import AuthenticationError, InvalidRequestError, LinkspanError, NotFoundError, ServerError
-from linkspan.providers.error_bodies import make_error, read_error, read_error_body
+from linkspan.providers.error_bodies import make_error, read_error, read_error_body, short_text
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["decode_error_answer", "error_of", "explain", "with_hint"]
+__all__ = ["decode_error_answer", "error_of", "explain"]
 
 _NAME = LLM_ENGINE.name
 #: Where the gateway names the request only within its message.
 _REQUEST_ID = re.compile(r"request_id[ =:]+'?([0-9a-fA-F]{8}-[0-9a-fA-F-]{27})")
 #: Names of types among the steps to a refused field; fields begin in lower case.
 _TYPE_NAME = re.compile(r"[A-Z]|str$|\w[\w-]*\[")
+
+#: Entries of a validation error that are compared with each other.
+_MOST_READINGS = 100
 
 _HINTS: tuple[tuple[str, str], ...] = (
     (
@@ -51,7 +54,7 @@ def decode_error_answer(status_code: int, headers: Mapping[str, str], body: byte
 
 def error_of(parsed: Any, headers: Mapping[str, str], status_code: int | None = None) -> LinkspanError:
     """Make the error that a parsed body, or an event of a stream, reports."""
-    request_id = parsed.get("request_id") if isinstance(parsed, dict) else None
+    request_id = short_text(parsed.get("request_id")) if isinstance(parsed, dict) else None
     if isinstance(parsed, dict) and isinstance(parsed.get("detail"), list):
         parsed = {**parsed, "detail": _telling(parsed["detail"])}
     found = read_error(parsed)
@@ -65,10 +68,9 @@ def _said_by_pod(message: str) -> str:
     if not message.startswith("{'"):
         return message
     try:
-        answer = ast.literal_eval(message)
-    except (ValueError, SyntaxError):  # shortened, or something else altogether
+        return read_error(ast.literal_eval(message)).message
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # shortened, or something else
         return message
-    return read_error(answer).message
 
 
 def explain(error: LinkspanError) -> LinkspanError:
@@ -76,15 +78,7 @@ def explain(error: LinkspanError) -> LinkspanError:
     if error.request_id is None:
         named = _REQUEST_ID.search(error.message)
         error.request_id = named.group(1) if named else None
-    return with_hint(error, _hint_for(error))
-
-
-def with_hint(error: LinkspanError, hint: str | None) -> LinkspanError:
-    """Add a sentence to an error's message."""
-    if hint:
-        error.message = f"{error.message.rstrip('. ')}. {hint}"
-        error.args = (error.message, *error.args[1:])
-    return error
+    return error.with_hint(_hint_for(error))
 
 
 def _hint_for(error: LinkspanError) -> str | None:
@@ -121,7 +115,7 @@ def _telling(detail: list[Any]) -> list[Any]:
     A reading that already fails at what tells the kinds of messages and parts apart (``role``, ``type``) was not meant,
     and neither was plain text where a list was read further.
     """
-    items = [item for item in detail if isinstance(item, dict)]
+    items = [item for item in detail[:_MOST_READINGS] if isinstance(item, dict)]
     other_kinds = [item for item in items if _is_other_kind(item)]
     not_meant = [_steps(item)[:-1] for item in other_kinds]
     meant = [item for item in items if not any(_steps(item)[: len(prefix)] == prefix for prefix in not_meant)]
@@ -138,7 +132,8 @@ def _telling(detail: list[Any]) -> list[Any]:
 
 
 def _steps(item: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(item.get("loc", ()))
+    steps = item.get("loc")
+    return tuple(map(str, steps)) if isinstance(steps, list) else ()
 
 
 def _is_other_kind(item: Mapping[str, Any]) -> bool:

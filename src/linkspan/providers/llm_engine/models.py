@@ -11,6 +11,7 @@ from linkspan.providers.chat_completions.models import ListedModel
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
 from linkspan.providers.wire_json import parse_json
+from linkspan.providers.wire_values import as_flag, as_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,13 +142,13 @@ def _read(row: Any, headers: Mapping[str, str]) -> LLMEngineModel:
     del fields["name"]
     return LLMEngineModel(
         id=name,
-        endpoint_id=fields.pop("id", None),
-        model_name=fields.pop("model_name", None),
-        source=fields.pop("source", None),
-        status=fields.pop("status", None),
-        framework=fields.pop("inference_framework", None),
-        kind=spec.get("endpoint_type"),
-        public=spec.get("public_inference"),
+        endpoint_id=as_name(fields.pop("id", None), "id"),
+        model_name=as_name(fields.pop("model_name", None), "model_name"),
+        source=as_name(fields.pop("source", None), "source"),
+        status=as_name(fields.pop("status", None), "status"),
+        framework=as_name(fields.pop("inference_framework", None), "inference_framework"),
+        kind=as_name(spec.get("endpoint_type"), "endpoint_type"),
+        public=as_flag(spec.get("public_inference"), "public_inference"),
         extra=fields,
     )
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pydantic_core import from_json
 
-from linkspan.conversation import Completion, TokenLogprob
+from linkspan.conversation import Completion
 from linkspan.errors import ConfigurationError, InvalidResponseError
 from linkspan.providers.chat_completions.decode import unknown_fields
 from linkspan.providers.client_stop import StoppingDecoder, cut_at_stops
@@ -15,9 +15,17 @@ from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.llm_engine.errors import decode_error_answer, error_of
 from linkspan.providers.llm_engine.models import MODELS_PATH, decode_models
 from linkspan.providers.llm_engine.prompt_fields import prompt_parameters, stops_to_cut_at
-from linkspan.providers.llm_engine.prompt_stream import KNOWN_OUTPUT, KNOWN_TOP, PromptStreamDecoder, read_usage
-from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, auth_headers, check_auth
+from linkspan.providers.llm_engine.prompt_stream import (
+    KNOWN_OUTPUT,
+    KNOWN_TOP,
+    PromptStreamDecoder,
+    read_token,
+    read_usage,
+)
+from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, Framework, auth_headers, check_auth
 from linkspan.providers.wire_json import parse_json
+from linkspan.providers.wire_values import as_list, as_name
+from linkspan.redaction import mask_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +49,8 @@ class LLMEnginePromptCodec:
 
     Args:
         auth: How the key is sent: ``"basic"`` (with ``x-api-key``) or ``"bearer"``.
+        inference_framework: What runs the endpoint. Streams of ``"tensorrt_llm"`` end without saying so; of all others
+            a stream that ends without ``finished: true`` is an ``InterruptedStreamError``.
 
     Raises:
         ConfigurationError: ``auth`` is something else.
@@ -49,9 +59,10 @@ class LLMEnginePromptCodec:
     #: The route of the list of models.
     models_path = MODELS_PATH
 
-    def __init__(self, auth: Auth = "basic") -> None:
+    def __init__(self, auth: Auth = "basic", *, inference_framework: Framework | None = None) -> None:
         check_auth(auth)
         self.auth = auth
+        self.inference_framework = inference_framework
 
     @property
     def provider(self) -> str:
@@ -94,14 +105,12 @@ class LLMEnginePromptCodec:
         output = parsed.get("output") if isinstance(parsed, dict) else None
         if not isinstance(output, dict) or not isinstance(output.get("text"), str):
             raise _no_answer(parsed, headers)
-        tokens = output.get("tokens")
+        tokens = as_list(output.get("tokens"), "output.tokens")
         completion = Completion(
             text=output["text"],
             usage=read_usage(output.get("num_prompt_tokens"), output.get("num_completion_tokens")),
-            logprobs=[TokenLogprob(token.get("token") or "", token.get("log_prob")) for token in tokens]
-            if tokens
-            else None,
-            request_id=parsed.get("request_id") or request_id_of(headers),
+            logprobs=[read_token(token) for token in tokens] or None,
+            request_id=as_name(parsed.get("request_id"), "request_id") or request_id_of(headers),
             extra={**unknown_fields(parsed, KNOWN_TOP), **unknown_fields(output, KNOWN_OUTPUT)},
             raw=parsed,
         )
@@ -124,7 +133,7 @@ class LLMEnginePromptCodec:
             provider=_NAME,
             status_code=status_code,
             request_id=request_id_of(headers),
-            headers=headers,
+            headers=mask_headers(headers),
         )
 
     def event_error(self, data: bytes) -> LinkspanError | None:
@@ -138,7 +147,7 @@ class LLMEnginePromptCodec:
 
     def stream_decoder(self, request: PromptRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream, which ends before its first stop text too."""
-        decoder = PromptStreamDecoder(headers)
+        decoder = PromptStreamDecoder(headers, ends_unsaid=self.inference_framework == "tensorrt_llm")
         stops = stops_to_cut_at(request)
         return StoppingDecoder(decoder, stops) if stops else decoder
 
@@ -146,7 +155,7 @@ class LLMEnginePromptCodec:
 def _no_answer(parsed: Any, headers: Mapping[str, str]) -> LinkspanError:
     if isinstance(parsed, dict) and (parsed.get("error") or parsed.get("detail")):
         return error_of(parsed, headers)
-    request_id = parsed.get("request_id") if isinstance(parsed, dict) else None
+    request_id = as_name(parsed.get("request_id"), "request_id") if isinstance(parsed, dict) else None
     keys = ", ".join(parsed) if isinstance(parsed, dict) else type(parsed).__name__
     return InvalidResponseError(
         f"{_NAME}: the answer is no completion: it has no output text (it holds: {keys or 'nothing'}).",

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Delta, TokenLogprob, Usage
-from linkspan.errors import InvalidResponseError
+from linkspan.errors import InterruptedStreamError, InvalidResponseError
 from linkspan.providers.chat_completions.decode import unknown_fields
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.llm_engine.errors import error_of
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
 from linkspan.providers.wire_json import parse_json
+from linkspan.providers.wire_values import as_count, as_name, as_number, as_text, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["KNOWN_OUTPUT", "KNOWN_TOP", "PromptStreamDecoder", "read_usage"]
+__all__ = ["KNOWN_OUTPUT", "KNOWN_TOP", "PromptStreamDecoder", "read_token", "read_usage"]
 
 _NAME = LLM_ENGINE.name
 
@@ -25,7 +26,8 @@ KNOWN_OUTPUT = frozenset({"text", "finished", "num_prompt_tokens", "num_completi
 
 def read_usage(prompt_tokens: Any, completion_tokens: Any) -> Usage | None:
     """Read token counts; 0 stands for "not counted" at this API. ``None`` if nothing was counted."""
-    given, made = prompt_tokens or None, completion_tokens or None
+    given = as_count(prompt_tokens, "num_prompt_tokens") or None
+    made = as_count(completion_tokens, "num_completion_tokens") or None
     if given is None and made is None:
         return None
     total = given + made if given is not None and made is not None else None
@@ -33,20 +35,43 @@ def read_usage(prompt_tokens: Any, completion_tokens: Any) -> Usage | None:
     return Usage(input_tokens=given, output_tokens=made, total_tokens=total, raw=raw)
 
 
+def read_token(token: Any) -> TokenLogprob:
+    """Read a token and its log probability."""
+    if token.__class__ is not dict:
+        raise wrong_type(token, "a token", "an object")
+    return TokenLogprob(as_text(token.get("token"), "token"), as_number(token.get("log_prob"), "log_prob"))
+
+
 class PromptStreamDecoder:
     """State of one stream.
 
-    ``finished: true`` ends the answer, whatever the server appends. TensorRT-LLM never says it, so an end without it
-    ends the answer too. DeepSpeed counts no tokens and repeats the whole text at the end: only what is new is taken.
+    ``finished: true`` ends the answer, whatever the server appends. Without it the answer is not whole, except from
+    TensorRT-LLM, which never says it: there the end of the stream ends the answer. DeepSpeed counts no tokens and
+    repeats the whole text at the end: only what is new is taken.
+
+    Args:
+        headers: The answer's headers.
+        ends_unsaid: Whether the server never says ``finished: true`` (TensorRT-LLM).
     """
 
     #: This decoder never ends an answer before the server does.
     cut_short = False
 
-    __slots__ = ("_extra", "_headers", "_made", "_prompt_tokens", "_request_id", "_seen", "_uncounted", "finished")
+    __slots__ = (
+        "_ends_unsaid",
+        "_extra",
+        "_headers",
+        "_made",
+        "_prompt_tokens",
+        "_request_id",
+        "_seen",
+        "_uncounted",
+        "finished",
+    )
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
+    def __init__(self, headers: Mapping[str, str], *, ends_unsaid: bool = False) -> None:
         self._headers = headers
+        self._ends_unsaid = ends_unsaid
         self._extra: dict[str, Any] = {}
         self._made: int | None = None
         self._prompt_tokens: int | None = None
@@ -80,7 +105,7 @@ class PromptStreamDecoder:
                 f"{_NAME}: an event of the stream is {type(event).__name__}, not an object.", provider=_NAME
             )
         if self._request_id is None:
-            self._request_id = event.get("request_id")
+            self._request_id = as_name(event.get("request_id"), "request_id")
         if event.get("error") or "detail" in event:
             raise self._error(event)
         if not KNOWN_TOP.issuperset(event):
@@ -88,13 +113,22 @@ class PromptStreamDecoder:
         output = event.get("output")
         return () if output is None else self._take(output)
 
-    def _take(self, output: Mapping[str, Any]) -> Sequence[Delta]:
-        self._seen = True
+    def _take(self, output: Any) -> Sequence[Delta]:
+        if output.__class__ is not dict:
+            raise wrong_type(output, "output", "an object")
         text = output.get("text") or ""
+        if text.__class__ is not str:
+            text = as_text(text, "output.text")
         made = output.get("num_completion_tokens")
-        if output.get("finished"):
+        if made.__class__ is not int:
+            made = as_count(made, "num_completion_tokens")
+        self._seen = True
+        finished = output.get("finished")
+        if finished:
+            if finished is not True:
+                raise wrong_type(finished, "finished", "true or false")
+            self._prompt_tokens = as_count(output.get("num_prompt_tokens"), "num_prompt_tokens")
             self.finished = True
-            self._prompt_tokens = output.get("num_prompt_tokens")
             text = self._without_repetition(text)
         elif made is None:
             self._uncounted.append(text)
@@ -104,7 +138,7 @@ class PromptStreamDecoder:
             self._extra.update(unknown_fields(output, KNOWN_OUTPUT))
         token = output.get("token")
         if token:
-            return (Delta(text, logprobs=(TokenLogprob(token.get("token") or "", token.get("log_prob")),)),)
+            return (Delta(text, logprobs=(read_token(token),)),)
         return (Delta(text),) if text else ()
 
     def _without_repetition(self, text: str) -> str:
@@ -124,9 +158,17 @@ class PromptStreamDecoder:
 
         Raises:
             InvalidResponseError: It held no answer at all.
+            InterruptedStreamError: It ended without ``finished: true``.
         """
         request_id = self._request_id or request_id_of(self._headers)
         if not self._seen:
             raise InvalidResponseError(f"{_NAME}: the stream held no answer.", provider=_NAME, request_id=request_id)
+        if not (self.finished or self._ends_unsaid):
+            raise InterruptedStreamError(
+                f'{_NAME}: the stream ended before the answer did, without "finished": true. If the endpoint runs '
+                "TensorRT-LLM, which never says it, set inference_framework='tensorrt_llm'.",
+                provider=_NAME,
+                request_id=request_id,
+            )
         usage = read_usage(self._prompt_tokens, self._made)
         return (Delta(usage=usage, request_id=request_id, extra=self._extra or None, last=True),)

@@ -11,7 +11,7 @@ from linkspan.providers.provider import Provider
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-__all__ = ["LLM_ENGINE", "Auth", "auth_headers", "check_auth"]
+__all__ = ["LLM_ENGINE", "Auth", "Framework", "auth_headers", "check_auth"]
 
 #: The hosted service was closed in October 2024: whoever uses LLM Engine runs it, so there is no default address.
 LLM_ENGINE = Provider(
@@ -29,8 +29,13 @@ LLM_ENGINE = Provider(
 if TYPE_CHECKING:
     #: How the key is sent: ``"basic"`` is what the official client does.
     Auth: TypeAlias = Literal["basic", "bearer"]
+    #: What can run an endpoint, by LLM Engine's own names.
+    Framework: TypeAlias = Literal[
+        "deepspeed", "lightllm", "sglang", "tensorrt_llm", "text_generation_inference", "vllm"
+    ]
 else:
     Auth = Literal["basic", "bearer"]
+    Framework = Literal["deepspeed", "lightllm", "sglang", "tensorrt_llm", "text_generation_inference", "vllm"]
 
 
 def check_auth(auth: str) -> None:

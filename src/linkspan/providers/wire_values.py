@@ -1,0 +1,102 @@
+"""Values of parsed JSON, read as what they must be: texts, counts, numbers, lists and objects.
+
+A server may send anything in the place of anything. What can be taken for the value that was meant (a count as text, an
+id as a number, ``null`` for nothing) is taken; anything else raises, with the name of the field.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from linkspan.errors import InvalidResponseError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["as_bytes", "as_count", "as_flag", "as_list", "as_name", "as_number", "as_object", "as_text", "wrong_type"]
+
+#: Digits of a count that is written as text.
+_LONGEST_COUNT = 18
+
+
+def as_text(value: Any, name: str) -> str:
+    """Return a text, ``""`` for nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    raise wrong_type(value, name, "text")
+
+
+def as_name(value: Any, name: str) -> str | None:
+    """Return an id or a name as text, also one that is a number; ``None`` for nothing or an empty one."""
+    if isinstance(value, str) or value is None:
+        return value or None
+    if type(value) in {int, float}:
+        return str(value)
+    raise wrong_type(value, name, "text")
+
+
+def as_count(value: Any, name: str) -> int | None:
+    """Return a whole number, also one that is written as text or with ``.0``; ``None`` for nothing."""
+    if value is None or type(value) is int:
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and len(value) <= _LONGEST_COUNT and value.isascii() and value.isdigit():
+        return int(value)
+    raise wrong_type(value, name, "a whole number")
+
+
+def as_number(value: Any, name: str) -> float | None:
+    """Return a number; ``None`` for nothing."""
+    if value is None:
+        return None
+    if type(value) in {int, float}:
+        try:
+            return float(value)
+        except OverflowError:
+            raise wrong_type(value, name, "a number that a float can hold") from None
+    raise wrong_type(value, name, "a number")
+
+
+def as_flag(value: Any, name: str) -> bool | None:
+    """Return ``True`` or ``False``; ``None`` for nothing."""
+    if value is None or isinstance(value, bool):
+        return value
+    raise wrong_type(value, name, "true or false")
+
+
+def as_object(value: Any, name: str) -> Mapping[str, Any]:
+    """Return an object, an empty one for nothing or an empty list (as PHP writes it)."""
+    if isinstance(value, dict):
+        return value
+    if value is None or value == []:
+        return {}
+    raise wrong_type(value, name, "an object")
+
+
+def as_list(value: Any, name: str) -> list[Any]:
+    """Return a list, an empty one for nothing."""
+    if isinstance(value, list):
+        return value
+    if value is None:
+        return []
+    raise wrong_type(value, name, "a list")
+
+
+def as_bytes(value: Any, name: str) -> list[int] | None:
+    """Return a list of bytes as numbers; ``None`` for nothing."""
+    if value is None:
+        return None
+    numbers = as_list(value, name)
+    if all(type(number) is int and 0 <= number <= 255 for number in numbers):
+        return numbers
+    raise wrong_type(value, name, "a list of bytes")
+
+
+def wrong_type(value: Any, name: str, wanted: str) -> InvalidResponseError:
+    """Return the error of a value that is none of what it must be. The endpoint adds the provider and the answer."""
+    kinds = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", bool: "a truth value"}
+    found = "null" if value is None else kinds.get(type(value), type(value).__name__)
+    return InvalidResponseError(f"the answer is malformed: {name} must be {wanted}, and is {found}.")

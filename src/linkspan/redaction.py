@@ -1,0 +1,221 @@
+"""Keys and other secrets: which names hold one, and how each writing of one is blanked out of an error."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+__all__ = ["MASK", "MaskedHeaders", "Secrets", "mask_headers", "names_secret"]
+
+MASK = "**********"
+
+#: Shorter keys are placeholders ("x", "EMPTY") for servers that want none, and parts of ordinary words.
+SHORTEST_SECRET = 6
+
+_SECRET_NAME = re.compile(
+    r"authorization|authenticat|cookie|secret|token|passw|credential|signature|(^|[-_])(api|auth|access)?[-_]?key$"
+)
+#: Answers' rate limits count tokens; they are facts that a user needs.
+_HARMLESS_NAME = re.compile(r"^(x-)?ratelimit-|tokens$")
+
+#: How deep a value is searched; what lies deeper is replaced as a whole.
+_DEEPEST = 100
+#: Fewer characters of base64 than this are not searched for: they occur by chance.
+_SHORTEST_BASE64 = 8
+
+
+def names_secret(name: str) -> bool:
+    """Return whether the value of a header, or of a keyword, of this name is a credential."""
+    lowered = name.lower()
+    return _SECRET_NAME.search(lowered) is not None and _HARMLESS_NAME.search(lowered) is None
+
+
+def mask_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers with the value of each that looks like a credential replaced by asterisks."""
+    return {name: MASK if names_secret(name) else value for name, value in headers.items()}
+
+
+class MaskedHeaders(dict[str, str]):
+    """Headers whose representation masks credentials."""
+
+    def __repr__(self) -> str:
+        return repr(mask_headers(self))
+
+    __str__ = __repr__
+
+
+class Secrets:
+    r"""The texts that no error may show, and how to blank them out.
+
+    A secret is found as it is and in the writings that servers and proxies repeat it in: percent-encoded (in either
+    case, once or twice), with JSON, HTML or ``\x`` escapes, also for some characters only, and inside base64.
+
+    Args:
+        texts: The secrets. Those of fewer than six characters are placeholders, and not searched for.
+    """
+
+    __slots__ = ("_patterns", "_texts")
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._texts = tuple(dict.fromkeys(text for text in texts if len(text) >= SHORTEST_SECRET))
+        self._patterns = _compiled(self._texts)
+
+    @classmethod
+    def sent(cls, key: str | None, headers: Mapping[str, str]) -> Secrets:
+        """Return the secrets of a connection: its key, and what its headers carry of credentials."""
+        return cls([key] if key else []).with_sent(headers)
+
+    def with_sent(self, headers: Mapping[str, str]) -> Secrets:
+        """Return these secrets and what headers carry of credentials."""
+        values = [str(value) for name, value in headers.items() if names_secret(name)]
+        return Secrets([*self._texts, *(part for value in values for part in _credentials(value))])
+
+    def found_in(self, text: str | bytes) -> bool:
+        """Return whether a text holds a secret, in whatever writing."""
+        searched = text if isinstance(text, str) else text.decode("latin-1")
+        return any(pattern.search(searched) for pattern in self._patterns)
+
+    def blank(self, value: Any) -> Any:
+        """Return a value with asterisks for each secret in it: texts, bytes, and what containers hold and name."""
+        return self._blank(value, 0) if self._patterns else value
+
+    def blank_error(self, error: BaseException) -> None:
+        """Blank the secrets out of an error in place, and out of all that it was raised from."""
+        if not self._patterns:
+            return
+        for one in _chain(error):
+            one.args = self._blank(one.args, 0)
+            for name, value in list(vars(one).items()):
+                setattr(one, name, self._blank(value, 0))
+            self._drop_request(one)
+            if self.found_in(f"{one}{one!r}"):
+                _cut_off(error, one)  # an exception whose text is not made of its arguments
+
+    def _drop_request(self, error: BaseException) -> None:
+        """Take an httpx request that holds a secret off its error: it has the headers as they were sent."""
+        import httpx  # noqa: PLC0415  # loaded long since where an error has a request
+
+        if isinstance(error, httpx.RequestError):
+            request = vars(error).get("_request")
+            if request is not None and self.found_in(f"{request.url} {request.headers.raw}"):
+                error.request = None  # type: ignore[assignment]  # as in an error that httpx made without one
+
+    def _blank(self, value: Any, depth: int) -> Any:
+        if isinstance(value, str):
+            for pattern in self._patterns:
+                value = pattern.sub(MASK, value)
+            return value
+        if isinstance(value, (bytes, bytearray)):
+            return self._blank(value.decode("latin-1"), depth).encode("latin-1")
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        return self._blank_parts(value, depth + 1) if depth < _DEEPEST else MASK
+
+    def _blank_parts(self, value: Any, depth: int) -> Any:
+        if isinstance(value, dict):
+            return {self._blank(name, depth): self._blank(item, depth) for name, item in value.items()}
+        if isinstance(value, (list, set, frozenset)):
+            return type(value)(self._blank(item, depth) for item in value)
+        if isinstance(value, tuple):
+            items = [self._blank(item, depth) for item in value]
+            return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+            return dataclasses.replace(value, **{name: self._blank(item, depth) for name, item in fields.items()})
+        return value
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Return an error and all that it was raised from or while handling, each once."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
+
+
+def _cut_off(error: BaseException, unclean: BaseException) -> None:
+    for one in _chain(error):
+        if one.__cause__ is unclean:
+            one.__cause__ = None
+        if one.__context__ is unclean:
+            one.__context__ = None
+
+
+def _credentials(value: str) -> Iterator[str]:
+    """Return what of a header's value is secret by itself: all of it or what follows a scheme, cookies, a password."""
+    scheme, blank, credential = value.strip().partition(" ")
+    yield credential.strip() if blank else scheme
+    for part in re.split(r"[;,\s]+", value):
+        name, equals, text = part.partition("=")
+        if equals and name and text.strip("="):
+            yield text
+    if scheme.lower() == "basic":
+        try:
+            user, _, password = base64.b64decode(credential, validate=True).decode().partition(":")
+        except ValueError:
+            return
+        yield from (user, password)
+
+
+@lru_cache(maxsize=64)
+def _compiled(secrets: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    # One pattern per writing: each begins with one of a few characters, for which re searches at the speed of C.
+    writings = [_loosely(secret) for secret in sorted(secrets, key=len, reverse=True)]
+    for secret in secrets:
+        writings.extend(f"{_loosely(encoded)}(?:[A-Za-z0-9+/_-]|%2[BbFf])*(?:=|%3[Dd])*" for encoded in _base64(secret))
+    return tuple(map(re.compile, writings))
+
+
+def _loosely(text: str) -> str:
+    """Return a pattern of a text in which each character may be escaped in one of the usual ways."""
+    return "".join(map(_character, text))
+
+
+def _character(character: str) -> str:
+    escaped = re.escape(character)
+    if ord(character) > 0x7F:
+        percent = "".join(f"%(?:25){{0,3}}{_hex(byte)}" for byte in character.encode("utf-8", "replace"))
+        return f"(?:{escaped}|{percent})"
+    code = _hex(ord(character))
+    # Backslashes may be doubled by a second layer of JSON or by ``repr``. Each way begins with a character of its own.
+    ways = [escaped, f"%(?:25){{0,3}}{code}", rf"\\\\{{0,7}}(?:u00{code}|x{code}|{escaped})"]
+    if not character.isalnum():
+        ways.append(
+            f"&(?:amp;){{0,3}}(?:#0{{0,5}}{ord(character)}|#[xX]0{{0,5}}{code}|{_ENTITIES.get(character, '#')});"
+        )
+    if character in "+/-_":  # the two alphabets of base64
+        ways.append(re.escape("-_+/"["+/-_".index(character)]))
+    if character == " ":
+        ways.append(r"\+")
+    return f"(?:{'|'.join(ways)})"
+
+
+_ENTITIES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos", "=": "equals", "/": "sol", "+": "plus"}
+
+
+def _hex(byte: int) -> str:
+    return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{byte:02x}")
+
+
+def _base64(secret: str) -> list[str]:
+    """Return the base64 of a secret at each of its three places within groups, as far as its own bytes decide it."""
+    data = secret.encode("utf-8", "replace")
+    found = []
+    for before in range(3):
+        bits = before * 8
+        encoded = base64.b64encode(b"\0" * before + data).decode()
+        first = -(-bits // 6)
+        certain = encoded[first : (bits + len(data) * 8) // 6]
+        if len(certain) >= _SHORTEST_BASE64:
+            found.append(certain)
+    return found

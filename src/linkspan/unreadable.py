@@ -1,0 +1,58 @@
+"""Answers that cannot be read: whatever a decoder makes of one becomes a :class:`LinkspanError`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from linkspan.errors import InvalidResponseError, LinkspanError, error_class_for_status
+from linkspan.redaction import mask_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.transport import HttpResponse
+
+__all__ = ["invalid_response", "unreadable_error"]
+
+#: Characters of an answer that its error shows.
+_SHOWN = 1000
+
+
+def invalid_response(
+    error: Exception, provider: str, content: bytes = b"", response: HttpResponse | None = None
+) -> LinkspanError:
+    """Return the error of an answer that could not be read: ``error`` itself if it says so already.
+
+    Args:
+        error: What the decoder raised.
+        provider: The API's short name.
+        content: The body, or the data of the event.
+        response: The whole answer, if it is one.
+    """
+    if not isinstance(error, LinkspanError):
+        made = InvalidResponseError(
+            f"{provider}: the answer is malformed and cannot be read ({type(error).__name__}).", provider=provider
+        )
+        made.__cause__ = error
+        error = made
+    if isinstance(error, InvalidResponseError):
+        if error.body is None and content:
+            text = content[: 4 * _SHOWN].decode("utf-8", "replace")
+            error.body = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
+        if response is not None:
+            error.status_code = error.status_code or response.status_code
+            error.headers = error.headers or mask_headers(response.headers)
+    return error
+
+
+def unreadable_error(error: Exception, provider: str, status_code: int, headers: Mapping[str, str]) -> LinkspanError:
+    """Return the error of an answer whose error body could not be read: its status says what it is."""
+    cls = error_class_for_status(status_code) if status_code >= 400 else InvalidResponseError
+    made = cls(
+        f"{provider}: the server gave an explanation that cannot be read ({type(error).__name__}).",
+        provider=provider,
+        status_code=status_code,
+        headers=mask_headers(headers),
+    )
+    made.__cause__ = error
+    return made
