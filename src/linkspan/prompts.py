@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
+from linkspan.call_history import object_text, with_call_ids
 from linkspan.conversation import Reasoning, Text, UnknownPart
 from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.jinja_chat import check_template, control_tokens_in, mentions, render_template, turn_ends_in
@@ -189,6 +190,7 @@ class ChatTemplate:
             UnsupportedContentError: A role, a part, a special token or an order of messages that the template has no
                 place for; the message is named by its number.
         """
+        messages = with_call_ids(messages)
         texts = [self._text_of(message, place) for place, message in enumerate(messages)]
         if self.source is None:
             self._check_named(messages, has_tools=bool(tools), variables=variables, send_reasoning=send_reasoning)
@@ -400,13 +402,9 @@ def _unknown_name(name: str) -> ConfigurationError:
 
 
 def _arguments(text: str, checked: Callable[[str], str]) -> Any:
-    """Read a tool call's arguments as templates expect them: as an object, where they are one."""
-    try:
-        arguments = json.loads(text)
-    except ValueError:
-        return checked(text)
+    """Read a tool call's arguments as templates expect them: as an object."""
     # Checked after reading: an escape in the JSON text would hide a token.
-    return _checked_value(arguments, checked) if isinstance(arguments, dict) else checked(text)
+    return _checked_value(json.loads(object_text(text)), checked)
 
 
 def _checked_value(value: Any, checked: Callable[[str], str]) -> Any:

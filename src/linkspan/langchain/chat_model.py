@@ -15,6 +15,7 @@ from linkspan.conversation import ChatRequest
 from linkspan.errors import UnsupportedContentError
 from linkspan.langchain import content_blocks
 from linkspan.langchain.arguments import call_parameters
+from linkspan.langchain.call_arguments import with_own_arguments
 from linkspan.langchain.chunks import ChunkBuilder, combine_outputs, to_chat_result
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.language_model import LinkspanLanguageModel
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.language_models import ModelProfile
     from langchain_core.messages import AIMessage, BaseMessage
-    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
@@ -145,6 +146,14 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
                 async for deltas in batches:
                     for chunk in builder.chunks(deltas):
                         yield chunk
+
+    def generate(self, *args: Any, **kwargs: Any) -> LLMResult:
+        """Answer several conversations; see langchain-core. No tool can change the calls of the answers."""
+        return with_own_arguments(super().generate(*args, **kwargs))
+
+    async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
+        """Answer several conversations; see langchain-core. No tool can change the calls of the answers."""
+        return with_own_arguments(await super().agenerate(*args, **kwargs))
 
     # ------------------------------------------------------------------ the request
 

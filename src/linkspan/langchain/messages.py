@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,10 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from linkspan.call_history import arguments_text
 from linkspan.conversation import Audio, File, Message, Reasoning, Text, ToolCall, Video
 from linkspan.errors import InvalidRequestError, UnsupportedContentError
 from linkspan.media import image_from_base64, image_from_url
-from linkspan.tool_arguments import as_json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +38,9 @@ _ROLES: dict[str, Role] = {
 }
 
 #: Blocks that repeat ``AIMessage.tool_calls`` and ``invalid_tool_calls``, in the spellings of several providers.
-_CALL_BLOCKS = frozenset({"tool_call", "invalid_tool_call", "tool_call_chunk", "tool_use", "function_call"})
+_CALL_BLOCKS = frozenset(
+    {"tool_call", "invalid_tool_call", "tool_call_chunk", "tool_use", "function_call", "custom_tool_call"}
+)
 
 
 def to_conversation(messages: Sequence[BaseMessage], provider: str) -> list[Message]:
@@ -51,11 +52,12 @@ def to_conversation(messages: Sequence[BaseMessage], provider: str) -> list[Mess
 
     Raises:
         UnsupportedContentError: For a role or content block that no API of linkspan can carry.
+        InvalidRequestError: For arguments of an earlier call that JSON cannot carry, or a tool result without an id.
     """
-    return [_to_message(message, provider) for message in messages]
+    return [_to_message(message, provider, place) for place, message in enumerate(messages)]
 
 
-def _to_message(message: BaseMessage, provider: str) -> Message:
+def _to_message(message: BaseMessage, provider: str, place: int) -> Message:
     content = message.content
     if isinstance(content, str):
         # What nearly every message is, without the steps that it does not need; the rest of this module says the same.
@@ -65,7 +67,7 @@ def _to_message(message: BaseMessage, provider: str) -> Message:
             return Message("assistant", [Text(content)], message.name)
     role = _role_of(message, provider)
     if isinstance(message, AIMessage):
-        return _assistant(message, provider)
+        return _assistant(message, provider, place)
     parts = _parts(message.content, provider)
     if role == "tool":
         return _tool(message, parts, provider)
@@ -111,9 +113,12 @@ def _tool(message: BaseMessage, parts: list[Part], provider: str) -> Message:
     return Message("tool", parts, name=message.name, tool_call_id=call_id, is_error=failed)
 
 
-def _assistant(message: AIMessage, provider: str) -> Message:
-    calls = list(_tool_calls(message))
-    parts = _parts(message.content, provider)
+def _assistant(message: AIMessage, provider: str, place: int) -> Message:
+    calls = [
+        ToolCall(call_id, name, arguments_text(arguments, name=name, place=place, provider=provider))
+        for call_id, name, arguments in _tool_calls(message)
+    ]
+    parts = _said(message.content, provider)
     said_nothing = not any(not isinstance(part, Text) or part.text for part in parts)
     if said_nothing:
         refusal = message.additional_kwargs.get("refusal")
@@ -124,12 +129,12 @@ def _assistant(message: AIMessage, provider: str) -> Message:
     return Message("assistant", parts, name=message.name, tool_calls=calls)
 
 
-def _tool_calls(message: AIMessage) -> Iterator[ToolCall]:
+def _tool_calls(message: AIMessage) -> Iterator[tuple[str | None, str, Any]]:
+    """Yield id, name and arguments of each call, also of those whose arguments could not be read."""
     for call in message.tool_calls:
-        yield ToolCall(call.get("id"), call["name"], json.dumps(call["args"], ensure_ascii=False))
+        yield call.get("id"), call["name"], call["args"]
     for broken in message.invalid_tool_calls:
-        # Sent back as the model wrote it: the following tool turn refers to its id.
-        yield ToolCall(broken.get("id"), broken.get("name") or "", broken.get("args") or "{}")
+        yield broken.get("id"), broken.get("name") or "", broken.get("args")
     if not message.tool_calls and not message.invalid_tool_calls and not isinstance(message.content, str):
         # A history written by hand may hold its calls as blocks only.
         for block in message.content:
@@ -137,10 +142,10 @@ def _tool_calls(message: AIMessage) -> Iterator[ToolCall]:
                 yield _call_of_block(block)
 
 
-def _call_of_block(block: Mapping[str, Any]) -> ToolCall:
+def _call_of_block(block: Mapping[str, Any]) -> tuple[str | None, str, Any]:
     """Read a call from a content block: ``input`` in Anthropic's spelling, ``args`` or ``arguments`` in others'."""
     arguments = next((block[key] for key in ("args", "input", "arguments") if block.get(key) is not None), None)
-    return ToolCall(block.get("call_id") or block.get("id"), block.get("name") or "", as_json_text(arguments) or "{}")
+    return block.get("call_id") or block.get("id"), block.get("name") or "", arguments
 
 
 # --------------------------------------------------------------------------- content
@@ -156,6 +161,38 @@ def _parts(content: str | Sequence[str | Mapping[str, Any]], provider: str) -> l
         elif block.get("type") not in _CALL_BLOCKS:
             parts.append(_part(block, provider))
     return parts
+
+
+def _said(content: str | Sequence[str | Mapping[str, Any]], provider: str) -> list[Part]:
+    """Return what an assistant turn holds, without the private records of the provider that made it.
+
+    Such a record (hidden thoughts, signatures, calls and results of tools that ran on its servers) says nothing to
+    another model. A conversation that another provider began goes on without it.
+    """
+    if isinstance(content, str):
+        return [Text(content)]
+    parts: list[Part] = []
+    for block in content:
+        part = Text(block) if isinstance(block, str) else _part_of_answer(block, provider)
+        if part is not None:
+            parts.append(part)
+    return parts
+
+
+def _part_of_answer(block: Mapping[str, Any], provider: str) -> Part | None:
+    kind = block.get("type")
+    if kind in _CALL_BLOCKS:
+        return None
+    if kind == "non_standard":
+        value = block.get("value")
+        return _part_of_answer(value, provider) if isinstance(value, Mapping) else None
+    if kind == "reasoning_content":
+        # Bedrock's form of a thought.
+        inner = block.get("reasoning_content")
+        thought = inner.get("text") if isinstance(inner, Mapping) else inner
+        return Reasoning(thought) if isinstance(thought, str) else None
+    # What says something in words is no private record, whatever its name (``output_text``).
+    return _part(block, provider) if kind in _READERS else _text(block)
 
 
 def _part(block: Mapping[str, Any], provider: str) -> Part:

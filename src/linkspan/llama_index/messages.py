@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
+    CachePoint,
+    CitationBlock,
     DocumentBlock,
     ImageBlock,
     MessageRole,
@@ -17,10 +19,10 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 
+from linkspan.call_history import arguments_text
 from linkspan.conversation import Audio, File, Image, Message, Reasoning, Text, ToolCall, Video
 from linkspan.errors import UnsupportedContentError
 from linkspan.media import image_from_base64, image_from_bytes, image_from_url
-from linkspan.tool_arguments import as_json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,19 +59,27 @@ def messages_from_llama_index(messages: Sequence[ChatMessage], *, provider: str)
 
     Raises:
         UnsupportedContentError: If a message holds a block that cannot be sent, or an unknown data marker.
+        InvalidRequestError: If arguments of an earlier call hold what JSON cannot carry.
     """
-    return [_message(message, provider) for message in messages]
+    return [_message(message, provider, place) for place, message in enumerate(messages)]
 
 
-def _message(message: ChatMessage, provider: str) -> Message:
+def _message(message: ChatMessage, provider: str, place: int) -> Message:
     kwargs = message.additional_kwargs
     blocks = message.blocks
     if len(blocks) == 1 and type(blocks[0]) is TextBlock and not kwargs:
         # What nearly every message is, without the steps that it does not need; the rest of this module says the same.
         return Message(_ROLES[message.role], [Text(blocks[0].text)])
     role = _role(message, provider)
-    tool_calls = _tool_calls(message)
-    parts = _parts(message.blocks, provider)
+    tool_calls = [
+        ToolCall(call_id, name, arguments_text(arguments, name=name, place=place, provider=provider))
+        for call_id, name, arguments in _tool_calls(message)
+    ]
+    blocks = message.blocks
+    if role == "assistant":
+        # Another provider's notes on its own answer, which say nothing to this model.
+        blocks = [block for block in blocks if not isinstance(block, (CachePoint, CitationBlock))]
+    parts = _parts(blocks, provider)
     if tool_calls:
         # Agents hand a turn that only calls tools back with an empty text, which is no content.
         parts = [part for part in parts if not (isinstance(part, Text) and not part.text)]
@@ -98,22 +108,18 @@ def _role(message: ChatMessage, provider: str) -> Role:
 # --------------------------------------------------------------------------- tool calls
 
 
-def _tool_calls(message: ChatMessage) -> list[ToolCall]:
-    """Take the calls from the blocks; only if there are none, from ``additional_kwargs``: both say the same."""
+def _tool_calls(message: ChatMessage) -> list[tuple[str | None, str, Any]]:
+    """Return id, name and arguments of each call: from the blocks, else from ``additional_kwargs``."""
     blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
     if blocks:
-        return [
-            ToolCall(block.tool_call_id, block.tool_name, as_json_text(block.tool_kwargs) or "{}") for block in blocks
-        ]
+        return [(block.tool_call_id, block.tool_name, block.tool_kwargs) for block in blocks]
     return [_legacy_tool_call(call) for call in message.additional_kwargs.get("tool_calls") or ()]
 
 
-def _legacy_tool_call(call: Any) -> ToolCall:
+def _legacy_tool_call(call: Any) -> tuple[str | None, str, Any]:
     """Read a call that is a dict in Chat Completions form, or another package's object of the same shape."""
-    function = _get(call, "function")
-    return ToolCall(
-        _get(call, "id"), str(_get(function, "name") or ""), as_json_text(_get(function, "arguments")) or "{}"
-    )
+    function, call_id = _get(call, "function"), _get(call, "id")
+    return None if call_id is None else str(call_id), str(_get(function, "name") or ""), _get(function, "arguments")
 
 
 def _get(holder: Any, name: str) -> Any:

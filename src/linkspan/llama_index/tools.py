@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
@@ -69,10 +70,19 @@ def chat_arguments(
 
 
 def _specification(tool: BaseTool, strict: bool | None) -> dict[str, Any]:
-    specification: dict[str, Any] = tool.metadata.to_openai_tool(skip_length_check=True)
+    specification = _described(tool)
     if strict is not None:
         specification["function"]["strict"] = strict
     return specification
+
+
+def _described(tool: Any) -> dict[str, Any]:
+    """Return a LlamaIndex tool as a Chat Completions dict, under its own name.
+
+    Core cleans names and finds no tool by a cleaned one. Here the codec does so, and undoes it in answers.
+    """
+    described: dict[str, Any] = tool.metadata.to_openai_tool(skip_length_check=True)
+    return {**described, "function": {**described["function"], "name": tool.metadata.get_name()}}
 
 
 def tool_from(tool: Any) -> Tool:
@@ -82,7 +92,7 @@ def tool_from(tool: Any) -> Tool:
         ConfigurationError: If it is neither.
     """
     if hasattr(tool, "metadata"):
-        tool = tool.metadata.to_openai_tool(skip_length_check=True)
+        tool = _described(tool)
     function = tool.get("function") if isinstance(tool, dict) else None
     if not isinstance(function, dict) or not function.get("name"):
         raise ConfigurationError(
@@ -159,6 +169,8 @@ async def akeep_first_call_of_chunks(chunks: ChatResponseAsyncGen) -> ChatRespon
 def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> list[ToolSelection]:
     """Return the calls of an answer, in their order. Half-written arguments give what can be read of them.
 
+    The arguments are copies: a tool may change its own, and the history keeps what the model wrote.
+
     Raises:
         ValueError: If there is no call and ``error_on_no_tool_call`` is set.
     """
@@ -170,7 +182,7 @@ def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> l
     if not calls and error_on_no_tool_call:
         raise ValueError("Expected at least one tool call, but the model answered without any")
     return [
-        ToolSelection(tool_id=call_id or f"call_{number}", tool_name=name, tool_kwargs=_readable(arguments))
+        ToolSelection(tool_id=call_id or f"call_{number}", tool_name=name, tool_kwargs=deepcopy(_readable(arguments)))
         for number, (call_id, name, arguments) in enumerate(calls)
     ]
 

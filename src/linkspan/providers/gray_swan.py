@@ -14,10 +14,12 @@ from linkspan.errors import ConfigurationError, LinkspanError, NotFoundError, Un
 from linkspan.providers.blocked import BlockWatch, raise_if_blocked
 from linkspan.providers.catalog import ModelInfo, model_info
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
+from linkspan.providers.chat_completions.encode import prepare
 from linkspan.providers.chat_completions.stream import ChatStreamDecoder, asked_choices
 from linkspan.providers.client_stop import StoppingDecoder, cut_at_stops
 from linkspan.providers.data_role import carry_data
 from linkspan.providers.provider import Provider
+from linkspan.providers.tool_names import ToolNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,6 +100,7 @@ class GraySwanChatCodec(ChatCompletionsCodec):
             UnsupportedContentError: A part, parameter or demand that the API has no documented field for.
         """
         _check_demands(request)
+        request = prepare(replace(request, tools=[_described(tool) for tool in request.tools]))
         # Results of tools become data first, because then their tools' names go into the text.
         messages = carry_data(request, has_role=True)
         request = replace(
@@ -105,7 +108,6 @@ class GraySwanChatCodec(ChatCompletionsCodec):
             tool_results="tool",
             messages=[_without_name(message, place) for place, message in enumerate(messages)],
             stop=(),
-            tools=[_described(tool) for tool in request.tools],
             tool_choice=None if "tool_choice" in request.extra_body else _tool_choice(request),
             response_format=None,
         )
@@ -125,7 +127,7 @@ class GraySwanChatCodec(ChatCompletionsCodec):
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream, which ends at the request's stop texts."""
         choices = asked_choices(request)
-        chat = ChatStreamDecoder(self.provider, headers, choices=choices)
+        chat = ChatStreamDecoder(self.provider, headers, choices=choices, names=ToolNames(request))
         decoder: StreamDecoder = chat
         if request.stop:
             decoder = StoppingDecoder(chat, request.stop, choices=choices)

@@ -12,6 +12,7 @@ from linkspan.providers.chat_completions.encode import encode_request
 from linkspan.providers.chat_completions.models import MODELS_PATH, decode_models
 from linkspan.providers.chat_completions.stream import ChatStreamDecoder, asked_choices
 from linkspan.providers.error_bodies import make_error, read_error_body, request_id_of
+from linkspan.providers.tool_names import ToolNames
 from linkspan.redaction import mask_headers
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ class ChatCompletionsCodec:
         """Write the body."""
         return encode_request(request, self.dialect, stream=stream)
 
-    def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:  # noqa: ARG002
+    def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
         """Read a whole answer."""
-        return decode_whole(body, headers, self.provider)
+        return ToolNames(request).in_answer(decode_whole(body, headers, self.provider))
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
         """Read the list of models."""
@@ -97,7 +98,9 @@ class ChatCompletionsCodec:
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream."""
-        return ChatStreamDecoder(self.provider, headers, choices=asked_choices(request))
+        return ChatStreamDecoder(
+            self.provider, headers, choices=asked_choices(request), names=ToolNames(request)
+        )
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Add what is known of this API to an error: what it means here, and the way out."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from linkspan.call_history import object_text, with_call_ids
 from linkspan.conversation import Audio, Image, NamedTool, Reasoning, Text, UnknownPart
 from linkspan.errors import UnsupportedContentError
 from linkspan.providers.data_role import carry_data
+from linkspan.providers.tool_names import ToolNames, wire_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from linkspan.conversation import ChatRequest, Message, Part, ResponseFormat, Tool, ToolChoice
 
-__all__ = ["Dialect", "encode_request"]
+__all__ = ["Dialect", "encode_request", "prepare"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ def encode_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> d
     Raises:
         UnsupportedContentError: A role or part that this API cannot carry.
     """
+    request = prepare(request)
     messages = carry_data(request, has_role="data" in dialect.roles)
     body: dict[str, Any] = {}
     if request.model is not None:
@@ -72,6 +75,17 @@ def encode_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> d
             body["stream_options"] = {"include_usage": True}
     body.update(request.extra_body)
     return body
+
+
+def prepare(request: ChatRequest) -> ChatRequest:
+    """Return the request with tool names that servers take, and an id for each call of earlier turns.
+
+    Raises:
+        ConfigurationError: Two tools have one name.
+    """
+    request = ToolNames(request).on_wire(request)
+    messages = with_call_ids(request.messages)
+    return request if messages is request.messages else replace(request, messages=messages)
 
 
 def _encode_messages(messages: Sequence[Message], dialect: Dialect, *, send_reasoning: bool) -> list[dict[str, Any]]:
@@ -119,7 +133,11 @@ def _put_assistant_turn(
     encoded["content"] = None if message.tool_calls and content == "" else content
     if message.tool_calls:
         encoded["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": object_text(call.arguments)},
+            }
             for call in message.tool_calls
         ]
     if reasoning and send_reasoning:
@@ -191,7 +209,7 @@ def _encode_tool_choice(choice: ToolChoice) -> Any:
 def _encode_response_format(wanted: ResponseFormat) -> dict[str, Any]:
     if wanted.kind != "json_schema":
         return {"type": wanted.kind}
-    schema: dict[str, Any] = {"name": wanted.name or "answer", "schema": dict(wanted.schema or {})}
+    schema: dict[str, Any] = {"name": wire_name(wanted.name or "answer"), "schema": dict(wanted.schema or {})}
     if wanted.strict is not None:
         schema["strict"] = wanted.strict
     if wanted.description is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from linkspan.conversation import ChatRequest
+    from linkspan.providers.tool_names import ToolNames
 
 __all__ = ["ChatStreamDecoder", "asked_choices"]
 
@@ -40,6 +41,7 @@ class ChatStreamDecoder:
         provider: The API's short name.
         headers: The answer's headers.
         choices: How many answers were asked for (``n``).
+        names: The names of the request's tools, to be put back into the calls.
 
     Finish reason, usage, model and unknown fields are held back and come once, on the last delta: servers send them on
     any chunk, on several, or as running totals, and frameworks add up what comes twice.
@@ -56,6 +58,7 @@ class ChatStreamDecoder:
         "_headers",
         "_id",
         "_model",
+        "_names",
         "_pattern",
         "_provider",
         "_seen",
@@ -63,8 +66,11 @@ class ChatStreamDecoder:
         "finished",
     )
 
-    def __init__(self, provider: str, headers: Mapping[str, str], *, choices: int = 1) -> None:
+    def __init__(
+        self, provider: str, headers: Mapping[str, str], *, choices: int = 1, names: ToolNames | None = None
+    ) -> None:
         self._provider = provider
+        self._names = names
         self._headers = headers
         self._choices = choices
         self._calls: dict[int, ToolCallStream] = {}
@@ -195,6 +201,8 @@ class ChatStreamDecoder:
         if fragments and not isinstance(fragments, (list, dict)):
             raise wrong_type(fragments, "tool_calls", "a list")
         calls = self._calls.setdefault(index, ToolCallStream()).feed(fragments) if fragments else ()
+        if calls and self._names is not None:
+            calls = self._names.in_pieces(calls)
         refusal = message.get("refusal")
         refusal = as_text(refusal, "refusal") if refusal else ""
         if not (text or reasoning or calls or refusal or scores):

@@ -15,6 +15,7 @@ from linkspan.providers.datacrunch.chat_stops import ChatStopDecoder, cut_chat
 from linkspan.providers.datacrunch.errors import retyped
 from linkspan.providers.datacrunch.grammar import check_grammar, grammar_of
 from linkspan.providers.datacrunch.provider import DATACRUNCH
+from linkspan.providers.tool_names import ToolNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +86,7 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream, which ends before the request's stop texts."""
-        decoder = ChatStreamDecoder(self.provider, headers)
+        decoder = ChatStreamDecoder(self.provider, headers, names=ToolNames(request))
         return ChatStopDecoder(decoder, request.stop) if request.stop else decoder
 
     def explain(self, error: LinkspanError) -> LinkspanError:

@@ -1,0 +1,191 @@
+"""Tool calls of earlier turns: one sound text of arguments and one id per call, whatever the history holds."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass, replace
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from pydantic import BaseModel
+from pydantic_core import from_json, to_jsonable_python
+
+from linkspan.errors import InvalidRequestError
+from linkspan.tool_arguments import parse_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linkspan.conversation import Message
+
+__all__ = ["arguments_text", "object_text", "with_call_ids"]
+
+#: The key under which a model is shown arguments that are no JSON object.
+INVALID = "invalid_arguments"
+
+#: Values without a JSON form of their own that pydantic writes as one text or number.
+_WRITTEN_BY_PYDANTIC = (dt.date, dt.time, dt.timedelta, Decimal, UUID, PurePath)
+#: Deeper values are taken for ones that contain themselves; servers read no deeper.
+_DEEPEST = 100
+
+
+def object_text(arguments: str) -> str:
+    """Return arguments of an earlier call as the text of a JSON object.
+
+    The model's own text is kept where it is one. Text that ``parse_arguments`` reads is written anew. Anything else
+    becomes ``{"invalid_arguments": "..."}``: servers refuse a history with broken arguments, and the model has to see
+    what it wrote.
+    """
+    if not arguments or arguments == "{}":
+        return "{}"
+    try:
+        if isinstance(from_json(arguments, allow_inf_nan=False), dict):
+            return arguments
+    except ValueError:
+        pass
+    try:
+        value = parse_arguments(arguments)
+        if value is not None:
+            return _dump(value)
+    except (ValueError, RecursionError):
+        pass
+    return _dump({INVALID: arguments})
+
+
+def arguments_text(arguments: Any, *, name: str, place: int, provider: str) -> str:
+    """Return arguments that a history holds as JSON text; a text stays as it is.
+
+    Dates, decimals, UUIDs, enums, paths, dataclasses and pydantic objects are written as pydantic writes them.
+
+    Args:
+        arguments: Text, a mapping, or nothing.
+        name: The tool that was called, for errors.
+        place: The number of the message, for errors.
+        provider: Name of the API, for errors.
+
+    Raises:
+        InvalidRequestError: A value that JSON cannot carry, such as a set, NaN or another object. The error names
+            message, call and argument.
+    """
+    if arguments is None:
+        return "{}"
+    if isinstance(arguments, str):
+        return arguments or "{}"
+    try:
+        text = _dump(arguments)
+        text.encode()
+    except (TypeError, ValueError, RecursionError):
+        writer = _PlainWriter(f"{provider}: message {place}, call of {name!r}", provider)
+        return _dump(writer.plain(arguments))
+    return text
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+class _PlainWriter:
+    """Writes values in JSON's own types; an error says ``where`` they stand."""
+
+    def __init__(self, where: str, provider: str) -> None:
+        self._where = where
+        self._provider = provider
+
+    def plain(self, value: Any, path: str = "", depth: int = 0) -> Any:
+        """Return a value in JSON's own types.
+
+        Raises:
+            InvalidRequestError: It has no such form.
+        """
+        if depth > _DEEPEST:
+            raise self._refused(path, f"nested more than {_DEEPEST} levels deep")
+        value = _of_pydantic(value)
+        if isinstance(value, Mapping):
+            return self._mapping(value, path, depth)
+        if isinstance(value, (list, tuple)):
+            return [self.plain(item, f"{path}[{number}]", depth + 1) for number, item in enumerate(value)]
+        if isinstance(value, str):
+            if any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise self._refused(path, "text with a lone surrogate (half of a UTF-16 pair)")
+        elif isinstance(value, float):
+            if not math.isfinite(value):
+                raise self._refused(path, repr(value))
+        elif not (value is None or isinstance(value, int)):
+            raise self._refused(path, f"a {type(value).__name__}")
+        return value
+
+    def _mapping(self, values: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
+        plain = {}
+        for key, value in values.items():
+            inner = f"{path}.{key}" if path else str(key)
+            name = self.plain(key, inner, depth + 1)
+            plain[name if isinstance(name, str) else _dump(name)] = self.plain(value, inner, depth + 1)
+        return plain
+
+    def _refused(self, path: str, what: str) -> InvalidRequestError:
+        field = f"the argument {path!r} is" if path else "the arguments are"
+        return InvalidRequestError(
+            f"{self._where}: {field} {what}, which JSON cannot carry. Replace it before the message is sent.",
+            provider=self._provider,
+        )
+
+
+def _of_pydantic(value: Any) -> Any:
+    """Return what pydantic writes for a value that has no JSON form of its own; any other as it is."""
+    if isinstance(value, Enum):
+        return _of_pydantic(value.value)
+    if isinstance(value, _WRITTEN_BY_PYDANTIC):
+        return to_jsonable_python(value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def with_call_ids(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages with an id for each tool call and each result; those that have one keep it.
+
+    A call without an id takes that of the result which answers it: results stand behind their calls, in the same
+    order.
+    """
+    if not any(map(_lacks_id, messages)):
+        return messages
+    sound = list(messages)
+    for place, message in enumerate(messages):
+        if message.tool_calls:
+            _pair(sound, place)
+    return sound
+
+
+def _lacks_id(message: Message) -> bool:
+    if message.role == "tool":
+        return not message.tool_call_id
+    return any(not call.id for call in message.tool_calls)
+
+
+def _pair(messages: list[Message], place: int) -> None:
+    calls = list(messages[place].tool_calls)
+    behind = place + 1
+    while behind < len(messages) and messages[behind].role == "tool":
+        behind += 1
+    results = range(place + 1, behind)
+    known = {call.id for call in calls if call.id}
+    answered = {messages[result].tool_call_id for result in results}
+    strays = [result for result in results if messages[result].tool_call_id not in known]
+    for number, call in enumerate(calls):
+        if call.id and call.id in answered:
+            continue
+        stray = next((one for one in strays if not call.id or not messages[one].tool_call_id), None)
+        found = None if stray is None else messages[stray].tool_call_id
+        # Nine letters and digits: Mistral's servers refuse any other form.
+        call_id = call.id or found or f"call{(place * 100 + number) % 100_000:05d}"
+        calls[number] = replace(call, id=call_id)
+        if stray is not None:
+            strays.remove(stray)
+            messages[stray] = replace(messages[stray], tool_call_id=call_id)
+    messages[place] = replace(messages[place], tool_calls=calls)
