@@ -98,9 +98,7 @@ class ChatCompletionsCodec:
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream."""
-        return ChatStreamDecoder(
-            self.provider, headers, choices=asked_choices(request), names=ToolNames(request)
-        )
+        return ChatStreamDecoder(self.provider, headers, choices=asked_choices(request), names=ToolNames(request))
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Add what is known of this API to an error: what it means here, and the way out."""
