@@ -69,7 +69,8 @@ class LinkspanError(Exception):
         body: The error body: parsed JSON or text, without keys and without the prompt.
         headers: The answer's headers, credentials masked.
         is_retryable: Whether the same call may succeed later; ``None`` takes the class's own answer.
-        partial: What had arrived of a streamed answer when this happened; ``partial_text`` is its text.
+        partial: What had arrived of a streamed answer when this happened, or the answer that was found wrong;
+            ``partial_text`` is its text.
     """
 
     #: Whether the same call may succeed later. An instance may refine it.

@@ -106,7 +106,7 @@ def test_references_are_resolved_for_tgi(make: Callable[..., Any], sandbox: Sand
 async def test_an_answer_that_does_not_fit(model: Any, sandbox: Sandbox, text: str, schema: Any) -> None:
     sandbox.add_rule(text)
     shaped = model.with_structured_output(schema)
-    with pytest.raises(OutputParserException, match="does not hold its model to a schema") as caught:
+    with pytest.raises(OutputParserException, match="is not a valid") as caught:
         shaped.invoke("?")
     assert caught.value.llm_output == text
     with pytest.raises(OutputParserException):
@@ -190,7 +190,7 @@ def test_deployments_that_ignore_the_schema_are_found_out(kind: str) -> None:
     deaf = llm_engine.Options(obeys_guides=False)
     with run(llm_engine_options=deaf) as sandbox, KINDS[kind][0](**defaults(kind, sandbox)) as model:
         shaped = model.with_structured_output(City)
-        with pytest.raises(OutputParserException, match="does not hold its model to a schema"):
+        with pytest.raises(OutputParserException, match="is not a valid"):
             shaped.invoke("Say what you like.")
 
 
@@ -202,9 +202,6 @@ def test_json_mode_where_the_api_has_one(make: Callable[..., Any], sandbox: Sand
     answer = make("chat_v2").with_structured_output(City, method="json_mode").invoke("?")
     assert answer.name == "Paris"
     assert sandbox.last_request.json["response_format"] == {"type": "json_object"}
-    for kind in ("chat_v1", "chat_generate", "chat_messages"):
-        with pytest.raises(errors.UnsupportedContentError, match="JSON object"):
-            make(kind).with_structured_output(City, method="json_mode").invoke("?")
 
 
 @pytest.mark.parametrize("chat_kind", ["chat_v2", "chat_messages"])

@@ -1,25 +1,31 @@
-"""Parsers of a completion model's answers.
-
-They check what they read: not every deployment holds its model to a shape.
-"""
+"""Parsers of answers that must have a shape: LangChain's runnables around linkspan's one strict reader."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import BaseOutputParser
+from langchain_core.output_parsers.transform import BaseTransformOutputParser
+from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
-from pydantic import ValidationError
 
-from linkspan.errors import ConfigurationError
+from linkspan.conversation import Completion, ToolCall, Usage
+from linkspan.errors import ConfigurationError, InvalidResponseError
+from linkspan.json_answer import JSONAnswerReader, validator_of
+from linkspan.langchain.errors import ContentBlockedError, converted_errors
 from linkspan.langchain.tools import schema_format
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from enum import Enum, EnumMeta
 
-__all__ = ["AnswerParser", "ChoiceParser", "choices_of", "json_schema_of"]
+__all__ = ["AnswerParser", "ChoiceParser", "choices_of", "json_schema_of", "merged"]
 
 
 def json_schema_of(schema: dict[str, Any] | type, strict: bool | None = None) -> dict[str, Any]:
@@ -63,69 +69,208 @@ class ChoiceParser(BaseOutputParser[Any]):
         try:
             return self.target(text.strip())
         except ValueError as error:
-            raise _misfit(text, f"it is none of {', '.join(choices_of(self.target))}") from error
+            raise OutputParserException(
+                f"The answer is none of {', '.join(choices_of(self.target))}. The answer: {text}", llm_output=text
+            ) from error
 
 
-class AnswerParser(BaseOutputParser[Any]):
-    """Reads a JSON answer and checks it against the schema: not every deployment holds its model to one."""
+class AnswerParser(BaseTransformOutputParser[Any]):
+    """Reads an answer, or the arguments of a tool call, as one JSON value of a shape.
 
-    target: Any = None
-    json_schema: dict[str, Any]
+    In a stream, what can be read of an unfinished answer comes as it grows; at the end comes the whole object, or the
+    error that ``invoke`` would raise.
+    """
+
+    reader: Any
+    """The :class:`~linkspan.json_answer.JSONAnswerReader` that judges finished answers."""
+    is_class: bool = False
+    """Whether answers are instances, which an unfinished answer may not be enough for."""
 
     @classmethod
-    def for_schema(cls, schema: dict[str, Any] | type, json_schema: dict[str, Any]) -> AnswerParser:
-        """Return the parser of a schema: a pydantic class reads its own answers.
+    def for_schema(
+        cls,
+        schema: dict[str, Any] | type | None,
+        json_schema: dict[str, Any],
+        *,
+        name: str | None = None,
+        tool: str | None = None,
+        max_tokens: int | None = None,
+    ) -> AnswerParser:
+        """Return the parser of a schema: a class reads its own answers.
+
+        Args:
+            schema: A pydantic class, a dataclass (the answer is an instance), a TypedDict class or a JSON schema (the
+                answer is a dict); ``None`` for any JSON object.
+            json_schema: The JSON schema that was sent.
+            name: The shape's name, for errors.
+            tool: The tool whose arguments are the answer, else the text is.
+            max_tokens: The limit that was asked for, if any.
 
         Raises:
             ConfigurationError: The schema is no valid JSON Schema.
         """
-        if isinstance(schema, type) and is_basemodel_subclass(schema):
-            return cls(target=schema, json_schema=json_schema)
-        import jsonschema  # noqa: PLC0415  # its import takes longer than most calls of it
+        is_class = isinstance(schema, type) and (is_basemodel_subclass(schema) or is_dataclass(schema))
+        validate = validator_of(cast("type", schema)) if is_class else _schema_validator(json_schema)
+        shown = schema.__name__ if isinstance(schema, type) else name or "object of the schema"
+        return cls(reader=JSONAnswerReader(shown, validate, tool, max_tokens), is_class=is_class)
 
-        try:
-            jsonschema.validators.validator_for(json_schema).check_schema(json_schema)
-        except jsonschema.SchemaError as error:
-            raise ConfigurationError(f"This is no valid JSON Schema, at {error.json_path}: {error.message}") from None
-        return cls(json_schema=json_schema)
-
-    def parse(self, text: str) -> Any:
-        """Return the answer as an object.
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:  # noqa: ARG002  # core's signature
+        """Return the object of a finished answer.
 
         Raises:
-            OutputParserException: If it is no JSON, or does not fit the schema.
+            OutputParserException: There is no such object; the message says why, and has the answer.
+            ContentBlockedError: The answer was blocked, or the model refused.
         """
-        import jsonschema  # noqa: PLC0415  # its import takes longer than most calls of it
+        generation = result[0]
+        message = generation.message if isinstance(generation, ChatGeneration) else generation.text
+        return self.read(message)
 
+    def parse(self, text: str) -> Any:
+        """Return the object of a text; see ``parse_result``."""
+        return self.read(text)
+
+    def read(self, answer: BaseMessage | str) -> Any:
+        """Return the object of a finished answer, given as a message or a text; see ``parse_result``."""
         try:
-            if self.target is not None:
-                read = getattr(self.target, "model_validate_json", None)
-                # A class of pydantic 1's, as pydantic 2 still carries them.
-                return self.target.parse_raw(text) if read is None else read(text)
-            answer = json.loads(text)
-            jsonschema.validate(answer, self.json_schema)
-        except ValueError as error:
-            raise _misfit(text, _reason(error)) from error
-        except jsonschema.ValidationError as error:
-            raise _misfit(text, error.message) from error
-        return answer
+            with converted_errors():
+                return self.reader.read(_completion_of(answer))
+        except InvalidResponseError as error:
+            said = str(answer) if isinstance(answer, str) else _shown(answer)
+            message = f"{error.message[0].upper()}{error.message[1:]} The answer: {said}"
+            raise OutputParserException(message, llm_output=said) from error
+        except ContentBlockedError as error:
+            error.raw_message = answer
+            raise
+
+    # ------------------------------------------------------------------ streams
+
+    def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:  # noqa: A002  # core's signature
+        growing = _GrowingAnswer(self)
+        for piece in input:
+            yield from growing.add(piece)
+        yield from growing.end()
+
+    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[Any]:  # noqa: A002  # core's signature
+        growing = _GrowingAnswer(self)
+        async for piece in input:
+            for partial in growing.add(piece):
+                yield partial
+        for whole in growing.end():
+            yield whole
 
 
-def _reason(error: ValueError) -> str:
-    """Return what is wrong, field by field; the answer itself is said elsewhere."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    details = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(
-        f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" if detail["loc"] else detail["msg"]
-        for detail in details
+def merged(pieces: Sequence[Any]) -> Any:
+    """Return the pieces of a streamed answer, messages or texts, as one; a whole answer is one piece."""
+    first, *others = pieces or [""]
+    if isinstance(first, AIMessageChunk) and others:
+        return first + others
+    return "".join(pieces) if isinstance(first, str) else pieces[-1]
+
+
+class _GrowingAnswer:
+    """The pieces of one streamed answer, and the object as far as it can be read."""
+
+    def __init__(self, parser: AnswerParser) -> None:
+        self._parser = parser
+        self._tool = parser.reader.tool
+        self._pieces: list[Any] = []
+        self._text = ""
+        self._index: int | None = None
+        self._read_at = 0
+        self._last: Any = None
+
+    def add(self, piece: str | BaseMessage) -> Iterator[Any]:
+        """Take the next piece; yield the object so far if there is more of it."""
+        self._pieces.append(piece)
+        self._text += self._news(piece)
+        # A long answer is read again only when it has grown by a share, so that the whole stays linear.
+        if len(self._text) - self._read_at <= self._read_at // 64:
+            return
+        self._read_at = len(self._text)
+        partial: Any = None
+        # Half an answer may be anything, and the caller's validators are made for whole ones.
+        with contextlib.suppress(Exception):
+            partial = self._partial()
+        if partial is not None and partial != self._last:
+            self._last = partial
+            yield partial
+
+    def _partial(self) -> Any:
+        found = parse_partial_json(self._text)
+        if not found or not self._parser.is_class:
+            return found or None
+        return self._parser.reader.validate(json.dumps(found))
+
+    def end(self) -> Iterator[Any]:
+        """Yield the whole object, unless it came already as the last partial one."""
+        whole = self._parser.read(merged(self._pieces))
+        if self._last is None or whole != self._last:
+            yield whole
+
+    def _news(self, piece: str | BaseMessage) -> str:
+        if self._tool is None:
+            return piece if isinstance(piece, str) else str(piece.text)
+        news = ""
+        for call in piece.tool_call_chunks if isinstance(piece, AIMessageChunk) else ():
+            if call["name"] == self._tool and self._index is None:
+                self._index = call["index"]
+            if call["index"] == self._index:
+                news += call["args"] or ""
+        return news
+
+
+def _completion_of(answer: BaseMessage | str) -> Completion:
+    """Return a finished answer in linkspan's own form."""
+    if not isinstance(answer, AIMessage):
+        return Completion(text=answer if isinstance(answer, str) else str(answer.text))
+    usage = answer.usage_metadata
+    return Completion(
+        text=str(answer.text),
+        reasoning=_reasoning_of(answer),
+        refusal=answer.additional_kwargs.get("refusal") or "",
+        tool_calls=_calls_of(answer),
+        finish_reason=answer.response_metadata.get("finish_reason"),
+        usage=None if usage is None else Usage(output_tokens=usage["output_tokens"]),
+        request_id=answer.response_metadata.get("request_id"),
+        id=answer.id,
     )
 
 
-def _misfit(text: str, reason: str) -> OutputParserException:
-    """Return the error of an answer that has not the shape that was asked for."""
-    return OutputParserException(
-        f"The answer does not fit the schema: {reason}. It may have been cut off (raise max_tokens), or the deployment "
-        f"does not hold its model to a schema. The answer: {text}",
-        llm_output=text,
-    )
+def _reasoning_of(message: AIMessage) -> str:
+    blocks = message.content if isinstance(message.content, list) else []
+    found = (str(block.get("reasoning") or "") for block in blocks if isinstance(block, dict))
+    return message.additional_kwargs.get("reasoning_content") or "".join(found)
+
+
+def _calls_of(message: AIMessage) -> list[ToolCall]:
+    """Return the calls with their arguments as text: the model's own where the message has kept it."""
+    if isinstance(message, AIMessageChunk) and message.tool_call_chunks:
+        return [ToolCall(call["id"], call["name"] or "", call["args"] or "") for call in message.tool_call_chunks]
+    whole = [ToolCall(call["id"], call["name"], json.dumps(call["args"])) for call in message.tool_calls]
+    return whole + [ToolCall(call["id"], call["name"] or "", call["args"] or "") for call in message.invalid_tool_calls]
+
+
+def _shown(message: BaseMessage) -> str:
+    """Return what the model said, for an error."""
+    calls = _calls_of(message) if isinstance(message, AIMessage) else []
+    return "\n".join([str(message.text), *(f"{call.name}({call.arguments})" for call in calls)]).strip()
+
+
+def _schema_validator(json_schema: dict[str, Any]) -> Callable[[str], Any]:
+    import jsonschema  # noqa: PLC0415  # its import takes longer than most calls of it
+
+    kind = jsonschema.validators.validator_for(json_schema)
+    try:
+        kind.check_schema(json_schema)
+    except jsonschema.SchemaError as error:
+        raise ConfigurationError(f"This is no valid JSON Schema, at {error.json_path}: {error.message}") from None
+    validator = kind(json_schema)
+
+    def validate(text: str) -> Any:
+        value = json.loads(text)
+        misfit = next(validator.iter_errors(value), None)
+        if misfit is not None:
+            raise ValueError(f"{misfit.json_path}: {misfit.message}")
+        return value
+
+    return validate

@@ -71,7 +71,6 @@ class ChatDataCrunch(DataCrunchConnected, TemplatedChatModel):
         "adapter_id",
         "grammar",
     )
-    _schema_is_enforced: ClassVar[bool] = False
     _prompt_api: ClassVar[str] = "generate"
     _codec_fields: ClassVar[frozenset[str]] = frozenset({"api", "chat_template", "model", "split_reasoning"})
 
@@ -106,6 +105,9 @@ class ChatDataCrunch(DataCrunchConnected, TemplatedChatModel):
 
     def _resolved_base_url(self) -> str:
         return datacrunch_base_url(self.base_url, api=self.api)
+
+    def _has_json_mode(self) -> bool:
+        return False
 
     def _make_codec(self) -> Any:
         return chat_codec(

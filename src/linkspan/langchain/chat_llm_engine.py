@@ -70,7 +70,6 @@ class ChatLLMEngine(LLMEngineConnected, TemplatedChatModel):
         "guided_choice",
         "guided_grammar",
     )
-    _schema_is_enforced: ClassVar[bool] = False
     _prompt_api: ClassVar[str] = "v1"
     _codec_fields: ClassVar[frozenset[str]] = frozenset(
         {"api", "auth", "chat_template", "inference_framework", "model", "split_reasoning"}
@@ -98,6 +97,9 @@ class ChatLLMEngine(LLMEngineConnected, TemplatedChatModel):
     """Texts of which the answer must be one; vLLM only. Not sent unless set."""
     guided_grammar: str | None = None
     """A context-free grammar that the answer must follow; vLLM only. Not sent unless set."""
+
+    def _has_json_mode(self) -> bool:
+        return self.api == "v2"
 
     def _make_codec(self) -> Any:
         return chat_codec(

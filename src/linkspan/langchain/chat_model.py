@@ -65,8 +65,6 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         "strict",
     }
     _ls_model_type: ClassVar[Any] = "chat"
-    #: Whether the API is known to hold an answer to its ``response_format``; else answers are checked.
-    _schema_is_enforced: ClassVar[bool] = True
 
     model: str
     """Name of the model. ``model_name`` is taken as well."""
@@ -251,9 +249,12 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
             method=method,
             strict=strict,
             include_raw=include_raw,
-            enforced=self._schema_is_enforced,
             kwargs=kwargs,
         )
+
+    def _has_json_mode(self) -> bool:
+        """Whether the API can be asked for any JSON object, without a schema."""
+        return True
 
     # ------------------------------------------------------------------ what LangChain wants to know
 

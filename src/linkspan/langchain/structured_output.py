@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, Union, cast
 
 from langchain_core.messages import HumanMessage, SystemMessage, convert_to_messages
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
-from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.prompt_values import PromptValue
-from langchain_core.runnables import RunnableLambda, RunnableMap, RunnablePassthrough
-from langchain_core.utils.pydantic import is_basemodel_subclass
+from langchain_core.runnables import AddableDict, RunnableGenerator, RunnableLambda, RunnableMap
 
 from linkspan.errors import ConfigurationError
-from linkspan.langchain.answer_parsers import AnswerParser, json_schema_of
+from linkspan.json_schema import takes_object
+from linkspan.langchain.answer_parsers import AnswerParser, merged
 from linkspan.langchain.tools import schema_format
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel, LanguageModelInput
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from langchain_core.language_models import LanguageModelInput
     from langchain_core.messages import BaseMessage
-    from langchain_core.runnables import Runnable
+    from langchain_core.runnables import Runnable, RunnableConfig
+
+    from linkspan.conversation import ResponseFormat
+    from linkspan.langchain.chat_model import LinkspanChatModel
 
 __all__ = ["Method", "parsed", "structured", "structured_by_prompt"]
 
@@ -31,59 +33,77 @@ _Schema = Union[dict[str, Any], type, None]
 
 
 def structured(
-    model: BaseChatModel,
+    model: LinkspanChatModel,
     schema: _Schema,
     *,
     method: Method,
     strict: bool | None,
     include_raw: bool,
-    enforced: bool = True,
     kwargs: dict[str, Any],
 ) -> Runnable[LanguageModelInput, Any]:
     """Return the model with the schema bound, followed by the parser for it.
 
     Args:
         model: The chat model.
-        schema: A pydantic class, a TypedDict class or a JSON schema.
+        schema: A pydantic class, a dataclass, a TypedDict class or a JSON schema.
         method: How the shape is asked for.
         strict: Sent with the schema, only if given.
         include_raw: Whether to answer with raw message, parsed object and parsing error.
-        enforced: Whether the server is known to hold the model to a schema; if not, the answer is checked against it.
         kwargs: Bound as they are.
 
     Raises:
         ConfigurationError: If the method is unknown or the schema is missing or unusable.
     """
     asked = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
-    if method == "json_schema":
-        bound = model.bind(
-            response_format=_wire_format(_required(schema, method), strict), ls_structured_output_format=asked, **kwargs
-        )
-        parser = _text_parser(schema) if enforced else _checking_parser(schema)
-    elif method == "json_mode":
+    limit = kwargs.get("max_tokens") or model.max_tokens
+    if method == "json_mode":
         if strict is not None:
             raise ConfigurationError("strict has no meaning with method='json_mode': use 'json_schema'.")
-        bound = model.bind(response_format={"type": "json_object"}, ls_structured_output_format=asked, **kwargs)
-        parser = _text_parser(schema)
+        return _json_mode(model, schema, include_raw=include_raw, kwargs=kwargs)
+    if method == "json_schema":
+        made = schema_format(_required(schema, method), strict)
+        bound = model.bind(response_format=_wire_format(made), ls_structured_output_format=asked, **kwargs)
+        parser = AnswerParser.for_schema(schema, dict(made.schema or {}), name=made.name, max_tokens=limit)
     elif method == "function_calling":
-        given = _required(schema, method)
-        name = str(schema_format(given).name)
-        bound = model.bind_tools([given], tool_choice=name, strict=strict, ls_structured_output_format=asked, **kwargs)  # type: ignore[assignment]  # bind_tools promises less than it returns
-        parser = _tool_parser(given, name)
+        made = schema_format(_required(schema, method), strict)
+        name = str(made.name)
+        parameters = dict(made.schema or {})
+        if not takes_object(parameters):
+            raise ConfigurationError(
+                f"{name} describes no object, and the arguments of a tool call are one: put it into a class with one "
+                "field, or use method='json_schema'."
+            )
+        bound = model.bind_tools([_tool_of(made)], tool_choice=name, ls_structured_output_format=asked, **kwargs)  # type: ignore[assignment]  # bind_tools promises less than it returns
+        parser = AnswerParser.for_schema(schema, parameters, name=name, tool=name, max_tokens=limit)
     else:
         raise ConfigurationError(f"method={method!r} is unknown: use 'json_schema', 'function_calling' or 'json_mode'.")
     return parsed(bound, parser, include_raw=include_raw)
+
+
+def _json_mode(
+    model: LinkspanChatModel, schema: _Schema, *, include_raw: bool, kwargs: dict[str, Any]
+) -> Runnable[LanguageModelInput, Any]:
+    """Ask for any JSON object; an API that cannot be asked for it is sent the schema, or told in words."""
+    if model._has_json_mode():  # noqa: SLF001  # what a model's class says to this module
+        wanted: dict[str, Any] = {"type": "json_object"}
+    elif schema is not None:
+        wanted = _wire_format(schema_format(schema))
+    else:
+        return structured_by_prompt(model, schema, include_raw=include_raw, kwargs=kwargs)
+    asked = {"kwargs": {"method": "json_mode", "strict": None}, "schema": schema}
+    bound = model.bind(response_format=wanted, ls_structured_output_format=asked, **kwargs)
+    return parsed(bound, _any_json_parser(model, schema, kwargs), include_raw=include_raw)
 
 
 def parsed(
     bound: Runnable[LanguageModelInput, Any], parser: Runnable[Any, Any], *, include_raw: bool
 ) -> Runnable[LanguageModelInput, Any]:
     """Return a bound model followed by its parser, with the raw answer beside the parsed one if asked for."""
-    return _with_raw(bound, parser) if include_raw else bound | parser
+    return RunnableMap(raw=bound) | _BesideRaw(parser).runnable() if include_raw else bound | parser
 
 
 def structured_by_prompt(
-    model: BaseChatModel, schema: _Schema, *, include_raw: bool, kwargs: dict[str, Any]
+    model: LinkspanChatModel, schema: _Schema, *, include_raw: bool, kwargs: dict[str, Any]
 ) -> Runnable[LanguageModelInput, Any]:
     """Return a chat model that is told the shape in its system message, followed by a parser of the answer's text.
 
@@ -91,7 +111,7 @@ def structured_by_prompt(
 
     Args:
         model: The chat model.
-        schema: A pydantic class, a TypedDict class or a JSON schema; ``None`` for any JSON object.
+        schema: A pydantic class, a dataclass, a TypedDict class or a JSON schema; ``None`` for any JSON object.
         include_raw: Whether to answer with raw message, parsed object and parsing error.
         kwargs: Bound as they are.
 
@@ -101,8 +121,46 @@ def structured_by_prompt(
     asked = {"kwargs": {"method": "json_mode"}, "schema": schema}
     told = RunnableLambda(partial(_with_instructions, _instructions(schema)), name="tell_the_shape")
     bound = told | model.bind(ls_structured_output_format=asked, **kwargs)
-    parser = _text_parser(schema)
-    return parsed(bound, parser, include_raw=include_raw)
+    return parsed(bound, _any_json_parser(model, schema, kwargs), include_raw=include_raw)
+
+
+class _BesideRaw:
+    """Reads what ``RunnableMap(raw=...)`` gives, and answers with ``parsed`` and ``parsing_error`` beside it.
+
+    Nothing that the parser raises leaves, in streams neither: there, ``raw`` passes piece by piece.
+    """
+
+    def __init__(self, parser: Runnable[Any, Any]) -> None:
+        self._parser = parser
+
+    def runnable(self) -> Runnable[Any, Any]:
+        # Core's type leaves out the config, which it hands to functions that take one.
+        whole, pieces = cast("Any", self._stream), cast("Any", self._astream)
+        return RunnableGenerator(whole, pieces, name="parse_beside_raw")
+
+    def _stream(self, pieces: Iterator[dict[str, Any]], config: RunnableConfig) -> Iterator[AddableDict]:
+        raw: list[Any] = []
+        for piece in pieces:
+            raw.append(piece["raw"])
+            yield AddableDict(piece)
+        try:
+            found = AddableDict(parsed=self._parser.invoke(merged(raw), config), parsing_error=None)
+        except Exception as error:  # noqa: BLE001  # the option's promise: an error is a part of the answer
+            found = AddableDict(parsed=None, parsing_error=error)
+        yield found
+
+    async def _astream(
+        self, pieces: AsyncIterator[dict[str, Any]], config: RunnableConfig
+    ) -> AsyncIterator[AddableDict]:
+        raw: list[Any] = []
+        async for piece in pieces:
+            raw.append(piece["raw"])
+            yield AddableDict(piece)
+        try:
+            found = AddableDict(parsed=await self._parser.ainvoke(merged(raw), config), parsing_error=None)
+        except Exception as error:  # noqa: BLE001  # the option's promise: an error is a part of the answer
+            found = AddableDict(parsed=None, parsing_error=error)
+        yield found
 
 
 def _instructions(schema: _Schema) -> str:
@@ -137,35 +195,23 @@ def _required(schema: _Schema, method: str) -> dict[str, Any] | type:
     return schema
 
 
-def _wire_format(schema: dict[str, Any] | type, strict: bool | None) -> dict[str, Any]:
+def _wire_format(made: ResponseFormat) -> dict[str, Any]:
     """Return the form in which LangChain's agents bind a response format, too."""
-    made = schema_format(schema, strict)
     inner = {"name": made.name, "description": made.description, "schema": made.schema, "strict": made.strict}
     return {"type": "json_schema", "json_schema": {key: value for key, value in inner.items() if value is not None}}
 
 
-def _is_pydantic(schema: _Schema) -> bool:
-    return isinstance(schema, type) and is_basemodel_subclass(schema)
+def _tool_of(made: ResponseFormat) -> dict[str, Any]:
+    inner = {"name": made.name, "description": made.description, "parameters": made.schema, "strict": made.strict}
+    return {"type": "function", "function": {key: value for key, value in inner.items() if value is not None}}
 
 
-def _text_parser(schema: _Schema) -> Runnable[Any, Any]:
-    return PydanticOutputParser(pydantic_object=schema) if _is_pydantic(schema) else JsonOutputParser()
-
-
-def _checking_parser(schema: _Schema) -> Runnable[Any, Any]:
-    given = _required(schema, "json_schema")
-    return AnswerParser.for_schema(given, json_schema_of(given))
-
-
-def _tool_parser(schema: dict[str, Any] | type, name: str) -> Runnable[Any, Any]:
-    if _is_pydantic(schema):
-        return PydanticToolsParser(tools=[schema], first_tool_only=True)
-    return JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
-
-
-def _with_raw(
-    bound: Runnable[LanguageModelInput, Any], parser: Runnable[Any, Any]
-) -> Runnable[LanguageModelInput, Any]:
-    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
-    failed = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=bound) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+def _any_json_parser(model: LinkspanChatModel, schema: _Schema, kwargs: Mapping[str, Any]) -> AnswerParser:
+    """Return the parser for an answer whose schema may not have been sent, so that any JSON Schema will do."""
+    if schema is None:
+        described: dict[str, Any] = {"type": "object"}
+    elif isinstance(schema, dict) and "title" not in schema and "name" not in schema:
+        described = schema
+    else:
+        described = dict(schema_format(schema).schema or {})
+    return AnswerParser.for_schema(schema, described, max_tokens=kwargs.get("max_tokens") or model.max_tokens)

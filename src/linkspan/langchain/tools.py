@@ -50,12 +50,15 @@ def to_tools(tools: Sequence[ToolLike], provider: str, strict: bool | None = Non
 
 
 def _to_tool(tool: dict[str, Any], provider: str) -> Tool:
-    function = tool.get("function")
+    # The Responses API has the function's fields beside its type.
+    function = tool.get("function", tool if tool.get("type") == "function" else None)
     if tool.get("type", "function") != "function" or not isinstance(function, Mapping):
         raise UnsupportedContentError(
             f"A tool of type {tool.get('type')!r} runs on its own provider's servers; {provider} takes functions only.",
             provider=provider,
         )
+    if not function.get("name"):
+        raise ConfigurationError(f"A tool has no name: {dict(tool)!r}. Give its function a 'name'.")
     return Tool(
         name=function["name"],
         description=function.get("description") or None,
@@ -156,7 +159,7 @@ def schema_format(schema: Any, strict: bool | None = None) -> ResponseFormat:
             f"{schema.__name__} is an Enum, not an object's schema: give a class with a field of this type."
         )
     try:
-        function = convert_to_openai_function(schema, strict=strict)
+        function = convert_to_openai_function(_described(schema), strict=strict)
     except (ValueError, TypeError) as error:
         raise ConfigurationError(
             f"No JSON schema can be made of {schema!r}: give a pydantic or TypedDict class, or a JSON schema with a "
@@ -169,3 +172,11 @@ def schema_format(schema: Any, strict: bool | None = None) -> ResponseFormat:
         strict=strict,
         description=function.get("description") or None,
     )
+
+
+def _described(schema: Any) -> Any:
+    """Return the function of a tool dict: core's conversion takes every other form as it is."""
+    if not isinstance(schema, Mapping) or schema.get("type") != "function":
+        return schema
+    function = schema.get("function", schema)
+    return {"parameters": {}, **function} if isinstance(function, Mapping) else schema

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from linkspan.errors import InvalidRequestError, UnsupportedContentError
+from linkspan.json_schema import UnresolvableReferenceError, resolve_references
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from linkspan.conversation import ResponseFormat
 
-__all__ = ["check_grammar", "grammar_of", "json_grammar", "plain_schema", "regex_grammar"]
+__all__ = ["check_grammar", "grammar_of", "inlined", "json_grammar", "plain_schema", "regex_grammar"]
 
 _KINDS = ("json", "json_object", "json_schema", "regex")
-#: Keywords whose value maps names to schemas: a name is never a keyword.
-_SCHEMA_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
-#: Keywords whose value is data, not a schema.
-_DATA = frozenset({"const", "enum", "default", "examples", "required"})
-_DEFINITIONS = frozenset({"$defs", "definitions"})
 
 
 def json_grammar(schema: Mapping[str, Any], provider: str = "datacrunch") -> dict[str, Any]:
@@ -99,7 +94,7 @@ def plain_schema(schema: Any, provider: str = "datacrunch") -> dict[str, Any]:
     """
     if not isinstance(schema, dict):
         raise _unsupported(provider, f"it is {type(schema).__name__}, not an object")
-    plain: dict[str, Any] = _Inliner(schema, provider).schema(schema, ())
+    plain = inlined(schema, provider)
     only = plain.get("allOf")
     if "properties" not in plain and isinstance(only, list) and len(only) == 1 and isinstance(only[0], dict):
         plain = {**only[0], **{key: value for key, value in plain.items() if key != "allOf"}}
@@ -114,55 +109,20 @@ def plain_schema(schema: Any, provider: str = "datacrunch") -> dict[str, Any]:
     return plain
 
 
-class _Inliner:
-    """Puts what a reference means in its place."""
+def inlined(schema: Mapping[str, Any], provider: str = "datacrunch") -> dict[str, Any]:
+    """Return a schema with its references resolved: TGI keeps the properties of a tool and drops the definitions.
 
-    def __init__(self, root: Mapping[str, Any], provider: str) -> None:
-        self._root = root
-        self._provider = provider
-
-    def schema(self, schema: Any, inside: tuple[str, ...]) -> Any:
-        """Return a schema without references; ``inside`` are those that led here."""
-        if isinstance(schema, list):
-            return [self.schema(item, inside) for item in schema]
-        if not isinstance(schema, dict):
-            return schema
-        if "$ref" not in schema:
-            return self._keywords(schema, inside)
-        reference = schema["$ref"]
-        if reference in inside:
-            raise _unsupported(
-                self._provider,
-                f"{reference!r} refers to itself, and TGI's grammars have no recursion. Limit the depth: write the "
-                "levels out",
-            )
-        target = self.schema(self._find(reference), (*inside, reference))
-        beside = self._keywords({key: value for key, value in schema.items() if key != "$ref"}, inside)
-        return {**target, **beside} if isinstance(target, dict) else target
-
-    def _keywords(self, schema: Mapping[str, Any], inside: tuple[str, ...]) -> dict[str, Any]:
-        plain: dict[str, Any] = {}
-        for key, value in schema.items():
-            if key in _DATA:
-                plain[key] = value
-            elif key in _SCHEMA_MAPS and isinstance(value, dict):
-                plain[key] = {name: self.schema(item, inside) for name, item in value.items()}
-            elif key not in _DEFINITIONS:
-                plain[key] = self.schema(value, inside)
-        return plain
-
-    def _find(self, reference: Any) -> Any:
-        found: Any = self._root
-        if not isinstance(reference, str) or not reference.startswith("#"):
-            raise _unsupported(
-                self._provider, f"the reference {reference!r} leads out of it. Put the target into $defs"
-            )
-        for step in reference[1:].split("/")[1:]:
-            name = unquote(step).replace("~1", "/").replace("~0", "~")
-            if not isinstance(found, dict) or name not in found:
-                raise _unsupported(self._provider, f"the reference {reference!r} leads nowhere")
-            found = found[name]
-        return found
+    Raises:
+        UnsupportedContentError: It refers to itself, or to what is not in it.
+    """
+    try:
+        return resolve_references(schema)
+    except UnresolvableReferenceError as error:
+        if not error.is_recursive:
+            raise _unsupported(provider, str(error)) from None
+        raise _unsupported(
+            provider, f"{error}, and TGI's grammars have no recursion. Limit the depth: write the levels out"
+        ) from None
 
 
 def _parse(text: str, provider: str) -> Any:

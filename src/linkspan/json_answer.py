@@ -1,0 +1,218 @@
+"""The one strict reader of JSON answers: of a text, or of the arguments of a tool call, whole or an error.
+
+Both frameworks' lenient parsers repair what was cut off and take the first of two objects; this reader does neither.
+It takes off blanks and a code fence, reads raw line breaks inside texts, and refuses everything else that is not one
+whole JSON value of the shape that was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from linkspan.errors import ContentBlockedError, InvalidResponseError
+from linkspan.providers.blocked import block_reason
+from linkspan.tool_arguments import unwrap_json_string
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from linkspan.conversation import Completion
+
+__all__ = ["JSONAnswerReader", "read_json", "validator_of"]
+
+#: Finish reasons that mean that the token limit ended the answer, in any API's words.
+_CUT = frozenset({"length", "max_tokens", "max_new_tokens"})
+
+_BLANKS = "\ufeff \t\r\n"
+_FENCE = re.compile(r"(?P<fence>`{3,}|~{3,})[ \t]*[\w+.-]*[ \t]*\r?\n?")
+_CONTROL = re.compile(r"[\x00-\x1f]")
+_HALF = "it ends in the middle of the JSON: it was cut off"
+
+
+@dataclass(frozen=True, slots=True)
+class JSONAnswerReader:
+    """Reads answers that must be one JSON value of a shape.
+
+    Args:
+        name: The shape's name, for errors.
+        validate: Makes the object of a text that is one whole JSON value. It raises ``ValueError`` (pydantic's
+            ``ValidationError`` is one) for a value of another shape.
+        tool: The tool whose arguments are the answer; ``None`` where the text is.
+        max_tokens: The limit that was asked for, if any: APIs without a finish reason tell by the count of tokens.
+    """
+
+    name: str
+    validate: Callable[[str], Any]
+    tool: str | None = None
+    max_tokens: int | None = None
+
+    def read(self, answer: Completion) -> Any:
+        """Return the object of a finished answer.
+
+        Raises:
+            ContentBlockedError: The answer was blocked, or the model refused.
+            InvalidResponseError: There is no such object; ``partial`` is the answer.
+        """
+        blocked = block_reason(answer)
+        if blocked is not None:
+            raise ContentBlockedError(
+                f"the answer was blocked ({blocked}), so there is no {self.name}; the error's completion holds it.",
+                code=blocked,
+                completion=answer,
+            )
+        is_cut = self._is_cut(answer)
+        source = self._text(answer, is_cut=is_cut) if self.tool is None else self._arguments(answer, is_cut=is_cut)
+        try:
+            return self.validate(read_json(source, is_cut=is_cut))
+        except (ValueError, RecursionError) as error:
+            raise self._invalid(answer, _reason(error), is_cut=is_cut) from error
+
+    def _is_cut(self, answer: Completion) -> bool:
+        if answer.finish_reason is not None:
+            return answer.finish_reason in _CUT
+        made = answer.usage.output_tokens if answer.usage is not None else None
+        return self.max_tokens is not None and made is not None and made >= self.max_tokens
+
+    def _text(self, answer: Completion, *, is_cut: bool) -> str:
+        """Return the text, or the reasoning where a server put the whole object there."""
+        if answer.text.strip():
+            return answer.text
+        if answer.reasoning.strip() and not is_cut:
+            try:
+                self.validate(read_json(answer.reasoning))
+            except (ValueError, RecursionError):
+                pass  # Ordinary thoughts: what is wrong with the answer is that it has no text.
+            else:
+                return answer.reasoning
+        raise self._invalid(answer, self._nothing(answer), is_cut=is_cut)
+
+    def _arguments(self, answer: Completion, *, is_cut: bool) -> str:
+        """Return the arguments of the call that was asked for."""
+        call = next((call for call in answer.tool_calls if call.name == self.tool), None)
+        if call is None:
+            raise self._invalid(answer, self._other(answer), is_cut=is_cut)
+        arguments = unwrap_json_string(call.arguments) if call.arguments.strip() else "{}"
+        if is_cut and arguments.strip() == "{}":
+            raise self._invalid(answer, f"the call of {self.tool} has no arguments", is_cut=True)
+        return arguments
+
+    def _other(self, answer: Completion) -> str:
+        names = ", ".join(repr(call.name) for call in answer.tool_calls)
+        if names:
+            return f"the model called {names} instead of {self.tool!r}"
+        if answer.text.strip():
+            return f"the model answered in words instead of calling {self.tool!r}"
+        return f"the model did not call {self.tool!r}, and {self._nothing(answer)}"
+
+    @staticmethod
+    def _nothing(answer: Completion) -> str:
+        if answer.tool_calls:
+            names = ", ".join(repr(call.name) for call in answer.tool_calls)
+            return f"the text is empty, and the model called {names} instead"
+        if answer.reasoning.strip():
+            return (
+                f"the text is empty, while there is reasoning of {len(answer.reasoning)} characters: the tokens may "
+                "have gone into it, or the server's reasoning parser took the object for a part of it"
+            )
+        return "the text is empty"
+
+    def _invalid(self, answer: Completion, reason: str, *, is_cut: bool) -> InvalidResponseError:
+        if is_cut:
+            advice = "The token limit ended it: raise max_tokens."
+        elif reason == _HALF:
+            advice = "If the token limit ended it, raise max_tokens."
+        elif self.tool is None:
+            advice = "The deployment may not hold its model to a schema."
+        else:
+            advice = "The server may not hold its model to the tool's schema."
+        return InvalidResponseError(
+            f"the answer is not a valid {self.name}: {reason} (finish reason {answer.finish_reason}). {advice}",
+            request_id=answer.request_id,
+            partial=answer,
+        )
+
+
+def read_json(text: str, *, is_cut: bool = False) -> str:
+    """Return the one JSON value of a text, as strict JSON; a code fence, blanks and raw line breaks are read.
+
+    Args:
+        text: What the model wrote.
+        is_cut: Whether the token limit ended it: then a number or a word at the top may be half of one.
+
+    Raises:
+        ValueError: The text is not one whole JSON value; the message says what it is.
+    """
+    value = _without_fence(text.strip(_BLANKS))
+    if not value:
+        raise ValueError("it is empty")
+    try:
+        found, end = _DECODER.raw_decode(value)
+    except ValueError as error:
+        raise ValueError(_why_not_json(value, error)) from None
+    rest = value[end:].strip(_BLANKS)
+    if rest:
+        raise ValueError(
+            "there is a second JSON value behind the first" if rest[0] in '{["' else "there are words behind the JSON"
+        )
+    if is_cut and not isinstance(found, (dict, list, str)):
+        raise ValueError("a number or word at the top may be half of one")
+    try:
+        json.loads(value[:end])
+    except ValueError:
+        # Raw line breaks inside texts, which pydantic's reader refuses.
+        return json.dumps(found)
+    return value[:end]
+
+
+def validator_of(cls: type) -> Callable[[str], Any]:
+    """Return what makes an object of JSON text: by pydantic 2 or 1, or for a dataclass."""
+    read: Callable[[str], Any] | None = getattr(cls, "model_validate_json", None) or getattr(cls, "parse_raw", None)
+    return TypeAdapter(cls).validate_json if read is None else read
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse_constant)
+
+
+def _without_fence(text: str) -> str:
+    """Return what a code fence holds; a fence that the stop text or the limit left open holds the rest."""
+    opening = _FENCE.match(text)
+    if opening is None:
+        return text
+    return text[opening.end() :].removesuffix(opening["fence"]).strip(_BLANKS)
+
+
+def _why_not_json(value: str, error: ValueError) -> str:
+    if _is_beginning_of_json(value):
+        return _HALF
+    if value[0] not in "{[" and ("{" in value or "[" in value):
+        return "there are words before the JSON"
+    return f"it is not JSON: {error}"
+
+
+def _is_beginning_of_json(value: str) -> bool:
+    try:
+        from_json(_CONTROL.sub(" ", value), allow_partial=True, allow_inf_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong, field by field, without the answer itself."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(
+        f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" if detail["loc"] else detail["msg"]
+        for detail in details
+    )

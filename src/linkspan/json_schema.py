@@ -1,0 +1,111 @@
+"""JSON Schemas that stand on their own: references resolved, for servers that keep only a part of a schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["UnresolvableReferenceError", "resolve_references", "takes_object"]
+
+#: Keywords whose value maps names to schemas: a name is never a keyword.
+_SCHEMA_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
+#: Keywords whose value is data, not a schema.
+_DATA = frozenset({"const", "enum", "default", "examples", "required"})
+_DEFINITIONS = frozenset({"$defs", "definitions"})
+
+
+class UnresolvableReferenceError(ValueError):
+    """A reference that cannot be replaced by what it means.
+
+    Args:
+        reference: The reference as it stands in the schema.
+        why: What is wrong with it, as the end of a sentence about it.
+    """
+
+    def __init__(self, reference: Any, why: str) -> None:
+        super().__init__(f"the reference {reference!r} {why}")
+        self.reference = reference
+        self.is_recursive = why == _RECURSIVE
+
+
+_RECURSIVE = "refers to itself"
+
+
+def resolve_references(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema with what each ``$ref`` means in its place, without definitions; the one given is not changed.
+
+    Raises:
+        UnresolvableReferenceError: A reference leads to itself, nowhere, or out of the schema.
+    """
+    resolved: dict[str, Any] = _Resolver(schema).schema(dict(schema), ())
+    return resolved
+
+
+def takes_object(schema: Mapping[str, Any]) -> bool:
+    """Whether a value of the schema may be an object, as the arguments of a tool call are."""
+    try:
+        return _takes_object(resolve_references(schema))
+    except UnresolvableReferenceError:
+        return _takes_object(schema)
+
+
+def _takes_object(schema: Any) -> bool:
+    if not isinstance(schema, dict) or "properties" in schema:
+        return True
+    kind = schema.get("type")
+    if kind is not None:
+        return kind == "object" or (isinstance(kind, list) and "object" in kind)
+    for key in ("anyOf", "oneOf"):
+        if isinstance(schema.get(key), list):
+            return any(_takes_object(choice) for choice in schema[key])
+    parts = schema.get("allOf")
+    if isinstance(parts, list):
+        return all(_takes_object(part) for part in parts)
+    return "enum" not in schema and "const" not in schema
+
+
+class _Resolver:
+    """Puts what a reference means in its place."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+
+    def schema(self, schema: Any, inside: tuple[str, ...]) -> Any:
+        """Return a schema without references; ``inside`` are those that led here."""
+        if isinstance(schema, list):
+            return [self.schema(item, inside) for item in schema]
+        if not isinstance(schema, dict):
+            return schema
+        if "$ref" not in schema:
+            return self._keywords(schema, inside)
+        reference = schema["$ref"]
+        if reference in inside:
+            raise UnresolvableReferenceError(reference, _RECURSIVE)
+        target = self.schema(self._find(reference), (*inside, reference))
+        beside = self._keywords({key: value for key, value in schema.items() if key != "$ref"}, inside)
+        return {**target, **beside} if isinstance(target, dict) else target
+
+    def _keywords(self, schema: Mapping[str, Any], inside: tuple[str, ...]) -> dict[str, Any]:
+        plain: dict[str, Any] = {}
+        for key, value in schema.items():
+            if key in _DATA:
+                plain[key] = value
+            elif key in _SCHEMA_MAPS and isinstance(value, dict):
+                plain[key] = {name: self.schema(item, inside) for name, item in value.items()}
+            elif key not in _DEFINITIONS:
+                plain[key] = self.schema(value, inside)
+        return plain
+
+    def _find(self, reference: Any) -> Any:
+        found: Any = self._root
+        if not isinstance(reference, str) or not reference.startswith("#"):
+            raise UnresolvableReferenceError(reference, "leads out of it. Put the target into $defs")
+        for step in reference[1:].split("/")[1:]:
+            name = unquote(step).replace("~1", "/").replace("~0", "~")
+            if not isinstance(found, dict) or name not in found:
+                raise UnresolvableReferenceError(reference, "leads nowhere")
+            found = found[name]
+        return found

@@ -1,0 +1,377 @@
+"""``with_structured_output``: by every class and method, in every way of asking, one whole object or one error."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import pytest
+from langchain_core.exceptions import OutputParserException
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, RootModel
+from pydantic import v1 as pydantic_v1
+from typing_extensions import TypedDict
+
+from linkspan import errors
+from linkspan.conversation import ToolCall
+from linkspan.sandbox import Reply
+from tests.objects.conftest import LANGCHAIN, LANGCHAIN_WAYS, reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from linkspan.sandbox import Sandbox
+
+
+class Timetable(BaseModel):
+    """Departures."""
+
+    port: str
+    departures: list[str] = []
+    remark: Optional[str] = None  # noqa: UP045  # Python 3.10
+
+
+class TimetableDict(TypedDict, total=False):
+    """Departures."""
+
+    port: str
+    departures: list[str]
+
+
+SCHEMA = {
+    "title": "Timetable",
+    "description": "Departures.",
+    "type": "object",
+    "properties": {"port": {"type": "string"}, "departures": {"type": "array", "items": {"type": "string"}}},
+    "required": ["port"],
+}
+WHOLE = '{"port": "Ostra", "departures": ["06:10", "09:45"]}'
+FACTS = {"port": "Ostra", "departures": ["06:10", "09:45"]}
+
+#: What the model wrote, why the server says that it ended, and what the error says.
+UNFIT = [
+    ('{"port": "Ostra", "departures": ["06:10", "09:4', "length", "cut off.*raise max_tokens"),
+    ('{"port": "Ostra", "departures": ["06:10", "09:4', "stop", "cut off"),
+    ('{"port": "Ostra"', "length", "cut off.*raise max_tokens"),
+    (WHOLE + "\nThat is all.", "stop", "words behind"),
+    (WHOLE + WHOLE, "stop", "second JSON value"),
+    ("Here it is: " + WHOLE, "stop", "words before"),
+    ("Sorry.", "stop", "not JSON"),
+    ('{"departures": []}', "stop", "port"),
+    ('{"port": NaN}', "stop", "not JSON"),
+]
+#: Spellings of the same object.
+FIT = [
+    WHOLE,
+    f"\n```json\n{WHOLE}\n```\n",
+    f"```\n{WHOLE}\n```",
+    f"```JSON\r\n{WHOLE}",
+    f"  \ufeff{WHOLE} \n",
+]
+
+
+async def outcomes(shaped: Callable[..., Any], *, few: bool = False) -> list[Any]:
+    """What each way of asking gives, or only the two that differ most: the object, or the error."""
+
+    def attempt(ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except (OutputParserException, errors.LinkspanError) as error:
+            return error
+
+    async def aattempt(ask: Callable[[], Any]) -> Any:
+        try:
+            return await ask()
+        except (OutputParserException, errors.LinkspanError) as error:
+            return error
+
+    async def last(runnable: Any) -> Any:
+        return [piece async for piece in runnable.astream("?")][-1]
+
+    def of_raw(answer: Any) -> Any:
+        assert set(answer) == {"raw", "parsed", "parsing_error"}
+        assert (answer["parsed"] is None) != (answer["parsing_error"] is None)
+        return answer["parsed"] if answer["parsing_error"] is None else answer["parsing_error"]
+
+    def summed(pieces: list[Any]) -> Any:
+        total = pieces[0]
+        for piece in pieces[1:]:
+            total = total + piece
+        return of_raw(total)
+
+    plain, raw = shaped(include_raw=False), shaped(include_raw=True)
+    if few:
+        return [attempt(lambda: plain.invoke("?")), summed([piece async for piece in raw.astream("?")])]
+    return [
+        attempt(lambda: plain.invoke("?")),
+        await aattempt(lambda: plain.ainvoke("?")),
+        plain.batch(["?"], return_exceptions=True)[0],
+        (await plain.abatch(["?"], return_exceptions=True))[0],
+        attempt(lambda: list(plain.stream("?"))[-1]),
+        await aattempt(lambda: last(plain)),
+        of_raw(raw.invoke("?")),
+        of_raw(await raw.ainvoke("?")),
+        of_raw(raw.batch(["?"])[0]),
+        summed(list(raw.stream("?"))),
+        summed([piece async for piece in raw.astream("?")]),
+    ]
+
+
+@pytest.fixture(params=LANGCHAIN_WAYS, ids="-".join)
+def way(request: pytest.FixtureRequest) -> tuple[str, str]:
+    kind, method = request.param
+    return kind, method
+
+
+@pytest.fixture
+def ask(make: Callable[..., Any], sandbox: Sandbox, way: tuple[str, str]) -> Callable[..., Any]:
+    """Ask a scripted model for an object in every way."""
+    kind, method = way
+    model = make(LANGCHAIN, kind)
+
+    async def asked(schema: Any, answer: Reply, *, few: bool = True) -> list[Any]:
+        sandbox.reset()
+        sandbox.add_rule(answer)
+        return await outcomes(lambda **options: model.with_structured_output(schema, method=method, **options), few=few)
+
+    return asked
+
+
+def name_for(way: tuple[str, str], name: str = "Timetable") -> str | None:
+    return name if way[1] == "function_calling" else None
+
+
+async def test_a_whole_object(ask: Callable[..., Any], way: tuple[str, str]) -> None:
+    for text in FIT if name_for(way) is None else FIT[:1]:
+        for schema in (Timetable, SCHEMA):
+            expected = Timetable(**FACTS) if schema is Timetable else FACTS
+            assert await ask(schema, reply(text, by_call=name_for(way))) == [expected] * 2
+
+
+async def test_a_whole_object_that_ends_at_the_limit(ask: Callable[..., Any], way: tuple[str, str]) -> None:
+    answer = reply(WHOLE, by_call=name_for(way), finish_reason="length")
+    assert await ask(Timetable, answer, few=False) == [Timetable(**FACTS)] * 11
+
+
+@pytest.mark.parametrize("schema", [Timetable, SCHEMA], ids=["class", "schema"])
+async def test_what_is_no_whole_object(ask: Callable[..., Any], way: tuple[str, str], schema: Any) -> None:
+    for text, finish_reason, match in UNFIT if schema is Timetable else UNFIT[::4]:
+        answer = reply(text, by_call=name_for(way), finish_reason=finish_reason)
+        found = await ask(schema, answer, few=text != UNFIT[0][0] or finish_reason != "length")
+        assert {type(error) for error in found} == {OutputParserException}, text
+        for error in found:
+            # Completion models tell no finish reason to what reads their text.
+            told = match if way[0] not in {"chat_v1", "llm_engine", "datacrunch"} else match.split(".*", maxsplit=1)[0]
+            assert re.search(told, str(error), re.DOTALL), (text, error)
+            assert text[:20] in str(error)
+            assert text in error.llm_output
+
+
+async def test_a_typed_dict_is_checked(ask: Callable[..., Any], way: tuple[str, str]) -> None:
+    by_call = name_for(way, "TimetableDict")
+    assert await ask(TimetableDict, reply(WHOLE, by_call=by_call)) == [FACTS] * 2
+    found = await ask(TimetableDict, reply('{"port": 1}', by_call=by_call))
+    assert {type(error) for error in found} == {OutputParserException}
+
+
+async def test_raw_line_breaks_are_read(ask: Callable[..., Any], way: tuple[str, str]) -> None:
+    text = '{"port": "Os\ntra",\n "departures": ["06:10\t"]}'
+    expected = Timetable(port="Os\ntra", departures=["06:10\t"])
+    assert await ask(Timetable, reply(text, by_call=name_for(way))) == [expected] * 2
+
+
+async def test_no_answer_at_all(ask: Callable[..., Any], way: tuple[str, str]) -> None:
+    found = await ask(Timetable, Reply(""))
+    assert {type(error) for error in found} == {OutputParserException}
+    assert all("the text is empty" in str(error) for error in found)
+
+
+# ------------------------------------------------------------------ by tool call
+
+BY_CALL = [kind for kind, method in LANGCHAIN_WAYS if method == "function_calling"]
+
+
+@pytest.mark.parametrize("schema", [Timetable, SCHEMA], ids=["class", "schema"])
+@pytest.mark.parametrize("kind", BY_CALL)
+async def test_another_answer_than_the_call(make: Callable[..., Any], sandbox: Sandbox, kind: str, schema: Any) -> None:
+    model = make(LANGCHAIN, kind)
+    answers = [
+        (Reply("I cannot help with that."), "answered in words.*I cannot help"),
+        (Reply("I would", finish_reason="length"), "answered in words.*length.*raise max_tokens"),
+        (Reply(tool_calls=[ToolCall("c", "Price", "{}")]), "called 'Price' instead of 'Timetable'"),
+        (Reply(tool_calls=[ToolCall("c", "Timetable", "")], finish_reason="length"), "no arguments.*raise max_tokens"),
+        (Reply(tool_calls=[ToolCall("c", "Timetable", '["a"]')]), "(valid dictionary|an object|type 'object')"),
+    ]
+    for answer, match in answers:
+        sandbox.reset()
+        sandbox.add_rule(answer)
+        found = await outcomes(
+            lambda **options: model.with_structured_output(schema, method="function_calling", **options), few=True
+        )
+        for error in found:
+            assert isinstance(error, OutputParserException)
+            assert re.search(match, str(error), re.DOTALL), error
+
+
+@pytest.mark.parametrize("kind", BY_CALL)
+def test_a_class_that_no_call_can_carry(make: Callable[..., Any], sandbox: Sandbox, kind: str) -> None:
+    model = make(LANGCHAIN, kind)
+
+    class Names(RootModel[list[str]]):
+        """Names."""
+
+    with pytest.raises(errors.ConfigurationError, match=r"Names.*class with one field, or use method='json_schema'"):
+        model.with_structured_output(Names, method="function_calling")
+
+    class Prices(RootModel[dict[str, int]]):
+        """Prices."""
+
+    sandbox.add_rule(Reply(tool_calls=[ToolCall("c", "Prices", '{"car": 31}')]))
+    assert model.with_structured_output(Prices, method="function_calling").invoke("?") == Prices({"car": 31})
+
+
+# ------------------------------------------------------------------ refusals, reasoning
+
+
+@pytest.mark.parametrize("finish_reason", ["content_filter", "violation"])
+async def test_a_blocked_answer_is_a_refusal(ask: Callable[..., Any], way: tuple[str, str], finish_reason: str) -> None:
+    if way[0] in {"chat_v1", "chat_generate", "chat_messages", "llm_engine", "datacrunch"}:
+        pytest.skip("these APIs have no such finish reason")
+    for answer in (
+        reply(WHOLE, by_call=name_for(way), finish_reason=finish_reason),
+        Reply("No.", finish_reason=finish_reason),
+    ):
+        for error in await ask(Timetable, answer):
+            assert isinstance(error, errors.ContentBlockedError)
+            assert not isinstance(error, OutputParserException)
+            assert error.code == finish_reason
+
+
+def test_a_text_of_refusal(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    message = {"role": "assistant", "content": None, "refusal": "I will not."}
+    body = {"id": "x", "model": "m", "choices": [{"index": 0, "finish_reason": "stop", "message": message}]}
+    sandbox.add_rule(Reply(body=body))
+    with pytest.raises(errors.ContentBlockedError, match="refusal") as caught:
+        make(LANGCHAIN, "scaleway").with_structured_output(Timetable).invoke("?")
+    assert caught.value.completion.refusal == "I will not."
+    assert caught.value.raw_message.additional_kwargs["refusal"] == "I will not."
+
+
+@pytest.mark.parametrize("kind", ["scaleway", "chat_v2"])
+async def test_an_object_in_the_reasoning(make: Callable[..., Any], sandbox: Sandbox, kind: str) -> None:
+    model = make(LANGCHAIN, kind)
+    for answer, match in [
+        (Reply("", reasoning=WHOLE), None),
+        (Reply("", reasoning="A timetable: " + WHOLE), "there is reasoning of 64 characters"),
+        (Reply("", reasoning=WHOLE, finish_reason="length"), "raise max_tokens"),
+        (Reply("", reasoning=WHOLE[:-1]), "there is reasoning"),
+    ]:
+        sandbox.reset()
+        sandbox.add_rule(answer)
+        for found in await outcomes(lambda **options: model.with_structured_output(Timetable, **options), few=True):
+            if match is None:
+                assert found == Timetable(**FACTS)
+            else:
+                assert isinstance(found, OutputParserException)
+                assert match in str(found)
+
+
+# ------------------------------------------------------------------ what a class takes, it gets
+
+
+class Strict(BaseModel):
+    """JSON read as JSON, not as Python."""
+
+    model_config = ConfigDict(strict=True)
+
+    day: dt.date
+    data: bytes
+    places: tuple[int, int]
+
+
+class Aliased(BaseModel):
+    """Names that are no identifiers."""
+
+    port_name: str = Field(alias="port name")
+    inner: Json[list[int]]
+    words: Annotated[list[str], BeforeValidator(lambda value: value.split())]
+
+
+class Old(pydantic_v1.BaseModel):
+    """A class of pydantic 1's."""
+
+    port: str
+
+
+@dataclass
+class Record:
+    """A dataclass."""
+
+    port: str
+    day: dt.date
+
+
+OWN_JSON = [
+    (
+        Strict,
+        '{"day": "2026-05-01", "data": "abc", "places": [1, 2]}',
+        Strict(day=dt.date(2026, 5, 1), data=b"abc", places=(1, 2)),
+    ),
+    (
+        Aliased,
+        '{"port name": "O", "inner": "[1]", "words": "a b"}',
+        Aliased(**{"port name": "O", "inner": "[1]", "words": "a b"}),
+    ),
+    (Old, '{"port": "O"}', Old(port="O")),
+    (Record, '{"port": "O", "day": "2026-05-01"}', Record("O", dt.date(2026, 5, 1))),
+]
+
+
+@pytest.mark.parametrize(("schema", "text", "expected"), OWN_JSON, ids=["strict", "aliased", "pydantic 1", "dataclass"])
+async def test_a_class_takes_its_own_json(
+    ask: Callable[..., Any], way: tuple[str, str], schema: Any, text: str, expected: Any
+) -> None:
+    assert await ask(schema, reply(text, by_call=name_for(way, schema.__name__))) == [expected] * 2
+
+
+def test_any_json_object(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    for kind in ("scaleway", "gray_swan", "chat_v2", "chat_v1", "chat_generate", "chat_messages"):
+        sandbox.reset()
+        sandbox.add_rule('{"any": ["thing"]}', times=1)
+        sandbox.add_rule("[1]")
+        shaped = make(LANGCHAIN, kind).with_structured_output(None, method="json_mode")
+        assert shaped.invoke("?") == {"any": ["thing"]}
+        with pytest.raises(OutputParserException, match="object"):
+            shaped.invoke("?")
+
+
+def test_a_stream_shows_the_object_grow(make: Callable[..., Any], sandbox: Sandbox, way: tuple[str, str]) -> None:
+    kind, method = way
+    sandbox.add_rule(reply(WHOLE, by_call=name_for(way)))
+    steps = list(make(LANGCHAIN, kind).with_structured_output(SCHEMA, method=method).stream("?"))
+    assert len(steps) > 1
+    assert steps[-1] == FACTS
+    assert all(step.keys() <= FACTS.keys() for step in steps)
+
+
+def test_a_limit_shows_in_the_count_where_there_is_no_finish_reason(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    sandbox.add_rule(WHOLE)
+    model = make(LANGCHAIN, "chat_v1", max_tokens=3)
+    with pytest.raises(OutputParserException, match=r"The token limit ended it: raise max_tokens"):
+        model.with_structured_output(Timetable).invoke("?")
+
+
+def test_json_mode_sends_the_schema_where_the_api_wants_one(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    sandbox.add_rule(WHOLE)
+    for kind in ("chat_v1", "chat_generate", "chat_messages"):
+        assert make(LANGCHAIN, kind).with_structured_output(Timetable, method="json_mode").invoke("?").port == "Ostra"
+        assert "'departures'" in str(sandbox.last_request.json)
+
+
+def test_the_ways_agree_in_threads_and_loops(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    """One shaped model, asked from a plain thread and from a loop at once."""
+    sandbox.add_rule(WHOLE)
+    shaped = make(LANGCHAIN, "scaleway").with_structured_output(Timetable)
+    assert [shaped.invoke("?"), asyncio.run(shaped.ainvoke("?"))] == [Timetable(**FACTS)] * 2
