@@ -38,7 +38,7 @@ def loaded_by(statement: str) -> frozenset[str]:
         ),
         (
             "from linkspan.langchain import ScalewayEmbeddings",
-            {"linkspan.langchain.chunks", "linkspan.reranking"},
+            {"linkspan.langchain.chunks", "linkspan.routes.rerank"},
         ),
         (
             "from llama_index.llms.scaleway import Scaleway",

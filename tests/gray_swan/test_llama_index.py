@@ -122,7 +122,7 @@ def test_what_is_not_documented_is_refused_before_the_network(
             llm.chat([ChatMessage("Hi")], **refused)
     with pytest.raises(errors.UnsupportedContentError, match="'image'"):
         llm.chat([ChatMessage([ImageBlock(url="https://x.test/a.png")])])
-    with pytest.raises(errors.ConfigurationError, match="'path' cannot be given for one call"):
+    with pytest.raises(errors.ConfigurationError, match="path is an argument of GraySwan"):
         llm.chat([ChatMessage("Hi")], path="x")
     assert len(sandbox.requests) == 0
 

@@ -32,6 +32,7 @@ ROUTES = {
     "chat_messages": ("container/v1/chat/completions", "container/v1/chat/completions"),
 }
 TEMPLATED = ("chat_v1", "chat_generate")
+PROMPT_APIS = {"chat_v1": "v1", "chat_generate": "generate"}
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(32)).decode()
 TALK = [SystemMessage("Be brief."), HumanMessage("Hello"), AIMessage("Yes?"), HumanMessage("one two")]
 
@@ -205,7 +206,7 @@ def test_the_template_is_found_by_the_models_name(make: Callable[..., Any], sand
     assert "<|start_header_id|>user<|end_header_id|>" in prompt_of(sandbox.last_request)
     for kind in TEMPLATED:
         with pytest.raises(errors.ConfigurationError, match="give chat_template, one of chatml"):
-            make(kind, model="my-own-model", chat_template=None)
+            make(kind, model="my-own-model", chat_template=None, api=PROMPT_APIS[kind])
         with pytest.raises(errors.ConfigurationError, match="llama-2"):
             make(kind, chat_template="lama-2")
         with pytest.raises(errors.ConfigurationError, match="Jinja"):
@@ -232,7 +233,7 @@ def test_a_template_where_none_is_used(make: Callable[..., Any]) -> None:
     with pytest.raises(errors.ConfigurationError, match="containers only"):
         ChatDataCrunch(model="mixtral", api_key=KEY, api="messages")
     with pytest.raises(errors.ConfigurationError, match="chat_template"):
-        ChatDataCrunch(base_url="http://127.0.0.1:8080")
+        ChatDataCrunch(base_url="http://127.0.0.1:8080", api="generate")
     with pytest.raises(ValueError, match="api"):
         make("chat_v2", api="v3")
 

@@ -52,7 +52,7 @@ async def test_a_prompt_is_text(make: Callable[..., Any], kind: str, prompt: Any
 
 def test_a_slip_of_the_pen_is_not_sent(make: Callable[..., Any], kind: str, sandbox: Sandbox) -> None:
     llm = make(kind)
-    with pytest.raises(errors.ConfigurationError, match="did you mean 'temperature'"):
+    with pytest.raises(errors.ConfigurationError, match="Did you mean 'temperature'"):
         llm.complete("x", temprature=0.5)
     assert not sandbox.requests
 
@@ -71,6 +71,6 @@ def test_none_stands_for_an_empty_mapping(make: Callable[..., Any], kind: str) -
 
 
 def test_extra_body_of_a_call_is_a_mapping(make: Callable[..., Any], kind: str, sandbox: Sandbox) -> None:
-    with pytest.raises(errors.ConfigurationError, match="extra_body must be a dict"):
+    with pytest.raises(errors.ConfigurationError, match="extra_body: Input should be a valid dictionary"):
         make(kind).complete("x", extra_body="y")
     assert not sandbox.requests

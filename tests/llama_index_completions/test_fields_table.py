@@ -48,7 +48,7 @@ def test_every_field_of_the_request_is_in_the_table_once(section: str) -> None:
 def test_the_arguments_that_it_names_are_there(section: str, framework: str, column: int) -> None:
     name, _ = SECTIONS[section]
     cls: Any = getattr({"langchain": langchain, "llama_index": llama_index}[framework], name)
-    aliases = cls.argument_aliases if framework == "langchain" else cls._argument_aliases
+    aliases = cls.argument_aliases
     for row in table(f"{section}: request"):
         if quoted(row[0])[0] in ("prompt", "inputs"):
             continue

@@ -131,12 +131,12 @@ def test_model_has_two_names_and_one_value(settings: dict[str, Any]) -> None:
     assert model.model_name == "other"
     with pytest.raises(ConfigurationError, match="two names"):
         ScalewayEmbedding(**settings, model="a", model_name="b")
-    with pytest.raises(ConfigurationError, match="needs a model"):
+    with pytest.raises(ConfigurationError, match="model: Field required"):
         ScalewayEmbedding(**settings)
 
 
 def test_wrong_arguments_are_named(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match="did you mean 'dimensions'"):
+    with pytest.raises(ConfigurationError, match="Did you mean 'dimensions'"):
         ScalewayEmbedding(**settings, dimension=3)
     with pytest.raises(ConfigurationError, match="chunk_size"):
         ScalewayEmbedding(**settings, chunk_size=0)

@@ -115,7 +115,7 @@ def test_errors_keep_their_class(
 def test_construction(settings: dict[str, Any]) -> None:
     assert Leaf is ScalewayRerank
     assert ScalewayRerank(api_key=KEY).model == "qwen3-embedding-8b"
-    with pytest.raises(ConfigurationError, match="did you mean 'top_n'"):
+    with pytest.raises(ConfigurationError, match="Did you mean 'top_n'"):
         ScalewayRerank(api_key=KEY, topn=3)
     reranker = ScalewayRerank(**settings)
     assert KEY not in repr(reranker) + str(reranker.to_dict()) + reranker.to_json()

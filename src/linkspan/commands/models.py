@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rich.table import Table
 
-from linkspan import model_listing
 from linkspan.commands import console
 from linkspan.commands.apis import PROVIDERS, Address, ProviderName, chat_endpoint
 from linkspan.errors import ConfigurationError, LinkspanError
 from linkspan.providers.catalog import models as catalogue
 from linkspan.providers.datacrunch import datacrunch_base_url
 from linkspan.providers.datacrunch.provider import is_legacy
+from linkspan.routes.models import list_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ def _listed(name: ProviderName, address: Address) -> list[ListedModel]:
         raise ConfigurationError("The legacy address has no list of models: give --base-url, that of a container.")
     endpoint = chat_endpoint(name, "any", address)
     try:
-        return model_listing.list_models(endpoint)
+        return list_models(endpoint)
     finally:
         endpoint.close()
 

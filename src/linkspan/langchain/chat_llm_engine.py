@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-from linkspan.langchain.llm_engine_connection import LLMEngineConnected
 from linkspan.langchain.templated_chat import TemplatedChatModel
-from linkspan.providers.llm_engine.chat_apis import ChatAPI, chat_codec
+from linkspan.settings.llm_engine_chat import LLMEngineChatSettings
 
 __all__ = ["ChatLLMEngine"]
 
 
-class ChatLLMEngine(LLMEngineConnected, TemplatedChatModel):
+class ChatLLMEngine(LLMEngineChatSettings, TemplatedChatModel):  # type: ignore[misc]  # pydantic's plugin repeats itself
     """Chat models of a Scale LLM Engine of one's own.
 
     Setup:
@@ -57,56 +54,5 @@ class ChatLLMEngine(LLMEngineConnected, TemplatedChatModel):
         ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
     """
 
-    sampling_parameters: ClassVar[tuple[str, ...]] = (
-        *TemplatedChatModel.sampling_parameters,
-        "top_k",
-        "presence_penalty",
-        "frequency_penalty",
-        "repetition_penalty",
-        "reasoning_effort",
-        "return_token_log_probs",
-        "guided_json",
-        "guided_regex",
-        "guided_choice",
-        "guided_grammar",
-    )
-    _prompt_api: ClassVar[str] = "v1"
-    _codec_fields: ClassVar[frozenset[str]] = frozenset(
-        {"api", "auth", "chat_template", "inference_framework", "model", "split_reasoning"}
-    )
-
-    api: ChatAPI = "v2"
-    """``"v2"``, the chat API; or ``"v1"``, the prompt API through a chat template, for frameworks without chat."""
-    top_k: int | None = None
-    """Consider only this many of the likeliest tokens; -1 for all. Not sent unless set."""
-    presence_penalty: float | None = None
-    """Discourages tokens that appeared already. Not sent unless set."""
-    frequency_penalty: float | None = None
-    """Discourages tokens by how often they appeared. Not sent unless set."""
-    repetition_penalty: float | None = None
-    """Discourages tokens that appeared already, more than 0; 1 means off. v2 only. Not sent unless set."""
-    reasoning_effort: str | None = None
-    """How much a reasoning model thinks. v2 only. Not sent unless set."""
-    return_token_log_probs: bool | None = None
-    """Ask for the log probability of each token. v1 only (on v2: ``logprobs``). Not sent unless set."""
-    guided_json: dict[str, Any] | None = None
-    """A JSON Schema that the answer must follow; vLLM only, one guided field at a time. Not sent unless set."""
-    guided_regex: str | None = None
-    """A regular expression that the answer must match; vLLM only. Not sent unless set."""
-    guided_choice: list[str] | None = None
-    """Texts of which the answer must be one; vLLM only. Not sent unless set."""
-    guided_grammar: str | None = None
-    """A context-free grammar that the answer must follow; vLLM only. Not sent unless set."""
-
     def _has_json_mode(self) -> bool:
         return self.api == "v2"
-
-    def _make_codec(self) -> Any:
-        return chat_codec(
-            api=self.api,
-            auth=self.auth,
-            model=self.model,
-            chat_template=self.chat_template,
-            split_reasoning=self.split_reasoning,
-            inference_framework=self.inference_framework,
-        )

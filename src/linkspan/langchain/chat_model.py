@@ -7,14 +7,13 @@ have modules of their own beside this one.
 from __future__ import annotations
 
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Union, cast
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from pydantic import Field
 
-from linkspan.conversation import ChatRequest
 from linkspan.errors import UnsupportedContentError
 from linkspan.langchain import content_blocks
-from linkspan.langchain.arguments import call_parameters
 from linkspan.langchain.call_arguments import with_own_arguments
 from linkspan.langchain.chunks import ChunkBuilder, combine_outputs, to_chat_result
 from linkspan.langchain.errors import converted_errors
@@ -22,7 +21,8 @@ from linkspan.langchain.language_model import LinkspanLanguageModel
 from linkspan.langchain.messages import to_conversation
 from linkspan.langchain.profiles import model_profile
 from linkspan.langchain.registration import CHAT_MODELS
-from linkspan.langchain.tools import as_tool_dicts, to_response_format, to_tool_choice, to_tools
+from linkspan.langchain.tools import as_tool_dicts, schema_format, to_tools
+from linkspan.options import ChatSettings, read_response_format, read_tool_choice
 from linkspan.signatures import keeps_signature
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
+    from linkspan.conversation import ChatRequest
     from linkspan.langchain.structured_output import Method
     from linkspan.langchain.tools import ToolChoiceLike
 
@@ -45,44 +46,16 @@ for _name in CHAT_MODELS:
     content_blocks.register(_name)
 
 
-class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
-    """What linkspan's chat models have in common. Not to be used itself.
+class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
+    """Abstract base of the chat models."""
 
-    A provider's class names its provider, its sampling parameters and its codec.
-    """
-
-    sampling_parameters: ClassVar[tuple[str, ...]] = (*LinkspanLanguageModel.sampling_parameters, "top_p", "seed")
-    call_fields: ClassVar[frozenset[str]] = LinkspanLanguageModel.call_fields | {
-        "stream_usage",
-        "data_role",
-        "send_reasoning",
-        "tool_results",
-    }
-    bound_keywords: ClassVar[frozenset[str]] = LinkspanLanguageModel.bound_keywords | {
-        "tools",
-        "tool_choice",
-        "response_format",
-        "strict",
-    }
+    call_keywords: ClassVar[frozenset[str]] = LinkspanLanguageModel.call_keywords | {"strict"}
     _ls_model_type: ClassVar[Any] = "chat"
 
-    model: str
-    """Name of the model. ``model_name`` is taken as well."""
-    top_p: float | None = None
-    """Nucleus sampling: consider the most likely tokens up to this probability. Not sent unless set."""
-    seed: int | None = None
-    """For answers that can be repeated, as far as the server can. Not sent unless set."""
-    streaming: bool = False
-    """Stream also where the caller does not (``invoke``). An explicit ``False`` forbids it."""
-    stream_usage: bool = True
-    """Ask for token counts in streams."""
-    data_role: Literal["error", "fenced"] = "error"
-    """What becomes of ``data`` messages on an API without that role: an error, or a marked user turn."""
-    tool_results: Literal["tool", "data"] = "tool"
-    """``"data"``: what tools return is untrusted text too. On an API without the role ``data``, ``data_role`` decides:
-    an error, or marked text in the tool's turn."""
-    send_reasoning: bool = False
-    """Send the reasoning of earlier answers back."""
+    streaming: bool = Field(
+        default=False,
+        description="Stream also where the caller does not (`invoke`). An explicit `False` forbids it.",
+    )
 
     # ------------------------------------------------------------------ the four ways to ask
 
@@ -95,8 +68,8 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         with converted_errors():
-            request = self._request(messages, stop, kwargs)
-            completion = self._connection().complete(request, timeout=kwargs.get("timeout"))
+            request, timeout = self._request(messages, stop, kwargs)
+            completion = self._endpoint().complete(request, timeout=timeout)
             return to_chat_result(completion, self._provider.name, request.model)
 
     @keeps_signature
@@ -108,8 +81,8 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         with converted_errors():
-            request = self._request(messages, stop, kwargs)
-            completion = await self._connection().acomplete(request, timeout=kwargs.get("timeout"))
+            request, timeout = self._request(messages, stop, kwargs)
+            completion = await self._endpoint().acomplete(request, timeout=timeout)
             return to_chat_result(completion, self._provider.name, request.model)
 
     def _stream(
@@ -120,11 +93,9 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         with converted_errors():
-            request = self._request(messages, stop, kwargs, stream=True)
+            request, timeout = self._request(messages, stop, kwargs, stream=True)
             builder = ChunkBuilder(self._provider.name, request.model)
-            with closing(
-                self._connection().batches(request, builder.assembler, timeout=kwargs.get("timeout"))
-            ) as batches:
+            with closing(self._endpoint().batches(request, builder.assembler, timeout=timeout)) as batches:
                 for deltas in batches:
                     yield from builder.chunks(deltas)
 
@@ -136,11 +107,9 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         with converted_errors():
-            request = self._request(messages, stop, kwargs, stream=True)
+            request, timeout = self._request(messages, stop, kwargs, stream=True)
             builder = ChunkBuilder(self._provider.name, request.model)
-            async with aclosing(
-                self._connection().abatches(request, builder.assembler, timeout=kwargs.get("timeout"))
-            ) as batches:
+            async with aclosing(self._endpoint().abatches(request, builder.assembler, timeout=timeout)) as batches:
                 async for deltas in batches:
                     for chunk in builder.chunks(deltas):
                         yield chunk
@@ -157,30 +126,23 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
 
     def _request(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any], *, stream: bool = False
-    ) -> ChatRequest:
-        kwargs = self._with_aliases_resolved(kwargs)
-        parameters = call_parameters(self, kwargs)
-        if stream and (parameters.get("n") or 1) != 1:
+    ) -> tuple[ChatRequest, float | None]:
+        """Return the request of a call, and the call's own timeout."""
+        options = self._call_options(kwargs, stop)
+        keywords = options.keywords
+        if stream and (options.parameters.get("n") or 1) != 1:
             raise UnsupportedContentError(
-                f"n={parameters['n']} cannot be streamed: LangChain would merge the answers into one. Use invoke or "
-                "generate without streaming.",
+                f"n={options.parameters['n']} cannot be streamed: LangChain would merge the answers into one. Use "
+                "invoke or generate without streaming.",
                 provider=self._provider.name,
             )
-        tools = to_tools(kwargs.get("tools") or (), self._provider.name, kwargs.get("strict"))
-        return ChatRequest(
-            model=self._model_of(kwargs) or self.model,
-            messages=to_conversation(messages, self._provider.name),
-            parameters=parameters,
-            stop=self._stops(kwargs.get("stop") if stop is None else stop),
-            tools=tools,
-            tool_choice=to_tool_choice(kwargs.get("tool_choice"), [tool.name for tool in tools]),
-            response_format=to_response_format(kwargs.get("response_format")),
-            extra_body=self._extra_body(kwargs),
-            stream_usage=self._either(kwargs, "stream_usage"),
-            send_reasoning=self._either(kwargs, "send_reasoning"),
-            data_role=self._either(kwargs, "data_role"),
-            tool_results=self._either(kwargs, "tool_results"),
+        request = self._chat_request_of(
+            to_conversation(messages, self._provider.name),
+            options,
+            tools=to_tools(keywords.get("tools") or (), self._provider.name, keywords.get("strict")),
+            response_format=read_response_format(keywords.get("response_format"), schema_format),
         )
+        return request, options.timeout
 
     # ------------------------------------------------------------------ tools and structured output
 
@@ -210,7 +172,7 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
         """
         formatted = as_tool_dicts(tools, strict)
         if tool_choice is not None:
-            to_tool_choice(tool_choice, [tool.name for tool in to_tools(formatted, self._provider.name)])
+            read_tool_choice(tool_choice, [tool.name for tool in to_tools(formatted, self._provider.name)])
         bound = {
             "tool_choice": tool_choice,
             "parallel_tool_calls": parallel_tool_calls,
@@ -269,10 +231,10 @@ class LinkspanChatModel(LinkspanLanguageModel, BaseChatModel):
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
         # An address that comes from the environment is not in the serialised form that core takes for the cache key.
-        return f"{super()._get_llm_string(stop, **kwargs)}---{self._resolved_base_url()}"
+        return f"{super()._get_llm_string(stop, **kwargs)}---{self._endpoint().base_url}"
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
         return combine_outputs(llm_outputs)
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return model_profile(self._provider.name, self.model)
+        return model_profile(self._provider.name, self.model) if self.model else None

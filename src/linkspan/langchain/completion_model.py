@@ -21,12 +21,11 @@ from pydantic import Field
 
 from linkspan.assembler import Assembler
 from linkspan.batching import batches_of, run_batches, run_batches_async
-from linkspan.conversation import PromptRequest
 from linkspan.errors import ConfigurationError, UnsupportedContentError
-from linkspan.langchain.arguments import call_parameters
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.generations import to_generation_chunk, to_llm_result
 from linkspan.langchain.language_model import LinkspanLanguageModel
+from linkspan.options import refuse_chat_keywords
 from linkspan.signatures import keeps_signature
 
 if TYPE_CHECKING:
@@ -39,8 +38,9 @@ if TYPE_CHECKING:
     from langchain_core.prompt_values import PromptValue
     from langchain_core.runnables import RunnableConfig
 
-    from linkspan.conversation import Completion
+    from linkspan.conversation import Completion, PromptRequest
     from linkspan.langchain.structured_output import Method
+    from linkspan.providers.codec import Codec
 
 __all__ = ["LinkspanLLM"]
 
@@ -52,10 +52,9 @@ _call_options: ContextVar[Mapping[str, Any]] = ContextVar("linkspan_call_options
 
 
 class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
-    """What linkspan's completion models have in common. Not to be used itself.
+    """Abstract base of the completion models.
 
-    A provider's class names its provider, its sampling parameters and its codec, and says in ``_schema_options`` and
-    ``_choice_options`` how its API holds an answer to a shape.
+    A provider's settings say in ``_schema_options`` and ``_choice_options`` how its API holds an answer to a shape.
 
     ``generation_info`` of an answer, in streams of the last chunk: ``finish_reason`` (if the API gives one),
     ``model_name``, ``request_id``, ``token_usage``, ``logprobs`` (an entry per token), and every other field of the API
@@ -64,11 +63,14 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
 
     _ls_model_type: ClassVar[Any] = "llm"
 
-    streaming: bool = False
-    """Stream also where the caller does not (``invoke``), so that callbacks see each token. Several prompts at once are
-    not streamed."""
-    max_concurrency: int = Field(default=8, ge=1)
-    """The most prompts of one ``generate`` or ``batch`` that are asked at once."""
+    streaming: bool = Field(
+        default=False,
+        description="Stream also where the caller does not (`invoke`), so that callbacks see each token. Several "
+        "prompts at once are not streamed.",
+    )
+    max_concurrency: int = Field(
+        default=8, ge=1, description="The most prompts of one `generate` or `batch` that are asked at once."
+    )
 
     # ------------------------------------------------------------------ the four ways to ask
 
@@ -82,14 +84,13 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
     ) -> LLMResult:
         with converted_errors():
             requests = [self._request(prompt, stop, kwargs) for prompt in prompts]
-            timeout = kwargs.get("timeout")
-            connection = self._connection()
+            endpoint = self._endpoint()
             if self._streams(prompts, kwargs):
                 return self._result([self._drain(prompts[0], stop, run_manager, kwargs)], requests)
             return self._result(
                 run_batches(
                     batches_of(requests, 1),
-                    lambda batch: connection.complete(batch[0], timeout=timeout),
+                    lambda batch: endpoint.complete(batch[0][0], timeout=batch[0][1]),
                     self.max_concurrency,
                 ),
                 requests,
@@ -105,14 +106,13 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
     ) -> LLMResult:
         with converted_errors():
             requests = [self._request(prompt, stop, kwargs) for prompt in prompts]
-            timeout = kwargs.get("timeout")
-            connection = self._connection()
+            endpoint = self._endpoint()
             if self._streams(prompts, kwargs):
                 return self._result([await self._adrain(prompts[0], stop, run_manager, kwargs)], requests)
             return self._result(
                 await run_batches_async(
                     batches_of(requests, 1),
-                    lambda batch: connection.acomplete(batch[0], timeout=timeout),
+                    lambda batch: endpoint.acomplete(batch[0][0], timeout=batch[0][1]),
                     asyncio.Semaphore(self.max_concurrency),
                 ),
                 requests,
@@ -147,8 +147,8 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
         assembler: Assembler,
     ) -> Generator[GenerationChunk, None, None]:
         with converted_errors():
-            request = self._request(prompt, stop, kwargs)
-            with closing(self._connection().batches(request, assembler, timeout=kwargs.get("timeout"))) as batches:
+            request, timeout = self._request(prompt, stop, kwargs)
+            with closing(self._endpoint().batches(request, assembler, timeout=timeout)) as batches:
                 for deltas in batches:
                     for delta in deltas:
                         assembler.add(delta)
@@ -166,9 +166,8 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
         assembler: Assembler,
     ) -> AsyncGenerator[GenerationChunk, None]:
         with converted_errors():
-            request = self._request(prompt, stop, kwargs)
-            connection = self._connection()
-            async with aclosing(connection.abatches(request, assembler, timeout=kwargs.get("timeout"))) as batches:
+            request, timeout = self._request(prompt, stop, kwargs)
+            async with aclosing(self._endpoint().abatches(request, assembler, timeout=timeout)) as batches:
                 async for deltas in batches:
                     for delta in deltas:
                         assembler.add(delta)
@@ -204,25 +203,16 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
 
     # ------------------------------------------------------------------ requests and results
 
-    def _request(self, prompt: str, stop: list[str] | None, kwargs: Mapping[str, Any]) -> PromptRequest:
-        call = self._with_aliases_resolved(dict(kwargs))
-        for name in _CHAT_KEYWORDS:
-            if call.pop(name, None):
-                raise UnsupportedContentError(
-                    f"{type(self).__name__} takes a prompt and has no {name}: use the chat class of this API, or "
-                    "with_structured_output for answers of a given shape.",
-                    provider=self._provider.name,
-                )
-        return PromptRequest(
-            model=self._model_of(call),
-            prompt=prompt,
-            parameters=call_parameters(self, call),
-            stop=self._stops(call.get("stop") if stop is None else stop),
-            extra_body=self._extra_body(call),
-        )
+    def _request(
+        self, prompt: str, stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> tuple[PromptRequest, float | None]:
+        """Return the request of a prompt, and the call's own timeout."""
+        options = self._call_options(kwargs, stop)
+        refuse_chat_keywords(self, options.keywords, _CHAT_KEYWORDS)
+        return self._prompt_request_of(prompt, options), options.timeout
 
-    def _result(self, completions: list[Completion], requests: list[PromptRequest]) -> LLMResult:
-        return to_llm_result(completions, self._provider.name, requests[0].model if requests else None)
+    def _result(self, completions: list[Completion], requests: list[tuple[PromptRequest, float | None]]) -> LLMResult:
+        return to_llm_result(completions, self._provider.name, requests[0][0].model if requests else None)
 
     # ------------------------------------------------------------------ structured output
 
@@ -269,13 +259,16 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
         bound = self.bind(**options, ls_structured_output_format=asked, **kwargs)
         return structured_output.parsed(bound, parser, include_raw=include_raw)
 
-    def _schema_options(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Return the parameters that hold an answer to a JSON schema."""
-        raise NotImplementedError
+    def _create_codec(self) -> Codec[Any]:
+        return self._prompt_codec()
 
-    def _choice_options(self, choices: list[str]) -> dict[str, Any]:
-        """Return the parameters that hold an answer to one of these texts."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def _prompt_codec(self) -> Codec[Any]: ...
+
+        def _schema_options(self, schema: Mapping[str, Any]) -> dict[str, Any]: ...
+
+        def _choice_options(self, choices: list[str]) -> dict[str, Any]: ...
 
     # ------------------------------------------------------------------ what LangChain wants to know
 
@@ -345,7 +338,7 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
     @contextmanager
     def _options_in_key(self, kwargs: Mapping[str, Any]) -> Iterator[None]:
         """Let ``_identifying_params`` show the options of this call that change its answer."""
-        aside = _CORE_ARGUMENTS | self.bound_keywords
+        aside = _CORE_ARGUMENTS | self.call_keywords
         options = {name: value for name, value in kwargs.items() if name not in aside}
         token = _call_options.set({"call": sorted(options.items())} if options else {})
         try:

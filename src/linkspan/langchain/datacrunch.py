@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from pydantic import model_validator
-
 from linkspan.langchain.completion_model import LinkspanLLM
-from linkspan.langchain.datacrunch_connection import DataCrunchConnected
-from linkspan.providers.datacrunch import GENERATE_FIELDS, TGICodec, check_model, datacrunch_base_url, json_grammar
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from typing_extensions import Self
+from linkspan.settings.datacrunch import DataCrunchPromptSettings
 
 __all__ = ["DataCrunch"]
 
 
-class DataCrunch(DataCrunchConnected, LinkspanLLM):
+class DataCrunch(DataCrunchPromptSettings, LinkspanLLM):
     """Models of DataCrunch (Verda), and of any other TGI server, by ``generate`` and ``generate_stream``.
 
     Setup:
@@ -63,56 +53,3 @@ class DataCrunch(DataCrunchConnected, LinkspanLLM):
             model on the legacy endpoint.
         ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
     """
-
-    argument_aliases: ClassVar[Mapping[str, str]] = {**LinkspanLLM.argument_aliases, "max_new_tokens": "max_tokens"}
-    sampling_parameters: ClassVar[tuple[str, ...]] = GENERATE_FIELDS
-
-    do_sample: bool | None = None
-    """Sample also where no other parameter makes the server sample. Not sent unless set."""
-    top_k: int | None = None
-    """Consider only this many of the likeliest tokens, from 1. Not sent unless set."""
-    top_p: float | None = None
-    """Nucleus sampling: consider the likeliest tokens up to this probability, more than 0; 1 means all. Not sent unless
-    set."""
-    typical_p: float | None = None
-    """Typical decoding mass, more than 0; 1 means off. Not sent unless set."""
-    repetition_penalty: float | None = None
-    """Discourages tokens that appeared already, more than 0; 1 means off. Not sent unless set."""
-    frequency_penalty: float | None = None
-    """Discourages tokens by how often they appeared, -2.0 to 2.0; since TGI 1.4. Not sent unless set."""
-    seed: int | None = None
-    """Seed of the sampling, 0 to 2^64-1. Not sent unless set."""
-    best_of: int | None = None
-    """Generate this many answers and return the likeliest; the others are in ``generation_info``. Not with streams, not
-    with ``seed``, only when sampling. Not sent unless set."""
-    truncate: int | None = None
-    """Keep only so many of the prompt's last tokens. Not sent unless set."""
-    watermark: bool | None = None
-    """Mark the answer as a machine's. Not sent unless set."""
-    return_full_text: bool | None = None
-    """Put the prompt before the answer. Not sent unless set."""
-    details: bool | None = None
-    """``False`` asks for the text alone, without finish reason, counts and tokens. Default: asked for."""
-    decoder_input_details: bool | None = None
-    """Ask for the prompt's tokens and their probabilities, in ``prefill``; not with streams. Not sent unless set."""
-    top_n_tokens: int | None = None
-    """Ask for this many of the likeliest tokens at each place, in ``top_tokens``. Not sent unless set."""
-    grammar: dict[str, Any] | None = None
-    """What the answer must look like: ``{"type": "json", "value": schema}`` or ``{"type": "regex", "value": ...}``;
-    since TGI 1.4. Not sent unless set."""
-    adapter_id: str | None = None
-    """LoRA adapter to use; since TGI 2.1. Not sent unless set."""
-
-    @model_validator(mode="after")
-    def _check_model(self) -> Self:
-        check_model(self.model, self._resolved_base_url())
-        return self
-
-    def _resolved_base_url(self) -> str:
-        return datacrunch_base_url(self.base_url)
-
-    def _make_codec(self) -> Any:
-        return TGICodec()
-
-    def _schema_options(self, schema: dict[str, Any]) -> dict[str, Any]:
-        return {"grammar": json_grammar(schema)}

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, field_validator
-
-from linkspan.errors import ConfigurationError
 from linkspan.langchain.chat_model import LinkspanChatModel
 from linkspan.langchain.profiles import profile_of
-from linkspan.providers.gray_swan import (
-    CONTEXT_WINDOW,
-    DEFAULT_MODEL,
-    DEFAULT_PATH,
-    GRAY_SWAN,
-    PARAMETERS,
-    GraySwanChatCodec,
-    gray_swan_base_url,
-    gray_swan_model_info,
-    undocumented_parameter,
-)
+from linkspan.settings.gray_swan import GraySwanSettings
 
 if TYPE_CHECKING:
     from langchain_core.language_models import LanguageModelInput, ModelProfile
     from langchain_core.runnables import Runnable
 
     from linkspan.langchain.structured_output import Method
-    from linkspan.providers.provider import Provider
 
 __all__ = ["ChatGraySwan"]
 
 
-class ChatGraySwan(LinkspanChatModel):
+class ChatGraySwan(GraySwanSettings, LinkspanChatModel):
     """Gray Swan's Cygnet, the model with a role of its own for untrusted text.
 
     Setup:
@@ -87,49 +73,12 @@ class ChatGraySwan(LinkspanChatModel):
             ``NotFoundError`` may mean that the endpoint has been retired or moved (``base_url``, ``path``).
     """
 
-    _provider: ClassVar[Provider] = GRAY_SWAN
-    #: ``seed`` is here to be refused by name.
-    sampling_parameters: ClassVar[tuple[str, ...]] = (*PARAMETERS, "seed")
-
-    model: str = DEFAULT_MODEL
-    """Name of the model. Default: ``"cygnet"``, the latest one."""
-    frequency_penalty: float | None = None
-    """Discourages tokens by how often they appeared. Not sent unless set."""
-    n: int | None = Field(default=None, ge=1)
-    """How many answers to make; more than one cannot be streamed. Not sent unless set."""
-    moderate_before: bool | None = None
-    """By its name, to screen the input before an answer is made; undocumented beyond that. Not sent unless set."""
-    path: str = DEFAULT_PATH
-    """The route below ``base_url``."""
-    raise_on_block: bool = False
-    """Raise ``ContentBlockedError`` for a blocked answer, also at the end of a stream; ``completion`` is the answer."""
-    context_window: int = Field(default=CONTEXT_WINDOW, gt=0)
-    """Tokens of prompt and answer together, as LangChain is told in ``profile``. Unpublished; 8192 is assumed."""
-
-    @field_validator("seed")
-    @classmethod
-    def _refuse_seed(cls, value: int | None) -> int | None:
-        if value is not None:
-            raise ConfigurationError(undocumented_parameter("seed", value), provider=GRAY_SWAN.name)
-        return value
-
-    def _resolved_base_url(self) -> str:
-        return gray_swan_base_url(self.base_url, self.path)
-
-    def _make_codec(self) -> Any:
-        return GraySwanChatCodec(self.path, raise_on_block=self.raise_on_block)
-
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return profile_of(gray_swan_model_info(self.model, self.context_window))
+        return profile_of(self._model_info())
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
         return {**super()._identifying_params, "path": self.path, "raise_on_block": self.raise_on_block}
-
-    @property
-    def lc_secrets(self) -> dict[str, str]:
-        """The environment variable that stands for the key in serialised models."""
-        return {"api_key": GRAY_SWAN.api_key_env[0]}
 
     def with_structured_output(
         self,

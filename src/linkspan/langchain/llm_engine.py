@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from pydantic import Field
-
 from linkspan.langchain.completion_model import LinkspanLLM
-from linkspan.langchain.llm_engine_connection import LLMEngineConnected
-from linkspan.providers.llm_engine import PROMPT_FIELDS, LLMEnginePromptCodec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from linkspan.settings.llm_engine import LLMEnginePromptSettings
 
 __all__ = ["LLMEngine"]
 
 
-class LLMEngine(LLMEngineConnected, LinkspanLLM):
+class LLMEngine(LLMEnginePromptSettings, LinkspanLLM):
     """Completion models of a Scale LLM Engine of one's own, by its prompt API (v1).
 
     Setup:
@@ -59,47 +51,3 @@ class LLMEngine(LLMEngineConnected, LinkspanLLM):
         ConfigurationError: At construction for an unknown or wrong argument, or a missing or bad address.
         ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
     """
-
-    argument_aliases: ClassVar[Mapping[str, str]] = {
-        **LinkspanLLM.argument_aliases,
-        "max_new_tokens": "max_tokens",
-        "stop_sequences": "stop",
-    }
-    sampling_parameters: ClassVar[tuple[str, ...]] = (
-        "temperature",
-        "max_tokens",
-        *(name for name in PROMPT_FIELDS if name not in ("temperature", "max_new_tokens", "stop_sequences")),
-    )
-
-    _codec_fields: ClassVar[frozenset[str]] = frozenset({"auth", "inference_framework"})
-
-    model: str
-    """Name of the endpoint. ``model_name`` is taken as well."""
-    return_token_log_probs: bool | None = None
-    """Ask for the log probability of each token. Not sent unless set."""
-    presence_penalty: float | None = None
-    """Discourages tokens that appeared already, 0.0 to 2.0. Not sent unless set."""
-    frequency_penalty: float | None = None
-    """Discourages tokens by how often they appeared, 0.0 to 2.0. Not sent unless set."""
-    top_k: int | None = None
-    """Consider only this many of the likeliest tokens; -1 for all. Not sent unless set."""
-    top_p: float | None = None
-    """Nucleus sampling: consider the likeliest tokens up to this probability. Not sent unless set."""
-    include_stop_str_in_output: bool | None = None
-    """Leave the stop text in the answer; vLLM only. Not sent unless set."""
-    guided_json: dict[str, Any] | None = None
-    """A JSON Schema that the answer must follow; vLLM only, one guided field at a time. Not sent unless set."""
-    guided_regex: str | None = None
-    """A regular expression that the answer must match; vLLM only. Not sent unless set."""
-    guided_choice: list[str] | None = Field(default=None)
-    """Texts of which the answer must be one; vLLM only. Not sent unless set."""
-    guided_grammar: str | None = None
-    """A context-free grammar that the answer must follow; vLLM only. Not sent unless set."""
-    skip_special_tokens: bool | None = None
-    """Leave special tokens out of the answer; vLLM only, the server's default is yes. Not sent unless set."""
-
-    def _make_codec(self) -> Any:
-        return LLMEnginePromptCodec(self.auth, inference_framework=self.inference_framework)
-
-    def _schema_options(self, schema: dict[str, Any]) -> dict[str, Any]:
-        return {"guided_json": schema}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from linkspan.langchain.chat_model import LinkspanChatModel
-from linkspan.langchain.scaleway_connection import ScalewayConnected
-from linkspan.providers.scaleway import SCALEWAY
+from linkspan.settings.scaleway import ScalewayChatSettings
 
 __all__ = ["ChatScaleway"]
 
 
-class ChatScaleway(ScalewayConnected, LinkspanChatModel):
+class ChatScaleway(ScalewayChatSettings, LinkspanChatModel):
     """Chat models of Scaleway Generative APIs.
 
     Setup:
@@ -60,24 +57,3 @@ class ChatScaleway(ScalewayConnected, LinkspanChatModel):
         ConfigurationError: At construction for an unknown or wrong argument, a bad address or a missing key.
         ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
     """
-
-    sampling_parameters: ClassVar[tuple[str, ...]] = (
-        *LinkspanChatModel.sampling_parameters,
-        "presence_penalty",
-        "frequency_penalty",
-        "reasoning_effort",
-    )
-
-    presence_penalty: float | None = None
-    """Discourages tokens that appeared already, -2.0 to 2.0. Not sent unless set."""
-    frequency_penalty: float | None = None
-    """Discourages tokens by how often they appeared, -2.0 to 2.0. Models that do not support it refuse it. Not sent
-    unless set."""
-    reasoning_effort: str | None = None
-    """How much a reasoning model thinks: values differ per model; ``"none"`` turns it off where that is possible
-    (Scaleway reference, section 7). Not sent unless set."""
-
-    @property
-    def lc_secrets(self) -> dict[str, str]:
-        """The environment variable that stands for the key in serialised models."""
-        return {"api_key": SCALEWAY.api_key_env[0]}

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from langchain_core.embeddings import Embeddings
 from pydantic import Field
 
-from linkspan.embedding import EmbeddingCall
-from linkspan.langchain.errors import converted_errors
-from linkspan.langchain.scaleway_connection import ScalewayConnected
+from linkspan.langchain.component import LangChainComponent
+from linkspan.routes.embeddings import EmbeddingCall
+from linkspan.settings.scaleway import ScalewayEmbeddingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ScalewayEmbeddings"]
 
 
-class ScalewayEmbeddings(ScalewayConnected, Embeddings):
+class ScalewayEmbeddings(ScalewayEmbeddingSettings, LangChainComponent, Embeddings):
     r"""Embedding models of Scaleway Generative APIs (Scaleway reference, section 10).
 
     Texts are sent as they are, as strings; vectors come back in the order of the texts. An empty list sends nothing.
@@ -47,18 +47,7 @@ class ScalewayEmbeddings(ScalewayConnected, Embeddings):
             and anything that is no string, is refused before anything is sent.
     """
 
-    model: str = Field(min_length=1)
-    """Name of the model."""
-    dimensions: int | None = Field(default=None, gt=0)
-    """Length of the vectors, where the model has a choice. Not sent unless set; another length is an error."""
-    query_instruction: str = ""
-    """Put before each query exactly as it is, blanks and line breaks included."""
-    document_instruction: str = ""
-    """Put before each document exactly as it is."""
-    chunk_size: int = Field(default=32, gt=0)
-    """The most texts per request."""
-    max_concurrency: int = Field(default=4, gt=0)
-    """How many requests of one call may run at once."""
+    document_instruction: str = Field(default="", description="Put before each document exactly as it is.")
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed documents.
@@ -93,13 +82,13 @@ class ScalewayEmbeddings(ScalewayConnected, Embeddings):
         Returns:
             ``vectors``, ``usage`` (the sum over all requests), ``model``, ``request_id`` (if there was one request).
         """
-        with converted_errors():
+        with self._errors():
             return self._call().run(texts, instruction, self.max_concurrency)
 
     async def aembed(self, texts: Sequence[str], *, instruction: str = "") -> Embedded:
         """Embed texts; see ``embed``."""
-        with converted_errors():
+        with self._errors():
             return await self._call().arun(texts, instruction, asyncio.Semaphore(self.max_concurrency))
 
     def _call(self) -> EmbeddingCall:
-        return EmbeddingCall(self._connection(), self.model, self.dimensions, self.chunk_size, self.extra_body)
+        return EmbeddingCall(self._endpoint(), self.model, self.dimensions, self.chunk_size, self.extra_body)

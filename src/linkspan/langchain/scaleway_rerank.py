@@ -6,12 +6,10 @@ from collections.abc import Sequence  # noqa: TC003  # pydantic looks at annotat
 from typing import TYPE_CHECKING, Any, Union
 
 from langchain_core.documents import BaseDocumentCompressor, Document
-from pydantic import Field
 
-from linkspan.langchain.errors import converted_errors
-from linkspan.langchain.scaleway_connection import ScalewayConnected
-from linkspan.providers.scaleway_rerank import DEFAULT_RERANK_MODEL
-from linkspan.reranking import RerankCall
+from linkspan.langchain.component import LangChainComponent
+from linkspan.routes.rerank import RerankCall
+from linkspan.settings.scaleway import ScalewayRerankSettings
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ScalewayRerank"]
 
 
-class ScalewayRerank(ScalewayConnected, BaseDocumentCompressor):
+class ScalewayRerank(ScalewayRerankSettings, LangChainComponent, BaseDocumentCompressor):
     """Puts documents in the order of their relevance to a query (Scaleway reference, section 11).
 
     The score is the cosine similarity of two embeddings, not the judgement of a cross-encoder: the API documents only
@@ -40,11 +38,6 @@ class ScalewayRerank(ScalewayConnected, BaseDocumentCompressor):
         ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
     """
 
-    model: str = Field(default=DEFAULT_RERANK_MODEL, min_length=1)
-    """Name of the model."""
-    top_n: int | None = Field(default=None, gt=0)
-    """How many of the best documents to return. Default: all of them."""
-
     def rerank(
         self, documents: Sequence[Union[str, Document]], query: str, *, top_n: int | None = None
     ) -> list[dict[str, Any]]:
@@ -58,14 +51,14 @@ class ScalewayRerank(ScalewayConnected, BaseDocumentCompressor):
         Returns:
             Best first: ``{"index": place in documents, "relevance_score": cosine similarity}``.
         """
-        with converted_errors():
+        with self._errors():
             return _as_dicts(self._call(top_n).run(query, _texts(documents)))
 
     async def arerank(
         self, documents: Sequence[Union[str, Document]], query: str, *, top_n: int | None = None
     ) -> list[dict[str, Any]]:
         """Rank texts or documents; see ``rerank``."""
-        with converted_errors():
+        with self._errors():
             return _as_dicts(await self._call(top_n).arun(query, _texts(documents)))
 
     def compress_documents(
@@ -87,7 +80,7 @@ class ScalewayRerank(ScalewayConnected, BaseDocumentCompressor):
         return _copies(documents, await self.arerank(documents, query))
 
     def _call(self, top_n: int | None) -> RerankCall:
-        return RerankCall(self._connection(), self.model, self.top_n if top_n is None else top_n, self.extra_body)
+        return RerankCall(self._endpoint(), self.model, self.top_n if top_n is None else top_n, self.extra_body)
 
 
 def _texts(documents: Sequence[Any]) -> list[Any]:

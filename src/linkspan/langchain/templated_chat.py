@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from enum import EnumMeta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import ConfigurationError
 from linkspan.langchain.chat_model import LinkspanChatModel
 from linkspan.prompts import ChatTemplate, guess_template
+from linkspan.settings.templated import TemplateSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from langchain_core.language_models import LanguageModelInput
     from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
     from langchain_core.runnables import Runnable
@@ -22,17 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["TemplatedChatModel"]
 
 
-class TemplatedChatModel(LinkspanChatModel):
-    """The base of such chat models. Not to be used itself."""
+class TemplatedChatModel(TemplateSettings, LinkspanChatModel):
+    """Abstract base of such chat models."""
 
-    #: The value of ``api`` with which prompts are written here.
-    _prompt_api: ClassVar[str]
+    if TYPE_CHECKING:
 
-    chat_template: ChatTemplate | str | None = None
-    """Where the API takes a prompt: a template's name (``linkspan.prompts.chat_templates()``), Jinja text, or a
-    ``ChatTemplate``. Default: the one that the model's name leaves no doubt about."""
-    split_reasoning: bool = False
-    """Take text between ``<think>`` and ``</think>`` at the start of an answer for reasoning."""
+        @property
+        def _writes_prompts(self) -> bool: ...
+
+        def _choice_options(self, choices: list[str]) -> dict[str, Any]: ...
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
         """Return the serialised form, with a ``ChatTemplate`` written out: core's cache key is made of it, too."""
@@ -41,9 +38,9 @@ class TemplatedChatModel(LinkspanChatModel):
             written["kwargs"]["chat_template"] = asdict(self.chat_template)
         return written  # type: ignore[no-any-return]  # a TypedDict, changed in place
 
-    def _model_of(self, kwargs: Mapping[str, Any]) -> str | None:
-        model = super()._model_of(kwargs)
-        if self.chat_template is None and model and self.model and getattr(self, "api", None) == self._prompt_api:
+    def _model_of(self, named: str | None) -> str | None:
+        model = super()._model_of(named)
+        if self.chat_template is None and model and self.model and self._writes_prompts:
             template = guess_template(self.model)
             if guess_template(model) != template:
                 raise ConfigurationError(
@@ -87,7 +84,3 @@ class TemplatedChatModel(LinkspanChatModel):
         options = self._choice_options(answer_parsers.choices_of(schema))
         bound: Any = self.bind(**options, ls_structured_output_format=asked, **kwargs)
         return structured_output.parsed(bound, answer_parsers.ChoiceParser(target=schema), include_raw=include_raw)
-
-    def _choice_options(self, choices: list[str]) -> dict[str, Any]:
-        """Return the parameters that hold an answer to one of these texts."""
-        raise NotImplementedError

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence  # noqa: TC003  # pydantic reads the annotations at run time
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -14,8 +13,7 @@ from llama_index.core.constants import DEFAULT_NUM_OUTPUTS
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import Field
 
-from linkspan.conversation import ChatRequest, Message, Text
-from linkspan.llama_index.language_model import given, response_format_from
+from linkspan.conversation import Message, Text
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.llama_index.tools import (
@@ -23,16 +21,20 @@ from linkspan.llama_index.tools import (
     chat_arguments,
     keep_first_call,
     keep_first_call_of_chunks,
-    tool_choice_from,
+    schema_format,
     tool_from,
     tool_selections,
 )
+from linkspan.options import ChatSettings, read_response_format
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from llama_index.core.base.llms.types import ChatResponseAsyncGen, ChatResponseGen
     from llama_index.core.llms.llm import ToolSelection
     from llama_index.core.tools.types import BaseTool
 
+    from linkspan.conversation import ChatRequest
 
 __all__ = ["ChatLLM"]
 
@@ -41,20 +43,11 @@ __all__ = ["ChatLLM"]
 DEFAULT_CONTEXT_WINDOW = 128_000
 
 
-class ChatLLM(NativeStructuredOutput, FunctionCallingLLM):
-    """A chat model behind an HTTP API, with tools. See :class:`LinkspanLLM` for what a subclass states."""
+class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
+    """Abstract base of the chat models, with tools."""
 
-    _parameter_fields: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens", "top_p", "seed")
-
-    top_p: float | None = Field(default=None, description="Nucleus sampling.")
-    seed: int | None = Field(default=None, description="Seed of the sampling.")
     is_function_calling_model: bool | None = Field(
-        default=None, description="Whether the model takes tools; None: by catalogue, yes if unknown."
-    )
-    stream_usage: bool = Field(default=True, description="Ask for token counts in streams.")
-    tool_results: Literal["tool", "data"] = Field(
-        default="tool",
-        description="'data': what tools return is untrusted text too; without that role, data_role decides.",
+        default=None, description="Whether the model takes tools. Default: what the catalogue says; yes if unknown."
     )
 
     # ------------------------------------------------------------------ what is known of the model
@@ -99,25 +92,15 @@ class ChatLLM(NativeStructuredOutput, FunctionCallingLLM):
         return self._request([Message(role="user", parts=(Text(prompt),))], kwargs)
 
     def _request(self, messages: list[Message], kwargs: Mapping[str, Any]) -> tuple[ChatRequest, float | None]:
-        """Merge the instance's settings with the call's, which win."""
-        call = self._call_settings(kwargs)
-        timeout = call.pop("timeout", None)
-        tools = [tool_from(tool) for tool in call.pop("tools", None) or ()]
-        request = ChatRequest(
-            model=self._model_of(call.pop("model", None)),
-            messages=messages,
-            stop=self._stops(call),
-            tools=tools,
-            tool_choice=tool_choice_from(call.pop("tool_choice", None), tools),
-            response_format=response_format_from(call.pop("response_format", None)),
-            extra_body=self._extra_body(call),
-            stream_usage=given(call.pop("stream_usage", None), self.stream_usage),
-            send_reasoning=bool(call.pop("send_reasoning", False)),
-            data_role=given(call.pop("data_role", None), self.data_role),
-            tool_results=given(call.pop("tool_results", None), self.tool_results),
+        options = self._call_options(kwargs)
+        keywords = options.keywords
+        request = self._chat_request_of(
+            messages,
+            options,
+            tools=[tool_from(tool) for tool in keywords.get("tools") or ()],
+            response_format=read_response_format(keywords.get("response_format"), schema_format),
         )
-        request.parameters = self._parameters(call)
-        return request, timeout
+        return request, options.timeout
 
     # ------------------------------------------------------------------ tools
 

@@ -12,16 +12,16 @@ from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.core.constants import DEFAULT_NUM_OUTPUTS
 from llama_index.core.llms.llm import default_completion_to_prompt as core_completion_to_prompt
 from llama_index.core.prompts.base import ChatPromptTemplate, SelectorPromptTemplate
-from pydantic import Field
 
-from linkspan.conversation import PromptRequest
-from linkspan.errors import ConfigurationError, InvalidRequestError, UnsupportedContentError
-from linkspan.llama_index.language_model import given, response_format_from
+from linkspan.errors import ConfigurationError, InvalidRequestError
 from linkspan.llama_index.prompt_format import ConversationFormat, QuestionFormat, WrittenPrompt, carry_data
 from linkspan.llama_index.responses import as_chat_response
 from linkspan.llama_index.structured import NativeStructuredOutput
+from linkspan.llama_index.tools import schema_format
+from linkspan.options import ConversationSettings, read_response_format, refuse_chat_keywords
 from linkspan.prompts import ChatTemplate, find_template
 from linkspan.providers.think_tag_codec import ThinkTagCodec
+from linkspan.settings.templated import TemplateSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ChatResponseAsyncGen, ChatResponseGen
     from llama_index.core.prompts.base import BasePromptTemplate
 
+    from linkspan.conversation import PromptRequest
+    from linkspan.options import CallOptions
     from linkspan.providers.codec import Codec
 
 __all__ = ["CompletionLLM"]
@@ -37,11 +39,13 @@ __all__ = ["CompletionLLM"]
 #: text to it; too small a window costs calls, too large a one an error of the server's.
 DEFAULT_CONTEXT_WINDOW = 4096
 
+#: A user's own functions for texts.
+_FUNCTIONS = frozenset({"completion_to_prompt", "messages_to_prompt"})
 #: Settings that the texts of conversations depend on.
 _FORMAT_FIELDS = frozenset({"chat_template", "data_role", "model"})
 
 
-class CompletionLLM(NativeStructuredOutput):
+class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutput):
     """A completion model behind an HTTP API. See :class:`LinkspanLLM` for what a subclass states.
 
     Conversations are written out as one text: by ``messages_to_prompt`` if it is given, else by ``chat_template``, else
@@ -59,27 +63,19 @@ class CompletionLLM(NativeStructuredOutput):
     #: How many stop texts the API takes.
     _most_stops: ClassVar[int | None] = None
 
-    chat_template: ChatTemplate | str | None = Field(
-        default=None, description="How conversations are written: a template's name, Jinja text, or a ChatTemplate."
-    )
-
-    split_reasoning: bool = Field(default=False, description="Part <think> blocks from answers, as reasoning.")
-
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._set_formats()
 
     # ------------------------------------------------------------------ what each class states
 
-    def _prompt_codec(self) -> Codec[PromptRequest]:
-        """Return the API's codec."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
 
-    def _structured_options(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters that hold an answer to a JSON schema."""
-        raise NotImplementedError
+        def _prompt_codec(self) -> Codec[PromptRequest]: ...
 
-    def _codec(self) -> Codec[PromptRequest]:
+        def _schema_options(self, schema: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    def _create_codec(self) -> Codec[PromptRequest]:
         return ThinkTagCodec(self._prompt_codec()) if self.split_reasoning else self._prompt_codec()
 
     # ------------------------------------------------------------------ how texts are written
@@ -103,10 +99,10 @@ class CompletionLLM(NativeStructuredOutput):
         defaults = (None, core_messages_to_prompt, core_completion_to_prompt)
         return function in defaults or isinstance(function, (ConversationFormat, QuestionFormat))
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        taken_back = value is None and name in {"completion_to_prompt", "messages_to_prompt"}
-        if taken_back or name in _FORMAT_FIELDS:
+    def _changed(self, update: Mapping[str, Any]) -> None:
+        super()._changed(update)
+        taken_back = any(value is None and name in _FUNCTIONS for name, value in update.items())
+        if taken_back or update.keys() & _FORMAT_FIELDS:
             self._set_formats()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -170,7 +166,7 @@ class CompletionLLM(NativeStructuredOutput):
         """Facts for LlamaIndex, without the network. The context window is 4096 tokens unless it is given."""
         return LLMMetadata(
             context_window=self.context_window or DEFAULT_CONTEXT_WINDOW,
-            num_output=self._parameters({}).get("max_tokens") or self._default_max_tokens,
+            num_output=self._object_parameters().get("max_tokens") or self._default_max_tokens,
             is_chat_model=False,
             is_function_calling_model=False,
             model_name=self.model or self._provider.name,
@@ -184,43 +180,31 @@ class CompletionLLM(NativeStructuredOutput):
     def _chat_request(
         self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
     ) -> tuple[PromptRequest, float | None]:
-        call = self._call_settings(kwargs)
-        data_role = given(call.pop("data_role", None), self.data_role)
-        return self._request(self._conversation(messages, data_role, call.get("model")), call)
+        options = self._call_options(kwargs)
+        data_role = options.fields.get("data_role", self.data_role)
+        model = options.model if options.model != self.model else None
+        return self._request(self._conversation(messages, data_role, model), options)
 
     def _prompt_request(
         self, prompt: str, formatted: bool, kwargs: Mapping[str, Any]
     ) -> tuple[PromptRequest, float | None]:
         self._check_prompt(prompt)
-        call = self._call_settings(kwargs)
-        call.pop("data_role", None)
+        options = self._call_options(kwargs)
         written = (
             prompt if formatted or isinstance(prompt, WrittenPrompt) else cast("Any", self.completion_to_prompt)(prompt)
         )
-        return self._request(written, call)
+        return self._request(written, options)
 
-    def _request(self, prompt: str, call: dict[str, Any]) -> tuple[PromptRequest, float | None]:
-        for name in ("tools", "tool_choice"):
-            if call.pop(name, None):
-                raise UnsupportedContentError(
-                    f"{type(self).__name__} takes a prompt and has no {name}: use the chat class of this API.",
-                    provider=self._provider.name,
-                )
-        timeout = call.pop("timeout", None)
-        request = PromptRequest(
-            model=self._model_of(call.pop("model", None)) or None,
-            prompt=str(prompt),
-            stop=self._with_turn_ends(self._stops(call), prompt),
-            extra_body=self._extra_body(call),
-        )
-        shape = self._format_options(call.pop("response_format", None))
-        request.parameters = self._parameters({**call, **shape})
-        if self.split_reasoning and request.parameters.get("return_full_text"):
+    def _request(self, prompt: str, options: CallOptions) -> tuple[PromptRequest, float | None]:
+        refuse_chat_keywords(self, options.keywords, ("tools", "tool_choice"))
+        options.parameters.update(self._format_options(options.keywords.get("response_format")))
+        options.stop = self._with_turn_ends(options.stop, prompt)
+        if self.split_reasoning and options.parameters.get("return_full_text"):
             raise ConfigurationError(
                 "split_reasoning looks at the start of an answer, and return_full_text puts the prompt there: set one.",
                 provider=self._provider.name,
             )
-        return request, timeout
+        return self._prompt_request_of(str(prompt), options), options.timeout
 
     def _with_turn_ends(self, stops: list[str], prompt: str) -> list[str]:
         """Add the texts that end a turn under the prompt's format, as many as the API takes beside the user's."""
@@ -236,7 +220,7 @@ class CompletionLLM(NativeStructuredOutput):
         return tuple(template.stop) if template is not None else ()
 
     def _format_options(self, response_format: Any) -> dict[str, Any]:
-        wanted = response_format_from(response_format)
+        wanted = read_response_format(response_format, schema_format)
         if wanted is None or wanted.kind == "text":
             return {}
         if wanted.kind != "json_schema" or wanted.schema is None:
@@ -245,12 +229,12 @@ class CompletionLLM(NativeStructuredOutput):
                 "json_schema.",
                 provider=self._provider.name,
             )
-        return self._structured_options(wanted.schema)
+        return self._schema_options(wanted.schema)
 
     # ------------------------------------------------------------------ structured output
 
     def _subject(self, prompt: BasePromptTemplate, kwargs: dict[str, Any], prompt_args: Mapping[str, Any]) -> Any:
-        return self._written(prompt, prompt_args, given(kwargs.pop("data_role", None), self.data_role))
+        return self._written(prompt, prompt_args, kwargs.pop("data_role", None) or self.data_role)
 
     def _ask(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponse:
         return as_chat_response(self.complete(subject, True, **kwargs))

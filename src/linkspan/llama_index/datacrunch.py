@@ -2,71 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003  # pydantic reads the annotations at run time
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from pydantic import Field
+from typing import ClassVar
 
 from linkspan.llama_index.chat_llm import ChatLLM
 from linkspan.llama_index.completion_llm import CompletionLLM
-from linkspan.llama_index.model_listing import ListsModels
-from linkspan.providers.datacrunch import (
-    DATACRUNCH,
-    DEFAULT_MAX_NEW_TOKENS,
-    GENERATE_FIELDS,
-    TGICodec,
-    ahealth,
-    ainfo,
-    check_model,
-    datacrunch_base_url,
-    health,
-    info,
-    json_grammar,
-)
-from linkspan.providers.datacrunch.chat_apis import chat_codec
-
-if TYPE_CHECKING:
-    from linkspan.conversation import ChatRequest, PromptRequest
-    from linkspan.providers.codec import Codec
-    from linkspan.providers.datacrunch import ServerHealth, ServerInfo
-    from linkspan.providers.provider import Provider
+from linkspan.providers.datacrunch import DEFAULT_MAX_NEW_TOKENS
+from linkspan.settings.datacrunch import DataCrunchPromptSettings
+from linkspan.settings.datacrunch_chat import DataCrunchChatSettings
 
 __all__ = ["ChatDataCrunch", "DataCrunch"]
 
 
-class _DataCrunchConnected(ListsModels):
-    """A connection to DataCrunch, or any TGI server. Containers alone have ``list_models()``, since TGI 2.3."""
-
-    _provider: ClassVar[Provider] = DATACRUNCH
-
-    model: str = Field(default="", description="Name of the model; needed on the legacy endpoint only.")
-
-    def health(self) -> ServerHealth:
-        """Ask whether the server can generate: a truth value, with the server's words if not. Containers only.
-
-        Raises:
-            LinkspanError: It cannot be asked.
-        """
-        return health(self._connected())
-
-    async def ahealth(self) -> ServerHealth:
-        """Ask whether the server can generate; see ``health``."""
-        return await ahealth(self._connected())
-
-    def info(self) -> ServerInfo:
-        """Ask what the server runs, and its limits. Containers only.
-
-        Raises:
-            LinkspanError: It cannot be asked.
-        """
-        return info(self._connected())
-
-    async def ainfo(self) -> ServerInfo:
-        """Ask what the server runs; see ``info``."""
-        return await ainfo(self._connected())
-
-
-class DataCrunch(_DataCrunchConnected, CompletionLLM):
+class DataCrunch(DataCrunchPromptSettings, CompletionLLM):
     """Models of DataCrunch (Verda), and of any other TGI server, by ``generate`` and ``generate_stream``.
 
     Install with ``pip install 'linkspan[llama-index]'``.
@@ -130,49 +77,16 @@ class DataCrunch(_DataCrunchConnected, CompletionLLM):
         ConfigurationError: An argument is unknown or wrong, the key is missing, or the model on the legacy endpoint.
     """
 
-    _parameter_fields: ClassVar[tuple[str, ...]] = GENERATE_FIELDS
-    _argument_aliases: ClassVar[Mapping[str, str]] = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
-    _codec_fields: ClassVar[frozenset[str]] = frozenset({"split_reasoning"})
     _default_max_tokens: ClassVar[int] = DEFAULT_MAX_NEW_TOKENS
     _most_stops: ClassVar[int | None] = 4
-
-    do_sample: bool | None = Field(default=None, description="Sample in any case.")
-    top_k: int | None = Field(default=None, description="Consider only so many tokens, from 1.")
-    top_p: float | None = Field(default=None, description="Nucleus sampling; 1: all.")
-    typical_p: float | None = Field(default=None, description="Typical decoding mass; 1: off.")
-    repetition_penalty: float | None = Field(default=None, description="Penalty for tokens that occurred; 1: off.")
-    frequency_penalty: float | None = Field(default=None, description="Penalty by how often tokens occurred.")
-    seed: int | None = Field(default=None, description="Seed of the sampling.")
-    best_of: int | None = Field(default=None, description="Return the likeliest of so many answers.")
-    truncate: int | None = Field(default=None, description="Keep only so many last tokens of the prompt.")
-    watermark: bool | None = Field(default=None, description="Mark the answer as a machine's.")
-    return_full_text: bool | None = Field(default=None, description="Put the prompt before the answer.")
-    details: bool | None = Field(default=None, description="False: ask for the text alone.")
-    decoder_input_details: bool | None = Field(default=None, description="Ask for the prompt's tokens.")
-    top_n_tokens: int | None = Field(default=None, description="Ask for so many likeliest tokens at each place.")
-    grammar: dict[str, Any] | None = Field(default=None, description="What the answer must look like.")
-    adapter_id: str | None = Field(default=None, description="LoRA adapter.")
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        check_model(self.model, self._resolved_base_url())
 
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex stores this class."""
         return "DataCrunch"
 
-    def _resolved_base_url(self) -> str:
-        return datacrunch_base_url(self.base_url)
 
-    def _prompt_codec(self) -> Codec[PromptRequest]:
-        return TGICodec()
-
-    def _structured_options(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        return {"grammar": json_grammar(schema)}
-
-
-class ChatDataCrunch(_DataCrunchConnected, ChatLLM):
+class ChatDataCrunch(DataCrunchChatSettings, ChatLLM):  # type: ignore[misc]  # pydantic's plugin repeats itself
     """Models of a TGI server by its own chat route, with tools. On containers and servers of one's own only.
 
     Example:
@@ -200,21 +114,7 @@ class ChatDataCrunch(_DataCrunchConnected, ChatLLM):
         ConfigurationError: An argument is unknown or wrong, or the address is the legacy one, which has no chat route.
     """
 
-    _parameter_fields: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens", "top_p", "seed", "frequency_penalty")
-    _codec_fields: ClassVar[frozenset[str]] = frozenset({"split_reasoning"})
-
-    split_reasoning: bool = Field(default=False, description="Part <think> blocks from answers, as reasoning.")
-    frequency_penalty: float | None = Field(default=None, description="Penalty by how often tokens occurred.")
-
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex stores this class."""
         return "ChatDataCrunch"
-
-    def _resolved_base_url(self) -> str:
-        return datacrunch_base_url(self.base_url, api="messages")
-
-    def _codec(self) -> Codec[ChatRequest]:
-        return chat_codec(
-            api="messages", model=self.model or None, chat_template=None, split_reasoning=self.split_reasoning
-        )

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
-from pydantic import Field, field_validator
-
 from linkspan.llama_index.chat_llm import ChatLLM
-from linkspan.providers.gray_swan import (
-    DEFAULT_MODEL,
-    DEFAULT_PATH,
-    GRAY_SWAN,
-    PARAMETERS,
-    GraySwanChatCodec,
-    gray_swan_base_url,
-    gray_swan_model_info,
-    undocumented_parameter,
-)
-
-if TYPE_CHECKING:
-    from linkspan.conversation import ChatRequest
-    from linkspan.providers.catalog import ModelInfo
-    from linkspan.providers.codec import Codec
-    from linkspan.providers.provider import Provider
+from linkspan.settings.gray_swan import GraySwanSettings
 
 __all__ = ["GraySwan"]
 
 
-class GraySwan(ChatLLM):
+class GraySwan(GraySwanSettings, ChatLLM):
     """Gray Swan's Cygnet, the model with a role of its own for untrusted text.
 
     Install with ``pip install 'linkspan[llama-index]'``.
@@ -80,34 +61,7 @@ class GraySwan(ChatLLM):
         ConfigurationError: An argument is unknown or wrong, or the key is missing.
     """
 
-    _provider: ClassVar[Provider] = GRAY_SWAN
-    #: ``seed`` is here to be refused by name.
-    _parameter_fields: ClassVar[tuple[str, ...]] = (*PARAMETERS, "seed")
-
-    model: str = Field(default=DEFAULT_MODEL, description="Name of the model.")
-    frequency_penalty: float | None = Field(default=None, description="Penalty by how often tokens occurred.")
-    n: int | None = Field(default=None, ge=1, description="How many answers to make.")
-    moderate_before: bool | None = Field(default=None, description="Screen the input first.")
-    path: str = Field(default=DEFAULT_PATH, description="The route below the base URL.")
-    raise_on_block: bool = Field(default=False, description="Raise ContentBlockedError for a blocked answer.")
-
-    @field_validator("seed")
-    @classmethod
-    def _refuse_seed(cls, value: int | None) -> int | None:
-        if value is not None:
-            raise ValueError(undocumented_parameter("seed", value))
-        return value
-
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex stores this class."""
         return "GraySwan"
-
-    def _resolved_base_url(self) -> str:
-        return gray_swan_base_url(self.base_url, self.path)
-
-    def _codec(self) -> Codec[ChatRequest]:
-        return GraySwanChatCodec(self.path, raise_on_block=self.raise_on_block)
-
-    def _model_info(self) -> ModelInfo:
-        return gray_swan_model_info(self.model)

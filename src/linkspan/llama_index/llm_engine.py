@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003  # pydantic reads the annotations at run time
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from pydantic import Field
+from typing import ClassVar
 
 from linkspan.llama_index.chat_llm import ChatLLM
 from linkspan.llama_index.completion_llm import CompletionLLM
-from linkspan.llama_index.llm_engine_connection import LLMEngineConnected
-from linkspan.providers.llm_engine import DEFAULT_MAX_NEW_TOKENS, PROMPT_FIELDS, Framework, LLMEnginePromptCodec
-from linkspan.providers.llm_engine.chat_apis import chat_codec
-
-if TYPE_CHECKING:
-    from linkspan.conversation import ChatRequest, PromptRequest
-    from linkspan.providers.codec import Codec
+from linkspan.providers.llm_engine import DEFAULT_MAX_NEW_TOKENS
+from linkspan.settings.llm_engine import LLMEnginePromptSettings
+from linkspan.settings.llm_engine_chat import LLMEngineChatSettings
 
 __all__ = ["ChatLLMEngine", "LLMEngine"]
 
 
-class LLMEngine(LLMEngineConnected, CompletionLLM):
+class LLMEngine(LLMEnginePromptSettings, CompletionLLM):
     """Models of a Scale LLM Engine of one's own, by its prompt API (v1), which every framework behind it serves.
 
     Install with ``pip install 'linkspan[llama-index]'``.
@@ -42,8 +35,6 @@ class LLMEngine(LLMEngineConnected, CompletionLLM):
         api_key: The key; else ``SCALE_API_KEY``.
         base_url: The deployment's address (also ``api_base``); else ``LLM_ENGINE_BASE_PATH``.
         auth: How the key is sent: ``"basic"`` (beside ``x-api-key``) or ``"bearer"``.
-        inference_framework: What runs the endpoint. Streams of ``"tensorrt_llm"`` end without ``finished: true``; of
-            any other, and without this setting, such a stream raises ``InterruptedStreamError``.
         temperature: Sampling temperature, 0.0 to 1.0.
         max_tokens: Longest answer in tokens (also ``max_new_tokens``).
         stop: One text or several that end the answer and are not part of it (also ``stop_sequences``).
@@ -79,41 +70,15 @@ class LLMEngine(LLMEngineConnected, CompletionLLM):
         ConfigurationError: An argument is unknown or wrong, or the address is missing.
     """
 
-    _parameter_fields: ClassVar[tuple[str, ...]] = (
-        "temperature",
-        "max_tokens",
-        *(name for name in PROMPT_FIELDS if name not in {"temperature", "max_new_tokens", "stop_sequences"}),
-    )
-    _argument_aliases: ClassVar[Mapping[str, str]] = {"max_new_tokens": "max_tokens", "stop_sequences": "stop"}
-    _codec_fields: ClassVar[frozenset[str]] = frozenset({"auth", "inference_framework", "split_reasoning"})
     _default_max_tokens: ClassVar[int] = DEFAULT_MAX_NEW_TOKENS
-
-    inference_framework: Framework | None = Field(default=None, description="What runs the endpoint.")
-    return_token_log_probs: bool | None = Field(default=None, description="Ask for log probabilities.")
-    presence_penalty: float | None = Field(default=None, description="0.0 to 2.0.")
-    frequency_penalty: float | None = Field(default=None, description="0.0 to 2.0.")
-    top_k: int | None = Field(default=None, description="Consider only so many tokens; -1 for all.")
-    top_p: float | None = Field(default=None, description="Nucleus sampling.")
-    include_stop_str_in_output: bool | None = Field(default=None, description="Leave the stop text in; vLLM only.")
-    guided_json: dict[str, Any] | None = Field(default=None, description="JSON Schema of the answer; vLLM only.")
-    guided_regex: str | None = Field(default=None, description="Regular expression of the answer; vLLM only.")
-    guided_choice: list[str] | None = Field(default=None, description="Texts to choose from; vLLM only.")
-    guided_grammar: str | None = Field(default=None, description="Grammar of the answer; vLLM only.")
-    skip_special_tokens: bool | None = Field(default=None, description="Leave special tokens out; vLLM only.")
 
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex stores this class."""
         return "LLMEngine"
 
-    def _prompt_codec(self) -> Codec[PromptRequest]:
-        return LLMEnginePromptCodec(self.auth, inference_framework=self.inference_framework)
 
-    def _structured_options(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        return {"guided_json": dict(schema)}
-
-
-class ChatLLMEngine(LLMEngineConnected, ChatLLM):
+class ChatLLMEngine(LLMEngineChatSettings, ChatLLM):  # type: ignore[misc]  # pydantic's plugin repeats itself
     """Models of a Scale LLM Engine of one's own, by its chat API (v2), with tools: for vLLM and SGLang endpoints.
 
     Example:
@@ -151,40 +116,7 @@ class ChatLLMEngine(LLMEngineConnected, ChatLLM):
         ConfigurationError: An argument is unknown or wrong, or the address is missing.
     """
 
-    _parameter_fields: ClassVar[tuple[str, ...]] = (
-        "temperature",
-        "max_tokens",
-        "top_p",
-        "seed",
-        "top_k",
-        "presence_penalty",
-        "frequency_penalty",
-        "repetition_penalty",
-        "reasoning_effort",
-        "guided_json",
-        "guided_regex",
-        "guided_choice",
-        "guided_grammar",
-    )
-    _codec_fields: ClassVar[frozenset[str]] = frozenset({"auth", "split_reasoning"})
-
-    split_reasoning: bool = Field(default=False, description="Part <think> blocks from answers, as reasoning.")
-    top_k: int | None = Field(default=None, description="Consider only so many tokens; -1 for all.")
-    presence_penalty: float | None = Field(default=None, description="Penalty for tokens that occurred.")
-    frequency_penalty: float | None = Field(default=None, description="Penalty by how often tokens occurred.")
-    repetition_penalty: float | None = Field(default=None, description="Penalty for tokens that occurred; 1: off.")
-    reasoning_effort: str | None = Field(default=None, description="How much a reasoning model thinks.")
-    guided_json: dict[str, Any] | None = Field(default=None, description="JSON Schema of the answer.")
-    guided_regex: str | None = Field(default=None, description="Regular expression of the answer.")
-    guided_choice: list[str] | None = Field(default=None, description="Texts to choose from.")
-    guided_grammar: str | None = Field(default=None, description="Grammar of the answer.")
-
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex stores this class."""
         return "ChatLLMEngine"
-
-    def _codec(self) -> Codec[ChatRequest]:
-        return chat_codec(
-            api="v2", auth=self.auth, model=self.model, chat_template=None, split_reasoning=self.split_reasoning
-        )

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
-from pydantic import Field
-
 from linkspan.llama_index.chat_llm import ChatLLM
-from linkspan.llama_index.model_listing import ListsModels
-from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
-
-if TYPE_CHECKING:
-    from linkspan.conversation import ChatRequest
-    from linkspan.providers.codec import Codec
-    from linkspan.providers.provider import Provider
+from linkspan.settings.scaleway import ScalewayChatSettings
 
 __all__ = ["Scaleway"]
 
 
-class Scaleway(ListsModels, ChatLLM):
+class Scaleway(ScalewayChatSettings, ChatLLM):
     """A chat model of Scaleway's Generative APIs, or of a Managed Inference deployment.
 
     Install with ``pip install 'linkspan[llama-index]'``.
@@ -64,29 +54,7 @@ class Scaleway(ListsModels, ChatLLM):
         ConfigurationError: An argument is unknown or wrong, or the key is missing.
     """
 
-    _provider: ClassVar[Provider] = SCALEWAY
-    _parameter_fields: ClassVar[tuple[str, ...]] = (
-        "temperature",
-        "max_tokens",
-        "top_p",
-        "seed",
-        "presence_penalty",
-        "frequency_penalty",
-        "reasoning_effort",
-    )
-
-    project_id: str | None = Field(default=None, description="Project that the calls are billed to.")
-    presence_penalty: float | None = Field(default=None, description="Penalty for tokens that occurred.")
-    frequency_penalty: float | None = Field(default=None, description="Penalty by how often tokens occurred.")
-    reasoning_effort: str | None = Field(default=None, description="How much a reasoning model thinks.")
-
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex stores this class."""
         return "Scaleway"
-
-    def _codec(self) -> Codec[ChatRequest]:
-        return ScalewayChatCodec()
-
-    def _resolved_base_url(self) -> str:
-        return scaleway_base_url(self.base_url, self.project_id)

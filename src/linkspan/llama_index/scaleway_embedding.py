@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from pydantic import Field, PrivateAttr
 
 from linkspan.batching import LoopGates
-from linkspan.embedding import EmbeddingCall
-from linkspan.errors import ConfigurationError
-from linkspan.llama_index.model_listing import ListsModels
-from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
+from linkspan.llama_index.component import LlamaIndexComponent
+from linkspan.routes.embeddings import EmbeddingCall
+from linkspan.settings.scaleway import ScalewayEmbeddingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from linkspan.providers.codec import Codec
-    from linkspan.providers.provider import Provider
     from linkspan.providers.scaleway_embeddings import Embedded
 
 __all__ = ["ScalewayEmbedding"]
 
-_NAMES_OF_MODEL = ("model", "model_name")
 
-
-class ScalewayEmbedding(ListsModels, BaseEmbedding):
+class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbedding):
     r"""An embedding model of Scaleway's Generative APIs, or of a deployment of one's own.
 
     Texts are sent as they are, line breaks included; vectors come back in the order of the texts (Scaleway reference,
@@ -62,37 +57,27 @@ class ScalewayEmbedding(ListsModels, BaseEmbedding):
         ConfigurationError: An argument is unknown or wrong, or the key is missing.
     """
 
-    _provider: ClassVar[Provider] = SCALEWAY
-
-    project_id: str | None = Field(default=None, description="Project that the calls are billed to.")
-    dimensions: int | None = Field(default=None, gt=0, description="Length of the vectors.")
-    query_instruction: str = Field(default="", description="Put before each query.")
-    text_instruction: str = Field(default="", description="Put before each text.")
+    text_instruction: str = Field(default="", description="Put before each text exactly as it is.")
     embed_batch_size: int = Field(default=128, gt=0, le=2048, description="Texts that LlamaIndex hands over at a time.")
-    chunk_size: int = Field(default=32, gt=0, description="The most texts per request.")
-    max_concurrency: int = Field(default=4, gt=0, description="How many requests may run at once.")
-    extra_body: dict[str, Any] = Field(default_factory=dict, description="Merged into the body last.")
 
     _gates: LoopGates | None = PrivateAttr(default=None)
 
     def __init__(self, **settings: Any) -> None:
-        names = {settings.pop(name) for name in _NAMES_OF_MODEL if settings.get(name) is not None}
-        if len(names) != 1:
-            raise ConfigurationError(
-                "model and model_name are two names for one argument: give one."
-                if names
-                else "ScalewayEmbedding needs a model, such as model='qwen3-embedding-8b'.",
-                provider=SCALEWAY.name,
-            )
-        name = names.pop()
-        super().__init__(**{**settings, "model": name, "model_name": name})
+        super().__init__(**settings)
         self._gates = LoopGates(self.max_concurrency)
+        self.__dict__["model_name"] = self.model
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        for one in _NAMES_OF_MODEL if name in _NAMES_OF_MODEL else (name,):
-            super().__setattr__(one, value)
-        if name == "max_concurrency":
-            self._gates = LoopGates(value)
+    @classmethod
+    def _prepared(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        # A stored object holds core's own name beside the field.
+        same = settings.get("model_name") == settings.get("model")
+        return super()._prepared({name: value for name, value in settings.items() if name != "model_name" or not same})
+
+    def _changed(self, update: Mapping[str, Any]) -> None:
+        super()._changed(update)
+        # Core's own name of the model, which its events show.
+        self.__dict__["model_name"] = self.model
+        self._gates = LoopGates(self.max_concurrency)
 
     @classmethod
     def class_name(cls) -> str:
@@ -139,10 +124,4 @@ class ScalewayEmbedding(ListsModels, BaseEmbedding):
         return (await self.aembed(texts, instruction=self.text_instruction)).vectors
 
     def _call(self) -> EmbeddingCall:
-        return EmbeddingCall(self._connected(), self.model, self.dimensions, self.chunk_size, self.extra_body)
-
-    def _codec(self) -> Codec[Any]:
-        return ScalewayChatCodec()
-
-    def _resolved_base_url(self) -> str:
-        return scaleway_base_url(self.base_url, self.project_id)
+        return EmbeddingCall(self._endpoint(), self.model, self.dimensions, self.chunk_size, self.extra_body)

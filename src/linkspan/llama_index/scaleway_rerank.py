@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from llama_index_instrumentation import get_dispatcher
-from pydantic import Field
 
 from linkspan.errors import InvalidRequestError
-from linkspan.llama_index.model_listing import ListsModels
-from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
-from linkspan.providers.scaleway_rerank import DEFAULT_RERANK_MODEL
-from linkspan.reranking import RerankCall
+from linkspan.llama_index.component import LlamaIndexComponent
+from linkspan.routes.rerank import RerankCall
+from linkspan.settings.scaleway import ScalewayRerankSettings
 
 if TYPE_CHECKING:
-    from linkspan.providers.codec import Codec
-    from linkspan.providers.provider import Provider
     from linkspan.providers.scaleway_rerank import Ranking
 
 __all__ = ["ScalewayRerank"]
@@ -27,7 +23,7 @@ __all__ = ["ScalewayRerank"]
 _dispatcher = get_dispatcher(__name__)
 
 
-class ScalewayRerank(ListsModels, BaseNodePostprocessor):
+class ScalewayRerank(ScalewayRerankSettings, LlamaIndexComponent, BaseNodePostprocessor):
     """Puts nodes in the order of their relevance to the query (Scaleway reference, section 11).
 
     The score is the cosine similarity of two embeddings, not the judgement of a cross-encoder: the API documents only
@@ -56,13 +52,6 @@ class ScalewayRerank(ListsModels, BaseNodePostprocessor):
     Raises:
         ConfigurationError: An argument is unknown or wrong, or the key is missing.
     """
-
-    _provider: ClassVar[Provider] = SCALEWAY
-
-    model: str = Field(default=DEFAULT_RERANK_MODEL, description="Name of the model.")
-    top_n: int | None = Field(default=None, gt=0, description="How many of the best nodes to return; None for all.")
-    project_id: str | None = Field(default=None, description="Project that the calls are billed to.")
-    extra_body: dict[str, Any] = Field(default_factory=dict, description="Merged into the body last.")
 
     @classmethod
     def class_name(cls) -> str:
@@ -109,20 +98,12 @@ class ScalewayRerank(ListsModels, BaseNodePostprocessor):
         }
 
     def _call(self) -> RerankCall:
-        return RerankCall(self._connected(), self.model, self.top_n, self.extra_body)
-
-    def _codec(self) -> Codec[Any]:
-        return ScalewayChatCodec()
-
-    def _resolved_base_url(self) -> str:
-        return scaleway_base_url(self.base_url, self.project_id)
+        return RerankCall(self._endpoint(), self.model, self.top_n, self.extra_body)
 
 
 def _query_of(query_bundle: QueryBundle | None) -> QueryBundle:
     if query_bundle is None or not query_bundle.query_str:
-        raise InvalidRequestError(
-            "ScalewayRerank needs a query: give query_str or query_bundle.", provider=SCALEWAY.name
-        )
+        raise InvalidRequestError("ScalewayRerank needs a query: give query_str or query_bundle.", provider="scaleway")
     return query_bundle
 
 

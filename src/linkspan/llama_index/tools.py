@@ -1,4 +1,4 @@
-"""Tools: LlamaIndex's objects and the many spellings of a tool choice -> the neutral ones, and calls back."""
+"""LlamaIndex's forms of tools and schemas -> the neutral ones, and tool calls back."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.llms.utils import parse_partial_json
+from pydantic import BaseModel
 
-from linkspan.conversation import NamedTool, Tool
+from linkspan.conversation import ResponseFormat, Tool
 from linkspan.errors import ConfigurationError
 from linkspan.tool_arguments import as_json_text, parse_arguments
 
@@ -20,14 +21,12 @@ if TYPE_CHECKING:
     from llama_index.core.base.llms.types import ChatResponseAsyncGen, ChatResponseGen
     from llama_index.core.tools.types import BaseTool
 
-    from linkspan.conversation import ToolChoice
-
 __all__ = [
     "akeep_first_call_of_chunks",
     "chat_arguments",
     "keep_first_call",
     "keep_first_call_of_chunks",
-    "tool_choice_from",
+    "schema_format",
     "tool_from",
     "tool_selections",
 ]
@@ -107,30 +106,21 @@ def tool_from(tool: Any) -> Tool:
     )
 
 
-def tool_choice_from(choice: Any, tools: Sequence[Tool]) -> ToolChoice | None:
-    """Return a tool choice given as a word, a tool's name or a Chat Completions dict; ``None`` means unset.
+def schema_format(schema: Any) -> ResponseFormat:
+    """Return the response format for a pydantic class.
 
     Raises:
-        ConfigurationError: If it names no tool on offer.
+        ConfigurationError: It is none.
     """
-    if choice is None or isinstance(choice, NamedTool):
-        return choice
-    if isinstance(choice, bool):
-        return "required" if choice else "none"
-    if choice in ("auto", "none", "required"):
-        return choice  # type: ignore[no-any-return]  # one of the three words
-    if choice == "any":
-        return "required"
-    name = choice
-    if isinstance(choice, dict):
-        function = choice.get("function")
-        name = function.get("name") if isinstance(function, dict) else choice.get("name")
-    names = [tool.name for tool in tools]
-    if not isinstance(name, str) or name not in names:
-        raise ConfigurationError(
-            f'tool_choice={choice!r} is none of "auto", "none", "required" and the tools on offer: {", ".join(names)}'
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        described = schema.model_json_schema()
+        return ResponseFormat(
+            "json_schema", schema=described, name=schema.__name__, description=described.get("description")
         )
-    return NamedTool(name)
+    raise ConfigurationError(
+        'response_format must be {"type": "json_schema", "json_schema": {"name": ..., "schema": {...}}}, '
+        '{"type": "json_object"}, {"type": "text"} or a pydantic class.'
+    )
 
 
 # --------------------------------------------------------------------------- calls

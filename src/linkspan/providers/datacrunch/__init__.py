@@ -16,7 +16,7 @@ from linkspan.providers.datacrunch.deferred import (
 from linkspan.providers.datacrunch.grammar import grammar_of, json_grammar, plain_schema, regex_grammar
 from linkspan.providers.datacrunch.parameters import DEFAULT_MAX_NEW_TOKENS, GENERATE_FIELDS
 from linkspan.providers.datacrunch.provider import DATACRUNCH, check_model, datacrunch_base_url
-from linkspan.providers.datacrunch.server import ServerHealth, ServerInfo, ahealth, ainfo, health, info
+from linkspan.providers.datacrunch.server import ServerHealth, ServerInfo
 
 __all__ = [
     "DATACRUNCH",
@@ -30,8 +30,6 @@ __all__ = [
     "acall_status",
     "acomplete_deferred",
     "afetch",
-    "ahealth",
-    "ainfo",
     "asubmit",
     "call_status",
     "check_model",
@@ -39,8 +37,6 @@ __all__ = [
     "datacrunch_base_url",
     "fetch",
     "grammar_of",
-    "health",
-    "info",
     "json_grammar",
     "plain_schema",
     "regex_grammar",

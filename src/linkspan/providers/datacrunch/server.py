@@ -18,9 +18,7 @@ from linkspan.providers.wire_values import as_count, as_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from linkspan.endpoint import Endpoint
-
-__all__ = ["ServerHealth", "ServerInfo", "ahealth", "ainfo", "decode_health", "decode_info", "health", "info"]
+__all__ = ["ServerHealth", "ServerInfo", "decode_health", "decode_info"]
 
 _UNHEALTHY = 503
 
@@ -112,39 +110,3 @@ def decode_info(body: bytes, headers: Mapping[str, str], provider: str) -> Serve
         max_concurrent_requests=limit("max_concurrent_requests"),
         raw=parsed,
     )
-
-
-def health(endpoint: Endpoint[Any]) -> ServerHealth:
-    """Ask whether the server can generate. A 503 is asked again as often as the endpoint retries.
-
-    Raises:
-        LinkspanError: The server cannot be asked: no connection, wrong key, no such route.
-    """
-    try:
-        endpoint.get("health")
-    except ServerError as error:
-        return decode_health(error)
-    return decode_health(None)
-
-
-async def ahealth(endpoint: Endpoint[Any]) -> ServerHealth:
-    """Ask whether the server can generate: see :func:`health`."""
-    try:
-        await endpoint.aget("health")
-    except ServerError as error:
-        return decode_health(error)
-    return decode_health(None)
-
-
-def info(endpoint: Endpoint[Any]) -> ServerInfo:
-    """Ask what the server runs.
-
-    Raises:
-        LinkspanError: The server cannot be asked, or is not TGI.
-    """
-    return endpoint.read("info", lambda body, headers: decode_info(body, headers, endpoint.codec.provider))
-
-
-async def ainfo(endpoint: Endpoint[Any]) -> ServerInfo:
-    """Ask what the server runs: see :func:`info`."""
-    return await endpoint.aread("info", lambda body, headers: decode_info(body, headers, endpoint.codec.provider))

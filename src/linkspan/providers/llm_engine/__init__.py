@@ -3,12 +3,8 @@
 from linkspan.providers.llm_engine.chat import CHAT_FIELDS, LLMEngineChatCodec
 from linkspan.providers.llm_engine.models import (
     LLMEngineModel,
-    acheck_health,
-    aget_model,
-    check_health,
     decode_model,
     decode_models,
-    get_model,
     model_path,
 )
 from linkspan.providers.llm_engine.prompt import LLMEnginePromptCodec
@@ -26,11 +22,7 @@ __all__ = [
     "LLMEngineChatCodec",
     "LLMEngineModel",
     "LLMEnginePromptCodec",
-    "acheck_health",
-    "aget_model",
-    "check_health",
     "decode_model",
     "decode_models",
-    "get_model",
     "model_path",
 ]

@@ -16,18 +16,12 @@ from linkspan.providers.wire_values import as_flag, as_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from linkspan.endpoint import Endpoint
-
 __all__ = [
     "HEALTH_PATH",
     "MODELS_PATH",
     "LLMEngineModel",
-    "acheck_health",
-    "aget_model",
-    "check_health",
     "decode_model",
     "decode_models",
-    "get_model",
     "model_path",
 ]
 
@@ -102,35 +96,6 @@ def model_path(name: str) -> str:
             provider=_NAME,
         )
     return f"{MODELS_PATH}/{quote(name, safe='')}"
-
-
-def get_model(endpoint: Endpoint[Any], name: str) -> LLMEngineModel:
-    """Ask for one endpoint.
-
-    Raises:
-        NotFoundError: There is none of this name, or it belongs to another team.
-        LinkspanError: The call failed otherwise.
-    """
-    return endpoint.read(model_path(name), decode_model)
-
-
-async def aget_model(endpoint: Endpoint[Any], name: str) -> LLMEngineModel:
-    """Ask for one endpoint; see ``get_model``."""
-    return await endpoint.aread(model_path(name), decode_model)
-
-
-def check_health(endpoint: Endpoint[Any]) -> None:
-    """Ask whether the deployment is up: the gateway, not its models.
-
-    Raises:
-        LinkspanError: It is not, or not at this address.
-    """
-    endpoint.get(HEALTH_PATH)
-
-
-async def acheck_health(endpoint: Endpoint[Any]) -> None:
-    """Ask whether the deployment is up; see ``check_health``."""
-    await endpoint.aget(HEALTH_PATH)
 
 
 def _read(row: Any, headers: Mapping[str, str]) -> LLMEngineModel:

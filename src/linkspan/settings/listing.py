@@ -1,13 +1,14 @@
-"""``list_models()`` for LangChain's classes whose API has a list."""
+"""The list of models, for every class whose API has one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from linkspan import model_listing
-from linkspan.langchain.errors import converted_errors
+from linkspan.routes.models import alist_models, list_models
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from linkspan.endpoint import Endpoint
     from linkspan.providers.chat_completions.models import ListedModel
 
@@ -15,13 +16,15 @@ __all__ = ["ListsModels"]
 
 
 class ListsModels:
-    """Can ask its API which models it has. The codec must be a ``linkspan.model_listing.ModelsCodec``."""
+    """Can ask its API which models it has. The codec must be a ``linkspan.routes.models.ModelsCodec``."""
 
     # A plain class, as it has no fields: each pydantic class makes the import longer.
 
     if TYPE_CHECKING:
 
-        def _connection(self) -> Endpoint[Any]: ...
+        def _endpoint(self) -> Endpoint[Any]: ...
+
+        def _errors(self) -> AbstractContextManager[None]: ...
 
     def list_models(self) -> list[ListedModel]:
         """Ask the API which models it has: names of all kinds, joined with what the catalogue knows of them.
@@ -33,12 +36,12 @@ class ListsModels:
             output cap, prices…; ``None`` for a model that the catalogue does not know).
 
         Raises:
-            ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when the call fails.
+            LinkspanError: The call failed.
         """
-        with converted_errors():
-            return model_listing.list_models(self._connection())
+        with self._errors():
+            return list_models(self._endpoint())
 
     async def alist_models(self) -> list[ListedModel]:
         """Ask the API which models it has; see ``list_models``."""
-        with converted_errors():
-            return await model_listing.alist_models(self._connection())
+        with self._errors():
+            return await alist_models(self._endpoint())

@@ -1,0 +1,346 @@
+"""What a caller may set of an answer, on an object and for one call, and how the two become a request.
+
+A call's keywords are checked as the constructor checks its arguments. ``None`` drops the object's parameter for a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence  # pydantic reads the annotations at run time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from linkspan.connection import Connected
+from linkspan.conversation import ChatRequest, NamedTool, PromptRequest, ResponseFormat
+from linkspan.errors import ConfigurationError, UnsupportedContentError
+from linkspan.fields import near_match
+from linkspan.providers.retirement import warn_if_retired
+
+if TYPE_CHECKING:
+    from linkspan.conversation import Message, Tool, ToolChoice
+
+__all__ = [
+    "CallOptions",
+    "ChatSettings",
+    "ConversationSettings",
+    "ModelName",
+    "ModelSettings",
+    "read_response_format",
+    "read_tool_choice",
+    "refuse_chat_keywords",
+]
+
+
+def _named(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank: give the name of a model")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+#: A model's name.
+ModelName = Annotated[str, AfterValidator(_named)]
+#: Texts that end an answer; a single one may be given as it is.
+StopTexts = Annotated[list[str], BeforeValidator(_listed)]
+
+#: Words of other packages' classes for what is no part of a body; sent in one, a key might end up in a server's logs.
+_OF_THE_REQUEST = frozenset({"extra_headers", "extra_query", "headers"})
+#: How like a known keyword an unknown one must be to count as a typo.
+_TYPO = 0.85
+
+
+@dataclass(slots=True)
+class CallOptions:
+    """The options of one call: what the call says, over what the object says.
+
+    Attributes:
+        model: Name of the model.
+        parameters: What is set of the API's parameters.
+        stop: Texts that end the answer.
+        extra_body: Further fields of the body.
+        timeout: Seconds of silence allowed; ``None``: the object's.
+        keywords: What else the call holds: tools, their choice, a response format, a framework's own words.
+        fields: The values of the fields that a call may override.
+    """
+
+    model: str | None
+    parameters: dict[str, Any]
+    stop: list[str]
+    extra_body: dict[str, Any]
+    timeout: float | None
+    keywords: dict[str, Any]
+    fields: dict[str, Any]
+
+
+class ModelSettings(Connected):
+    """The settings of a language model, and how a call's keywords override them."""
+
+    argument_aliases: ClassVar[Mapping[str, str]] = {**Connected.argument_aliases, "model_name": "model"}
+    #: The fields that are sent as parameters, under their own names.
+    parameter_fields: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens")
+    #: What a call may override beside the parameters.
+    call_fields: ClassVar[frozenset[str]] = frozenset({"model", "stop", "extra_body", "timeout"})
+    #: Keywords of a call that are neither fields nor parameters.
+    call_keywords: ClassVar[frozenset[str]] = frozenset({"response_format", "tool_choice", "tools"})
+
+    model: ModelName | None = Field(default=None, description="Name of the model; `model_name` is another name.")
+    temperature: float | None = Field(default=None, description="How random the answer is. Not sent unless set.")
+    max_tokens: int | None = Field(
+        default=None, gt=0, description="The most tokens to generate, reasoning included. Not sent unless set."
+    )
+    stop: StopTexts | None = Field(
+        default=None,
+        description="Texts that end the answer and are not part of it; a single one may be given as it is.",
+    )
+
+    # ------------------------------------------------------------------ the options of one call
+
+    def _call_options(self, kwargs: Mapping[str, Any], stop: Sequence[str] | str | None = None) -> CallOptions:
+        """Return the options of one call.
+
+        Args:
+            kwargs: The call's keywords.
+            stop: The framework's own argument for stop texts; it beats the keyword.
+
+        Raises:
+            ConfigurationError: A keyword belongs to the constructor or is a typo, or a value is wrong.
+        """
+        call = self._with_aliases_resolved(kwargs)
+        if stop is not None:
+            call["stop"] = stop
+        parameters = self._object_parameters()
+        keywords: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
+        for name, value in call.items():
+            if name in self.call_keywords:
+                keywords[name] = value
+            elif name in self.call_fields:
+                if value is not None:
+                    fields[name] = self._checked_value(name, value)
+                elif name == "stop":
+                    fields[name] = []
+            else:
+                if name not in self.parameter_fields:
+                    self._check_keyword(name)
+                known = value is not None and name in type(self).model_fields
+                parameters[name] = self._checked_value(name, value) if known else value
+        return CallOptions(
+            model=self._model_of(fields.pop("model", None)),
+            parameters={name: value for name, value in parameters.items() if value is not None},
+            stop=list(fields.pop("stop") if "stop" in fields else self._object_stop()),
+            extra_body={**self.extra_body, **fields.pop("extra_body", {})},
+            timeout=fields.pop("timeout", None),
+            keywords=keywords,
+            fields=fields,
+        )
+
+    def _object_parameters(self) -> dict[str, Any]:
+        """Return the object's parameters, also those that are not set."""
+        return {name: getattr(self, name) for name in self.parameter_fields}
+
+    def _object_stop(self) -> Sequence[str]:
+        """Return the object's stop texts."""
+        return self.stop or ()
+
+    def _model_of(self, named: str | None) -> str | None:
+        """Return the model of a call: the one it names, else the object's."""
+        if named is None:
+            return self.model
+        warn_if_retired(self._provider, named)
+        return named
+
+    @classmethod
+    def _check_keyword(cls, name: str) -> None:
+        """Refuse a keyword of a call that belongs elsewhere or is a typo.
+
+        Raises:
+            ConfigurationError: It is one of these.
+        """
+        provider = cls._provider.name
+        if name in cls.model_fields:
+            raise ConfigurationError(f"{name} is an argument of {cls.__name__}(...), not of a call.", provider=provider)
+        if name in _OF_THE_REQUEST:
+            raise ConfigurationError(
+                f"{name} cannot be given for one call: headers go into {cls.__name__}(default_headers={{...}}).",
+                provider=provider,
+            )
+        known = {*cls.parameter_fields, *cls.argument_aliases, *cls.call_fields, *cls.call_keywords}
+        hint = near_match(name, known, cutoff=_TYPO)
+        if hint:
+            raise ConfigurationError(
+                f"Unknown keyword argument {name!r}.{hint} To send it as it is, use extra_body.", provider=provider
+            )
+
+    def _prompt_request_of(self, prompt: str, options: CallOptions) -> PromptRequest:
+        """Return the request of a text."""
+        return PromptRequest(
+            model=options.model,
+            prompt=prompt,
+            parameters=options.parameters,
+            stop=options.stop,
+            extra_body=options.extra_body,
+        )
+
+
+class ConversationSettings(ModelSettings):
+    """The settings of a model that takes conversations, whatever its API takes."""
+
+    call_fields: ClassVar[frozenset[str]] = ModelSettings.call_fields | {"data_role"}
+
+    data_role: Literal["error", "fenced"] = Field(
+        default="error",
+        description="What becomes of `data` messages on an API without that role: an error, or a marked user turn.",
+    )
+
+
+class ChatSettings(ConversationSettings):
+    """The settings of a chat model."""
+
+    parameter_fields: ClassVar[tuple[str, ...]] = (*ModelSettings.parameter_fields, "top_p", "seed")
+    call_fields: ClassVar[frozenset[str]] = ConversationSettings.call_fields | {
+        "send_reasoning",
+        "stream_usage",
+        "tool_results",
+    }
+
+    top_p: float | None = Field(
+        default=None,
+        description="Nucleus sampling: consider the most likely tokens up to this probability. Not sent unless set.",
+    )
+    seed: int | None = Field(
+        default=None, description="Seed of the sampling, for answers that can be repeated. Not sent unless set."
+    )
+    stream_usage: bool = Field(default=True, description="Ask for token counts in streams.")
+    tool_results: Literal["tool", "data"] = Field(
+        default="tool",
+        description="`data`: what tools return is untrusted text too. On an API without the role `data`, `data_role` "
+        "decides: an error, or marked text in the tool's turn.",
+    )
+    send_reasoning: bool = Field(default=False, description="Send the reasoning of earlier answers back.")
+
+    def _chat_request_of(
+        self,
+        messages: Sequence[Message],
+        options: CallOptions,
+        *,
+        tools: Sequence[Tool],
+        response_format: ResponseFormat | None,
+    ) -> ChatRequest:
+        """Return the request of a conversation.
+
+        Raises:
+            ConfigurationError: The choice of tools does not fit the tools.
+        """
+        fields = options.fields
+        return ChatRequest(
+            model=options.model,
+            messages=messages,
+            parameters=options.parameters,
+            stop=options.stop,
+            tools=tools,
+            tool_choice=read_tool_choice(options.keywords.get("tool_choice"), [tool.name for tool in tools]),
+            response_format=response_format,
+            extra_body=options.extra_body,
+            stream_usage=fields.get("stream_usage", self.stream_usage),
+            send_reasoning=fields.get("send_reasoning", self.send_reasoning),
+            data_role=fields.get("data_role", self.data_role),
+            tool_results=fields.get("tool_results", self.tool_results),
+        )
+
+
+# ---------------------------------------------------------------------- tools and formats, as callers write them
+
+_CHOICES: Mapping[str, ToolChoice] = {"auto": "auto", "none": "none", "any": "required", "required": "required"}
+
+
+def read_tool_choice(choice: Any, names: Sequence[str]) -> ToolChoice | None:
+    """Return a tool choice in neutral form; ``None`` if nothing has to be sent.
+
+    Args:
+        choice: ``"auto"``, ``"none"``, ``"any"`` or ``"required"`` (also ``True``), a tool's name, or a dict in the
+            Chat Completions or Anthropic form; ``None`` and ``False`` say nothing.
+        names: The names of the tools on offer.
+
+    Raises:
+        ConfigurationError: It names a tool that is not on offer, demands a call of none, or is no choice at all.
+    """
+    wanted = _wanted(choice)
+    if isinstance(wanted, NamedTool) and wanted.name not in names:
+        offered = ", ".join(map(repr, names)) or "none"
+        raise ConfigurationError(f"tool_choice names the tool {wanted.name!r}, but the tools given are: {offered}.")
+    if wanted == "required" and not names:
+        raise ConfigurationError(f"tool_choice={choice!r} demands a tool call, but no tools are given.")
+    # Without tools "auto" and "none" say nothing, and APIs refuse a choice among nothing.
+    return wanted if names else None
+
+
+def _wanted(choice: Any) -> ToolChoice | None:
+    if choice is None or choice is False or isinstance(choice, NamedTool):
+        return choice or None
+    if choice is True:
+        return "required"
+    if isinstance(choice, str):
+        return _CHOICES.get(choice) or NamedTool(choice)
+    if isinstance(choice, Mapping):
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, Mapping) else choice.get("name")
+        if isinstance(name, str):
+            return NamedTool(name)
+        if choice.get("type") in _CHOICES:
+            return _CHOICES[choice["type"]]
+    raise ConfigurationError(
+        f"Unknown tool_choice {choice!r}: use 'auto', 'none', 'any', 'required', a tool's name, or "
+        "{'type': 'function', 'function': {'name': ...}}."
+    )
+
+
+def read_response_format(wanted: Any, read_schema: Callable[[Any], ResponseFormat]) -> ResponseFormat | None:
+    """Return a response format in neutral form.
+
+    Args:
+        wanted: A dict in the Chat Completions form (``{"type": "json_schema", "json_schema": {...}}``,
+            ``{"type": "json_object"}``, ``{"type": "text"}``), or a schema that ``read_schema`` takes. ``None`` stays
+            ``None``.
+        read_schema: Reads a class or a JSON schema, as the framework does.
+
+    Raises:
+        ConfigurationError: It is none of these.
+    """
+    if wanted is None or isinstance(wanted, ResponseFormat):
+        return wanted
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+    if kind in ("json_object", "text"):
+        return ResponseFormat(kind)
+    if kind != "json_schema":
+        return read_schema(wanted)
+    inner = wanted.get("json_schema")
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("schema"), Mapping):
+        raise ConfigurationError(
+            "response_format of type 'json_schema' needs {'json_schema': {'name': ..., 'schema': {...}}}."
+        )
+    schema = inner["schema"]
+    return ResponseFormat(
+        "json_schema",
+        schema=schema,
+        name=inner.get("name") or schema.get("title") or "answer",
+        strict=inner.get("strict"),
+        description=inner.get("description"),
+    )
+
+
+def refuse_chat_keywords(owner: ModelSettings, keywords: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse what only a chat model takes.
+
+    Raises:
+        UnsupportedContentError: A call of a completion model has one of these keywords.
+    """
+    for name in names:
+        if keywords.get(name):
+            raise UnsupportedContentError(
+                f"{type(owner).__name__} takes a prompt and has no {name}: use the chat class of this API.",
+                provider=owner._provider.name,  # noqa: SLF001  # a class's constant
+            )

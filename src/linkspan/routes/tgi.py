@@ -1,0 +1,56 @@
+"""What a TGI server tells of itself: ``GET /health`` and ``GET /info``. Containers have these routes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from linkspan.errors import ServerError
+from linkspan.providers.datacrunch.server import decode_health, decode_info
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from linkspan.endpoint import Endpoint
+    from linkspan.providers.datacrunch.server import ServerHealth, ServerInfo
+
+__all__ = ["ahealth", "ainfo", "health", "info"]
+
+
+def health(endpoint: Endpoint[Any]) -> ServerHealth:
+    """Ask whether the server can generate. A 503 is asked again as often as the endpoint retries.
+
+    Raises:
+        LinkspanError: The server cannot be asked: no connection, wrong key, no such route.
+    """
+    try:
+        endpoint.get("health")
+    except ServerError as error:
+        return decode_health(error)
+    return decode_health(None)
+
+
+async def ahealth(endpoint: Endpoint[Any]) -> ServerHealth:
+    """Ask whether the server can generate; see :func:`health`."""
+    try:
+        await endpoint.aget("health")
+    except ServerError as error:
+        return decode_health(error)
+    return decode_health(None)
+
+
+def info(endpoint: Endpoint[Any]) -> ServerInfo:
+    """Ask what the server runs.
+
+    Raises:
+        LinkspanError: The server cannot be asked, or is not TGI.
+    """
+    return endpoint.read("info", _info_decoder(endpoint))
+
+
+async def ainfo(endpoint: Endpoint[Any]) -> ServerInfo:
+    """Ask what the server runs; see :func:`info`."""
+    return await endpoint.aread("info", _info_decoder(endpoint))
+
+
+def _info_decoder(endpoint: Endpoint[Any]) -> Callable[[bytes, Mapping[str, str]], ServerInfo]:
+    return lambda body, headers: decode_info(body, headers, endpoint.codec.provider)

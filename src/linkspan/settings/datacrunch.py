@@ -1,0 +1,163 @@
+"""DataCrunch (Verda), and any TGI server: the settings of the completion classes, and what all classes share."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, Field
+
+from linkspan.options import ModelName, ModelSettings
+from linkspan.providers.datacrunch import (
+    DATACRUNCH,
+    GENERATE_FIELDS,
+    TGICodec,
+    check_model,
+    datacrunch_base_url,
+    json_grammar,
+    regex_grammar,
+)
+from linkspan.routes.tgi import ahealth, ainfo, health, info
+from linkspan.settings.listing import ListsModels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.providers.codec import Codec
+    from linkspan.providers.datacrunch import ServerHealth, ServerInfo
+    from linkspan.providers.provider import Provider
+
+__all__ = ["DataCrunchPromptSettings", "DataCrunchSettings", "SharedParameters"]
+
+
+class DataCrunchSettings(ListsModels, ModelSettings):
+    """A connection to DataCrunch, or any TGI server. ``list_models()`` is answered by containers only, since TGI 2.3.
+
+    Environment: ``DATACRUNCH_API_KEY``, ``VERDA_INFERENCE_KEY``; ``DATACRUNCH_BASE_URL``, ``VERDA_BASE_URL``.
+    """
+
+    _provider: ClassVar[Provider] = DATACRUNCH
+
+    model: ModelName | None = Field(
+        default=None,
+        description="Name of the model; needed on the legacy endpoint only. `model_name` is another name.",
+    )
+
+    def _resolved_base_url(self) -> str:
+        return datacrunch_base_url(self.base_url)
+
+    def _check(self) -> None:
+        check_model(self.model, self._resolved_base_url())
+        super()._check()
+
+    def _choice_options(self, choices: list[str]) -> dict[str, Any]:
+        """Return the parameters that hold an answer to one of these texts."""
+        return {"grammar": regex_grammar("|".join(map(re.escape, choices)))}
+
+    def health(self) -> ServerHealth:
+        """Ask whether the server can generate: a truth value, with the server's words if not. Containers only.
+
+        Raises:
+            LinkspanError: It cannot be asked.
+        """
+        with self._errors():
+            return health(self._endpoint())
+
+    async def ahealth(self) -> ServerHealth:
+        """Ask whether the server can generate; see ``health``."""
+        with self._errors():
+            return await ahealth(self._endpoint())
+
+    def info(self) -> ServerInfo:
+        """Ask what the server runs, and its limits. Containers only.
+
+        Raises:
+            LinkspanError: It cannot be asked.
+        """
+        with self._errors():
+            return info(self._endpoint())
+
+    async def ainfo(self) -> ServerInfo:
+        """Ask what the server runs; see ``info``."""
+        with self._errors():
+            return await ainfo(self._endpoint())
+
+
+class SharedParameters(BaseModel):
+    """The parameters that TGI's prompt and chat classes have in common."""
+
+    do_sample: bool | None = Field(
+        default=None,
+        description="Sample also where no other parameter makes the server sample. Not sent unless set.",
+    )
+    top_k: int | None = Field(
+        default=None, description="Consider only this many of the likeliest tokens, from 1. Not sent unless set."
+    )
+    typical_p: float | None = Field(
+        default=None, description="Typical decoding mass, more than 0; 1 means off. Not sent unless set."
+    )
+    repetition_penalty: float | None = Field(
+        default=None,
+        description="Discourages tokens that appeared already, more than 0; 1 means off. Not sent unless set.",
+    )
+    frequency_penalty: float | None = Field(
+        default=None,
+        description="Discourages tokens by how often they appeared, -2.0 to 2.0; since TGI 1.4. Not sent unless set.",
+    )
+    truncate: int | None = Field(
+        default=None, description="Keep only so many of the prompt's last tokens. Not sent unless set."
+    )
+    watermark: bool | None = Field(default=None, description="Mark the answer as a machine's. Not sent unless set.")
+    grammar: dict[str, Any] | None = Field(
+        default=None,
+        description='What the answer must look like: `{"type": "json", "value": schema}` or `{"type": "regex", '
+        '"value": ...}`; since TGI 1.4. Not sent unless set.',
+    )
+    adapter_id: str | None = Field(default=None, description="LoRA adapter to use; since TGI 2.1. Not sent unless set.")
+
+
+class DataCrunchPromptSettings(DataCrunchSettings, SharedParameters):
+    """A model of TGI's ``generate`` and ``generate_stream``."""
+
+    argument_aliases: ClassVar[Mapping[str, str]] = {
+        **ModelSettings.argument_aliases,
+        "max_new_tokens": "max_tokens",
+        "stop_sequences": "stop",
+    }
+    parameter_fields: ClassVar[tuple[str, ...]] = GENERATE_FIELDS
+
+    top_p: float | None = Field(
+        default=None,
+        description="Nucleus sampling: consider the likeliest tokens up to this probability, more than 0; 1 means all. "
+        "Not sent unless set.",
+    )
+    seed: int | None = Field(default=None, description="Seed of the sampling, 0 to 2^64-1. Not sent unless set.")
+    best_of: int | None = Field(
+        default=None,
+        description="Generate this many answers and return the likeliest. Not with streams, not with `seed`, only when "
+        "sampling. Not sent unless set.",
+    )
+    return_full_text: bool | None = Field(
+        default=None, description="Put the prompt before the answer. Not sent unless set."
+    )
+    details: bool | None = Field(
+        default=None,
+        description="`False` asks for the text alone, without finish reason, counts and tokens. Default: asked for.",
+    )
+    decoder_input_details: bool | None = Field(
+        default=None,
+        description="Ask for the prompt's tokens and their probabilities, in `prefill`; not with streams. Not sent "
+        "unless set.",
+    )
+    top_n_tokens: int | None = Field(
+        default=None,
+        description="Ask for this many of the likeliest tokens at each place, in `top_tokens`. Not sent unless set.",
+    )
+
+    def _prompt_codec(self) -> Codec[Any]:
+        """Return the codec of the prompt API."""
+        return TGICodec()
+
+    def _schema_options(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters that hold an answer to a JSON schema."""
+        return {"grammar": json_grammar(schema)}

@@ -1,0 +1,76 @@
+"""Gray Swan Cygnet: the settings of its classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from linkspan.errors import ConfigurationError
+from linkspan.options import ChatSettings, ModelName
+from linkspan.providers.gray_swan import (
+    CONTEXT_WINDOW,
+    DEFAULT_MODEL,
+    DEFAULT_PATH,
+    GRAY_SWAN,
+    PARAMETERS,
+    GraySwanChatCodec,
+    gray_swan_base_url,
+    gray_swan_model_info,
+    undocumented_parameter,
+)
+
+if TYPE_CHECKING:
+    from linkspan.providers.catalog import ModelInfo
+    from linkspan.providers.codec import Codec
+    from linkspan.providers.provider import Provider
+
+__all__ = ["GraySwanSettings"]
+
+
+class GraySwanSettings(ChatSettings):
+    """A chat model of Gray Swan. Environment: ``GRAYSWAN_API_KEY``; ``GRAY_SWAN_BASE_URL``."""
+
+    _provider: ClassVar[Provider] = GRAY_SWAN
+    #: ``seed`` is here to be refused by name.
+    parameter_fields: ClassVar[tuple[str, ...]] = (*PARAMETERS, "seed")
+    connection_fields: ClassVar[frozenset[str]] = frozenset({"path", "raise_on_block"})
+
+    model: ModelName = Field(default=DEFAULT_MODEL, description="Name of the model; `model_name` is another name.")
+    seed: int | None = Field(default=None, description="Refused: the API documents no seed.")
+    frequency_penalty: float | None = Field(
+        default=None, description="Discourages tokens by how often they appeared. Not sent unless set."
+    )
+    n: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many answers to make; more than one cannot be streamed. Not sent unless set.",
+    )
+    moderate_before: bool | None = Field(
+        default=None,
+        description="By its name, to screen the input before an answer is made; undocumented beyond that. Not sent "
+        "unless set.",
+    )
+    path: str = Field(default=DEFAULT_PATH, description="The route below `base_url`.")
+    raise_on_block: bool = Field(
+        default=False,
+        description="Raise `ContentBlockedError` for a blocked answer, also at the end of a stream; its `completion` "
+        "is the answer.",
+    )
+    context_window: int = Field(
+        default=CONTEXT_WINDOW, gt=0, description="Tokens of prompt and answer together. Unpublished; 8192 is assumed."
+    )
+
+    def _check(self) -> None:
+        if self.seed is not None:
+            raise ConfigurationError(undocumented_parameter("seed", self.seed), provider=GRAY_SWAN.name)
+        super()._check()
+
+    def _resolved_base_url(self) -> str:
+        return gray_swan_base_url(self.base_url, self.path)
+
+    def _create_codec(self) -> Codec[Any]:
+        return GraySwanChatCodec(self.path, raise_on_block=self.raise_on_block)
+
+    def _model_info(self) -> ModelInfo:
+        return gray_swan_model_info(self.model, self.context_window)

@@ -1,0 +1,177 @@
+"""Scale LLM Engine: the settings of its classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, Field
+
+from linkspan.options import ChatSettings, ModelName, ModelSettings
+from linkspan.providers.llm_engine import LLM_ENGINE, PROMPT_FIELDS, Auth, Framework, LLMEnginePromptCodec
+from linkspan.routes.llm_engine import acheck_health, aget_model, check_health, get_model
+from linkspan.settings.listing import ListsModels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.providers.codec import Codec
+    from linkspan.providers.llm_engine import LLMEngineModel
+    from linkspan.providers.provider import Provider
+
+__all__ = ["GuidedDecoding", "LLMEngineChatParameters", "LLMEnginePromptSettings", "LLMEngineSettings"]
+
+
+class LLMEngineSettings(ListsModels, ModelSettings):
+    """A connection to an LLM Engine of one's own. Environment: ``SCALE_API_KEY``, ``LLM_ENGINE_BASE_PATH``."""
+
+    _provider: ClassVar[Provider] = LLM_ENGINE
+    connection_fields: ClassVar[frozenset[str]] = frozenset({"auth", "inference_framework"})
+
+    model: ModelName = Field(description="Name of the endpoint; `model_name` is another name.")
+    auth: Auth = Field(
+        default="basic",
+        description="How the key is sent: `basic` (beside `x-api-key`, as the official client does) or `bearer`.",
+    )
+
+    inference_framework: Framework | None = Field(
+        default=None,
+        description='What runs the endpoint. Streams of "tensorrt_llm" end without the `finished: true` by which all '
+        "others say that the prompt API's answer is whole; without this setting, such a stream raises "
+        "`InterruptedStreamError`.",
+    )
+
+    def get_model(self, name: str) -> LLMEngineModel:
+        """Ask for one endpoint of the deployment: its framework, kind and status.
+
+        Raises:
+            LinkspanError: The call failed.
+        """
+        with self._errors():
+            return get_model(self._endpoint(), name)
+
+    async def aget_model(self, name: str) -> LLMEngineModel:
+        """Ask for one endpoint of the deployment; see ``get_model``."""
+        with self._errors():
+            return await aget_model(self._endpoint(), name)
+
+    def check_health(self) -> None:
+        """Ask whether the deployment is up: the gateway, not its models.
+
+        Raises:
+            LinkspanError: It is not.
+        """
+        with self._errors():
+            check_health(self._endpoint())
+
+    async def acheck_health(self) -> None:
+        """Ask whether the deployment is up; see ``check_health``."""
+        with self._errors():
+            await acheck_health(self._endpoint())
+
+
+class GuidedDecoding(BaseModel):
+    """What holds an answer to a shape, one field at a time; older vLLM images only."""
+
+    guided_json: dict[str, Any] | None = Field(
+        default=None, description="A JSON Schema that the answer must follow. Not sent unless set."
+    )
+    guided_regex: str | None = Field(
+        default=None, description="A regular expression that the answer must match. Not sent unless set."
+    )
+    guided_choice: list[str] | None = Field(
+        default=None, description="Texts of which the answer must be one. Not sent unless set."
+    )
+    guided_grammar: str | None = Field(
+        default=None, description="A context-free grammar that the answer must follow. Not sent unless set."
+    )
+
+
+class LLMEnginePromptSettings(LLMEngineSettings, GuidedDecoding):
+    """A model of LLM Engine's prompt API (v1)."""
+
+    argument_aliases: ClassVar[Mapping[str, str]] = {
+        **ModelSettings.argument_aliases,
+        "max_new_tokens": "max_tokens",
+        "stop_sequences": "stop",
+    }
+    parameter_fields: ClassVar[tuple[str, ...]] = (
+        "temperature",
+        "max_tokens",
+        *(name for name in PROMPT_FIELDS if name not in {"temperature", "max_new_tokens", "stop_sequences"}),
+    )
+
+    return_token_log_probs: bool | None = Field(
+        default=None, description="Ask for the log probability of each token. Not sent unless set."
+    )
+    presence_penalty: float | None = Field(
+        default=None, description="Discourages tokens that appeared already, 0.0 to 2.0. Not sent unless set."
+    )
+    frequency_penalty: float | None = Field(
+        default=None, description="Discourages tokens by how often they appeared, 0.0 to 2.0. Not sent unless set."
+    )
+    top_k: int | None = Field(
+        default=None, description="Consider only this many of the likeliest tokens; -1 for all. Not sent unless set."
+    )
+    top_p: float | None = Field(
+        default=None,
+        description="Nucleus sampling: consider the likeliest tokens up to this probability. Not sent unless set.",
+    )
+    include_stop_str_in_output: bool | None = Field(
+        default=None, description="Leave the stop text in the answer; vLLM only. Not sent unless set."
+    )
+    skip_special_tokens: bool | None = Field(
+        default=None,
+        description="Leave special tokens out of the answer; vLLM only, the server's default is yes. Not sent unless "
+        "set.",
+    )
+
+    def _prompt_codec(self) -> Codec[Any]:
+        """Return the codec of the prompt API."""
+        return LLMEnginePromptCodec(self.auth, inference_framework=self.inference_framework)
+
+    def _schema_options(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters that hold an answer to a JSON schema."""
+        return {"guided_json": dict(schema)}
+
+    def _choice_options(self, choices: list[str]) -> dict[str, Any]:
+        """Return the parameters that hold an answer to one of these texts."""
+        return {"guided_choice": choices}
+
+
+class LLMEngineChatParameters(ChatSettings, GuidedDecoding):
+    """The parameters of LLM Engine's chat classes."""
+
+    parameter_fields: ClassVar[tuple[str, ...]] = (
+        *ChatSettings.parameter_fields,
+        "top_k",
+        "presence_penalty",
+        "frequency_penalty",
+        "repetition_penalty",
+        "reasoning_effort",
+        "return_token_log_probs",
+        "guided_json",
+        "guided_regex",
+        "guided_choice",
+        "guided_grammar",
+    )
+
+    top_k: int | None = Field(
+        default=None, description="Consider only this many of the likeliest tokens; -1 for all. Not sent unless set."
+    )
+    presence_penalty: float | None = Field(
+        default=None, description="Discourages tokens that appeared already. Not sent unless set."
+    )
+    frequency_penalty: float | None = Field(
+        default=None, description="Discourages tokens by how often they appeared. Not sent unless set."
+    )
+    repetition_penalty: float | None = Field(
+        default=None,
+        description="Discourages tokens that appeared already, more than 0; 1 means off. v2 only. Not sent unless set.",
+    )
+    reasoning_effort: str | None = Field(
+        default=None, description="How much a reasoning model thinks. v2 only. Not sent unless set."
+    )
+    return_token_log_probs: bool | None = Field(
+        default=None,
+        description="Ask for the log probability of each token. v1 only (on v2: `logprobs`). Not sent unless set.",
+    )

@@ -1,0 +1,46 @@
+"""Scale LLM Engine: the settings of its chat classes, which may write prompts by a chat template."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from linkspan.providers.llm_engine.chat_apis import ChatAPI, chat_codec
+from linkspan.settings.llm_engine import LLMEngineChatParameters, LLMEngineSettings
+from linkspan.settings.templated import TemplateSettings
+
+if TYPE_CHECKING:
+    from linkspan.providers.codec import Codec
+
+__all__ = ["LLMEngineChatSettings"]
+
+
+class LLMEngineChatSettings(LLMEngineSettings, TemplateSettings, LLMEngineChatParameters):
+    """A chat model of LLM Engine."""
+
+    connection_fields: ClassVar[frozenset[str]] = frozenset({"api"})
+
+    api: ChatAPI = Field(
+        default="v2",
+        description="`v2`, the chat API; or `v1`, the prompt API through a chat template, for frameworks without chat.",
+    )
+
+    @property
+    def _writes_prompts(self) -> bool:
+        """Whether conversations are written by a chat template."""
+        return self.api == "v1"
+
+    def _create_codec(self) -> Codec[Any]:
+        return chat_codec(
+            api=self.api,
+            auth=self.auth,
+            model=self.model,
+            chat_template=self.chat_template,
+            split_reasoning=self.split_reasoning,
+            inference_framework=self.inference_framework,
+        )
+
+    def _choice_options(self, choices: list[str]) -> dict[str, Any]:
+        """Return the parameters that hold an answer to one of these texts."""
+        return {"guided_choice": choices}

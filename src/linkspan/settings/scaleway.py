@@ -1,0 +1,96 @@
+"""Scaleway Generative APIs: the settings of its classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from linkspan.connection import Connected
+from linkspan.options import ChatSettings, ModelName
+from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
+from linkspan.providers.scaleway_rerank import DEFAULT_RERANK_MODEL
+from linkspan.settings.listing import ListsModels
+
+if TYPE_CHECKING:
+    from linkspan.providers.codec import Codec
+    from linkspan.providers.provider import Provider
+
+__all__ = ["ScalewayChatSettings", "ScalewayEmbeddingSettings", "ScalewayRerankSettings", "ScalewaySettings"]
+
+
+class ScalewaySettings(ListsModels, Connected):
+    """A connection to Scaleway. Environment: ``SCW_SECRET_KEY``, ``SCALEWAY_API_KEY``; ``SCALEWAY_BASE_URL``."""
+
+    _provider: ClassVar[Provider] = SCALEWAY
+    connection_fields: ClassVar[frozenset[str]] = frozenset({"project_id"})
+
+    project_id: str | None = Field(
+        default=None,
+        description="The Scaleway project that is billed; part of the URL, so not together with `base_url`. Default: "
+        "the key's own.",
+    )
+
+    def _resolved_base_url(self) -> str:
+        return scaleway_base_url(self.base_url, self.project_id)
+
+    def _create_codec(self) -> Codec[Any]:
+        return ScalewayChatCodec()
+
+
+class ScalewayChatSettings(ScalewaySettings, ChatSettings):
+    """A chat model of Scaleway."""
+
+    parameter_fields: ClassVar[tuple[str, ...]] = (
+        *ChatSettings.parameter_fields,
+        "presence_penalty",
+        "frequency_penalty",
+        "reasoning_effort",
+    )
+
+    model: ModelName = Field(description="Name of the model; `model_name` is another name.")
+    presence_penalty: float | None = Field(
+        default=None, description="Discourages tokens that appeared already, -2.0 to 2.0. Not sent unless set."
+    )
+    frequency_penalty: float | None = Field(
+        default=None,
+        description="Discourages tokens by how often they appeared, -2.0 to 2.0. Models that do not support it refuse "
+        "it. Not sent unless set.",
+    )
+    reasoning_effort: str | None = Field(
+        default=None,
+        description='How much a reasoning model thinks: values differ per model; "none" turns it off where that is '
+        "possible. Not sent unless set.",
+    )
+
+
+class ScalewayEmbeddingSettings(ScalewaySettings):
+    """An embedding model of Scaleway."""
+
+    argument_aliases: ClassVar[dict[str, str]] = {**Connected.argument_aliases, "model_name": "model"}
+
+    model: ModelName = Field(description="Name of the model; `model_name` is another name.")
+    dimensions: int | None = Field(
+        default=None,
+        gt=0,
+        description="Length of the vectors, where the model has a choice; another length in the answer is an error. "
+        "Not sent unless set.",
+    )
+    query_instruction: str = Field(
+        default="", description="Put before each query exactly as it is, blanks and line breaks included."
+    )
+    chunk_size: int = Field(default=32, gt=0, description="The most texts per request.")
+    max_concurrency: int = Field(default=4, gt=0, description="How many requests may run at once.")
+
+
+class ScalewayRerankSettings(ScalewaySettings):
+    """A reranking model of Scaleway."""
+
+    argument_aliases: ClassVar[dict[str, str]] = {**Connected.argument_aliases, "model_name": "model"}
+
+    model: ModelName = Field(
+        default=DEFAULT_RERANK_MODEL, description="Name of the model; `model_name` is another name."
+    )
+    top_n: int | None = Field(
+        default=None, gt=0, description="How many of the best documents to return. Default: all of them."
+    )
