@@ -41,7 +41,7 @@ def sandbox(running: Sandbox) -> Sandbox:
 @pytest.fixture
 def where(sandbox: Sandbox) -> dict[str, Any]:
     """The arguments that lead any of the classes to the sandbox."""
-    return {"api_key": KEY, "base_url": sandbox.scaleway_url, "max_retries": 0, "timeout": 10}
+    return {"api_key": KEY, "base_url": sandbox.scaleway_url, "max_retries": 0, "timeout": 60}
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ async def test_parallel_calls_run_side_by_side(llm: Scaleway, sandbox: Sandbox) 
     async def meet(name: str) -> str:
         """Wait for both."""
         there[name].set()
-        await asyncio.wait_for(asyncio.gather(*(event.wait() for event in there.values())), 10)
+        await asyncio.wait_for(asyncio.gather(*(event.wait() for event in there.values())), 60)
         return f"{name} was here"
 
     calls = [ToolCall("a", "meet", '{"name": "Ada"}'), ToolCall("b", "meet", '{"name": "Bo"}')]

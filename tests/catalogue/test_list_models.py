@@ -26,7 +26,7 @@ LIST = {
 
 
 def make(cls: Any, server: LoopbackServer, **fields: Any) -> Any:
-    defaults = {"model": "glm-5.2", "api_key": KEY, "base_url": f"{server.url}/v1", "max_retries": 0, "timeout": 10}
+    defaults = {"model": "glm-5.2", "api_key": KEY, "base_url": f"{server.url}/v1", "max_retries": 0, "timeout": 60}
     return cls(**{**defaults, **fields})
 
 

@@ -111,7 +111,7 @@ def test_a_conversation_keeps_its_turns(sandbox: Sandbox) -> None:
         os.write(terminal, b"Two?\n")
         assert "Second answer." in read_until(terminal, "you>")
         os.write(terminal, b"\x04")
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=60) == 0
     os.close(terminal)
     roles = [(turn["role"], turn["content"]) for turn in sandbox.requests[-1].json["messages"]]
     assert roles == [

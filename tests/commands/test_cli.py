@@ -88,7 +88,7 @@ def test_sandbox_serves_until_interrupted() -> None:
         url = banner.partition(" at ")[2].split()[0]
         assert httpx.get(f"{url}/healthz", trust_env=False).json()["engine"] == "scripted"
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert process.stdout is not None
         assert process.stdout.read() == "stopped\n"
 

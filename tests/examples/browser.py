@@ -113,4 +113,4 @@ def browser(profile: Path) -> Iterator[Browser]:
                 driver.delete(f"/session/{session}")
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)

@@ -32,7 +32,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def wait_for_lines(path: Path, count: int) -> None:
     """A file tells nobody that it has grown, so this looks again and again."""
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 60
     while path.read_text("utf-8").count("\n") < count:
         assert time.monotonic() < give_up, f"{count} lines were not written"
         time.sleep(0.01)

@@ -72,8 +72,14 @@ def events_of(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def ask(url: str) -> list[tuple[str, dict[str, Any]]]:
-    with httpx.stream("POST", f"{url}/ask", json=QUESTION, timeout=30) as answer:
+    with httpx.stream("POST", f"{url}/ask", json=QUESTION, timeout=60) as answer:
         return list(events_of(answer))
+
+
+def content(text: str) -> str:
+    """An event of a Chat Completions stream."""
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return json.dumps({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]})
 
 
 def was_abandoned(request: RecordedRequest) -> bool:
@@ -82,7 +88,7 @@ def was_abandoned(request: RecordedRequest) -> bool:
 
 def test_it_streams_pieces_then_usage(service: Sandbox, example: str) -> None:
     service.add_rule(Reply("At nine,\nfrom quay 3."))
-    with httpx.stream("POST", f"{example}/ask", json=QUESTION, timeout=30) as answer:
+    with httpx.stream("POST", f"{example}/ask", json=QUESTION, timeout=60) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         events = list(events_of(answer))
     assert "".join(data["text"] for name, data in events if name == "piece") == "At nine,\nfrom quay 3."
@@ -94,7 +100,7 @@ def test_it_streams_pieces_then_usage(service: Sandbox, example: str) -> None:
 @pytest.mark.parametrize("reply", [THINKING, TALKATIVE], ids=["between two pieces", "among many pieces"])
 def test_it_stops_when_the_reader_leaves(service: Sandbox, example: str, reply: Reply) -> None:
     service.add_rule(reply, times=1)
-    with httpx.stream("POST", f"{example}/ask", json=QUESTION, timeout=30) as answer:
+    with httpx.stream("POST", f"{example}/ask", json=QUESTION, timeout=60) as answer:
         events = events_of(answer)
         assert [next(events)[0], next(events)[0]] == ["piece", "piece"]
         assert not service.last_request.finished
@@ -104,9 +110,9 @@ def test_it_stops_when_the_reader_leaves(service: Sandbox, example: str, reply: 
 
 
 def test_a_reader_that_takes_nothing_more_is_let_go_of_too(service: Sandbox, example: str) -> None:
-    # Its buffers full, the answer waits for the reader and not for the model.
-    service.add_rule(Reply(["x" * 100_000] * 1000, pause=0.001), times=1)
-    with httpx.stream("POST", f"{example}/ask", json=QUESTION, timeout=30) as answer:
+    # Its buffers full, the answer waits for the reader and not for the model: a gigabyte fits into none.
+    service.add_rule(Reply(events=[content("x" * 100_000)] * 10_000), times=1)
+    with httpx.stream("POST", f"{example}/ask", json=QUESTION, timeout=60) as answer:
         assert next(events_of(answer))[0] == "piece"
         assert not service.last_request.finished
     assert was_abandoned(service.last_request)
@@ -120,9 +126,9 @@ def test_failures_are_told_as_events(service: Sandbox, example: str) -> None:
 
 def test_without_a_key_it_runs_against_the_sandbox() -> None:
     with serving() as url:
-        page = httpx.get(url, timeout=30)
+        page = httpx.get(url, timeout=60)
         assert page.headers["content-type"].startswith("text/html")
-        with httpx.stream("POST", f"{url}/ask", json=QUESTION, timeout=30) as answer:
+        with httpx.stream("POST", f"{url}/ask", json=QUESTION, timeout=60) as answer:
             events = events_of(answer)
             assert [next(events)[1]["text"] for _ in range(3)] == ["The", " ferry", " to"]
 

@@ -39,7 +39,7 @@ def make(sandbox: Sandbox) -> Iterator[Callable[..., ChatScaleway]]:
     made: list[ChatScaleway] = []
 
     def build(**fields: Any) -> ChatScaleway:
-        defaults = {"model": MODEL, "api_key": KEY, "base_url": sandbox.scaleway_url, "max_retries": 0, "timeout": 10}
+        defaults = {"model": MODEL, "api_key": KEY, "base_url": sandbox.scaleway_url, "max_retries": 0, "timeout": 60}
         made.append(ChatScaleway(**{**defaults, **fields}))
         return made[-1]
 

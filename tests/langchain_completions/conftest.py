@@ -59,7 +59,7 @@ def sandbox(running: Sandbox) -> Sandbox:
 def defaults(kind: str, sandbox: Sandbox) -> dict[str, Any]:
     """The arguments that lead a kind of model to the sandbox."""
     _, fields, where = KINDS[kind]
-    return {"api_key": KEY, "base_url": getattr(sandbox, where), "max_retries": 0, "timeout": 10, **fields}
+    return {"api_key": KEY, "base_url": getattr(sandbox, where), "max_retries": 0, "timeout": 60, **fields}
 
 
 @pytest.fixture

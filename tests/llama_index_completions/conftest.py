@@ -74,7 +74,7 @@ def make(sandbox: Sandbox, counter: TokenCountingHandler) -> Iterator[Callable[.
     def build(kind: str, **settings: Any) -> Any:
         cls, fields, where = KINDS[kind]
         callbacks = CallbackManager([counter])
-        defaults = {"api_key": KEY, "base_url": getattr(sandbox, where), "max_retries": 0, "timeout": 10}
+        defaults = {"api_key": KEY, "base_url": getattr(sandbox, where), "max_retries": 0, "timeout": 60}
         made.append(cls(**{**defaults, "callback_manager": callbacks, **fields, **settings}))
         return made[-1]
 

@@ -94,7 +94,7 @@ async def caller(request: pytest.FixtureRequest, server: LoopbackServer) -> Asyn
         api_key=SecretStr(KEY),
         base_url=f"http://127.0.0.1:{server.port}/v1",
         max_retries=0,
-        timeout=5.0,
+        timeout=60.0,
     )
     yield Caller(request.param, endpoint, server)
     endpoint.close()

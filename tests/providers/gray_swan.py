@@ -27,5 +27,5 @@ def connected(server: LoopbackServer, **options: Any) -> Endpoint[ChatRequest]:
         api_key=SecretStr(KEY),
         base_url=server.url,
         max_retries=0,
-        timeout=5.0,
+        timeout=60.0,
     )

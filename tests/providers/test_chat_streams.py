@@ -284,7 +284,7 @@ async def test_a_reader_that_stops_closes_the_stream(caller: Caller) -> None:
         async for _ in caller.endpoint.astream(ask()):
             break
         await asyncio.sleep(0)  # the event loop closes an abandoned generator in its next round
-    assert await asyncio.to_thread(caller.server.wait_closed, 0, 1.0)
+    assert await asyncio.to_thread(caller.server.wait_closed)
 
 
 PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "yes"}]

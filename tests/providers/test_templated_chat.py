@@ -82,7 +82,7 @@ class Chat:
     def _connect(self, codec: TemplatedChatCodec) -> Any:
         provider = replace(LLM_ENGINE if codec.provider == LLM_ENGINE.name else DATACRUNCH, default_base_url=None)
         url = f"http://127.0.0.1:{self.server.port}"
-        return connect(codec, provider, api_key=None, base_url=url, max_retries=0, timeout=5.0)
+        return connect(codec, provider, api_key=None, base_url=url, max_retries=0, timeout=60.0)
 
 
 @pytest.fixture

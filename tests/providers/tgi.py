@@ -83,7 +83,7 @@ class Caller:
             api_key=SecretStr(KEY),
             base_url=f"{self.server.url}/mine",
             max_retries=max_retries,
-            timeout=5.0,
+            timeout=60.0,
         )
         self.endpoints.append(endpoint)
         return endpoint

@@ -21,7 +21,7 @@ class Client:
 
     def __init__(self, base_url: str, key: str | None = "any-key") -> None:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
-        self.http = httpx.Client(base_url=base_url, headers=headers, timeout=10, trust_env=False, verify=False)
+        self.http = httpx.Client(base_url=base_url, headers=headers, timeout=60, trust_env=False, verify=False)
 
     def post(self, text: str = "Hello there", **fields: Any) -> httpx.Response:
         body = {"model": MODEL, "messages": [{"role": "user", "content": text}], **fields}

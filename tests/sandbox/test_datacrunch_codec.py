@@ -24,7 +24,7 @@ SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required"
 
 
 def reach(url: str, codec: Codec[Any] | None = None, key: str = "any") -> Endpoint[Any]:
-    return connect(codec or TGICodec(), DATACRUNCH, api_key=SecretStr(key), base_url=url, max_retries=0, timeout=10.0)
+    return connect(codec or TGICodec(), DATACRUNCH, api_key=SecretStr(key), base_url=url, max_retries=0, timeout=60)
 
 
 def ask(prompt: str = "Hello big world", /, *, stop: list[str] | None = None, **parameters: Any) -> PromptRequest:

@@ -33,7 +33,7 @@ class TGI:
     def __init__(self, base_url: str, key: str | None = "any") -> None:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         self.base_url = base_url
-        self.http = httpx.Client(headers=headers, timeout=10, trust_env=False)
+        self.http = httpx.Client(headers=headers, timeout=60, trust_env=False)
 
     def post(self, route: str = "/generate", inputs: Any = "Hello big world", /, **parameters: Any) -> httpx.Response:
         return self.send(route, {"inputs": inputs, "parameters": parameters})

@@ -31,13 +31,15 @@ class Server:
 """
 
 PARENT = """
-import pathlib, sys, time
+import pathlib, signal, sys, time
 from linkspan.sandbox.llama_server import LlamaServer
+# Who runs the tests may ignore it (nohup, a shell's background jobs), and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 server = LlamaServer(pathlib.Path("model.gguf"))
 server.start()
 print(server.url, flush=True)
 try:
-    time.sleep(60)
+    time.sleep(600)
 except KeyboardInterrupt:
     server.stop()
 """
@@ -52,7 +54,7 @@ def fake_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def connect(url: str) -> socket.socket:
     """A connection breaks when the process at its other end is gone."""
     address = urlsplit(url)
-    return socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=10)
+    return socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=60)
 
 
 def broken(connection: socket.socket) -> bool:

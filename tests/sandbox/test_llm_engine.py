@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
+import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +30,9 @@ from linkspan.sandbox import (
 from linkspan.sandbox.llm_engine import ModelEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
+
+    from linkspan.sandbox import Call, Piece
 
 VLLM = "llama-2-7b"
 CHAT = "llama-3-8b-instruct"
@@ -37,7 +42,7 @@ class Client:
     """LLM Engine's dialect over httpx."""
 
     def __init__(self, base_url: str) -> None:
-        self.http = httpx.Client(base_url=base_url, auth=("any-key", ""), timeout=20, trust_env=False, verify=False)
+        self.http = httpx.Client(base_url=base_url, auth=("any-key", ""), timeout=60, trust_env=False, verify=False)
 
     def ask(
         self, text: str = "Hello there", model: str = VLLM, *, stream: bool = False, **fields: Any
@@ -161,15 +166,37 @@ class TestPrompt:
         assert list(call.stop) == ["x"]
 
 
+class Held(ScriptedEngine):
+    """The scripted engine, which says nothing before it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def answer(self, call: Call) -> AsyncGenerator[Piece, None]:
+        return self._answer(call)
+
+    async def _answer(self, call: Call) -> AsyncGenerator[Piece, None]:
+        await asyncio.to_thread(self.go.wait)
+        async with contextlib.aclosing(super().answer(call)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
 class TestPings:
     def test_keep_a_silent_stream_alive(self, sandbox: Sandbox) -> None:
-        options = LLMEngineOptions(ping_seconds=0.02)
-        with run(llm_engine_options=options) as pinging:
-            pinging.add_rule(Reply("late", delay=0.2))
-            response = Client(pinging.llm_engine_url).ask(stream=True)
-        assert response.content.startswith(b": ping - ")
-        assert response.content.count(b": ping - ") > 1
-        assert text_of(events_of(response)) == "late"
+        engine = Held()
+        with run(engine, llm_engine_options=LLMEngineOptions(ping_seconds=0.02)) as pinging:
+            received = b""
+            body = {"prompt": "late", "max_new_tokens": 5, "temperature": 0}
+            url = f"/v1/llm/completions-stream?model_endpoint_name={VLLM}"
+            with Client(pinging.llm_engine_url).http.stream("POST", url, json=body) as response:
+                for chunk in response.iter_raw():
+                    received += chunk
+                    if received.count(b": ping - ") == 3:
+                        engine.go.set()
+        assert received.startswith(b": ping - ")
+        assert b'"text":"late"' in received.replace(b'": "', b'":"')
 
     def test_come_while_it_is_stalled_and_nothing_is_left_when_the_client_goes(self) -> None:
         with run(llm_engine_options=LLMEngineOptions(ping_seconds=0.02)) as sandbox:

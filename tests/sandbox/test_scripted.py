@@ -226,7 +226,7 @@ def test_requests_can_be_waited_for(sandbox: Sandbox, client: Client) -> None:
 
 def _post_and_give_up(base_url: str) -> None:
     client = Client(base_url)
-    client.http.timeout = httpx.Timeout(0.2)
+    client.http.timeout = httpx.Timeout(60, read=0.2)
     with pytest.raises(httpx.ReadTimeout):
         client.post()
 

@@ -30,4 +30,4 @@ def server() -> Iterator[LoopbackServer]:
 
 @pytest.fixture
 def settings(server: LoopbackServer) -> dict[str, Any]:
-    return {"model": MODEL, "api_key": KEY, "base_url": f"{server.url}/v1", "max_retries": 0, "timeout": 10}
+    return {"model": MODEL, "api_key": KEY, "base_url": f"{server.url}/v1", "max_retries": 0, "timeout": 60}

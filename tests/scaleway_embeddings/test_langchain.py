@@ -24,7 +24,7 @@ from linkspan.errors import (
 )
 from linkspan.langchain import ScalewayEmbeddings
 from tests.scaleway_embeddings.conftest import KEY, MODEL
-from tests.support.loopback import LoopbackServer, Until, http
+from tests.support.loopback import PATIENCE, LoopbackServer, Until, http
 from tests.support.vectors import rounded, serve, vector_of
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def test_concurrency_is_used_and_bounded(settings: dict[str, Any], way: str) -> 
             most = max(most, inside)
             if inside == 3:
                 three_are_in.set()
-        assert three_are_in.wait(10), "the requests did not overlap"
+        assert three_are_in.wait(PATIENCE), "the requests did not overlap"
         with lock:
             inside -= 1
         return serve(request)

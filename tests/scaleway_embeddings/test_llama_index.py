@@ -15,7 +15,7 @@ from linkspan.errors import ConfigurationError, InvalidRequestError, RateLimitEr
 from linkspan.llama_index import ScalewayEmbedding
 from llama_index.embeddings.scaleway import ScalewayEmbedding as Leaf
 from tests.scaleway_embeddings.conftest import KEY, MODEL
-from tests.support.loopback import LoopbackServer, http
+from tests.support.loopback import PATIENCE, LoopbackServer, http
 from tests.support.vectors import serve, vector_of
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_async_concurrency_is_bounded_over_all_batches(settings: dict[str, Any])
             most = max(most, inside)
             if inside == 2:
                 two_are_in.set()
-        assert two_are_in.wait(10), "the requests did not overlap"
+        assert two_are_in.wait(PATIENCE), "the requests did not overlap"
         with lock:
             inside -= 1
         return serve(request)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 #: Longest that anything here waits, in seconds: only a failing test gets there.
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 #: Ends a body sent in chunks.
 END = b"0\r\n\r\n"
@@ -164,11 +164,11 @@ class LoopbackServer:
             )
             return list(self.requests)
 
-    def wait_closed(self, connection: int = 0, seconds: float = PATIENCE) -> bool:
+    def wait_closed(self, connection: int = 0) -> bool:
         """Wait until the client has closed a connection, and return whether it did in time."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self._connections) > connection, PATIENCE), "no connection came"
-        return self._connections[connection].closed_by_client.wait(seconds)
+        return self._connections[connection].closed_by_client.wait(PATIENCE)
 
     def is_closed(self, connection: int = 0) -> bool:
         """Tell whether the client has closed a connection by now, as far as the server has noticed."""

@@ -10,7 +10,7 @@ import pytest
 
 from linkspan.errors import InvalidResponseError, LinkspanError, error_class_for_status
 from linkspan.transport import HttpClient, HttpRequest, HttpResponse
-from tests.support.loopback import LoopbackServer
+from tests.support.loopback import PATIENCE, LoopbackServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -94,7 +94,7 @@ def ask(server: LoopbackServer) -> Callable[..., HttpRequest]:
             "provider": "test",
             "headers": {"authorization": f"Bearer {KEY}", "content-type": "application/json"},
             "content": b'{"prompt":"a secret prompt"}',
-            "timeout": 10.0,
+            "timeout": PATIENCE,
             "max_retries": 0,
             "decode_error": decode_error,
         }

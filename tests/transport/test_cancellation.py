@@ -13,7 +13,7 @@ import pytest
 
 from linkspan.transport import HttpClient
 from linkspan.transport.cancellation import cancelled_once, finished
-from tests.support.loopback import UntilClosed, event, event_stream, head
+from tests.support.loopback import PATIENCE, UntilClosed, event, event_stream, head
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -31,7 +31,7 @@ async def cancel_again_and_again(task: asyncio.Task[Any]) -> None:
 async def client() -> AsyncIterator[HttpClient]:
     """A client with a single connection: if it is not given back, no further call gets one."""
     limits = httpx.Limits(max_connections=1)
-    async with httpx.AsyncClient(limits=limits, timeout=httpx.Timeout(5, pool=1)) as own:
+    async with httpx.AsyncClient(limits=limits, timeout=httpx.Timeout(PATIENCE, pool=PATIENCE)) as own:
         yield HttpClient(http_async_client=own)
 
 
@@ -107,6 +107,24 @@ async def test_a_result_that_came_too_late_is_undone():
     may_end.set()
     await cancel_again_and_again(task)
     assert undone == ["a response"]
+
+
+async def test_what_must_not_break_off_is_finished_before_the_cancellation_is_raised():
+    may_end, done = asyncio.Event(), []
+
+    async def work() -> None:
+        await may_end.wait()
+        done.append("all of it")
+
+    task = asyncio.create_task(finished(work()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    assert not done
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == ["all of it"]
 
 
 async def test_errors_come_through():

@@ -65,7 +65,7 @@ class Caller(Generic[RequestT]):
             api_key=SecretStr(KEY),
             base_url=f"{server.url}{path}",
             max_retries=0,
-            timeout=5.0,
+            timeout=60.0,
         )
 
     async def complete(self, request: RequestT) -> Completion:

@@ -66,7 +66,7 @@ class MeetingEngine:
     served_model: str | None = None
     context_window: int | None = None
 
-    def __init__(self, expected: int, patience: float = 2) -> None:
+    def __init__(self, expected: int, patience: float = 10) -> None:
         self.most = 0
         self._expected = expected
         self._patience = patience

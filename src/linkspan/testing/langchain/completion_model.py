@@ -242,7 +242,7 @@ class CompletionModelTests(Suite):
         for _ in stream:
             break
         stream.close()  # type: ignore[attr-defined]  # a generator
-        assert server.requests[0].wait_finished(10)
+        assert server.requests[0].wait_finished(60)
         assert server.requests[0].client_left
 
     def test_leaving_an_async_stream_stops_the_server(self, server: Sandbox) -> None:
@@ -255,7 +255,7 @@ class CompletionModelTests(Suite):
             async for _ in stream:
                 break
             await stream.aclose()
-            return await asyncio.to_thread(server.requests[0].wait_finished, 10)
+            return await asyncio.to_thread(server.requests[0].wait_finished, 60)
 
         assert asyncio.run(leave())
         assert server.requests[0].client_left

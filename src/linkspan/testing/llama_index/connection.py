@@ -82,7 +82,7 @@ class ConnectionTests(LLMSuite):
 
     @staticmethod
     def _first_is_over(script: Script) -> bool:
-        return script.sandbox.requests[0].wait_finished(5)
+        return script.sandbox.requests[0].wait_finished(60)
 
     @each(STREAMS)
     @pytest.mark.parametrize(
