@@ -202,13 +202,16 @@ def clock(monkeypatch):
 
 
 async def test_time_that_the_reader_takes_does_not_count(server, face, ask, clock):
-    go = threading.Event()
-    server.answer(head(), event(b"one"), event(b"two"), chunk(b": ping\n\n"), Until(go), event(b"three"), END)
+    go = {b"one": threading.Event(), b"two": threading.Event()}
+    ping = chunk(b": ping\n\n")
+    server.answer(
+        head(), event(b"one"), Until(go[b"one"]), event(b"two"), ping, Until(go[b"two"]), event(b"three"), END
+    )
 
     def think(received):
         clock.ahead += 1000  # longer than may pass between two events
-        if received == b"two":
-            go.set()
+        if received in go:
+            go[received].set()
         return False
 
     assert await face.stream(ask(stall_timeout=PATIENCE), stop=think) == [b"one", b"two", b"three"]
