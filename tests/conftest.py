@@ -1,4 +1,4 @@
-"""For all tests: none touches the network, loopback apart.
+"""For all tests: none touches the network, loopback apart; and the stand-in for the APIs.
 
 The guard is an audit hook of the interpreter, so it sees every library, thread and event loop of this process, and name
 lookups as well as connections. Whatever it refuses makes the test fail, also where the code under test got over it.
@@ -10,15 +10,22 @@ import ipaddress
 import socket
 import sys
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from linkspan.providers.datacrunch import DATACRUNCH
+from linkspan.providers.gray_swan import GRAY_SWAN
+from linkspan.providers.llm_engine import LLM_ENGINE
+from linkspan.providers.scaleway import SCALEWAY
 from tests.cassettes.recording import Recording
 from tests.conformance.langchain.counts import SuiteCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from linkspan.sandbox import Sandbox
 
 #: Audit event to the place of the host, or of the address, in its arguments.
 _EVENTS = {
@@ -28,6 +35,14 @@ _EVENTS = {
     "socket.getaddrinfo": 0,
     "socket.gethostbyname": 0,
 }
+_VARIABLES = (
+    *(
+        name
+        for provider in (SCALEWAY, GRAY_SWAN, LLM_ENGINE, DATACRUNCH)
+        for name in (*provider.api_key_env, *provider.base_url_env)
+    ),
+    *("OPENAI_API_KEY", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"),
+)
 _LOCAL_NAMES = (None, "", "localhost", b"localhost")
 
 
@@ -95,6 +110,46 @@ def _loopback_only(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     refused = list(_GUARD.refused)
     _GUARD.refused.clear()
     assert not refused, f"the test reached for the network: {refused}"
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start each test without the variables that lead to a service, or to a tracer."""
+    for name in _VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def sandboxes() -> Iterator[Callable[..., Sandbox]]:
+    """Start the stand-in for the APIs: one for each engine and settings, emptied whenever it is asked for.
+
+    Tests that say what it is started with take this; most take ``sandbox``.
+    """
+    from linkspan.sandbox import run
+
+    started: dict[str, Sandbox] = {}
+    with ExitStack() as stack:
+
+        def of(engine: str = "scripted", **settings: Any) -> Sandbox:
+            name = repr((engine, sorted(settings.items())))
+            if name not in started:
+                started[name] = stack.enter_context(run(engine, **settings))
+            started[name].reset()
+            return started[name]
+
+        yield of
+
+
+@pytest.fixture
+def sandbox_settings() -> dict[str, Any]:
+    """What ``sandbox`` is started with, as :func:`linkspan.sandbox.run` takes it. Folders and modules override it."""
+    return {}
+
+
+@pytest.fixture
+def sandbox(sandboxes: Callable[..., Sandbox], sandbox_settings: dict[str, Any]) -> Sandbox:
+    """A scripted stand-in for the four APIs, without rules and requests of earlier tests."""
+    return sandboxes(**sandbox_settings)
 
 
 @pytest.fixture

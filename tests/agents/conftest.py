@@ -9,10 +9,11 @@ import pytest
 
 from linkspan.langchain import ChatScaleway
 from linkspan.llama_index import Scaleway
-from linkspan.sandbox import Sandbox, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from linkspan.sandbox import Sandbox
 
 MODEL = "llama-3.3-70b-instruct"
 KEY = "scw-key-of-the-agents"
@@ -20,22 +21,9 @@ KEY = "scw-key-of-the-agents"
 NEEDS_TASK_CONTEXT = pytest.mark.skipif(sys.version_info < (3, 11), reason="LangGraph needs Python 3.11 for this")
 
 
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SCW_SECRET_KEY", "SCALEWAY_API_KEY", "SCALEWAY_BASE_URL", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="package")
-def running() -> Iterator[Sandbox]:
-    with run(api_key=KEY) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
+def sandbox_settings() -> dict[str, Any]:
+    return {"api_key": KEY}
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from tests.cassettes.tape import Tape
 
-_SETTINGS = ("SCW_SECRET_KEY", "SCALEWAY_API_KEY", "SCALEWAY_BASE_URL", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2")
-
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "recorded_from(source): what the cassette is recorded against")
@@ -37,9 +35,7 @@ def network_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def tape(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tape]:
+def tape(request: pytest.FixtureRequest) -> Iterator[Tape]:
     """The test's own cassette."""
-    for name in _SETTINGS:
-        monkeypatch.delenv(name, raising=False)
     with tape_of(request) as made:
         yield made

@@ -52,12 +52,6 @@ def listed(model: Any, face: str) -> list[Any]:
         model.close()
 
 
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SCW_SECRET_KEY", "SCALEWAY_API_KEY", "SCALEWAY_BASE_URL", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def server() -> Iterator[LoopbackServer]:
     with LoopbackServer() as running:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from linkspan.sandbox import Sandbox, local_model, run
+from linkspan.sandbox import Sandbox, local_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 # Before its import: it asks the public package index for its latest version otherwise.
 os.environ["LLM_ENGINE_DISABLE_VERSION_CHECK"] = "true"
@@ -71,31 +71,16 @@ def read_until(kind: type[Exception], stream: Iterator[Any]) -> tuple[list[Any],
         return read, error
 
 
-@pytest.fixture(scope="package")
-def _scripted() -> Iterator[Sandbox]:
-    with run(api_key=KEY) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(scope="package")
-def _local() -> Iterator[Sandbox]:
-    assert local_model.find_weights() is not None, (
-        "the local engine's weights are missing: make pytest fetches them, as linkspan sandbox --download does"
-    )
-    with run("local", api_key=KEY) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def scripted(_scripted: Sandbox) -> Sandbox:
+def scripted(sandboxes: Callable[..., Sandbox]) -> Sandbox:
     """The sandbox that answers by rules, with none."""
-    _scripted.reset()
-    return _scripted
+    return sandboxes(api_key=KEY)
 
 
 @pytest.fixture(params=["scripted", "local"])
-def served(request: pytest.FixtureRequest) -> Served:
+def served(request: pytest.FixtureRequest, sandboxes: Callable[..., Sandbox]) -> Served:
     """Both sandboxes, one after the other."""
-    sandbox: Sandbox = request.getfixturevalue(f"_{request.param}")
-    sandbox.reset()
-    return Served(sandbox, exact=request.param == "scripted")
+    assert local_model.find_weights() is not None, (
+        "the local engine's weights are missing: make pytest fetches them, as linkspan sandbox --download does"
+    )
+    return Served(sandboxes(request.param, api_key=KEY), exact=request.param == "scripted")

@@ -11,11 +11,11 @@ from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugH
 
 from linkspan.conversation import Usage
 from linkspan.llama_index import DataCrunch, GraySwan, LLMEngine, Scaleway
-from linkspan.sandbox import LLMEngineOptions, Reply, Sandbox, run
+from linkspan.sandbox import LLMEngineOptions, Reply, Sandbox
 from linkspan.testing.llama_index.events import watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 KEY = "key-of-the-end-to-end-tests"
 MODES = ["compact", "refine", "tree_summarize", "simple_summarize", "accumulate", "compact_accumulate"]
@@ -34,17 +34,15 @@ PROVIDERS: dict[str, Callable[..., Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Sandbox]:
-    with run(llm_engine_options=LLMEngineOptions(stream_counts=True)) as sandbox:
-        yield sandbox
+@pytest.fixture
+def sandbox_settings() -> dict[str, Any]:
+    return {"llm_engine_options": LLMEngineOptions(stream_counts=True)}
 
 
 @pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    running.add_rule(Reply(ANSWER, usage=COUNTED))
-    return running
+def sandbox(sandbox: Sandbox) -> Sandbox:
+    sandbox.add_rule(Reply(ANSWER, usage=COUNTED))
+    return sandbox
 
 
 class Watch:

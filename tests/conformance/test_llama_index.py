@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from linkspan.llama_index import (
     ChatDataCrunch,
     ChatLLMEngine,
@@ -21,27 +19,6 @@ from linkspan.testing.llama_index import EmbeddingTests, LLMTests, RerankTests
 
 if TYPE_CHECKING:
     from linkspan.sandbox import Sandbox
-
-_VARIABLES = (
-    "DATACRUNCH_API_KEY",
-    "DATACRUNCH_BASE_URL",
-    "GRAYSWAN_API_KEY",
-    "GRAY_SWAN_BASE_URL",
-    "LLM_ENGINE_BASE_PATH",
-    "OPENAI_API_KEY",
-    "SCALEWAY_API_KEY",
-    "SCALEWAY_BASE_URL",
-    "SCALE_API_KEY",
-    "SCW_SECRET_KEY",
-    "VERDA_BASE_URL",
-    "VERDA_INFERENCE_KEY",
-)
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in _VARIABLES:
-        monkeypatch.delenv(name, raising=False)
 
 
 class TestScaleway(LLMTests):

@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from linkspan.sandbox import Reply, Sandbox, run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from linkspan.sandbox import Reply, Sandbox
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 SECTION = README[README.index("## Use it") : README.index("### On the command line")]
 BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Sandbox]:
-    with run() as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def sandbox(running: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    running.reset()
-    for name, value in {
-        "SCW_SECRET_KEY": "any-key-will-do",
-        "SCALEWAY_BASE_URL": running.scaleway_url,
-        "GRAYSWAN_API_KEY": "any-key-will-do",
-        "GRAY_SWAN_BASE_URL": running.gray_swan_url,
-        "SCALE_API_KEY": "any-key-will-do",
-        "LLM_ENGINE_BASE_PATH": running.llm_engine_url,
-        "DATACRUNCH_API_KEY": "any-key-will-do",
-        "DATACRUNCH_BASE_URL": running.datacrunch_url,
-    }.items():
+def sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    # The examples ask DataCrunch for a model by name, as its own endpoint wants it.
+    for name, value in {**sandbox.environment, "DATACRUNCH_BASE_URL": sandbox.datacrunch_url}.items():
         monkeypatch.setenv(name, value)
-    return running
+    return sandbox
 
 
 def test_there_is_an_example_of_each_api_in_each_framework() -> None:

@@ -7,31 +7,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linkspan.langchain import ChatGraySwan
-from linkspan.sandbox import Sandbox, run
 from llama_index.llms.gray_swan import GraySwan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from linkspan.sandbox import Sandbox
+
 KEY = "gray-swan-secret-key-of-the-tests"
 
 
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GRAYSWAN_API_KEY", "GRAY_SWAN_BASE_URL", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="package")
-def running() -> Iterator[Sandbox]:
-    with run(api_key=KEY) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
+def sandbox_settings() -> dict[str, Any]:
+    return {"api_key": KEY}
 
 
 @pytest.fixture

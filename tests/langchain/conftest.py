@@ -7,31 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linkspan.langchain import ChatScaleway
-from linkspan.sandbox import Sandbox, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from linkspan.sandbox import Sandbox
+
 MODEL = "llama-3.3-70b-instruct"
 KEY = "scw-very-secret-key-0123456789"
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SCW_SECRET_KEY", "SCALEWAY_API_KEY", "SCALEWAY_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="package")
-def running() -> Iterator[Sandbox]:
-    with run() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
 
 
 @pytest.fixture

@@ -10,20 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linkspan.langchain import ChatDataCrunch, ChatLLMEngine, DataCrunch, LLMEngine
-from linkspan.sandbox import Sandbox, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from linkspan.sandbox import Sandbox
+
 KEY = "a-very-secret-key-0123456789"
-VARIABLES = (
-    "SCALE_API_KEY",
-    "LLM_ENGINE_BASE_PATH",
-    "DATACRUNCH_API_KEY",
-    "VERDA_INFERENCE_KEY",
-    "DATACRUNCH_BASE_URL",
-    "VERDA_BASE_URL",
-)
 #: By name: the class, its arguments, and where the sandbox has its API.
 KINDS: dict[str, tuple[type[Any], dict[str, Any], str]] = {
     "llm_engine": (LLMEngine, {"model": "llama-2-7b"}, "llm_engine_url"),
@@ -36,24 +29,6 @@ KINDS: dict[str, tuple[type[Any], dict[str, Any], str]] = {
 }
 COMPLETIONS = ("llm_engine", "datacrunch", "container")
 CHATS = ("chat_v2", "chat_v1", "chat_generate", "chat_messages")
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="package")
-def running() -> Iterator[Sandbox]:
-    with run() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
 
 
 def defaults(kind: str, sandbox: Sandbox) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 
 from linkspan.llama_index import Scaleway
-from linkspan.sandbox import Sandbox, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from linkspan.sandbox import Sandbox
 
 MODEL = "llama-3.3-70b-instruct"
 KEY = "scw-secret-key-of-the-tests"
@@ -44,22 +45,9 @@ def call_all(llm: Scaleway, text: str) -> list[Any]:
     ]
 
 
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SCW_SECRET_KEY", "SCALEWAY_API_KEY", "SCALEWAY_BASE_URL", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="package")
-def running() -> Iterator[Sandbox]:
-    with run(api_key=KEY) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
+def sandbox_settings() -> dict[str, Any]:
+    return {"api_key": KEY}
 
 
 @pytest.fixture

@@ -13,21 +13,12 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 
 from linkspan.llama_index import ChatDataCrunch, ChatLLMEngine, DataCrunch, LLMEngine
-from linkspan.sandbox import LLMEngineOptions, Sandbox, run
+from linkspan.sandbox import LLMEngineOptions, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 KEY = "a-very-secret-key-0123456789"
-VARIABLES = (
-    "SCALE_API_KEY",
-    "LLM_ENGINE_BASE_PATH",
-    "DATACRUNCH_API_KEY",
-    "VERDA_INFERENCE_KEY",
-    "DATACRUNCH_BASE_URL",
-    "VERDA_BASE_URL",
-    "OPENAI_API_KEY",
-)
 #: By name: the class, its arguments, and where the sandbox has its API.
 KINDS: dict[str, tuple[type[Any], dict[str, Any], str]] = {
     "llm_engine": (LLMEngine, {"model": "llama-2-7b"}, "llm_engine_url"),
@@ -44,22 +35,9 @@ def refuse_to_guess(text: str) -> list[str]:
     raise AssertionError("tokens were estimated, not taken from the server")
 
 
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="package")
-def running() -> Iterator[Sandbox]:
-    with run(api_key=KEY, llm_engine_options=LLMEngineOptions(stream_counts=True)) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
+def sandbox_settings() -> dict[str, Any]:
+    return {"api_key": KEY, "llm_engine_options": LLMEngineOptions(stream_counts=True)}
 
 
 @pytest.fixture

@@ -219,12 +219,6 @@ def test_grammars_are_sent_with_their_schema_in_plain_form() -> None:
 # --------------------------------------------------------------------------- addresses
 
 
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*DATACRUNCH.api_key_env, *DATACRUNCH.base_url_env):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.mark.parametrize(
     ("given", "api", "base"),
     [

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from linkspan.sandbox import Sandbox, run
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from linkspan.sandbox import Sandbox
 
 MODEL = "llama-3.3-70b-instruct"
 
@@ -46,18 +46,6 @@ def deltas(events: list[Any]) -> list[dict[str, Any]]:
 
 def text_of(events: list[Any]) -> str:
     return "".join(delta.get("content") or "" for delta in deltas(events))
-
-
-@pytest.fixture(scope="package")
-def running() -> Iterator[Sandbox]:
-    with run() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from linkspan.sandbox import (
 from linkspan.sandbox.llm_engine import ModelEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from linkspan.sandbox import Call, Piece
 
@@ -449,11 +449,9 @@ class TestDeployment:
 
 @pytest.mark.skipif(local_model.find_weights() is None, reason="the local model's weights are not on this machine")
 class TestLocalModel:
-    @pytest.fixture(scope="class")
-    @classmethod
-    def local(cls) -> Iterator[Client]:
-        with run("local") as sandbox:
-            yield Client(sandbox.llm_engine_url)
+    @pytest.fixture
+    def local(self, sandboxes: Callable[..., Sandbox]) -> Client:
+        return Client(sandboxes("local").llm_engine_url)
 
     def test_answers_prompts_alike_whole_and_streamed(self, local: Client) -> None:
         fields: dict[str, Any] = {"temperature": 0, "max_new_tokens": 8, "return_token_log_probs": True}

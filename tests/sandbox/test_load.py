@@ -13,7 +13,7 @@ from linkspan.sandbox import Call, DataCrunchOptions, Rule, Sandbox, ScriptedEng
 from linkspan.sandbox.local_model import find_weights
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from linkspan.sandbox import Piece
 
@@ -94,12 +94,11 @@ async def test_two_hundred_streams_at_once(many_files: None, name: str) -> None:
     assert len(ports) == len(answers) == STREAMS
 
 
-@pytest.fixture(scope="module", params=["scripted", "local"])
-def either(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+@pytest.fixture(params=["scripted", "local"])
+def either(request: pytest.FixtureRequest, sandboxes: Callable[..., Sandbox]) -> Sandbox:
     if request.param == "local" and find_weights() is None:
         pytest.skip("the local model's weights are not on this machine")
-    with run(request.param) as sandbox:
-        yield sandbox
+    return sandboxes(request.param)
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from linkspan.sandbox import Sandbox, local_model, run
+from linkspan.sandbox import local_model
 from tests.sandbox.conftest import Client, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
+
+    from linkspan.sandbox import Sandbox
 
 pytestmark = pytest.mark.skipif(
     local_model.find_weights() is None,
@@ -19,10 +21,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def local() -> Iterator[Sandbox]:
-    with run("local") as sandbox:
-        yield sandbox
+@pytest.fixture
+def local(sandboxes: Callable[..., Sandbox]) -> Sandbox:
+    return sandboxes("local")
 
 
 @pytest.fixture

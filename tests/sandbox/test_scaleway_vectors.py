@@ -9,7 +9,7 @@ import pytest
 
 from linkspan.errors import ConfigurationError
 from linkspan.langchain import ScalewayEmbeddings, ScalewayRerank
-from linkspan.sandbox import Cut, ErrorEvent, HTTPError, Reply, Sandbox, run
+from linkspan.sandbox import Cut, ErrorEvent, HTTPError, Reply, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,10 +18,9 @@ TEXTS = ["Oslo is in Norway", "Rome is in Italy"]
 MODEL = "qwen3-embedding-8b"
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with run(api_key="right-key") as running:
-        yield running
+@pytest.fixture
+def sandbox_settings() -> dict[str, Any]:
+    return {"api_key": "right-key"}
 
 
 def settings(sandbox: Sandbox) -> dict[str, Any]:

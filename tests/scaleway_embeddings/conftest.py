@@ -16,12 +16,6 @@ KEY = "scw-very-secret-key-0123456789"
 MODEL = "qwen3-embedding-8b"
 
 
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SCW_SECRET_KEY", "SCALEWAY_API_KEY", "SCALEWAY_BASE_URL", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def server() -> Iterator[LoopbackServer]:
     with LoopbackServer(serve) as running:

@@ -1,5 +1,5 @@
-"""The loopback server and the clean environment of the embeddings' tests: the same server ranks."""
+"""The loopback server of the embeddings' tests: the same server ranks."""
 
-from tests.scaleway_embeddings.conftest import KEY, MODEL, _no_environment, server, settings
+from tests.scaleway_embeddings.conftest import KEY, MODEL, server, settings
 
-__all__ = ["KEY", "MODEL", "_no_environment", "server", "settings"]
+__all__ = ["KEY", "MODEL", "server", "settings"]

@@ -9,10 +9,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from linkspan.providers.datacrunch import DATACRUNCH
-from linkspan.providers.gray_swan import GRAY_SWAN
-from linkspan.providers.llm_engine import LLM_ENGINE
-from linkspan.providers.scaleway import SCALEWAY
 from tests.cassettes.conftest import network_blocked, pytest_configure
 from tests.cassettes.recording import tape_of
 from tests.conformance.langchain.chat_suite import ChatModelSuite, is_needed, source_of_test
@@ -41,19 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def tape(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tape]:
+def tape(request: pytest.FixtureRequest) -> Iterator[Tape]:
     """The test's own cassette; some tests send nothing and have none."""
-    for name in ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"):
-        monkeypatch.delenv(name, raising=False)
     with tape_of(request, may_be_empty=True) as made:
         yield made
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for provider in (SCALEWAY, GRAY_SWAN, LLM_ENGINE, DATACRUNCH):
-        for name in (*provider.api_key_env, *provider.base_url_env):
-            monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)

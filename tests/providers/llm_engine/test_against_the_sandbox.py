@@ -27,7 +27,7 @@ from linkspan.providers.llm_engine import (
     check_health,
     get_model,
 )
-from linkspan.sandbox import ErrorEvent, HTTPError, LLMEngineOptions, Reply, Sandbox, Stall, run
+from linkspan.sandbox import ErrorEvent, HTTPError, LLMEngineOptions, Reply, Sandbox, Stall
 from tests.providers.llm_engine.conftest import said
 from tests.support.loopback import END, Delay, chunk, head
 
@@ -42,16 +42,9 @@ FRAMEWORKS = ["llama-2-7b", "mistral-7b", "llama-7b", "flan-t5-xxl", "mpt-7b"]
 KEY = SecretStr("sandbox-key-1")
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Sandbox]:
-    with run(llm_engine_options=LLMEngineOptions(ping_seconds=0.02)) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
+def sandbox_settings() -> dict[str, Any]:
+    return {"llm_engine_options": LLMEngineOptions(ping_seconds=0.02)}
 
 
 @pytest.fixture
