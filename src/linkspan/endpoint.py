@@ -277,8 +277,7 @@ class Endpoint(Generic[RequestT]):
         try:
             return decoder.close()
         except Exception as error:  # noqa: BLE001  # whatever a decoder makes of all that it was fed
-            failure = invalid_response(error, self.codec.provider)
-        failure.partial = assembler.completion()
+            failure = invalid_response(error, self.codec.provider, so_far=assembler)
         raise failure
 
     def _end_early(self, error: LinkspanError, decoder: StreamDecoder, assembler: Assembler) -> None:
@@ -313,7 +312,7 @@ class Endpoint(Generic[RequestT]):
                 read(content)
             except Exception as error:  # noqa: BLE001  # the same as before
                 failure = error
-        return invalid_response(failure, self.codec.provider, content, response)
+        return invalid_response(failure, self.codec.provider, content, response=response)
 
 
 class _RedactedErrors:

@@ -9,17 +9,24 @@ from linkspan.redaction import mask_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
 
+    from linkspan.assembler import Assembler
     from linkspan.transport import HttpResponse
 
-__all__ = ["invalid_response", "unreadable_error"]
+__all__ = ["building_answer", "invalid_response", "unreadable_error"]
 
 #: Characters of an answer that its error shows.
 _SHOWN = 1000
 
 
 def invalid_response(
-    error: Exception, provider: str, content: bytes = b"", response: HttpResponse | None = None
+    error: Exception,
+    provider: str,
+    content: bytes = b"",
+    *,
+    response: HttpResponse | None = None,
+    so_far: Assembler | None = None,
 ) -> LinkspanError:
     """Return the error of an answer that could not be read: ``error`` itself if it says so already.
 
@@ -28,6 +35,7 @@ def invalid_response(
         provider: The API's short name.
         content: The body, or the data of the event.
         response: The whole answer, if it is one.
+        so_far: Has the answer as far as it came, of a stream.
     """
     if not isinstance(error, LinkspanError):
         made = InvalidResponseError(
@@ -36,12 +44,17 @@ def invalid_response(
         made.__cause__ = error
         error = made
     if isinstance(error, InvalidResponseError):
+        if error.provider is None:  # raised where a value is read, which knows no provider
+            error.provider = provider
+            error.args = (f"{provider}: {error.message}", *error.args[1:])
         if error.body is None and content:
             text = content[: 4 * _SHOWN].decode("utf-8", "replace")
             error.body = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
         if response is not None:
             error.status_code = error.status_code or response.status_code
             error.headers = error.headers or mask_headers(response.headers)
+    if so_far is not None and error.partial is None:
+        error.partial = so_far.completion()
     return error
 
 
@@ -56,3 +69,25 @@ def unreadable_error(error: Exception, provider: str, status_code: int, headers:
     )
     made.__cause__ = error
     return made
+
+
+class building_answer:  # noqa: N801  # reads as the verb it is: ``with building_answer(...):``
+    """Context manager: what a framework's classes raise about an answer's values leaves as InvalidResponseError.
+
+    Args:
+        provider: The API's short name.
+        assembler: Has the answer so far, of a stream.
+    """
+
+    __slots__ = ("_assembler", "_provider")
+
+    def __init__(self, provider: str, assembler: Assembler | None = None) -> None:
+        self._provider = provider
+        self._assembler = assembler
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if isinstance(error, Exception) and not isinstance(error, LinkspanError):
+            raise invalid_response(error, self._provider, so_far=self._assembler) from error

@@ -24,6 +24,7 @@ from linkspan.langchain.registration import CHAT_MODELS
 from linkspan.langchain.tools import as_tool_dicts, schema_format, to_tools
 from linkspan.options import ChatSettings, read_response_format, read_tool_choice
 from linkspan.signatures import keeps_signature
+from linkspan.unreadable import building_answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -70,7 +71,8 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
         with converted_errors():
             request, timeout = self._request(messages, stop, kwargs)
             completion = self._endpoint().complete(request, timeout=timeout)
-            return to_chat_result(completion, self._provider.name, request.model)
+            with building_answer(self._provider.name):
+                return to_chat_result(completion, self._provider.name, request.model)
 
     @keeps_signature
     async def _agenerate(
@@ -83,7 +85,8 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
         with converted_errors():
             request, timeout = self._request(messages, stop, kwargs)
             completion = await self._endpoint().acomplete(request, timeout=timeout)
-            return to_chat_result(completion, self._provider.name, request.model)
+            with building_answer(self._provider.name):
+                return to_chat_result(completion, self._provider.name, request.model)
 
     def _stream(
         self,

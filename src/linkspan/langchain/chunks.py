@@ -19,6 +19,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from linkspan.assembler import Assembler
 from linkspan.prototype import Prototype
 from linkspan.tool_arguments import parse_arguments
+from linkspan.unreadable import building_answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,12 +146,13 @@ class ChunkBuilder:
         """Return the chunks of some steps of a streamed answer, in order."""
         add, piece = self.assembler.add, self._piece
         made: list[ChatGenerationChunk] = []
-        for delta in deltas:
-            add(delta)
-            if delta.last or delta.tool_calls or delta.refusal:
-                made.extend(self._rare(delta))
-            else:
-                made.append(piece(delta))
+        with building_answer(self._provider, self.assembler):
+            for delta in deltas:
+                add(delta)
+                if delta.last or delta.tool_calls or delta.refusal:
+                    made.extend(self._rare(delta))
+                else:
+                    made.append(piece(delta))
         return made
 
     def _rare(self, delta: Delta) -> Sequence[ChatGenerationChunk]:

@@ -27,6 +27,7 @@ from linkspan.langchain.generations import to_generation_chunk, to_llm_result
 from linkspan.langchain.language_model import LinkspanLanguageModel
 from linkspan.options import refuse_chat_keywords
 from linkspan.signatures import keeps_signature
+from linkspan.unreadable import building_answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from langchain_core.prompt_values import PromptValue
     from langchain_core.runnables import RunnableConfig
 
-    from linkspan.conversation import Completion, PromptRequest
+    from linkspan.conversation import Completion, Delta, PromptRequest
     from linkspan.langchain.structured_output import Method
     from linkspan.providers.codec import Codec
 
@@ -151,8 +152,7 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
             with closing(self._endpoint().batches(request, assembler, timeout=timeout)) as batches:
                 for deltas in batches:
                     for delta in deltas:
-                        assembler.add(delta)
-                        chunk = to_generation_chunk(delta, assembler, request.model)
+                        chunk = self._chunk(delta, assembler, request.model)
                         if run_manager is not None:
                             run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                         yield chunk
@@ -170,11 +170,15 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
             async with aclosing(self._endpoint().abatches(request, assembler, timeout=timeout)) as batches:
                 async for deltas in batches:
                     for delta in deltas:
-                        assembler.add(delta)
-                        chunk = to_generation_chunk(delta, assembler, request.model)
+                        chunk = self._chunk(delta, assembler, request.model)
                         if run_manager is not None:
                             await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                         yield chunk
+
+    def _chunk(self, delta: Delta, assembler: Assembler, model: str | None) -> GenerationChunk:
+        with building_answer(self._provider.name, assembler):
+            assembler.add(delta)
+            return to_generation_chunk(delta, assembler, model)
 
     def _streams(self, prompts: list[str], kwargs: Mapping[str, Any]) -> bool:
         # Of several prompts, core hands in the first one's callbacks only.
@@ -212,7 +216,8 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
         return self._prompt_request_of(prompt, options), options.timeout
 
     def _result(self, completions: list[Completion], requests: list[tuple[PromptRequest, float | None]]) -> LLMResult:
-        return to_llm_result(completions, self._provider.name, requests[0][0].model if requests else None)
+        with building_answer(self._provider.name):
+            return to_llm_result(completions, self._provider.name, requests[0][0].model if requests else None)
 
     # ------------------------------------------------------------------ structured output
 

@@ -21,6 +21,7 @@ from linkspan.llama_index.stream_owner import closes_stream, opened
 from linkspan.options import ModelSettings
 from linkspan.providers.catalog import model_info
 from linkspan.signatures import keeps_signature
+from linkspan.unreadable import building_answer, invalid_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
@@ -82,14 +83,18 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation."""
         request, timeout = self._chat_request(messages, kwargs)
-        return chat_response(self._endpoint().complete(request, timeout=timeout))
+        completion = self._endpoint().complete(request, timeout=timeout)
+        with building_answer(self._provider.name):
+            return chat_response(completion)
 
     @keeps_signature
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation."""
         request, timeout = self._chat_request(messages, kwargs)
-        return chat_response(await self._endpoint().acomplete(request, timeout=timeout))
+        completion = await self._endpoint().acomplete(request, timeout=timeout)
+        with building_answer(self._provider.name):
+            return chat_response(completion)
 
     @keeps_signature
     @closes_stream
@@ -110,14 +115,18 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a text. ``formatted`` says that it is in the model's own prompt format already."""
         request, timeout = self._prompt_request(prompt, formatted, kwargs)
-        return completion_response(self._endpoint().complete(request, timeout=timeout))
+        completion = self._endpoint().complete(request, timeout=timeout)
+        with building_answer(self._provider.name):
+            return completion_response(completion)
 
     @keeps_signature
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a text. ``formatted`` says that it is in the model's own prompt format already."""
         request, timeout = self._prompt_request(prompt, formatted, kwargs)
-        return completion_response(await self._endpoint().acomplete(request, timeout=timeout))
+        completion = await self._endpoint().acomplete(request, timeout=timeout)
+        with building_answer(self._provider.name):
+            return completion_response(completion)
 
     @keeps_signature
     @closes_stream
@@ -148,7 +157,10 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         with contextlib.closing(self._endpoint().batches(request, builder.assembler, timeout=timeout)) as batches:
             for deltas in batches:
                 for delta in deltas:
-                    chunk = build(delta)
+                    try:
+                        chunk = build(delta)
+                    except Exception as error:  # whatever core's classes make of a value
+                        raise invalid_response(error, self._provider.name, so_far=builder.assembler) from error
                     if chunk is not None:
                         yield chunk
 
@@ -161,7 +173,10 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         async with contextlib.aclosing(connected.abatches(request, builder.assembler, timeout=timeout)) as batches:
             async for deltas in batches:
                 for delta in deltas:
-                    chunk = build(delta)
+                    try:
+                        chunk = build(delta)
+                    except Exception as error:  # whatever core's classes make of a value
+                        raise invalid_response(error, self._provider.name, so_far=builder.assembler) from error
                     if chunk is not None:
                         yield chunk
 

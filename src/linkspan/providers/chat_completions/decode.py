@@ -158,8 +158,9 @@ def new_call_id() -> str:
 
 def decode_usage(usage: Any) -> Usage | None:
     """Read token counts; what the server left out stays ``None``."""
-    if not isinstance(usage, dict):
+    if usage is None:
         return None
+    usage = as_object(usage, "usage")
     return Usage(
         input_tokens=as_count(usage.get("prompt_tokens"), "usage.prompt_tokens"),
         output_tokens=as_count(usage.get("completion_tokens"), "usage.completion_tokens"),

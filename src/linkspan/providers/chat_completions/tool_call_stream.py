@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from linkspan.conversation import ToolCallDelta
 from linkspan.errors import InvalidResponseError
 from linkspan.providers.chat_completions.decode import new_call_id
+from linkspan.providers.wire_values import as_object, as_text
 from linkspan.tool_arguments import as_json_text, is_complete_json, unwrap_json_string
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class ToolCallStream:
         return deltas
 
     def _take(self, fragment: Mapping[str, Any]) -> ToolCallDelta | None:
-        function = fragment.get("function") or {}
-        name = function.get("name") or ""
+        function = as_object(fragment.get("function"), "the function of a tool call")
+        name = as_text(function.get("name"), "the name of a tool call")
         piece = as_json_text(function.get("arguments"))
         wire_id = fragment.get("id")
         wire_id = wire_id if isinstance(wire_id, str) and wire_id else None

@@ -1,0 +1,44 @@
+"""An error's body costs next to nothing, however large, deep or odd it is."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from linkspan.errors import LinkspanError
+from linkspan.providers.error_bodies import read_error_body
+from tests.faults.wire import LANGCHAIN, Api, Wire
+
+BODIES = {
+    "titles": b"<html>" + b"<title>" * 40_000,
+    "title": b"<html><title>" + b" " * 300_000,
+    "text": b"x" * 300_000,
+    "backslashes": b"\\" * 300_000,
+    "percent": b"%25" * 100_000,
+    "deep": b'{"error":' * 100_000,
+    "details": b'{"detail": [' + b'{"loc": ["a", "role"], "msg": "m", "type": "literal_error"},' * 5_000 + b"1]}",
+    "code": b'{"error": {"message": "no", "code": "' + b"c" * 300_000 + b'"}}',
+    "literal": b'{"message": "{\'a\': ' + b"[" * 900 + b'"}',
+    "set": b'{"status_code": 400, "content": {"error": "{\'a\', []}"}}',
+    "steps": b'{"detail": [{"loc": 5, "msg": [1]}]}',
+    "bytes": bytes(range(256)),
+    "nul": b"\0" * 100_000,
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("api", LANGCHAIN, ids=lambda api: api.name)
+def test_a_large_or_odd_body_becomes_a_short_error(api: Api, body: bytes, stream: bool) -> None:
+    wire = Wire()
+    model = api.make(**wire.clients())
+    wire.respond = lambda: httpx.Response(400, content=body)
+    with pytest.raises(LinkspanError) as caught:
+        list(model.stream("x")) if stream else model.invoke("x")
+    assert len(str(caught.value)) < 2500
+    assert len(caught.value.code or "") <= 200
+
+
+def test_a_pages_title_is_told() -> None:
+    page = b"<!doctype html><html><head><TITLE class='x'>502 Bad\n Gateway</TITLE></head>" + b" " * 1_000_000
+    assert read_error_body(page).message == "the server answered with an HTML page: 502 Bad Gateway; check base_url"
