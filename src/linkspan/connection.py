@@ -9,14 +9,15 @@ import contextlib
 import threading
 from collections.abc import Mapping  # noqa: TC003  # pydantic reads the annotations at run time
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from linkspan.endpoint import connect
 from linkspan.errors import ConfigurationError
 from linkspan.fields import check_value, refuse_unknown, takes_none, validation_problems
 from linkspan.providers.retirement import warn_if_retired
+from linkspan.redaction import MaskedHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +101,7 @@ class Connected(BaseModel):
         description="Address of the API; `api_base` is another name. Default: the environment's, then the public "
         "service.",
     )
-    default_headers: dict[str, str] = Field(
+    default_headers: Annotated[dict[str, str], AfterValidator(MaskedHeaders)] = Field(
         default_factory=dict,
         repr=False,
         exclude=True,

@@ -16,6 +16,7 @@ from linkspan.conversation import ChatRequest, NamedTool, PromptRequest, Respons
 from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.fields import near_match
 from linkspan.providers.retirement import warn_if_retired
+from linkspan.redaction import is_secret_keyword
 
 if TYPE_CHECKING:
     from linkspan.conversation import Message, Tool, ToolChoice
@@ -47,8 +48,6 @@ ModelName = Annotated[str, AfterValidator(_named)]
 #: Texts that end an answer; a single one may be given as it is.
 StopTexts = Annotated[list[str], BeforeValidator(_listed)]
 
-#: Words of other packages' classes for what is no part of a body; sent in one, a key might end up in a server's logs.
-_OF_THE_REQUEST = frozenset({"extra_headers", "extra_query", "headers"})
 #: How like a known keyword an unknown one must be to count as a typo.
 _TYPO = 0.85
 
@@ -125,7 +124,7 @@ class ModelSettings(Connected):
                     fields[name] = []
             else:
                 if name not in self.parameter_fields:
-                    self._check_keyword(name)
+                    self._check_keyword(name, value)
                 known = value is not None and name in type(self).model_fields
                 parameters[name] = self._checked_value(name, value) if known else value
         return CallOptions(
@@ -154,7 +153,7 @@ class ModelSettings(Connected):
         return named
 
     @classmethod
-    def _check_keyword(cls, name: str) -> None:
+    def _check_keyword(cls, name: str, value: Any) -> None:
         """Refuse a keyword of a call that belongs elsewhere or is a typo.
 
         Raises:
@@ -163,9 +162,11 @@ class ModelSettings(Connected):
         provider = cls._provider.name
         if name in cls.model_fields:
             raise ConfigurationError(f"{name} is an argument of {cls.__name__}(...), not of a call.", provider=provider)
-        if name in _OF_THE_REQUEST:
+        if is_secret_keyword(name, value):
             raise ConfigurationError(
-                f"{name} cannot be given for one call: headers go into {cls.__name__}(default_headers={{...}}).",
+                f"{name} cannot be given for one call, as it would be sent in the request's body: a key goes into "
+                f"{cls.__name__}(api_key=...), headers go into {cls.__name__}(default_headers={{...}}). To send it all "
+                "the same, use extra_body.",
                 provider=provider,
             )
         known = {*cls.parameter_fields, *cls.argument_aliases, *cls.call_fields, *cls.call_keywords}

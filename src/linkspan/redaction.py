@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["MASK", "MaskedHeaders", "Secrets", "mask_headers", "names_secret"]
+__all__ = ["MASK", "MaskedHeaders", "Secrets", "is_secret_keyword", "mask_headers", "names_secret"]
 
 MASK = "**********"
 
@@ -24,6 +24,9 @@ _SECRET_NAME = re.compile(
 #: Answers' rate limits count tokens; they are facts that a user needs.
 _HARMLESS_NAME = re.compile(r"^(x-)?ratelimit-|tokens$")
 
+#: Words of other packages' classes for what is no part of a body.
+_HEADER_WORDS = frozenset({"default_headers", "extra_headers", "extra_query", "headers"})
+
 #: How deep a value is searched; what lies deeper is replaced as a whole.
 _DEEPEST = 100
 #: Fewer characters of base64 than this are not searched for: they occur by chance.
@@ -34,6 +37,17 @@ def names_secret(name: str) -> bool:
     """Return whether the value of a header, or of a keyword, of this name is a credential."""
     lowered = name.lower()
     return _SECRET_NAME.search(lowered) is not None and _HARMLESS_NAME.search(lowered) is None
+
+
+def is_secret_keyword(name: str, value: Any) -> bool:
+    """Return whether a keyword of a call is a credential, or headers: neither belongs into a request's body.
+
+    Numbers and lists (``stop_token_ids=[2]``) are none.
+    """
+    if name.lower().replace("-", "_") in _HEADER_WORDS:
+        return True
+    is_text = isinstance(value, (str, bytes, dict)) or hasattr(value, "get_secret_value")
+    return is_text and names_secret(name.replace("_", "-"))
 
 
 def mask_headers(headers: Mapping[str, str]) -> dict[str, str]:

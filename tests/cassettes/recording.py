@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from linkspan.errors import ConfigurationError
+from linkspan.redaction import Secrets
 from tests.cassettes.tape import CASSETTES, Tape, recording, replaying
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def refuse_secrets(path: Path, secrets: Mapping[str, str]) -> None:
     """
     text = path.read_text(encoding="utf-8")
     for name, secret in secrets.items():
-        if secret and secret in text:
+        if secret and (secret in text or Secrets([secret]).found_in(text)):
             raise ConfigurationError(f"{path.name} would hold the value of {name}: nothing was kept")
 
 

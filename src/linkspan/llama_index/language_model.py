@@ -20,6 +20,7 @@ from linkspan.llama_index.responses import ChunkBuilder, chat_response, completi
 from linkspan.llama_index.stream_owner import closes_stream, opened
 from linkspan.options import ModelSettings
 from linkspan.providers.catalog import model_info
+from linkspan.redaction import is_secret_keyword
 from linkspan.signatures import keeps_signature
 from linkspan.unreadable import building_answer, invalid_response
 
@@ -209,12 +210,14 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         if not self.additional_kwargs:
             return {}
         further = self._with_aliases_resolved(self.additional_kwargs)
-        for name in further.keys() & (_NOT_ADDITIONAL | reopening_fields(type(self))):
-            raise ConfigurationError(
-                f"additional_kwargs holds {name!r}, which is no parameter of the API: give it to "
-                f"{type(self).__name__}(...) itself" + (" (default_headers)." if name == "extra_headers" else "."),
-                provider=self._provider.name,
-            )
+        not_additional = _NOT_ADDITIONAL | reopening_fields(type(self))
+        for name, value in further.items():
+            if name in not_additional or (name not in self.parameter_fields and is_secret_keyword(name, value)):
+                raise ConfigurationError(
+                    f"additional_kwargs holds {name!r}, which is no parameter of the API: give it to "
+                    f"{type(self).__name__}(...) itself" + (" (default_headers)." if name == "extra_headers" else "."),
+                    provider=self._provider.name,
+                )
         # Not a parameter like the others: many APIs do not enforce it, and it is then enforced here.
         further.pop("stop", None)
         return further

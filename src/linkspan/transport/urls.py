@@ -7,6 +7,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from linkspan.errors import ConfigurationError
+from linkspan.redaction import MASK
 
 __all__ = ["check_base_url", "join_url", "public_url"]
 
@@ -63,11 +64,18 @@ def join_url(base: str, path: str) -> str:
 
 
 def public_url(url: str) -> str:
-    """Return a URL as it may be shown and logged: without user info, query and fragment."""
-    bare = re.split(r"[?#]", url, maxsplit=1)[0]
-    scheme, separator, rest = bare.rpartition("://")
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+    """Return a URL as it may be shown and logged: without query and fragment, and with asterisks for user info.
+
+    A password may hold ``/``, ``?`` or ``#``, so everything before the last ``@`` is taken for user info.
+    """
+    bare, *rest = re.split(r"[?#]", url, maxsplit=1)
+    scheme, separator, address = bare.rpartition("://")
+    secret, at, host = address.rpartition("@")
+    if at:
+        return f"{scheme}{separator}{MASK}@{host}"
+    if rest and "@" in rest[0] and ":" in secret + address:
+        return f"{scheme}{separator}{MASK}"
+    return bare
 
 
 def _is_internal(host: str) -> bool:

@@ -1,0 +1,250 @@
+"""No key anywhere: each kind of failure through each class and command, and everything searched that comes out."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import pickle
+import traceback
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+from typer.testing import CliRunner
+
+from linkspan.commands import app
+from linkspan.errors import ConfigurationError, LinkspanError
+from linkspan.langchain import ChatScaleway, LLMEngine
+from linkspan.redaction import Secrets
+from tests.faults.wire import CHAT_EVENTS, KEY, LANGCHAIN, LLAMA_INDEX, Api
+from tests.support.loopback import Close, Cut, LoopbackServer, event_stream, head, http
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PERCENT = quote(KEY, safe="")
+WRITINGS = {
+    "plain": KEY,
+    "percent": PERCENT,
+    "percent in lower case": PERCENT.replace("%2F", "%2f").replace("%2B", "%2b").replace("%3D", "%3d"),
+    "percent twice": quote(PERCENT, safe=""),
+    "base64": base64.b64encode(KEY.encode()).decode(),
+    "basic": base64.b64encode(f"{KEY}:".encode()).decode(),
+    "base64 of more": base64.b64encode(f"user:{KEY}!".encode()).decode(),
+    "slashes escaped": KEY.replace("/", "\\/"),
+    "unicode escapes": "".join(f"\\u{ord(letter):04x}" for letter in KEY),
+    "html": KEY.replace("/", "&#47;").replace("+", "&#x2B;"),
+}
+#: What must not be seen: each writing, and a part of the key that a careless cut would leave.
+FORBIDDEN = [*WRITINGS.values(), KEY[:14], WRITINGS["base64"][:16]]
+
+
+def _error(**fields: Any) -> bytes:
+    return json.dumps({"error": {"message": "no", **fields}}).encode()
+
+
+def _failures() -> dict[str, list[Any]]:
+    """Return scripts of the server by the kind of failure."""
+    kinds: dict[str, list[Any]] = {}
+    for name, text in WRITINGS.items():
+        # As it stands in the JSON: escapes are for whoever reads it.
+        kinds[f"message: {name}"] = [http(401, b'{"error": {"message": "bad key: %b."}}' % text.encode())]
+    long = "x" * (1000 - len(KEY) // 2)
+    kinds |= {
+        "code": [http(400, _error(code=KEY, type=KEY))],
+        "name": [http(400, json.dumps({"error": {"message": "no"}, KEY: {KEY: [KEY]}}).encode())],
+        "request id": [http(400, _error(), headers={"x-request-id": KEY})],
+        "request id in the body": [http(500, json.dumps({"request_id": KEY, "error": "no"}).encode())],
+        "cut text": [http(400, _error(message=f"{long}{KEY}"))],
+        "cut page": [http(502, f"<html>{long[6:]}{KEY}".encode())],
+        "validation": [http(422, json.dumps({"detail": [{"loc": ["body", KEY], "msg": KEY, "type": KEY}]}).encode())],
+        "headers": [
+            http(
+                403,
+                _error(),
+                headers={
+                    "set-cookie": "sid=c00kie-value",
+                    "www-authenticate": "hmac-value",
+                    "x-api-key": "other-value",
+                },
+            )
+        ],
+        "redirect": [http(302, b"", headers={"location": f"https://x.example/{KEY}?key={PERCENT}"})],
+        "redirect, percent": [http(302, b"", headers={"location": f"/{PERCENT}"})],
+        "status line": [f"HTTP/1.1 {KEY}\r\n\r\n".encode(), Close()],
+        "header line": [f"HTTP/1.1 200 OK\r\n{KEY} {KEY}\r\n\r\n".encode(), Close()],
+        "not JSON": [http(200, f"{'y' * (80 - len(KEY) // 2)}{KEY}".encode())],
+        "error under 200": [http(200, _error(message=KEY, code=KEY))],
+        "malformed": [http(200, json.dumps({"choices": [KEY], "output": KEY, "generated_text": [KEY]}).encode())],
+        "reset": [Cut()],
+        "first event": [*event_stream(_error(message=KEY, code=KEY))],
+        "later event": [*event_stream(json.dumps(CHAT_EVENTS[1]).encode(), _error(message=KEY, code=KEY, param=KEY))],
+        "event that is not JSON": [*event_stream(json.dumps(CHAT_EVENTS[1]).encode(), b"z" * 70 + KEY.encode())],
+        "broken chunk": [head(), f"{KEY}\r\n".encode(), Close()],
+    }
+    return kinds
+
+
+FAILURES = _failures()
+
+
+def everything(error: BaseException) -> Iterator[str]:
+    """Return all that can be seen of an error, and of all that it was raised from."""
+    yield "".join(traceback.format_exception(error))
+    yield repr(pickle.dumps(error))
+    seen: set[int] = set()
+    waiting: list[Any] = [error]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or one is None:
+            continue
+        seen.add(id(one))
+        yield f"{one!s} {one!r}"
+        if isinstance(one, dict):
+            waiting += [*one, *one.values()]
+        elif isinstance(one, (list, tuple, set)):
+            waiting += one
+        elif isinstance(one, BaseException):
+            waiting += [one.args, vars(one), one.__cause__, one.__context__, getattr(one, "response", None)]
+        elif type(one).__module__.startswith(("linkspan", "httpx", "httpcore", "h11")):
+            slots = [name for cls in type(one).__mro__ for name in getattr(cls, "__slots__", ())]
+            waiting += [*getattr(one, "__dict__", {}).values(), *(getattr(one, name, None) for name in slots)]
+
+
+def assert_clean(texts: Iterator[str] | list[str], *more: str) -> None:
+    for text in texts:
+        for forbidden in (*FORBIDDEN, "c00kie-value", "hmac-value", "other-value", *more):
+            assert forbidden not in text, text[max(0, text.find(forbidden) - 200) :][:500]
+
+
+def failure_of(call: Callable[[], Any]) -> LinkspanError | None:
+    try:
+        call()
+    except LinkspanError as error:
+        return error
+    return None
+
+
+def calls(model: Any) -> list[Callable[[], Any]]:
+    if hasattr(model, "invoke"):
+        return [lambda: model.invoke("x"), lambda: list(model.stream("x"))]
+    return [lambda: model.chat([ChatMessage("x")]), lambda: list(model.stream_complete("x"))]
+
+
+APIS = [
+    *((f"langchain-{api.name}", api) for api in LANGCHAIN),
+    *((f"llama_index-{api.name}", api) for api in LLAMA_INDEX),
+]
+
+
+@pytest.mark.parametrize("api", [api for _, api in APIS], ids=[name for name, _ in APIS])
+def test_no_failure_shows_the_key(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    failed = 0
+    with LoopbackServer() as server:
+        model = api.make(base_url=f"{server.url}/v1")
+        for kind, script in FAILURES.items():
+            server.always(*script)
+            for call in calls(model):
+                error = failure_of(call)
+                if error is not None:
+                    failed += 1
+                    assert_clean([f"{kind}: {text}" for text in everything(error)])
+        model.close()
+    assert failed > len(FAILURES)
+    # httpcore's own lines show what a server sends; linkspan's and httpx's show nothing of it.
+    assert_clean([record.getMessage() for record in caplog.records if not record.name.startswith("httpcore")])
+
+
+@pytest.mark.parametrize("api", [api for _, api in APIS], ids=[name for name, _ in APIS])
+async def test_no_failure_of_an_async_call_shows_the_key(api: Api) -> None:
+    with LoopbackServer() as server:
+        model = api.make(base_url=f"{server.url}/v1")
+        for kind in ("code", "cut text", "redirect", "status line", "header line", "not JSON", "reset", "broken chunk"):
+            server.always(*FAILURES[kind])
+            with pytest.raises(LinkspanError) as caught:
+                await (model.ainvoke("x") if hasattr(model, "ainvoke") else model.acomplete("x"))
+            assert_clean(list(everything(caught.value)))
+        await model.aclose()
+
+
+def test_an_unreachable_server_keeps_the_request_to_itself() -> None:
+    model = ChatScaleway(model="m", api_key=KEY, base_url="http://127.0.0.1:9/v1", max_retries=0)
+    with pytest.raises(LinkspanError) as caught:
+        model.invoke("x")
+    assert_clean(list(everything(caught.value)))
+
+
+@pytest.mark.parametrize("name", ["X-Gateway-Token", "Cookie", "X-Amz-Signature", "Proxy-Authorization", "X-Secret"])
+def test_secrets_of_default_headers_are_found_by_the_rule_of_masking(name: str) -> None:
+    value = "session=gw-5ecret-0123456789" if name == "Cookie" else "gw-5ecret-0123456789"
+    with LoopbackServer() as server:
+        model = ChatScaleway(model="m", api_key=KEY, base_url=server.url, max_retries=0, default_headers={name: value})
+        server.always(http(400, _error(message="bad gw-5ecret-0123456789", code="gw-5ecret-0123456789")))
+        with pytest.raises(LinkspanError) as caught:
+            model.invoke("x")
+        assert_clean(list(everything(caught.value)), "gw-5ecret")
+        assert_clean([repr(model), str(model), repr(dict(model))], "gw-5ecret")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:a/{}@host/v1", "https://user:{}@host", "https://user:a\\{}@host", "https://u:p?{}@host"]
+)
+def test_a_password_in_base_url_is_not_shown(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ChatScaleway(model="m", api_key="another-key-0123", base_url=url.format(KEY))
+    assert_clean(list(everything(caught.value)))
+
+
+@pytest.mark.parametrize("command", [["doctor", "scaleway"], ["models", "scaleway"], ["doctor", "llm-engine"]])
+@pytest.mark.parametrize("kind", FAILURES)
+def test_no_command_shows_the_key(command: list[str], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LoopbackServer() as server:
+        server.always(*FAILURES[kind])
+        for name in ("SCW_SECRET_KEY", "SCALE_API_KEY"):
+            monkeypatch.setenv(name, KEY)
+        for name in ("SCALEWAY_BASE_URL", "LLM_ENGINE_BASE_PATH"):
+            monkeypatch.setenv(name, server.url)
+        result = CliRunner().invoke(app, command)
+    shown = [result.output, str(result.exception)]
+    if result.exception is not None:
+        shown += everything(result.exception)
+    assert_clean([text.replace("\n", "") for text in shown])
+
+
+WORDS: dict[str, Any] = {
+    "token": KEY,
+    "openai_api_key": KEY,
+    "authorization": KEY,
+    "Authorization": f"Bearer {KEY}",
+    "headers": {"Authorization": KEY},
+    "extra_headers": {"x": KEY},
+    "password": KEY,
+}
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("api", [api for _, api in APIS], ids=[name for name, _ in APIS])
+def test_words_of_a_call_that_hold_a_key_are_refused(api: Api, word: str) -> None:
+    model = api.make()
+    ask = model.invoke if hasattr(model, "invoke") else model.complete
+    with pytest.raises(ConfigurationError, match=r"for one call|[Dd]id you mean") as caught:
+        ask("x", **{word: WORDS[word]})
+    assert_clean(list(everything(caught.value)))
+
+
+def test_placeholders_are_no_secrets() -> None:
+    assert Secrets(["EMPTY", "x"]).blank("EMPTY x") == "EMPTY x"
+    assert Secrets(["secret-key"]).blank({"secret-key": [b"secret-key", ("secret-key", 5)]}) == {
+        "**********": [b"**********", ("**********", 5)]
+    }
+
+
+def test_the_key_of_basic_authentication_is_found_in_base64() -> None:
+    with LoopbackServer() as server:
+        server.always(http(401, b'{"detail": "bad Basic %b"}' % WRITINGS["basic"].encode()))
+        with pytest.raises(LinkspanError, match=r"bad Basic \*{10}") as caught:
+            LLMEngine(model="m", api_key=KEY, base_url=server.url, max_retries=0).invoke("x")
+    assert_clean(list(everything(caught.value)))
