@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.prompts import ChatTemplate, chat_templates, guess_template
 
 PUBLISHED = json.loads((Path(__file__).parent / "support" / "published_prompts.json").read_text(encoding="utf-8"))
+#: What the first renderer of named templates, which was no Jinja, wrote of many conversations.
+GOLDEN = json.loads((Path(__file__).parent / "support" / "golden_prompts.json").read_text(encoding="utf-8"))
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
@@ -108,6 +111,22 @@ def test_earlier_reasoning_is_left_out_as_models_are_trained() -> None:
         ChatTemplate.named("chatml").render(messages, send_reasoning=True)
     told = say(("user", "a"), ("assistant", "<think>\nhm\n</think>b"), ("user", "c"))
     assert "hm" not in ChatTemplate.named("deepseek-r1").render(told)
+
+
+@pytest.mark.parametrize("template", chat_templates())
+def test_named_templates_write_what_they_always_wrote(template: str) -> None:
+    for case in GOLDEN["results"]:
+        if case["template"] != template:
+            continue
+        messages = say(*map(tuple, GOLDEN["conversations"][case["conversation"]]))
+        for leading_bos, goes_on in case["bos_and_generation"]:
+            chosen = ChatTemplate.named(template, leading_bos=leading_bos, special_tokens="keep")
+            for checked in (chosen, replace(chosen, special_tokens="error")):
+                try:
+                    result = {"prompt": checked.render(messages, add_generation_prompt=goes_on)}
+                except UnsupportedContentError as error:
+                    result = {"error": f"UnsupportedContentError: {error}"}
+                assert result == {kind: case[kind] for kind in ("prompt", "error") if kind in case}
 
 
 # --------------------------------------------------------------------------- names
@@ -377,18 +396,17 @@ def test_a_syntax_error_is_told_with_its_line() -> None:
         ChatTemplate.from_jinja("ok\n{% if %}")
 
 
-def test_templates_by_name_need_no_jinja_and_others_say_that_they_do() -> None:
+def test_rendering_without_jinja_says_what_to_install() -> None:
     script = (
         "import sys; sys.modules['jinja2'] = None; sys.modules['jinja2.sandbox'] = None\n"
         "from linkspan.conversation import Message, Text\n"
         "from linkspan.prompts import ChatTemplate\n"
-        "print(ChatTemplate.named('zephyr').render([Message('user', [Text('Hi')])]))\n"
-        "try: ChatTemplate.from_jinja('{{ 1 }}')\n"
+        "template = ChatTemplate.named('zephyr')\n"
+        "try: template.render([Message('user', [Text('Hi')])])\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("<|user|>\nHi</s>\n<|assistant|>\n")
-    assert "ConfigurationError A chat template in Jinja needs the package jinja2" in done.stdout
+    assert done.stdout.startswith("ConfigurationError Chat templates need the package jinja2: install it")
 
 
 def test_a_template_tells_whether_the_answer_begins_inside_reasoning() -> None:

@@ -1,23 +1,29 @@
-"""Chat for models behind an API that takes one prompt: a conversation written as the model was trained to read it."""
+"""Chat templates: by the name of a model family, or a model's own in Jinja."""
 
 from __future__ import annotations
 
-import json
+import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
-from linkspan.call_history import object_text, with_call_ids
+from linkspan.call_history import with_call_ids
 from linkspan.conversation import Reasoning, Text, UnknownPart
 from linkspan.errors import ConfigurationError, UnsupportedContentError
-from linkspan.jinja_chat import check_template, control_tokens_in, mentions, render_template, turn_ends_in
-from linkspan.prompt_families import ALIASES, FAMILIES, Turn, render_family
-from linkspan.prompt_guess import family_of_model
+from linkspan.prompts.checked import render_checked, special_token_error
+from linkspan.prompts.jinja import check_template, render_template
+from linkspan.prompts.known import ALIASES, FAMILIES, Family, family_of_model
+from linkspan.prompts.markers import can_be_broken_up, markers_of, tokens_in
+from linkspan.prompts.structure import structure_of
+from linkspan.prompts.turns import check_content, check_turns
+from linkspan.prompts.variables import messages_as_variables, texts_of_tools, tools_as_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from linkspan.conversation import Message, Tool
+    from linkspan.prompts.markers import Markers, Segment
+    from linkspan.prompts.variables import Change, Place
 
 __all__ = ["ChatTemplate", "SpecialTokens", "chat_templates", "find_template", "guess_template"]
 
@@ -26,6 +32,18 @@ SpecialTokens = Literal["error", "escape", "keep"]
 
 _POLICIES: tuple[SpecialTokens, ...] = ("error", "escape", "keep")
 _SPOKEN = ("system", "user", "assistant")
+
+#: Tokens that end a turn in templates that do not say so by ``eos_token``.
+_TURN_ENDS = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|end|>",
+    "<|end_of_turn|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<end_of_turn>",
+    "<turn|>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +54,12 @@ class ChatTemplate:
 
     **Special tokens in messages.** A server reads special tokens wherever they stand in a prompt, so a user's text, or
     a retrieved document, with ``<|im_end|>`` in it could end its own turn and speak as the system. A prompt API cannot
-    tell the two apart; only the template can. ``special_tokens`` says what it does, for every message and role:
-    ``"error"`` (the default) refuses the message, naming it and the token; ``"escape"`` puts a space after the token's
-    first character, so that it is read as plain text; ``"keep"`` lets it pass, for text that you wrote yourself.
-    Templates whose turns begin with plain words (``vicuna``'s ``USER:``) cannot be protected beyond their tokens.
+    tell the two apart; only the template can. What begins and ends its turns is found by rendering it with
+    placeholders for every text, whatever it looks like (``<|im_end|>``, ``]~b]user``, ``USER:``), and the rendered
+    prompt is compared with the one of placeholders, so that nothing can arise from what the template does to a text.
+    ``special_tokens`` says what becomes of such a text, in every message and role, in names, ids and arguments of tool
+    calls, and in tools: ``"error"`` (the default) refuses it, naming message and token; ``"escape"`` puts a space into
+    the token, so that it is read as plain text; ``"keep"`` checks nothing, for text that you wrote yourself.
 
     **First token.** Servers' tokenizers put the first token (BOS) before a prompt themselves; two of them make answers
     worse. So the rendered prompt begins without one unless ``leading_bos`` is set.
@@ -50,9 +70,9 @@ class ChatTemplate:
         bos_token: The token that begins a text.
         eos_token: The model's end token.
         stop: Texts that end a turn. They are sent as stop texts beside the user's.
-        control_tokens: Texts that a message must not contain, see above.
+        control_tokens: Tokens that a message must not contain, beside those found by rendering, see above.
         roles: The roles that the template has a place for.
-        special_tokens: What becomes of a message that contains one of ``control_tokens``.
+        special_tokens: What becomes of a message that contains a special token.
         leading_bos: Whether a prompt begins with ``bos_token``.
     """
 
@@ -72,10 +92,9 @@ class ChatTemplate:
                 f"special_tokens={self.special_tokens!r} is none of {', '.join(map(repr, _POLICIES))}."
             )
         for token in self.control_tokens:
-            if not _can_be_broken_up(token):
+            if not can_be_broken_up(token):
                 raise ConfigurationError(
-                    f"control_tokens holds {token!r}: one needs at least two characters, of which the first two are no "
-                    "white space."
+                    f"control_tokens holds {token!r}: a token needs two characters in turn that are not white space."
                 )
 
     def __repr__(self) -> str:
@@ -132,27 +151,31 @@ class ChatTemplate:
             bos_token: The model's first token, as the template is to see it.
             eos_token: The model's end token.
             stop: Texts that end a turn; by default ``eos_token`` and the well-known ones that the template writes.
-            control_tokens: Texts that a message must not contain; by default ``bos_token``, ``eos_token``, ``stop`` and
-                what in the template looks like a special token (``<|…|>``, ``[INST]``, …).
+            control_tokens: Tokens that a message must not contain, beside those that are found by rendering and those
+                of a model family that the template belongs to; by default ``bos_token``, ``eos_token``, ``stop`` and
+                what in the template looks like a token (``<|…|>``, ``[INST]``, …).
             roles: The roles that the template has a place for; by default system, user, assistant, and ``tool`` and
                 ``data`` if the template names them.
-            special_tokens: What becomes of a message that contains one of ``control_tokens``, see the class.
+            special_tokens: What becomes of a message that contains a special token, see the class.
             leading_bos: Whether the prompt keeps ``bos_token`` at its start.
             name: For errors.
+
+        Warns:
+            UserWarning: Nothing marks the template's turns, so a message could forge one.
 
         Raises:
             ConfigurationError: The template is no valid Jinja, or jinja2 is not installed.
         """
         check_template(text)
-        ends = turn_ends_in(text)
+        ends = tuple(token for token in _TURN_ENDS if token in text)
         if stop is None:
             stop = [token for token in (eos_token, *ends) if token]
         if control_tokens is None:
-            likely = (*stop, *ends, bos_token, eos_token, *control_tokens_in(text))
-            control_tokens = [token for token in likely if _can_be_broken_up(token)]
+            likely = (*stop, *ends, bos_token, eos_token, *tokens_in(text))
+            control_tokens = [token for token in likely if can_be_broken_up(token)]
         if roles is None:
-            roles = [*_SPOKEN, *(role for role in ("tool", "data") if mentions(text, role))]
-        return cls(
+            roles = [*_SPOKEN, *(role for role in ("tool", "data") if _mentions(text, role))]
+        template = cls(
             name=name,
             source=text,
             bos_token=bos_token,
@@ -163,6 +186,14 @@ class ChatTemplate:
             special_tokens=special_tokens,
             leading_bos=leading_bos,
         )
+        if special_tokens != "keep" and not template._markers():
+            warnings.warn(
+                f"Nothing was found that marks the turns of the chat template {name}: a message could pose as another "
+                "turn. Name the model's special tokens (control_tokens), or say that every text is to be trusted "
+                "(special_tokens='keep').",
+                stacklevel=2,
+            )
+        return template
 
     # ------------------------------------------------------------------ using it
 
@@ -181,8 +212,7 @@ class ChatTemplate:
             messages: The conversation. Texts of one message are joined by line breaks. Reasoning of earlier turns is
                 left out, as models are trained, unless ``send_reasoning`` is set.
             add_generation_prompt: Whether the model is to begin its turn now.
-            tools: Tools for a Jinja template that describes them to the model. Their descriptions are taken for the
-                caller's own words: special tokens in them are not looked for.
+            tools: Tools for a Jinja template that describes them to the model.
             send_reasoning: Give reasoning of earlier turns to a Jinja template, as ``reasoning_content``.
             variables: Further variables for a Jinja template, such as ``enable_thinking``.
 
@@ -191,49 +221,48 @@ class ChatTemplate:
                 place for; the message is named by its number.
         """
         messages = with_call_ids(messages)
-        texts = [self._text_of(message, place) for place, message in enumerate(messages)]
+        contents = [self._content_of(message, number) for number, message in enumerate(messages)]
         if self.source is None:
-            self._check_named(messages, has_tools=bool(tools), variables=variables, send_reasoning=send_reasoning)
-            return self._render_named(messages, texts, add_generation_prompt=add_generation_prompt)
-        if tools and "tools" not in self.source:
-            raise UnsupportedContentError(f"The chat template {self.name} does not describe tools to the model.")
-        prompt = render_template(
-            self.source,
-            {
-                **(variables or {}),
-                "messages": [
-                    self._as_variable(message, text, place, send_reasoning=send_reasoning)
-                    for place, (message, text) in enumerate(zip(messages, texts, strict=True))
-                ],
-                "tools": [_tool_as_variable(tool) for tool in tools] if tools else None,
-                "add_generation_prompt": add_generation_prompt,
-                "bos_token": self.bos_token,
-                "eos_token": self.eos_token,
-            },
-        )
+            check_content(
+                self.name, messages, has_tools=bool(tools), variables=variables, send_reasoning=send_reasoning
+            )
+            check_turns(FAMILIES[self.name], self.name, messages, add_generation_prompt=add_generation_prompt)
+        else:
+            self._check_own(messages, tools)
+        described = self._described(tools) if tools else None
+
+        def render(change: Change) -> str:
+            written = messages_as_variables(messages, contents, change, send_reasoning=send_reasoning)
+            return self._rendered(
+                written, add_generation_prompt=add_generation_prompt, tools=described, variables=variables
+            )
+
+        if self.special_tokens == "keep":
+            prompt = render(_unchanged)
+        else:
+            prompt = render_checked(render, self._markers, name=self.name, policy=self.special_tokens)
         return prompt if self.leading_bos or not self._writes_bos else prompt.removeprefix(self.bos_token)
 
     def opens(self, tag: str, variables: Mapping[str, Any] | None = None) -> bool:
         """Whether a prompt ends with a tag that the answer then goes on in, as ``<think>`` of reasoning models.
 
-        A Jinja template is rendered for it, with these ``variables`` and a conversation of one question.
+        The template is rendered for it, with these ``variables`` and a conversation of one question.
         """
-        if self.source is None:
-            return FAMILIES[self.name].generation.rstrip().endswith(tag)
-        if tag not in self.source:
+        if tag not in self._jinja:
             return False
-        probe = render_template(
-            self.source,
-            {
-                **(variables or {}),
-                "messages": [{"role": "user", "content": "?"}],
-                "tools": None,
-                "add_generation_prompt": True,
-                "bos_token": self.bos_token,
-                "eos_token": self.eos_token,
-            },
-        )
-        return probe.rstrip().endswith(tag)
+        question = [{"role": "user", "content": "?"}]
+        return self._rendered(question, variables=variables).rstrip().endswith(tag)
+
+    # ------------------------------------------------------------------ parts of it
+
+    @property
+    def _jinja(self) -> str:
+        return Family.template(self.name) if self.source is None else self.source
+
+    @property
+    def _bos_for_template(self) -> str:
+        # The templates of the families leave out what they are not given.
+        return self.bos_token if self.source is not None or self.leading_bos else ""
 
     @property
     def _writes_bos(self) -> bool:
@@ -241,45 +270,60 @@ class ChatTemplate:
         source = self.source or ""
         return "bos_token" in source or source.lstrip().startswith(self.bos_token)
 
-    def _check_named(
+    def _rendered(
         self,
-        messages: Sequence[Message],
+        messages: Sequence[Mapping[str, Any]],
         *,
-        has_tools: bool,
-        variables: Mapping[str, Any] | None,
-        send_reasoning: bool,
-    ) -> None:
-        def refused(what: str) -> UnsupportedContentError:
-            return UnsupportedContentError(
-                f"The chat template {self.name} has no place for {what}. Use the model's own template "
-                "(ChatTemplate.from_jinja), or a chat API."
-            )
-
-        if has_tools:
-            raise refused("tools")
-        if variables:
-            raise refused(f"variables ({', '.join(variables)})")
-        for place, message in enumerate(messages):
-            if message.tool_calls:
-                raise refused(f"tool calls (message {place})")
-            if send_reasoning and any(isinstance(part, Reasoning) for part in message.parts):
-                raise refused(f"earlier reasoning (message {place})")
-
-    def _render_named(self, messages: Sequence[Message], texts: Sequence[str], *, add_generation_prompt: bool) -> str:
-        return render_family(
-            FAMILIES[self.name],
-            self.name,
-            [
-                Turn(message.role, text, place)
-                for place, (message, text) in enumerate(zip(messages, texts, strict=True))
-            ],
-            add_generation_prompt=add_generation_prompt,
-            leading_bos=self.leading_bos,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        return render_template(
+            self._jinja,
+            {
+                **(variables or {}),
+                "messages": messages,
+                "tools": tools,
+                "add_generation_prompt": add_generation_prompt,
+                "bos_token": self._bos_for_template,
+                "eos_token": self.eos_token,
+            },
         )
 
-    def _text_of(self, message: Message, place: int) -> str:
+    def _markers(self, of_this_talk: frozenset[Segment] = frozenset()) -> Markers:
+        segments, ends = structure_of(self._jinja, self._bos_for_template, self.eos_token, self.roles)
+        # Few talks hold a turn that the template was not tried with.
+        known = segments if of_this_talk <= segments else segments | of_this_talk
+        return markers_of(known, ends, self.bos_token, self.control_tokens)
+
+    def _described(self, tools: Sequence[Tool]) -> list[dict[str, Any]]:
+        """Write tools for the template, with ``special_tokens`` applied to their texts."""
+        if self.special_tokens == "keep":
+            return tools_as_variables(tools, str)
+        markers = self._markers()
+        if self.special_tokens == "escape":
+            return tools_as_variables(tools, markers.broken_up)
+        for tool, text in texts_of_tools(tools):
+            token = markers.first_in(text)
+            if token is not None:
+                raise special_token_error(f"The tool {tool!r}", token, self.name)
+        return tools_as_variables(tools, str)
+
+    def _check_own(self, messages: Sequence[Message], tools: Sequence[Tool] | None) -> None:
+        source = self.source or ""
+        if tools and "tools" not in source:
+            raise UnsupportedContentError(f"The chat template {self.name} does not describe tools to the model.")
+        if "tool_calls" in source:
+            return
+        for number, message in enumerate(messages):
+            if message.tool_calls:
+                raise UnsupportedContentError(
+                    f"The chat template {self.name} has no place for tool calls (message {number})."
+                )
+
+    def _content_of(self, message: Message, number: int) -> str:
         if message.role not in self.roles:
-            raise self._no_such_role(message, place)
+            raise self._no_such_role(message, number)
         texts = []
         for part in message.parts:
             if isinstance(part, Reasoning):
@@ -287,71 +331,21 @@ class ChatTemplate:
             if not isinstance(part, Text):
                 kind = part.kind if isinstance(part, UnknownPart) else type(part).__name__.lower()
                 raise UnsupportedContentError(
-                    f"A prompt is text: message {place} ({message.role}) holds a part of type {kind!r}. Leave it out, "
+                    f"A prompt is text: message {number} ({message.role}) holds a part of type {kind!r}. Leave it out, "
                     "or use a chat API."
                 )
             texts.append(part.text)
         text = "\n".join(texts)
-        if message.is_error and "error" not in text[:40].lower():
-            text = f"Error: {text}"
-        return self._checked(text, message.role, place)
+        return f"Error: {text}" if message.is_error and "error" not in text[:40].lower() else text
 
-    def _checked(self, text: str, role: str, place: int) -> str:
-        """Apply ``special_tokens`` to a text."""
-        if self.special_tokens == "keep":
-            return text
-        found = [token for token in self.control_tokens if token in text]
-        if not found:
-            return text
-        if self.special_tokens == "error":
-            raise UnsupportedContentError(
-                f"Message {place} ({role}) contains {found[0]!r}, a special token of the chat template {self.name}: "
-                "the model could not tell it from the end or beginning of a turn. Clean the text, or choose "
-                "special_tokens='escape' (it is broken up) or 'keep' (only for text that you trust)."
-            )
-        while found:  # breaking one up may leave another that overlapped with it
-            for token in found:
-                text = text.replace(token, f"{token[0]} {token[1:]}")
-            found = [token for token in self.control_tokens if token in text]
-        return text
-
-    def _as_variable(self, message: Message, text: str, place: int, *, send_reasoning: bool) -> dict[str, Any]:
-        """Write a message as Hugging Face's templates expect it."""
-
-        def checked(value: str) -> str:
-            return self._checked(value, message.role, place)
-
-        variable: dict[str, Any] = {"role": message.role, "content": text}
-        if message.name is not None:
-            variable["name"] = checked(message.name)
-        if message.tool_call_id is not None:
-            variable["tool_call_id"] = checked(message.tool_call_id)
-        if message.tool_calls:
-            if "tool_calls" not in (self.source or ""):
-                raise UnsupportedContentError(
-                    f"The chat template {self.name} has no place for tool calls (message {place})."
-                )
-            variable["tool_calls"] = [
-                {
-                    "id": None if call.id is None else checked(call.id),
-                    "type": "function",
-                    "function": {"name": checked(call.name), "arguments": _arguments(call.arguments, checked)},
-                }
-                for call in message.tool_calls
-            ]
-        thoughts = [part.text for part in message.parts if isinstance(part, Reasoning)]
-        if thoughts and send_reasoning:
-            variable["reasoning_content"] = checked("".join(thoughts))
-        return variable
-
-    def _no_such_role(self, message: Message, place: int) -> UnsupportedContentError:
+    def _no_such_role(self, message: Message, number: int) -> UnsupportedContentError:
         way_out = {
-            "data": "Untrusted text is never sent as another role on the quiet: pass data_role='fenced' to have it "
+            "data": "Untrusted text is never sent silently under another role: pass data_role='fenced' to have it "
             "rendered as a marked user turn, or use an API with the role (Gray Swan).",
             "tool": "Use the model's own template (ChatTemplate.from_jinja) if that has the role, or a chat API.",
         }.get(message.role, f"It has {', '.join(self.roles)}.")
         return UnsupportedContentError(
-            f"The chat template {self.name} has no role {message.role!r} (message {place}). {way_out}"
+            f"The chat template {self.name} has no role {message.role!r} (message {number}). {way_out}"
         )
 
 
@@ -401,28 +395,10 @@ def _unknown_name(name: str) -> ConfigurationError:
     )
 
 
-def _arguments(text: str, checked: Callable[[str], str]) -> Any:
-    """Read a tool call's arguments as templates expect them: as an object."""
-    # Checked after reading: an escape in the JSON text would hide a token.
-    return _checked_value(json.loads(object_text(text)), checked)
+def _mentions(source: str, word: str) -> bool:
+    """Whether a template holds a word as a string of its own, as in ``message.role == 'tool'``."""
+    return f"'{word}'" in source or f'"{word}"' in source
 
 
-def _checked_value(value: Any, checked: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return checked(value)
-    if isinstance(value, dict):
-        return {checked(key): _checked_value(item, checked) for key, item in value.items()}
-    return [_checked_value(item, checked) for item in value] if isinstance(value, list) else value
-
-
-def _can_be_broken_up(token: str) -> bool:
-    """Whether a space after the first character changes a token, and can make no new one."""
-    return len(token) > 1 and not token[0].isspace() and not token[1].isspace()
-
-
-def _tool_as_variable(tool: Tool) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": tool.name}
-    if tool.description is not None:
-        function["description"] = tool.description
-    function["parameters"] = dict(tool.parameters) or {"type": "object", "properties": {}}
-    return {"type": "function", "function": function}
+def _unchanged(text: str, _: Place) -> str:
+    return text

@@ -1,0 +1,204 @@
+"""What may not stand in a message: the texts by which a template begins and ends turns, found by rendering it.
+
+A template is rendered with placeholders for every text. What then stands between two placeholders was written by the
+template: its markers, whatever they look like and however it puts them together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from linkspan.prompts.known import tokens_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+__all__ = ["Markers", "Segment", "can_be_broken_up", "markers_of", "tokens_in"]
+
+#: What a token looks like where a template wrote it: ``<|user|>``, ``<turn|>``, ``<<SYS>>``, ``</s>``, ``[|user|]``,
+#: ``[/INST]``, ``[gMASK]``.
+_TOKEN = re.compile(r"<{1,2}/?[^<>\s]{1,60}>{1,2}|\[\|[^|\[\]\s]{1,60}\|\]|\[/?[A-Za-z]{0,20}[A-Z][A-Z_]{1,40}\]")
+#: The same in a template's source, where comparisons and comments have angle brackets, too.
+_TOKEN_IN_SOURCE = re.compile(
+    r"<\|[^|<>\s]{1,60}\|>|<\uff5c[^\uff5c<>\s]{1,60}\uff5c>|\[\|[^|\[\]\s]{1,60}\|\]"
+    r"|</?(?:start|end)_of_[a-z_]+>|\[/?[A-Z][A-Z_]{2,}\]|<</?[A-Z]+>>|</?s>"
+)
+#: Shapes that no ordinary text has: a template that writes one token of such a shape is for a model with more of them.
+#: Each with a text that every match holds, which is quicker to look for.
+_SHAPES = tuple(
+    (hint, re.compile(shape))
+    for hint, shape in (
+        ("|>", r"<\|[^|<>\s]{1,60}\|>"),
+        ("\uff5c>", r"<\uff5c[^\uff5c<>\s]{1,60}\uff5c>"),
+        ("|]", r"\[\|[^|\[\]\s]{1,60}\|\]"),
+        ("<|", r"<\|[A-Za-z_]{1,40}>"),
+        ("|>", r"<[A-Za-z_]{1,40}\|>"),
+    )
+)
+#: The two pairs of which one token alone is enough: ``<|turn>`` and ``<turn|>``.
+_HALF_OPEN = (_SHAPES[3], _SHAPES[4])
+#: Reasoning is no turn, and answers that still hold it are sent back.
+_NO_MARKERS = frozenset({"<think>", "</think>"})
+_SHORTEST = 3
+#: What stands before a role's name, as in ``]~b]user``: at least two signs, the last of them next to the name.
+_GLUED_ROLE = re.compile(r"(?=\S*[^\w\s]\S*[^\w\s])(\S*[^\w\s])\w+")
+
+
+class Segment(NamedTuple):
+    """What a template wrote between two texts, or before the first or after the last.
+
+    Attributes:
+        text: The text.
+        is_head: Whether it stands before the first text: then it may hold prose, such as a default system prompt.
+        between_contents: Whether its neighbours are contents of messages, not names, ids or arguments of tool calls.
+    """
+
+    text: str
+    is_head: bool
+    between_contents: bool
+
+
+@dataclass(frozen=True)
+class Markers:
+    """Texts that a message must not contain, as they are (``literals``) or by a pattern with a text that is in it."""
+
+    literals: tuple[str, ...]
+    patterns: tuple[tuple[str, re.Pattern[str]], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.literals or self.patterns)
+
+    def first_in(self, text: str) -> str | None:
+        """Return a marker that stands in a text, ``None`` if there is none."""
+        for literal in self.literals:
+            if literal in text:
+                return literal
+        for hint, pattern in self.patterns:
+            if hint in text:
+                found = pattern.search(text)
+                if found is not None:
+                    return found.group()
+        return None
+
+    def more_in(self, text: str, than: str) -> str | None:
+        """Return a marker that stands in one text more often than in another, ``None`` if there is none."""
+        for literal in self.literals:
+            if text.count(literal) > than.count(literal):
+                return literal
+        for hint, pattern in self.patterns:
+            # A forged marker brings its hint along: without another one there is nothing to look for.
+            if text.count(hint) > than.count(hint):
+                more = Counter(pattern.findall(text)) - Counter(pattern.findall(than))
+                if more:
+                    return str(next(iter(more)))
+        return None
+
+    def broken_up(self, text: str) -> str:
+        """Return a text with a space put into each marker, so that it is read as plain text."""
+        marker = self.first_in(text)
+        while marker is not None:  # breaking one up may leave another that overlapped with it
+            text = text.replace(marker, _broken(marker))
+            marker = self.first_in(text)
+        return text
+
+
+def tokens_in(source: str) -> tuple[str, ...]:
+    """Return the texts in a template's source that look like tokens with a meaning to the model."""
+    return tuple(dict.fromkeys(_TOKEN_IN_SOURCE.findall(source)))
+
+
+def can_be_broken_up(token: str) -> bool:
+    """Whether a space can be put between two characters of a token: it needs two that are no white space in turn."""
+    return _place_to_break(token) > 0
+
+
+@lru_cache(maxsize=256)
+def markers_of(
+    segments: frozenset[Segment], ends: frozenset[str], bos_token: str, control_tokens: tuple[str, ...]
+) -> Markers:
+    """Return what a message must not contain.
+
+    Args:
+        segments: What a template wrote between the texts of conversations.
+        ends: What it wrote after the last text of conversations that do not go on.
+        bos_token: The token that begins a text.
+        control_tokens: Tokens known otherwise.
+
+    The tokens of every model family to which one of them belongs are added.
+    """
+    pieces = dict.fromkeys(control_tokens)
+    # Longer ends first: one may begin like another.
+    clean_ends = sorted((end.strip() for end in ends if end.strip()), key=len, reverse=True)
+    for segment in segments:
+        pieces.update(dict.fromkeys(_pieces(segment, clean_ends, bos_token)))
+    pieces.update(dict.fromkeys(tokens_beside(pieces)))
+    return _compiled([piece for piece in pieces if piece not in _NO_MARKERS and can_be_broken_up(piece)])
+
+
+def _pieces(segment: Segment, ends: Sequence[str], bos_token: str) -> Iterable[str]:
+    text = segment.text.strip()
+    if segment.is_head and bos_token:
+        text = text.removeprefix(bos_token)
+    end = next((end for end in ends if not segment.is_head and text.startswith(end)), "")
+    for part in (end, text[len(end) :]):
+        lines = part.splitlines()
+        for number, line in enumerate(lines, start=1):
+            yield from _TOKEN.findall(line)
+            if segment.between_contents and (not segment.is_head or number == len(lines)):
+                for rest in _TOKEN.split(line):
+                    yield from _from_plain_text(rest.strip())
+
+
+def _from_plain_text(rest: str) -> Iterable[str]:
+    """Return what is telling of a text without tokens: all of it, and what stands before a role's name."""
+    if not _is_telling(rest):
+        return
+    yield rest
+    glued = _GLUED_ROLE.fullmatch(rest)
+    if glued is not None and _is_telling(glued.group(1)):
+        yield glued.group(1)
+
+
+def _is_telling(piece: str) -> bool:
+    """Whether a piece cannot be taken for an ordinary word, a line of dashes, or the marks of JSON."""
+    shortest = _SHORTEST if piece.isascii() else 2
+    return (
+        len(piece) >= shortest
+        and len(set(piece)) > 1
+        and '"' not in piece
+        and re.fullmatch(r"[\w\s]+|[\s'{}\[\],:\\]+", piece) is None
+    )
+
+
+def _compiled(pieces: Collection[str]) -> Markers:
+    shapes = [(hint, shape) for hint, shape in _SHAPES if any(shape.fullmatch(piece) for piece in pieces)]
+    if any(shape in shapes for shape in _HALF_OPEN):
+        shapes += [shape for shape in _HALF_OPEN if shape not in shapes]
+    literals: list[str] = []
+    patterns: list[tuple[str, re.Pattern[str]]] = []
+    for piece in pieces:
+        if any(shape.fullmatch(piece) for _, shape in shapes):
+            continue
+        number = re.search(r"\d", piece)
+        if number is not None and number.start() > 1 and _TOKEN.fullmatch(piece):
+            # <extra_id_1> is one of many.
+            numbered = re.sub(r"\d+", lambda _: r"\d+", re.escape(piece))
+            patterns.append((piece[: number.start()], re.compile(numbered)))
+        else:
+            literals.append(piece)
+    return Markers(tuple(literals), tuple(dict.fromkeys([*shapes, *patterns])))
+
+
+def _place_to_break(token: str) -> int:
+    return next(
+        (place for place in range(1, len(token)) if not token[place - 1].isspace() and not token[place].isspace()), 0
+    )
+
+
+def _broken(marker: str) -> str:
+    place = _place_to_break(marker)
+    return f"{marker[:place]} {marker[place:]}"
