@@ -34,18 +34,24 @@ LANGCHAIN: dict[str, tuple[Any, dict[str, Any]]] = {
     "ChatLLMEngine v2": (langchain.ChatLLMEngine, {}),
     "ChatLLMEngine v1": (langchain.ChatLLMEngine, {"api": "v1", "chat_template": "chatml"}),
     "ChatDataCrunch generate": (langchain.ChatDataCrunch, {"chat_template": "chatml"}),
-    "ChatDataCrunch, turns in alternation": (langchain.ChatDataCrunch, {"chat_template": "mistral"}),
     "ChatDataCrunch messages": (langchain.ChatDataCrunch, {"api": "messages"}),
 }
+#: Most of these want user and assistant to take turns.
+TEMPLATES = ("mistral", "gemma", "llama-2", "vicuna", "llama-3")
+for _name in TEMPLATES:
+    LANGCHAIN[f"ChatDataCrunch, {_name}"] = (langchain.ChatDataCrunch, {"chat_template": _name})
+    LANGCHAIN[f"ChatLLMEngine v1, {_name}"] = (langchain.ChatLLMEngine, {"api": "v1", "chat_template": _name})
 LLAMA_INDEX: dict[str, tuple[Any, dict[str, Any]]] = {
     "Scaleway": (llama_index.Scaleway, {}),
     "ChatLLMEngine": (llama_index.ChatLLMEngine, {}),
-    "LLMEngine, template": (llama_index.LLMEngine, {"chat_template": "llama-3"}),
     "LLMEngine, plain lines": (llama_index.LLMEngine, {}),
     "LLMEngine, own format": (llama_index.LLMEngine, {"messages_to_prompt": plainly}),
     "ChatDataCrunch": (llama_index.ChatDataCrunch, {}),
     "DataCrunch": (llama_index.DataCrunch, {"chat_template": "chatml"}),
 }
+for _name in TEMPLATES:
+    LLAMA_INDEX[f"DataCrunch, {_name}"] = (llama_index.DataCrunch, {"chat_template": _name})
+    LLAMA_INDEX[f"LLMEngine, {_name}"] = (llama_index.LLMEngine, {"chat_template": _name})
 
 
 class Refusing:
@@ -87,6 +93,8 @@ def check(ask: Callable[..., Any]) -> None:
     assert (fenced["text"], text.count(fenced["mark"]), text.count(PAGE)) == (PAGE, 3, 1)
     if "messages" in body:
         assert [m["role"] for m in body["messages"] if PAGE in m["content"]] == ["user"]
+        spoken = [m["role"] for m in body["messages"] if m["role"] != "system"]
+        assert spoken == ["user"], "servers' chat templates, too, want turns to alternate"
     before = "\n".join(texts_in(body)).split("Untrusted data")[0]
     assert re.search(rf"{re.escape(QUESTION)}", before)
 

@@ -24,13 +24,12 @@ def test_each_call_has_a_fence_of_its_own_and_one_for_all_its_messages() -> None
         model.invoke([HumanMessage("Q"), data_message(PAGE), data_message("more")])
     marks = []
     for body in wire.bodies:
-        first, second = (FENCED.fullmatch(message["content"]) for message in body["messages"][1:])
-        assert first is not None
-        assert second is not None
+        (turn,) = body["messages"]
+        first, second = FENCED.finditer(turn["content"])
+        assert turn["content"] == f"Q\n\n{first.group()}\n\n{second.group()}"
         assert (first["text"], second["text"], first["mark"]) == (PAGE, "more", second["mark"])
         marks.append(first["mark"])
     assert marks[0] != marks[1]
-    assert [role for role, _ in wire.turns] == ["user", "user", "user"]
 
 
 def test_a_text_that_holds_the_mark_gets_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +52,8 @@ def test_the_choice_is_the_models_or_the_calls(settings: dict[str, Any], call: d
     model = wire.make(ChatScaleway, **settings)
     if "fenced" in {*settings.values(), *call.values()}:
         model.invoke([HumanMessage("Q"), data_message(PAGE)], **call)
-        assert FENCED.fullmatch(wire.bodies[0]["messages"][1]["content"])
+        assert [role for role, _ in wire.turns] == ["user"]
+        assert FENCED.fullmatch(str(wire.turns[0][1]).removeprefix("Q\n\n"))
     else:
         with pytest.raises(
             UnsupportedContentError, match=r"no role 'data' \(message 1\).*data_role='fenced'.*Gray Swan"
@@ -98,3 +98,30 @@ def test_a_fenced_result_keeps_its_turn_and_its_failure() -> None:
     role, content = wire.turns[2]
     assert role == "tool"
     assert str(content).startswith("Error: Untrusted data between")
+
+
+def test_a_fence_joins_the_users_turn_beside_it_and_no_other() -> None:
+    image = Image(url="https://x.example/i.png")
+
+    def carried(*messages: Message) -> list[tuple[str, str | None, list[str]]]:
+        turns = carry_data(ChatRequest("m", messages, data_role="fenced"), has_role=False)
+        return [
+            (turn.role, turn.name, [FENCED.sub("(fence)", getattr(part, "text", "image")) for part in turn.parts])
+            for turn in turns
+        ]
+
+    data, user = Message("data", [Text("d")]), Message("user", [Text("u")])
+    answer = Message("assistant", [Text("a")])
+    assert carried(user, user, data, answer, data, user, user) == [
+        ("user", None, ["u"]),
+        ("user", None, ["u\n\n(fence)"]),
+        ("assistant", None, ["a"]),
+        ("user", None, ["(fence)\n\nu"]),
+        ("user", None, ["u"]),
+    ]
+    assert carried(data, data, Message("user", [image, Text("u")], name="ada")) == [
+        ("user", "ada", ["(fence)\n\n(fence)", "image", "u"])
+    ]
+    assert carried(Message("user", [Text("u"), image]), data) == [("user", None, ["u", "image", "(fence)"])]
+    named = [Message("user", [Text("u")], name="ada"), Message("data", [Text("d")], name="page")]
+    assert [name for _, name, _ in carried(*named)] == ["ada", "page"]

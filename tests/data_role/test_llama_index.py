@@ -145,8 +145,8 @@ def test_a_structured_llm_is_recognised(wire: Wire, index: SummaryIndex) -> None
     engine = index.as_query_engine(llm=fenced.as_structured_llm(Length))
     with pytest.raises(Exception, match="not a valid Length"):
         engine.query(QUESTION)  # the wire answers in prose; what was asked is the point
-    assert wire.turns[1] == ("user", QUESTION)
-    assert str(wire.turns[2][1]).startswith("Untrusted data between")
+    assert [role for role, _ in wire.turns] == ["system", "user"]
+    assert str(wire.turns[1][1]).startswith(f"{QUESTION}\n\nUntrusted data between")
 
 
 def test_registering_is_idempotent_and_can_be_undone(wire: Wire, llm: GraySwan, index: SummaryIndex) -> None:
@@ -275,8 +275,8 @@ def test_a_chat_without_the_role_raises_or_is_fenced(wire: Wire, index: SummaryI
         chat()
     assert wire.bodies == []
     chat(data_role="fenced")
-    assert wire.turns[1] == ("user", QUESTION)
-    assert str(wire.turns[2][1]).startswith("Untrusted data between")
+    assert [role for role, _ in wire.turns] == ["system", "user"]
+    assert str(wire.turns[1][1]).startswith(f"{QUESTION}\n\nUntrusted data between")
 
 
 # --------------------------------------------------------------------------- agents

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FENCED = re.compile(
     r"Untrusted data between the two marks (?P<mark>DATA-[0-9a-f]{24})\. [^\n]*\n"
-    r"<(?P=mark)>\n(?P<text>.*)\n</(?P=mark)>",
+    r"<(?P=mark)>\n(?P<text>.*?)\n</(?P=mark)>",
     re.DOTALL,
 )
 TOOL_CALL = {"id": "call_1", "type": "function", "function": {"name": "fetch_page", "arguments": '{"url": "u"}'}}
@@ -71,12 +71,13 @@ def parted(body: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """Part a request into its messages without the untrusted text, and the untrusted texts."""
     rest, texts = [], []
     for message in body["messages"]:
-        fenced = FENCED.fullmatch(message["content"] or "")
+        content = message["content"] or ""
         if message["role"] == "data":
-            texts.append(message["content"])
-        elif fenced:
-            assert message["content"].count(fenced["mark"]) == 3
-            texts.append(fenced["text"])
-        kept = message["role"] != "data" and not fenced
-        rest.append({**message, "content": message["content"] if kept else "(untrusted)"})
+            texts.append(content)
+            rest.append({**message, "content": "(untrusted)"})
+            continue
+        fences = list(FENCED.finditer(content))
+        texts += [fence["text"] for fence in fences]
+        assert all(content.count(fence["mark"]) == 3 * len(fences) for fence in fences)
+        rest.append({**message, "content": FENCED.sub("(untrusted)", content)})
     return rest, texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 from collections.abc import Mapping, Sequence  # noqa: TC003  # pydantic reads the annotations at run time
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from llama_index.core.base.llms.generic_utils import messages_to_prompt as core_messages_to_prompt
 from llama_index.core.base.llms.types import LLMMetadata
@@ -13,13 +13,16 @@ from llama_index.core.constants import DEFAULT_NUM_OUTPUTS
 from llama_index.core.llms.llm import default_completion_to_prompt as core_completion_to_prompt
 from llama_index.core.prompts.base import ChatPromptTemplate, SelectorPromptTemplate
 
+from linkspan.conversation import ChatRequest, Message, Text
 from linkspan.errors import ConfigurationError, InvalidRequestError
-from linkspan.llama_index.prompt_format import ConversationFormat, QuestionFormat, WrittenPrompt, carry_data
+from linkspan.llama_index.messages import messages_from_llama_index
+from linkspan.llama_index.prompt_format import for_function, one_system_turn, plain_lines
 from linkspan.llama_index.responses import as_chat_response
 from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.llama_index.tools import schema_format
 from linkspan.options import ConversationSettings, read_response_format, refuse_chat_keywords
 from linkspan.prompts import ChatTemplate, find_template
+from linkspan.providers.templated_chat import TemplatedChatCodec
 from linkspan.providers.think_tag_codec import ThinkTagCodec
 from linkspan.settings.templated import TemplateSettings
 
@@ -39,10 +42,8 @@ __all__ = ["CompletionLLM"]
 #: text to it; too small a window costs calls, too large a one an error of the server's.
 DEFAULT_CONTEXT_WINDOW = 4096
 
-#: A user's own functions for texts.
-_FUNCTIONS = frozenset({"completion_to_prompt", "messages_to_prompt"})
-#: Settings that the texts of conversations depend on.
-_FORMAT_FIELDS = frozenset({"chat_template", "data_role", "model"})
+#: What core puts where the user gives no function.
+_CORE_FORMATS = (None, core_messages_to_prompt, core_completion_to_prompt)
 
 
 class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutput):
@@ -65,7 +66,7 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._set_formats()
+        self._template()  # fails early on a wrong one
 
     # ------------------------------------------------------------------ what each class states
 
@@ -80,30 +81,20 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
 
     # ------------------------------------------------------------------ how texts are written
 
-    def _template(self) -> ChatTemplate | None:
-        return find_template(self.chat_template, self.model)
+    def _template(self, model: str | None = None) -> ChatTemplate | None:
+        """Return the template that is given, or the one of a model, by default the instance's."""
+        return find_template(self.chat_template, model or self.model)
 
-    def _set_formats(self) -> None:
-        """Put linkspan's own formats where the user gave none."""
-        template = self._template()
-        if self._is_ours(self.messages_to_prompt):
-            self.__dict__["messages_to_prompt"] = ConversationFormat(template, self._provider.name, self.data_role)
-        if self._is_ours(self.completion_to_prompt):
-            wraps = template is not None and self.chat_template is not None
-            own = QuestionFormat(cast("ChatTemplate", template)) if wraps else core_completion_to_prompt
-            self.__dict__["completion_to_prompt"] = own
-
-    @staticmethod
-    def _is_ours(function: Any) -> bool:
-        """Whether a format is none of the user's."""
-        defaults = (None, core_messages_to_prompt, core_completion_to_prompt)
-        return function in defaults or isinstance(function, (ConversationFormat, QuestionFormat))
+    def _turn_ends(self) -> tuple[str, ...]:
+        """Return the texts that end a turn in a text that was written already."""
+        guessed = self.chat_template is None
+        template = None if guessed and _of_the_user(self.messages_to_prompt) else self._template()
+        return () if template is None else template.stop
 
     def _changed(self, update: Mapping[str, Any]) -> None:
         super()._changed(update)
-        taken_back = any(value is None and name in _FUNCTIONS for name, value in update.items())
-        if taken_back or update.keys() & _FORMAT_FIELDS:
-            self._set_formats()
+        if "chat_template" in update:
+            self._template()
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -115,24 +106,21 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
                 )
         return state
 
-    def _conversation(self, messages: Sequence[ChatMessage], data_role: Any, model: str | None = None) -> str:
+    def _conversation(self, messages: Sequence[ChatMessage], data_role: Any) -> str:
         """Write messages as one text."""
-        if not messages:
-            raise InvalidRequestError(
-                "there are no messages to answer: give at least one", provider=self._provider.name
-            )
-        own = cast("Any", self.messages_to_prompt)
-        if not isinstance(own, ConversationFormat):
-            return str(own(carry_data(messages, provider=self._provider.name, data_role=data_role)))
-        template = own.template if model is None else find_template(self.chat_template, model)
-        return ConversationFormat(template, own.provider, data_role)(messages)
+        request, _ = self._chat_request(messages, {"data_role": data_role})
+        return request.prompt
 
     def _question(self, text: str) -> str:
         """Write a text, with the system prompt, as what is asked."""
-        own = cast("Any", self.completion_to_prompt)
-        if isinstance(own, QuestionFormat):
-            return own(text, self.system_prompt)
-        written = str(own(text))
+        function = _of_the_user(self.completion_to_prompt)
+        if function is None and self.chat_template is not None:
+            turns = [Message("system", [Text(self.system_prompt)])] if self.system_prompt else []
+            request, _ = self._by_template(
+                self._template(), [*turns, Message("user", [Text(text)])], self._call_options({})
+            )
+            return request.prompt
+        written = text if function is None else str(function(text))
         return f"{self.system_prompt}\n\n{written}" if self.system_prompt else written
 
     def _written(self, prompt: BasePromptTemplate, prompt_args: Mapping[str, Any], data_role: Any) -> str:
@@ -149,12 +137,11 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
         return written
 
     def _text_of_program(self) -> Callable[[BasePromptTemplate, dict[str, Any]], str]:
-        def write(prompt: BasePromptTemplate, prompt_args: dict[str, Any]) -> str:
-            written = self._written(prompt, prompt_args, self.data_role)
-            # Core passes it to ``complete``, which must know that nothing is to be put around it any more.
-            return written if isinstance(written, WrittenPrompt) else WrittenPrompt(written, self._turn_ends())
+        return lambda prompt, prompt_args: self._written(prompt, prompt_args, self.data_role)
 
-        return write
+    def _options_of_program(self, llm_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+        # Core passes them to ``complete``, which must know that the text was written already.
+        return {**super()._options_of_program(llm_kwargs), "formatted": True}
 
     def _get_prompt(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
         return self._written(prompt, prompt_args, self.data_role)
@@ -180,44 +167,80 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
     def _chat_request(
         self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
     ) -> tuple[PromptRequest, float | None]:
+        if not messages:
+            raise InvalidRequestError(
+                "there are no messages to answer: give at least one", provider=self._provider.name
+            )
         options = self._call_options(kwargs)
         data_role = options.fields.get("data_role", self.data_role)
-        model = options.model if options.model != self.model else None
-        return self._request(self._conversation(messages, data_role, model), options)
+        provider = self._provider.name
+        function = _of_the_user(self.messages_to_prompt)
+        if function is not None:
+            ends = self._turn_ends()
+            written = str(function(for_function(messages, provider=provider, data_role=data_role)))
+            return self._request(written, options, ends)
+        conversation = messages_from_llama_index(messages, provider=provider)
+        template = self._template(options.model)
+        if template is None:
+            return self._request(plain_lines(conversation, provider=provider, data_role=data_role), options)
+        return self._by_template(template, one_system_turn(conversation), options, data_role=data_role)
 
     def _prompt_request(
         self, prompt: str, formatted: bool, kwargs: Mapping[str, Any]
     ) -> tuple[PromptRequest, float | None]:
         self._check_prompt(prompt)
         options = self._call_options(kwargs)
-        written = (
-            prompt if formatted or isinstance(prompt, WrittenPrompt) else cast("Any", self.completion_to_prompt)(prompt)
-        )
-        return self._request(written, options)
+        if formatted:
+            return self._request(prompt, options, self._turn_ends())
+        function = _of_the_user(self.completion_to_prompt)
+        if function is None and self.chat_template is not None:
+            return self._by_template(self._template(), [Message("user", [Text(prompt)])], options)
+        written = prompt if function is None else str(function(prompt))
+        return self._request(written, options, self._turn_ends() if self.chat_template is not None else ())
 
-    def _request(self, prompt: str, options: CallOptions) -> tuple[PromptRequest, float | None]:
+    def _by_template(
+        self,
+        template: ChatTemplate | None,
+        messages: Sequence[Message],
+        options: CallOptions,
+        *,
+        data_role: Literal["error", "fenced"] = "error",
+    ) -> tuple[PromptRequest, float | None]:
+        """Return the request of a conversation that a chat template writes, as the chat classes do."""
+        unwritten, timeout = self._request("", options)
+        codec = TemplatedChatCodec(
+            self._prompt_codec(),
+            cast("ChatTemplate", template),
+            title=self._provider.title,
+            max_stops=self._most_stops,
+        )
+        chat = ChatRequest(
+            model=unwritten.model,
+            messages=messages,
+            parameters=unwritten.parameters,
+            stop=unwritten.stop,
+            extra_body=unwritten.extra_body,
+            data_role=data_role,
+        )
+        return codec.prompt_request(chat), timeout
+
+    def _request(
+        self, prompt: str, options: CallOptions, turn_ends: Sequence[str] = ()
+    ) -> tuple[PromptRequest, float | None]:
         refuse_chat_keywords(self, options.keywords, ("tools", "tool_choice"))
         options.parameters.update(self._format_options(options.keywords.get("response_format")))
-        options.stop = self._with_turn_ends(options.stop, prompt)
+        options.stop = self._with_turn_ends(options.stop, turn_ends)
         if self.split_reasoning and options.parameters.get("return_full_text"):
             raise ConfigurationError(
                 "split_reasoning looks at the start of an answer, and return_full_text puts the prompt there: set one.",
                 provider=self._provider.name,
             )
-        return self._prompt_request_of(str(prompt), options), options.timeout
+        return self._prompt_request_of(prompt, options), options.timeout
 
-    def _with_turn_ends(self, stops: list[str], prompt: str) -> list[str]:
-        """Add the texts that end a turn under the prompt's format, as many as the API takes beside the user's."""
-        if isinstance(prompt, WrittenPrompt):
-            ends: Sequence[str] = prompt.stop
-        else:
-            ends = self._turn_ends()
+    def _with_turn_ends(self, stops: list[str], ends: Sequence[str]) -> list[str]:
+        """Add texts that end a turn, as many as the API takes beside the user's."""
         room = None if self._most_stops is None else max(self._most_stops, len(stops))
         return [*stops, *(end for end in ends if end not in stops)][:room]
-
-    def _turn_ends(self) -> tuple[str, ...]:
-        template = self._template() if self.chat_template is not None else None
-        return tuple(template.stop) if template is not None else ()
 
     def _format_options(self, response_format: Any) -> dict[str, Any]:
         wanted = read_response_format(response_format, schema_format)
@@ -259,3 +282,8 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
                     yield as_chat_response(chunk)
 
         return pieces()
+
+
+def _of_the_user(function: Any) -> Callable[[Any], Any] | None:
+    """Return a format that the user gave, ``None`` for one of core's."""
+    return None if function in _CORE_FORMATS else function

@@ -63,7 +63,8 @@ class NativeStructuredOutput(LinkspanLLM):
             result = _parse(output_cls, self._ask(subject, kwargs))
         else:
             result = _checked(
-                output_cls, self._program(output_cls, prompt)(llm_kwargs=dict(llm_kwargs or {}), **prompt_args)
+                output_cls,
+                self._program(output_cls, prompt)(llm_kwargs=self._options_of_program(llm_kwargs), **prompt_args),
             )
         _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
@@ -88,7 +89,9 @@ class NativeStructuredOutput(LinkspanLLM):
             # Core's function program puts the system prompt in when it is called, and not when it is awaited.
             extend = self._extend_messages if self._calls_functions() else None
             program = self._program(output_cls, prompt, extend=extend)
-            result = _checked(output_cls, await program.acall(llm_kwargs=dict(llm_kwargs or {}), **prompt_args))
+            result = _checked(
+                output_cls, await program.acall(llm_kwargs=self._options_of_program(llm_kwargs), **prompt_args)
+            )
         _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
 
@@ -102,7 +105,8 @@ class NativeStructuredOutput(LinkspanLLM):
         if not self._is_native(llm_kwargs):
             program = self._streaming_program(output_cls, prompt, llm_kwargs)
             steps = cast(
-                "Generator[Any, None, None]", program.stream_call(llm_kwargs=dict(llm_kwargs or {}), **prompt_args)
+                "Generator[Any, None, None]",
+                program.stream_call(llm_kwargs=self._options_of_program(llm_kwargs), **prompt_args),
             )
             return _ending_whole(output_cls, steps)
         subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
@@ -117,7 +121,7 @@ class NativeStructuredOutput(LinkspanLLM):
     ) -> AsyncGenerator[Any, None]:
         if not self._is_native(llm_kwargs):
             program = self._streaming_program(output_cls, prompt, llm_kwargs)
-            steps = await program.astream_call(llm_kwargs=dict(llm_kwargs or {}), **prompt_args)
+            steps = await program.astream_call(llm_kwargs=self._options_of_program(llm_kwargs), **prompt_args)
             return _aending_whole(output_cls, cast("AsyncGenerator[Any, None]", steps))
         subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
         return self._native_astream(output_cls, await self._aask_in_pieces(subject, kwargs))
@@ -205,6 +209,10 @@ class NativeStructuredOutput(LinkspanLLM):
     def _text_of_program(self) -> Callable[[BasePromptTemplate, dict[str, Any]], str] | None:
         """Return what writes a program's prompt, for an API that takes one text."""
         return None
+
+    def _options_of_program(self, llm_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the keywords with which a program asks."""
+        return dict(llm_kwargs or {})
 
     def _calls_functions(self) -> bool:
         mode = self.pydantic_program_mode

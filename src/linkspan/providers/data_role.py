@@ -12,13 +12,16 @@ from linkspan.errors import UnsupportedContentError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from linkspan.conversation import ChatRequest, Role
+    from linkspan.conversation import ChatRequest, Part, Role
 
 __all__ = ["carry_data", "fence_data", "tool_results_as_data"]
 
 
 def carry_data(request: ChatRequest, *, has_role: bool) -> Sequence[Message]:
     """Return a request's messages as an API can carry them, by its ``tool_results`` and ``data_role``.
+
+    Fenced text joins the user's turn beside it: the chat templates of many models, on servers too, want user and
+    assistant to take turns.
 
     Args:
         request: The request; it is not changed.
@@ -33,8 +36,39 @@ def carry_data(request: ChatRequest, *, has_role: bool) -> Sequence[Message]:
     """
     results_too = request.tool_results == "data"
     if not has_role and request.data_role == "fenced":
-        return fence_data(request.messages, roles={"data", "tool"} if results_too else {"data"})
+        fenced = fence_data(request.messages, roles={"data", "tool"} if results_too else {"data"})
+        return _with_fences_joined(request.messages, fenced)
     return tool_results_as_data(request.messages) if results_too else request.messages
+
+
+def _with_fences_joined(before: Sequence[Message], fenced: Sequence[Message]) -> list[Message]:
+    """Join each fence with the user's turns beside it, unless these have different names."""
+    turns: list[list[Message]] = []
+    after_fence = False
+    for was, message in zip(before, fenced, strict=True):
+        is_fence = was.role == "data" and message.role == "user"
+        joins = bool(turns) and turns[-1][-1].role == message.role == "user" and (is_fence or after_fence)
+        if joins and len({turn.name for turn in (*turns[-1], message)} - {None}) < 2:
+            turns[-1].append(message)
+        else:
+            turns.append([message])
+        after_fence = is_fence
+    return [_joined(turn) for turn in turns]
+
+
+def _joined(messages: Sequence[Message]) -> Message:
+    """Return messages of one turn as one, with texts that meet in one text: some APIs take no list of parts."""
+    if len(messages) == 1:
+        return messages[0]
+    parts: list[Part] = []
+    for message in messages:
+        first, *rest = message.parts or [Text("")]
+        if parts and isinstance(parts[-1], Text) and isinstance(first, Text):
+            parts[-1] = Text(f"{parts[-1].text}\n\n{first.text}")
+        else:
+            parts.append(first)
+        parts += rest
+    return replace(messages[0], parts=parts, name=next((message.name for message in messages if message.name), None))
 
 
 def tool_results_as_data(messages: Sequence[Message]) -> list[Message]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from linkspan.conversation import PromptRequest, Text
+from linkspan.conversation import PromptRequest
 from linkspan.errors import LinkspanError, UnsupportedContentError
 from linkspan.providers.data_role import carry_data
 from linkspan.providers.think_tags import ThinkTagDecoder, split_completion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
-    from linkspan.conversation import ChatRequest, Completion, Message, ResponseFormat
+    from linkspan.conversation import ChatRequest, Completion, ResponseFormat
     from linkspan.prompts import ChatTemplate
     from linkspan.providers.codec import Codec, StreamDecoder
 
@@ -47,9 +46,7 @@ class TemplatedChatCodec:
             text as it is. Where the template opens the block in the prompt, the answer begins inside it.
         structured: Turns a response format into parameters of the API (``guided_json``, ``grammar``); ``None`` where it
             has nothing of the kind.
-        renames: Parameters of chat under the API's own names: ``{"max_tokens": "max_new_tokens"}``.
         max_stops: How many stop texts the API takes, ``None`` for any number.
-        template_variables: Further variables for a Jinja template, such as ``{"enable_thinking": False}``.
     """
 
     def __init__(
@@ -60,19 +57,15 @@ class TemplatedChatCodec:
         title: str,
         split_reasoning: tuple[str, str] | None = None,
         structured: Structured | None = None,
-        renames: Mapping[str, str] | None = None,
         max_stops: int | None = None,
-        template_variables: Mapping[str, Any] | None = None,
     ) -> None:
         self.inner = inner
         self.template = template
         self._title = title
         self._tags = split_reasoning
         self._structured = structured
-        self._renames = dict(renames or {})
         self._max_stops = max_stops
-        self._variables = dict(template_variables or {})
-        self._inside = split_reasoning is not None and template.opens(split_reasoning[0], self._variables)
+        self._inside = split_reasoning is not None and template.opens(split_reasoning[0])
 
     @property
     def provider(self) -> str:
@@ -116,9 +109,7 @@ class TemplatedChatCodec:
             prompt_request.stop = prompt_request.stop[:room]
         try:
             prompt_request.prompt = self.template.render(
-                _with_fences_joined(request, carry_data(request, has_role="data" in self.template.roles)),
-                send_reasoning=request.send_reasoning,
-                variables=self._variables,
+                carry_data(request, has_role="data" in self.template.roles), send_reasoning=request.send_reasoning
             )
         except LinkspanError as error:
             raise self._titled(error) from error.__cause__
@@ -153,13 +144,13 @@ class TemplatedChatCodec:
         return PromptRequest(
             model=request.model,
             prompt="",
-            parameters=self._renamed(request.parameters),
+            parameters=request.parameters,
             stop=list(dict.fromkeys((*request.stop, *self.template.stop))),
             extra_body=request.extra_body,
         )
 
     def _parameters(self, request: ChatRequest) -> dict[str, Any]:
-        parameters = self._renamed(request.parameters)
+        parameters = dict(request.parameters)
         for name, effect in _NOT_FOR_CHAT.items():
             if parameters.get(name):
                 raise self._unsupported(f"{name} {effect}. Leave it out, or use the class for prompts.")
@@ -179,15 +170,6 @@ class TemplatedChatCodec:
             parameters[name] = value
         return parameters
 
-    def _renamed(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        renamed: dict[str, Any] = {}
-        for name, value in parameters.items():
-            own_name = self._renames.get(name, name)
-            if own_name in renamed or (own_name != name and own_name in parameters):
-                raise self._unsupported(f"{name} and {own_name} are the same parameter. Give one of them.")
-            renamed[own_name] = value
-        return renamed
-
     def _refuse_tools(self, request: ChatRequest) -> None:
         if request.tools or request.tool_choice not in (None, "none"):
             raise self._unsupported(
@@ -202,17 +184,3 @@ class TemplatedChatCodec:
         error.provider = error.provider or self.provider
         error.args = (f"{self._title}: {error.message}", *error.args[1:])
         return error
-
-
-def _with_fences_joined(request: ChatRequest, carried: Sequence[Message]) -> list[Message]:
-    """Return the messages with fenced text in the user's turn beside it: many templates want turns to alternate."""
-    joined: list[Message] = []
-    fence_before = False
-    for before, message in zip(request.messages, carried, strict=True):
-        fenced = before.role == "data" and message.role == "user"
-        if joined and joined[-1].role == "user" and message.role == "user" and (fenced or fence_before):
-            joined[-1] = replace(joined[-1], parts=[*joined[-1].parts, Text(""), *message.parts])
-        else:
-            joined.append(message)
-        fence_before = fenced
-    return joined
