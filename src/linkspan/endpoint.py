@@ -198,19 +198,6 @@ class Endpoint(Generic[RequestT]):
         with self._redacted_errors:
             return self._decode(await self.aget(path), decode)
 
-    def beside(self, base_url: str, headers: Mapping[str, str]) -> Endpoint[RequestT]:
-        """The same API at another address of the same host, with further headers, over the same connections."""
-        return Endpoint(
-            self.codec,
-            self.client,
-            base_url=base_url,
-            headers={**self._headers, **headers},
-            secrets=self._secrets.with_sent(headers),
-            timeout=self._timeout,
-            stall_timeout=self._stall_timeout,
-            max_retries=self._max_retries,
-        )
-
     def close(self) -> None:
         """Close the connections that this endpoint opened for sync calls."""
         self.client.close()

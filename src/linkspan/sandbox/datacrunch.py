@@ -1,6 +1,6 @@
 """The DataCrunch dialect: the legacy route with ``model`` in the body, and a container with a whole TGI server.
 
-Faithful to the DataCrunch reference: sections 1 (routes, ``model``; ``verda_queue``), 2 (TGI's routes), 3 to 6
+Faithful to the DataCrunch reference: sections 1 (routes, ``model``), 2 (TGI's routes), 3 to 6
 (``tgi_request``, ``tgi_tokens``, ``tgi_generate``), 8 (``tgi_chat``) and 9 (versions).
 
 Where the service's behaviour is not known, the sandbox does what TGI does: errors of the gateway are TGI's, a missing
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from linkspan.sandbox.keys import KeyCheck
-    from linkspan.sandbox.verda_queue import VerdaQueue
 
 __all__ = ["Options", "routes"]
 
@@ -75,8 +74,6 @@ class Options:
         keep_alive: Seconds of silence in a stream after which an empty comment is sent.
         max_concurrent_requests: Calls at the same time; more are answered by 429.
         max_total_tokens: Prompt and answer together, in tokens.
-        replica_concurrency: Deferred calls (``Prefer: respond-async``) that are worked on at the same time; the others
-            wait in the queue.
         limits: What else an operator sets on the command line of TGI.
     """
 
@@ -84,24 +81,22 @@ class Options:
     keep_alive: float = 15.0
     max_concurrent_requests: int = 128
     max_total_tokens: int = 4096
-    replica_concurrency: int = 1
     limits: Limits = field(default_factory=Limits)
 
 
-def routes(engine: Engine, keys: KeyCheck, options: Options, queue: VerdaQueue) -> list[BaseRoute]:
+def routes(engine: Engine, keys: KeyCheck, options: Options) -> list[BaseRoute]:
     """The routes under ``/datacrunch``."""
     tgi = _TGI(engine, keys, options)
     made: list[BaseRoute] = [
         Route(f"{_LEGACY}/generate", tgi.legacy_generate, methods=["POST"]),
         Route(f"{_LEGACY}/generate_stream", tgi.legacy_generate_stream, methods=["POST"]),
-        Route(f"{_CONTAINER}/generate", queue.before(tgi.generate), methods=["POST"]),
-        Route(f"{_CONTAINER}/generate_stream", queue.before(tgi.generate_stream), methods=["POST"]),
-        Route(_CONTAINER, queue.before(tgi.compat), methods=["POST"]),
-        Route(f"{_CONTAINER}/", queue.before(tgi.compat), methods=["POST"]),
+        Route(f"{_CONTAINER}/generate", tgi.generate, methods=["POST"]),
+        Route(f"{_CONTAINER}/generate_stream", tgi.generate_stream, methods=["POST"]),
+        Route(_CONTAINER, tgi.compat, methods=["POST"]),
+        Route(f"{_CONTAINER}/", tgi.compat, methods=["POST"]),
         Route(f"{_CONTAINER}/health", tgi.health, methods=["GET"]),
         Route(f"{_CONTAINER}/info", tgi.info, methods=["GET"]),
-        Route(f"{_CONTAINER}/v1/chat/completions", queue.before(tgi.chat), methods=["POST"]),
-        *queue.routes(),
+        Route(f"{_CONTAINER}/v1/chat/completions", tgi.chat, methods=["POST"]),
     ]
     if tgi.era.has_models:
         made.append(Route(f"{_CONTAINER}/v1/models", tgi.models, methods=["GET"]))

@@ -21,7 +21,6 @@ from linkspan.sandbox.keys import KeyCheck
 from linkspan.sandbox.local_engine import LocalEngine
 from linkspan.sandbox.recording import RecordedRequest, Recorder
 from linkspan.sandbox.scripted import Reply, Rule, ScriptedEngine
-from linkspan.sandbox.verda_queue import VerdaQueue
 
 if TYPE_CHECKING:
     import re
@@ -62,7 +61,6 @@ class Sandbox:
         self._address = (host, port)
         self._scaleway_options = scaleway_options or scaleway.Options()
         self._datacrunch_options = datacrunch_options or datacrunch.Options()
-        self._queue = VerdaQueue(self._keys, self._datacrunch_options.replica_concurrency)
         self._llm_engine_options = llm_engine_options or llm_engine.Options()
         self._connections: dict[Any, asyncio.Transport] = {}
         self._server: _Server | None = None
@@ -165,9 +163,8 @@ class Sandbox:
         return rule
 
     def reset(self) -> None:
-        """Forget all requests, rules and deferred calls: a fresh sandbox for the next test."""
+        """Forget all requests and rules: a fresh sandbox for the next test."""
         self._requests.clear()
-        self._queue.clear()
         if isinstance(self.engine, ScriptedEngine):
             self.engine.clear()
 
@@ -254,7 +251,7 @@ class Sandbox:
             routes = [
                 *scaleway.routes(self.engine, self._keys, self._scaleway_options),
                 *gray_swan.routes(self.engine, self._keys),
-                *datacrunch.routes(self.engine, self._keys, self._datacrunch_options, self._queue),
+                *datacrunch.routes(self.engine, self._keys, self._datacrunch_options),
                 *llm_engine.routes(self.engine, self._keys, self._llm_engine_options),
             ]
             app = build_app(self.engine, routes, self._requests, self._cut)
