@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
+from linkspan.tool_arguments import judge_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +28,13 @@ class _PartialCall:
             self.id = delta.id
         if delta.name is not None:
             self.name = delta.name
-        self.arguments += delta.arguments
+        # A local text that nobody else holds grows in place; ``+=`` on an attribute would copy it for every piece.
+        arguments, self.arguments = self.arguments, ""
+        arguments += delta.arguments
+        self.arguments = arguments
+
+    def so_far(self) -> ToolCall:
+        return ToolCall(self.id, self.name, self.arguments)
 
 
 class Assembler:
@@ -76,7 +83,6 @@ class Assembler:
             delta.choice = choice
             return
         if delta.text:
-            # A local text that nobody else holds grows in place; ``+=`` on an attribute would copy it for every token.
             text, self.text = self.text, ""
             text += delta.text
             self.text = text
@@ -111,13 +117,16 @@ class Assembler:
     @property
     def tool_calls(self) -> list[ToolCall]:
         """The tool calls so far, in order; the arguments of the last ones may be unfinished JSON."""
-        return [ToolCall(call.id, call.name, call.arguments) for _, call in sorted(self._calls.items())]
+        return [call.so_far() for _, call in sorted(self._calls.items())]
+
+    def tool_call(self, index: int) -> ToolCall:
+        """Return one tool call as far as it came."""
+        return self._calls[index].so_far()
 
     def completion(self) -> Completion:
-        """The answer so far as a :class:`Completion`."""
+        """Return the answer so far as a :class:`Completion`; calls whose arguments are not whole say so."""
         calls = self.tool_calls
-        for call in calls:
-            call.arguments = call.arguments or "{}"
+        judge_calls(calls, self.finish_reason)
         return Completion(
             text=self.text,
             reasoning=self.reasoning,

@@ -115,11 +115,16 @@ Part = Union[Text, Image, Audio, Video, File, Reasoning, UnknownPart]
 
 @dataclass(slots=True)
 class ToolCall:
-    """A call that the model asks for. ``arguments`` is JSON text exactly as the model wrote it, ``"{}"`` if empty."""
+    """A call that the model asks for. ``arguments`` is JSON text exactly as the model wrote it, ``"{}"`` if empty.
+
+    ``problem`` says why a call of an answer must not run: its arguments are not one whole JSON object, for example
+    because ``max_tokens`` cut them off. ``None`` for a sound call.
+    """
 
     id: str | None
     name: str
     arguments: str
+    problem: str | None = None
 
 
 @dataclass(slots=True)

@@ -40,13 +40,14 @@ class Prototype(Generic[ModelT]):
             changes costs half of two dicts put together.
     """
 
-    __slots__ = ("_class", "_extra", "_set_fields", "fields")
+    __slots__ = ("_class", "_extra", "_private", "_set_fields", "fields")
 
     def __init__(self, pattern: ModelT) -> None:
         self._class = type(pattern)
         self.fields: dict[str, Any] = _compact(pattern.__dict__)
         self._set_fields = set(self.fields)
         self._extra = pattern.__pydantic_extra__
+        self._private = pattern.__pydantic_private__
 
     def holding(self, fields: dict[str, Any]) -> ModelT:
         """Return a new object that has these fields, all of them, and keeps the dict. Nothing is validated."""
@@ -54,7 +55,7 @@ class Prototype(Generic[ModelT]):
         _set_dict(made, fields)
         _set_names(made, self._set_fields)
         _set_extra(made, None if self._extra is None else {})
-        _set_private(made, None)
+        _set_private(made, None if self._private is None else dict(self._private))
         return made
 
     def with_fields(self, fields: Mapping[str, Any]) -> ModelT:

@@ -90,13 +90,20 @@ def test_without_parallel_calls_both_places_hold_one(llm: Scaleway, sandbox: San
     assert llm.predict_and_call([ADD], "?").response == "3"
 
 
-@pytest.mark.parametrize("arguments", ['{"x": 1, "y', '{"x": ', "]", "[1]", "", '"', '{"x": 1}}'])
-def test_partial_arguments_never_raise(llm: Scaleway, arguments: str) -> None:
+@pytest.mark.parametrize("arguments", ['{"x": 1, "y', '{"x": ', "]", "[1]", '"', '{"x": 1}}'])
+def test_arguments_that_are_not_whole_raise(llm: Scaleway, arguments: str) -> None:
     block = ToolCallBlock(tool_call_id=None, tool_name="add", tool_kwargs=arguments)
     response = llm.chat([ChatMessage("x")])
     response.message.blocks.append(block)
+    with pytest.raises(InvalidResponseError, match="The arguments of add"):
+        llm.get_tool_calls_from_response(response)
+
+
+def test_a_call_without_id_and_arguments_is_a_call(llm: Scaleway) -> None:
+    response = llm.chat([ChatMessage("x")])
+    response.message.blocks.append(ToolCallBlock(tool_call_id=None, tool_name="add", tool_kwargs=""))
     (selection,) = llm.get_tool_calls_from_response(response)
-    assert isinstance(selection.tool_kwargs, dict)
+    assert selection.tool_kwargs == {}
     assert selection.tool_id
 
 

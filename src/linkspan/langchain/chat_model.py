@@ -133,10 +133,11 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
         """Return the request of a call, and the call's own timeout."""
         options = self._call_options(kwargs, stop)
         keywords = options.keywords
-        if stream and (options.parameters.get("n") or 1) != 1:
+        choices = options.extra_body.get("n", options.parameters.get("n")) or 1
+        if stream and choices != 1:
             raise UnsupportedContentError(
-                f"n={options.parameters['n']} cannot be streamed: LangChain would merge the answers into one. Use "
-                "invoke or generate without streaming.",
+                f"n={choices} cannot be streamed: LangChain would merge the answers into one. Use invoke or "
+                "generate without streaming.",
                 provider=self._provider.name,
             )
         request = self._chat_request_of(

@@ -10,22 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+from langchain_core.messages import AIMessage
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from linkspan.assembler import Assembler
+from linkspan.errors import InvalidResponseError
+from linkspan.langchain.answer_chunk import AnswerChunk, split_calls
 from linkspan.prototype import Prototype
-from linkspan.tool_arguments import parse_arguments
 from linkspan.unreadable import building_answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_core.messages import InvalidToolCall
-    from langchain_core.messages import ToolCall as LangChainToolCall
     from langchain_core.messages.ai import UsageMetadata
 
     from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
@@ -76,9 +75,8 @@ def _generation(answer: Completion, provider: str) -> ChatGeneration:
         info["finish_reason"] = answer.finish_reason
     if answer.logprobs is not None:
         info["logprobs"] = {"content": logprob_entries(answer.logprobs)}
-    return _GENERATION.with_fields(
-        {"text": answer.text, "message": to_ai_message(answer, provider), "generation_info": info or None}
-    )
+    message = to_ai_message(answer, provider)
+    return _GENERATION.with_fields({"text": message.content, "message": message, "generation_info": info or None})
 
 
 def to_ai_message(completion: Completion, provider: str) -> AIMessage:
@@ -96,7 +94,8 @@ def to_ai_message(completion: Completion, provider: str) -> AIMessage:
         "usage_metadata": to_usage_metadata(completion.usage),
     }
     if completion.tool_calls:
-        fields["tool_calls"], fields["invalid_tool_calls"] = _split_calls(completion.tool_calls)
+        fields["content"] += _note(completion.text, completion.tool_calls)
+        fields["tool_calls"], fields["invalid_tool_calls"] = split_calls(completion.tool_calls)
     elif _has_usual_facts(completion):
         return _MESSAGE.with_fields(fields)
     return AIMessage(**fields)
@@ -106,8 +105,8 @@ def to_ai_message(completion: Completion, provider: str) -> AIMessage:
 _MESSAGE = Prototype(AIMessage(content=""))
 _GENERATION = Prototype(ChatGeneration(message=AIMessage(content="")))
 _RESULT = Prototype(ChatResult(generations=[]))
-_PIECE = Prototype(ChatGenerationChunk(message=AIMessageChunk(content="")))
-_PIECE_MESSAGE = Prototype(AIMessageChunk(content=""))
+_PIECE = Prototype(ChatGenerationChunk(message=AnswerChunk(content="")))
+_PIECE_MESSAGE = Prototype(AnswerChunk(content=""))
 
 
 def _has_usual_facts(completion: Completion) -> bool:
@@ -149,7 +148,7 @@ class ChunkBuilder:
         with building_answer(self._provider, self.assembler):
             for delta in deltas:
                 add(delta)
-                if delta.last or delta.tool_calls or delta.refusal:
+                if delta.last or delta.tool_calls or delta.refusal or delta.choice:
                     made.extend(self._rare(delta))
                 else:
                     made.append(piece(delta))
@@ -158,16 +157,39 @@ class ChunkBuilder:
     def _rare(self, delta: Delta) -> Sequence[ChatGenerationChunk]:
         """Return a step that is not only text as one chunk, or two for a last step that calls tools.
 
-        Core turns the tool calls of a chunk marked as last into finished ones, so that mark never stands on a piece of
-        one.
+        A chunk marked as last is judged, so that mark never stands on a piece of a call.
+
+        Raises:
+            InvalidResponseError: It belongs to another of several answers.
         """
-        if delta.last and delta.model is None and self._model is not None:
+        if delta.choice:
+            raise InvalidResponseError(
+                f"{self._provider}: the stream holds several answers, which LangChain would merge into one. Ask "
+                "for one (leave n unset), or use invoke or generate without streaming.",
+                provider=self._provider,
+                partial=self.assembler.completion(),
+            )
+        if not delta.last:
+            return (_chunk(delta, self._provider),)
+        if delta.model is None and self._model is not None:
             delta = replace(delta, model=self._model)
-        if delta.last and delta.tool_calls:
-            calls = _chunk(replace(delta, last=False), self._provider)
-            rest = replace(delta, text="", reasoning="", refusal="", tool_calls=(), logprobs=None)
-            return (calls, _chunk(rest, self._provider))
-        return (_chunk(delta, self._provider),)
+        before: Sequence[ChatGenerationChunk] = ()
+        if delta.tool_calls:
+            before = (_chunk(replace(delta, last=False), self._provider),)
+            delta = replace(delta, text="", reasoning="", refusal="", tool_calls=(), logprobs=None)
+        return (*before, self._last(delta))
+
+    def _last(self, delta: Delta) -> ChatGenerationChunk:
+        answer = self.assembler.completion()
+        if answer.tool_calls:
+            delta = replace(delta, text=delta.text + _note(answer.text, answer.tool_calls))
+        chunk = _chunk(delta, self._provider)
+        broken = {place: call for place, call in enumerate(answer.tool_calls) if call.problem is not None}
+        if broken:
+            cast("AnswerChunk", chunk.message).set_broken_calls(
+                dict(zip(broken, split_calls(broken.values())[1], strict=True))
+            )
+        return chunk
 
     def _piece(self, delta: Delta) -> ChatGenerationChunk:
         text = delta.text
@@ -207,7 +229,7 @@ def _chunk(delta: Delta, provider: str) -> ChatGenerationChunk:
         metadata.update(_metadata(delta, provider))
         if delta.finish_reason is not None:
             generation_info = {"finish_reason": delta.finish_reason}
-    return ChatGenerationChunk(message=AIMessageChunk(**fields), generation_info=generation_info)
+    return ChatGenerationChunk(message=AnswerChunk(**fields), generation_info=generation_info)
 
 
 def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
@@ -258,17 +280,16 @@ def _metadata(answer: Completion | Delta, provider: str) -> dict[str, Any]:
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def _split_calls(calls: Sequence[ToolCall]) -> tuple[list[LangChainToolCall], list[InvalidToolCall]]:
-    good: list[LangChainToolCall] = []
-    broken: list[InvalidToolCall] = []
-    for call in calls:
-        arguments = parse_arguments(call.arguments)
-        if arguments is not None:
-            good.append(tool_call(name=call.name, args=arguments, id=call.id))
-        else:
-            error = f"The arguments of {call.name} are not a JSON object."
-            broken.append(invalid_tool_call(name=call.name, args=call.arguments, id=call.id, error=error))
-    return good, broken
+def _note(text: str, calls: Sequence[ToolCall]) -> str:
+    """Return what follows the text of an answer that calls, but whose calls are all broken: nobody runs those.
+
+    An agent ends with such an answer. Without a word it would look as if the model had nothing to say, or had done what
+    it announced.
+    """
+    problems = [call.problem for call in calls if call.problem is not None]
+    if len(problems) < len(calls):
+        return ""
+    return ("\n\n" if text else "") + " ".join(["No tool was called.", *problems])
 
 
 def logprob_entries(tokens: Sequence[TokenLogprob]) -> list[dict[str, Any]]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from langchain_core import exceptions
 from langchain_core.messages.block_translators import register_translator
 
+from linkspan.langchain.answer_chunk import AnswerChunk
+
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk
     from langchain_core.messages.content import ContentBlock
@@ -35,7 +37,12 @@ def _blocks_of_chunk(chunk: AIMessageChunk) -> list[ContentBlock]:
     for block, index in zip(blocks, (_INDICES[block["type"]] for block in blocks), strict=True):
         block["index"] = index
     if chunk.chunk_position == "last":
-        blocks += _finished_calls(chunk)
+        finished = _finished_calls(chunk)
+        if isinstance(chunk, AnswerChunk):
+            # Under the index of its pieces, a broken call takes their place in v3 events.
+            for block, place in zip(finished, chunk.places_of_broken_calls(), strict=False):
+                block["index"] = f"lc_tc_{place}"
+        blocks += finished
     else:
         blocks += [_call_chunk(dict(call), place) for place, call in enumerate(chunk.tool_call_chunks)]
     return cast("list[ContentBlock]", blocks)

@@ -173,9 +173,11 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
         error_on_no_tool_call: bool = True,
         **kwargs: Any,  # noqa: ARG002  # core's signature
     ) -> list[ToolSelection]:
-        """Return the tool calls of an answer, or of a chunk: arguments that are still half-written never raise.
+        """Return the tool calls of an answer, or what can be read so far of those of a chunk that is not the last.
 
         Raises:
+            InvalidResponseError: The answer has ended, and the arguments of a call are not one whole JSON object:
+                ``max_tokens`` cut them off, or the model wrote something else. No call of the answer is returned.
             ValueError: There is none, and ``error_on_no_tool_call`` is set.
         """
         return tool_selections(response, error_on_no_tool_call=error_on_no_tool_call)

@@ -16,6 +16,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from linkspan.assembler import Assembler
+from linkspan.llama_index.partial_answers import PartialChatResponse, PartialReader
 from linkspan.prototype import Prototype
 from linkspan.tool_arguments import parse_arguments
 
@@ -76,11 +77,14 @@ class ChunkBuilder:
         assembler: Has each delta that was made a chunk: the answer so far, should the stream break.
     """
 
-    __slots__ = ("_calls", "assembler")
+    __slots__ = ("_blocks", "_plain", "_reader", "assembler")
 
     def __init__(self) -> None:
         self.assembler = Assembler()
-        self._calls: Sequence[ToolCall] = ()
+        #: What the chunks show of each tool call, by its index: made anew only when the call has grown.
+        self._blocks: dict[int, ToolCallBlock] = {}
+        self._plain: dict[int, dict[str, Any]] = {}
+        self._reader = PartialReader()
 
     def chat(self, delta: Delta) -> ChatResponse | None:
         """Return the chunk of a chat stream, or nothing for a step that belongs to another choice only."""
@@ -88,21 +92,49 @@ class ChunkBuilder:
         answer.add(delta)
         if delta.choice:
             return None
-        if delta.tool_calls:
-            self._calls = answer.tool_calls
-        if not (delta.last or self._calls or answer.reasoning):
+        if delta.last:
+            return self._last(delta)
+        for piece in delta.tool_calls:
+            self._show(piece.index)
+        if self._blocks:
+            message = _message_with(answer.text, answer.reasoning, [*self._blocks.values()], [*self._plain.values()])
+        elif answer.reasoning:
+            message = _message(answer.text, answer.reasoning, (), finished=False)
+        else:
             return _text_chunk(answer.text, delta)
-        completion = answer.completion() if delta.last else None
-        calls = completion.tool_calls if completion is not None else self._calls
+        fields = {
+            "message": message,
+            "raw": {"id": delta.id},
+            "delta": delta.text,
+            "logprobs": _logprobs(delta.logprobs),
+            "additional_kwargs": _chunk_facts(delta, None),
+        }
+        return (
+            _PARTIAL_CHUNK.with_fields(fields).read_by(self._reader)
+            if self._blocks
+            else _CHAT_CHUNK.with_fields(fields)
+        )
+
+    def _last(self, delta: Delta) -> ChatResponse:
+        completion = self.assembler.completion()
         return _CHAT_CHUNK.with_fields(
             {
-                "message": _message(answer.text, answer.reasoning, calls, finished=delta.last),
-                "raw": {"id": delta.id} if completion is None else _raw(completion),
+                "message": _message(completion.text, completion.reasoning, completion.tool_calls, finished=True),
+                "raw": _raw(completion),
                 "delta": delta.text,
                 "logprobs": _logprobs(delta.logprobs),
                 "additional_kwargs": _chunk_facts(delta, completion),
             }
         )
+
+    def _show(self, index: int) -> None:
+        call = self.assembler.tool_call(index)
+        comes_late = index not in self._blocks and index < len(self._blocks)
+        self._blocks[index] = _tool_call_block(call, finished=False)
+        self._plain[index] = _plain_tool_call(call)
+        if comes_late:  # It got its name after the calls behind it.
+            self._blocks = dict(sorted(self._blocks.items()))
+            self._plain = dict(sorted(self._plain.items()))
 
     def completion(self, delta: Delta) -> CompletionResponse | None:
         """Return the chunk of a completion stream, or nothing for a step that belongs to another choice only."""
@@ -125,6 +157,9 @@ _MESSAGE = Prototype(ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(t
 _CHAT_CHUNK = Prototype(
     ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT), raw={}, delta="", additional_kwargs={})
 )
+_PARTIAL_CHUNK = Prototype(
+    PartialChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT), raw={}, delta="", additional_kwargs={})
+)
 _COMPLETION_CHUNK = Prototype(CompletionResponse(text="", raw={}, delta="", additional_kwargs={}))
 
 
@@ -145,21 +180,25 @@ def _text_chunk(text: str, delta: Delta) -> ChatResponse:
 
 
 def _message(text: str, reasoning: str, calls: Sequence[ToolCall], *, finished: bool) -> ChatMessage:
+    blocks = [_tool_call_block(call, finished=finished) for call in calls]
+    return _message_with(text, reasoning, blocks, [_plain_tool_call(call) for call in calls])
+
+
+def _message_with(
+    text: str, reasoning: str, calls: Sequence[ToolCallBlock], plain: list[dict[str, Any]]
+) -> ChatMessage:
     blocks: list[Any] = []
     if reasoning:
         blocks.append(_THINKING.with_fields({"content": reasoning, "additional_information": {}}))
     blocks.append(_TEXT.with_fields({"text": text}))
-    kwargs: dict[str, Any] = {}
-    if calls:
-        blocks.extend(_tool_call_block(call, finished=finished) for call in calls)
-        # Core's streamed structured output and older code read this place and not the blocks.
-        kwargs["tool_calls"] = [_plain_tool_call(call) for call in calls]
-    return _MESSAGE.with_fields({"blocks": blocks, "additional_kwargs": kwargs})
+    blocks.extend(calls)
+    # Core's streamed structured output and older code read calls from this place and not from the blocks.
+    return _MESSAGE.with_fields({"blocks": blocks, "additional_kwargs": {"tool_calls": plain} if plain else {}})
 
 
 def _tool_call_block(call: ToolCall, *, finished: bool) -> ToolCallBlock:
-    # Half-written JSON stays text; so do finished arguments that are no JSON object, for the reader to judge.
-    arguments = parse_arguments(call.arguments) if finished else None
+    # Half-written JSON stays text; so do the arguments of a finished call that are not whole.
+    arguments = parse_arguments(call.arguments) if finished and call.problem is None else None
     return ToolCallBlock(
         tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments if arguments is None else arguments
     )

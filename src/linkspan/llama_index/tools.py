@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
 from llama_index.core.llms.llm import ToolSelection
-from llama_index.core.llms.utils import parse_partial_json
 from pydantic import BaseModel
 
-from linkspan.conversation import ResponseFormat, Tool
-from linkspan.errors import ConfigurationError
-from linkspan.tool_arguments import as_json_text, parse_arguments
+from linkspan.conversation import Completion, ResponseFormat, Tool, ToolCall
+from linkspan.errors import ConfigurationError, InvalidResponseError
+from linkspan.llama_index.partial_answers import PartialChatResponse
+from linkspan.tool_arguments import as_json_text, judge_calls, parse_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,11 +158,12 @@ async def akeep_first_call_of_chunks(chunks: ChatResponseAsyncGen) -> ChatRespon
 
 
 def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> list[ToolSelection]:
-    """Return the calls of an answer, in their order. Half-written arguments give what can be read of them.
+    """Return the calls of an answer, in their order, or of a chunk that is not the last: then what can be read of them.
 
     The arguments are copies: a tool may change its own, and the history keeps what the model wrote.
 
     Raises:
+        InvalidResponseError: The answer has ended, and the arguments of a call are not one whole JSON object.
         ValueError: If there is no call and ``error_on_no_tool_call`` is set.
     """
     blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
@@ -171,9 +173,13 @@ def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> l
         calls = [_legacy(call) for call in response.message.additional_kwargs.get("tool_calls") or ()]
     if not calls and error_on_no_tool_call:
         raise ValueError("Expected at least one tool call, but the model answered without any")
+    if isinstance(response, PartialChatResponse):
+        arguments = [_readable(response, place, given) for place, (_, _, given) in enumerate(calls)]
+    else:
+        arguments = _whole_arguments(calls, response)
     return [
-        ToolSelection(tool_id=call_id or f"call_{number}", tool_name=name, tool_kwargs=deepcopy(_readable(arguments)))
-        for number, (call_id, name, arguments) in enumerate(calls)
+        ToolSelection(tool_id=call_id or f"call_{number}", tool_name=name, tool_kwargs=deepcopy(given))
+        for number, ((call_id, name, _), given) in enumerate(zip(calls, arguments, strict=True))
     ]
 
 
@@ -184,15 +190,37 @@ def _legacy(call: Any) -> tuple[str | None, str, Any]:
     return call.id, call.function.name or "", call.function.arguments
 
 
-def _readable(arguments: Any) -> dict[str, Any]:
-    if isinstance(arguments, dict):
-        return arguments
-    text = as_json_text(arguments)
-    whole = parse_arguments(text)
-    if whole is not None:
-        return whole
-    try:
-        partial = parse_partial_json(text)
-    except ValueError:
-        return {}
-    return partial if isinstance(partial, dict) else {}
+def _readable(chunk: PartialChatResponse, place: int, arguments: Any) -> dict[str, Any]:
+    return arguments if isinstance(arguments, dict) else chunk.read_arguments(place, as_json_text(arguments))
+
+
+def _whole_arguments(calls: Sequence[tuple[str | None, str, Any]], response: ChatResponse) -> list[dict[str, Any]]:
+    """Return the arguments of all calls of an answer that has ended, or refuse them all: none runs beside a broken one.
+
+    Raises:
+        InvalidResponseError: Those of a call are not one whole JSON object.
+    """
+    read = [
+        ToolCall(
+            call_id,
+            name,
+            json.dumps(arguments, default=str) if isinstance(arguments, dict) else as_json_text(arguments),
+        )
+        for call_id, name, arguments in calls
+    ]
+    judge_calls(read, response.additional_kwargs.get("finish_reason"))
+    problems = [call.problem for call in read if call.problem is not None]
+    if problems:
+        raise InvalidResponseError(
+            " ".join(["The answer's tool calls cannot run.", *problems]),
+            request_id=response.additional_kwargs.get("request_id"),
+            partial=Completion(
+                text=response.message.content or "",
+                tool_calls=read,
+                finish_reason=response.additional_kwargs.get("finish_reason"),
+            ),
+        )
+    return [
+        arguments if isinstance(arguments, dict) else parse_arguments(call.arguments) or {}
+        for call, (_, _, arguments) in zip(read, calls, strict=True)
+    ]

@@ -127,7 +127,9 @@ class GraySwanChatCodec(ChatCompletionsCodec):
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream, which ends at the request's stop texts."""
         choices = asked_choices(request)
-        chat = ChatStreamDecoder(self.provider, headers, choices=choices, names=ToolNames(request))
+        chat = ChatStreamDecoder(
+            self.provider, headers, choices=choices, names=ToolNames(request), conversation=request.messages
+        )
         decoder: StreamDecoder = chat
         if request.stop:
             decoder = StoppingDecoder(chat, request.stop, choices=choices)

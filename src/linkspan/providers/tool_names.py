@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from linkspan.conversation import NamedTool
 from linkspan.errors import ConfigurationError
+from linkspan.tool_arguments import judge_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -96,6 +97,7 @@ class ToolNames:
             for answer in (completion, *completion.alternatives):
                 for call in answer.tool_calls:
                     call.name = self._back.get(call.name, call.name)
+                judge_calls(answer.tool_calls, answer.finish_reason)  # What is said of a call names it.
         return completion
 
     def in_pieces(self, pieces: list[ToolCallDelta]) -> list[ToolCallDelta]:

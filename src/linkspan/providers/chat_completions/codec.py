@@ -55,7 +55,7 @@ class ChatCompletionsCodec:
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
         """Read a whole answer."""
-        return ToolNames(request).in_answer(decode_whole(body, headers, self.provider))
+        return ToolNames(request).in_answer(decode_whole(body, headers, self.provider, request.messages))
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
         """Read the list of models."""
@@ -98,7 +98,13 @@ class ChatCompletionsCodec:
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream."""
-        return ChatStreamDecoder(self.provider, headers, choices=asked_choices(request), names=ToolNames(request))
+        return ChatStreamDecoder(
+            self.provider,
+            headers,
+            choices=asked_choices(request),
+            names=ToolNames(request),
+            conversation=request.messages,
+        )
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Add what is known of this API to an error: what it means here, and the way out."""

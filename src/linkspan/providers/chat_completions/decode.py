@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from linkspan.conversation import Completion, TokenLogprob, ToolCall, Usage
 from linkspan.errors import InvalidResponseError
+from linkspan.providers.chat_completions.call_ids import CallIds
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of
+from linkspan.providers.failed import raise_if_failed
 from linkspan.providers.wire_json import parse_json
 from linkspan.providers.wire_values import as_bytes, as_count, as_list, as_name, as_number, as_object, as_text
-from linkspan.tool_arguments import as_json_text, unwrap_json_string
+from linkspan.tool_arguments import as_json_text, judge_calls, unwrap_json_string
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from linkspan.conversation import Message
     from linkspan.errors import LinkspanError
 
 __all__ = [
@@ -22,7 +24,6 @@ __all__ = [
     "decode_usage",
     "decode_whole",
     "error_in",
-    "new_call_id",
     "read_content",
     "reasoning_of",
     "unknown_fields",
@@ -46,11 +47,20 @@ def error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> Linkspan
     return None
 
 
-def decode_whole(content: bytes, headers: Mapping[str, str], provider: str) -> Completion:
-    """Read a whole answer.
+def decode_whole(
+    content: bytes, headers: Mapping[str, str], provider: str, conversation: Sequence[Message] = ()
+) -> Completion:
+    """Read a whole answer. Each tool call gets an id that nothing before it has, and says if its arguments are broken.
+
+    Args:
+        content: The body.
+        headers: The answer's headers.
+        provider: The API's short name.
+        conversation: The messages that were sent: ids of tool calls in them are not used again.
 
     Raises:
         InvalidResponseError: It is not a chat completion.
+        ServerError: The server gave up on it, by its finish reason.
         LinkspanError: It reports an error under status 200.
     """
     parsed = parse_json(content, provider)
@@ -66,7 +76,7 @@ def decode_whole(content: bytes, headers: Mapping[str, str], provider: str) -> C
             request_id=request_id_of(headers),
         )
     ordered = sorted(choices, key=_index_of) if len(choices) > 1 else choices
-    answers = [_decode_choice(choice, provider) for choice in ordered]
+    answers = [_decode_choice(choice, provider, conversation) for choice in ordered]
     first = answers[0]
     first.alternatives = answers[1:]
     first.usage = decode_usage(parsed.get("usage"))
@@ -75,6 +85,7 @@ def decode_whole(content: bytes, headers: Mapping[str, str], provider: str) -> C
     first.request_id = request_id_of(headers)
     first.raw = parsed
     _merge_extra(first.extra, unknown_fields(parsed, KNOWN_TOP))
+    raise_if_failed(first, provider)
     return first
 
 
@@ -82,20 +93,20 @@ def _index_of(choice: Any) -> int:
     return as_count(as_object(choice, "a choice").get("index"), "index") or 0
 
 
-def _decode_choice(choice: Any, provider: str) -> Completion:
+def _decode_choice(choice: Any, provider: str, conversation: Sequence[Message]) -> Completion:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
         raise InvalidResponseError(f"{provider}: a choice of the answer holds no message.", provider=provider)
     text, thought = read_content(message.get("content"), provider)
-    calls = message.get("tool_calls") or []
+    finish_reason = as_name(choice.get("finish_reason"), "finish_reason")
     extra = unknown_fields(message, KNOWN_MESSAGE)
     _merge_extra(extra, unknown_fields(choice, KNOWN_CHOICE))
     return Completion(
         text=text,
         reasoning=reasoning_of(message) or thought,
-        tool_calls=[_decode_tool_call(call, provider) for call in _tool_calls(calls)],
+        tool_calls=_decode_tool_calls(message.get("tool_calls"), finish_reason, provider, conversation),
         refusal=as_text(message.get("refusal"), "refusal"),
-        finish_reason=as_name(choice.get("finish_reason"), "finish_reason"),
+        finish_reason=finish_reason,
         logprobs=decode_logprobs(choice.get("logprobs")),
         extra=extra,
     )
@@ -134,26 +145,26 @@ def reasoning_of(message: Mapping[str, Any]) -> str:
     return ""
 
 
-def _tool_calls(calls: Any) -> list[Any]:
+def _decode_tool_calls(
+    calls: Any, finish_reason: str | None, provider: str, conversation: Sequence[Message]
+) -> list[ToolCall]:
     """Return the calls of a message: a list, or the single object that TGI once sent."""
-    return [calls] if isinstance(calls, dict) else as_list(calls, "tool_calls")
+    if not calls:
+        return []
+    ids = CallIds(conversation)
+    listed = [calls] if isinstance(calls, dict) else as_list(calls, "tool_calls")
+    decoded = [_decode_tool_call(call, ids, provider) for call in listed]
+    judge_calls(decoded, finish_reason)
+    return decoded
 
 
-def _decode_tool_call(call: Any, provider: str) -> ToolCall:
+def _decode_tool_call(call: Any, ids: CallIds, provider: str) -> ToolCall:
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict) or not function.get("name"):
         raise InvalidResponseError(f"{provider}: a tool call of the answer names no function.", provider=provider)
     name = as_text(function.get("name"), "the name of a tool call")
     arguments = unwrap_json_string(as_json_text(function.get("arguments")))
-    identity = call.get("id")
-    # TGI once numbered calls with the integer 0; frameworks pair calls and results by a unique text.
-    call_id = identity if isinstance(identity, str) and identity else new_call_id()
-    return ToolCall(call_id, name, arguments or "{}")
-
-
-def new_call_id() -> str:
-    """Return an id for a tool call that came without one."""
-    return f"call_{uuid4().hex[:24]}"
+    return ToolCall(ids.claim(call.get("id")), name, arguments)
 
 
 def decode_usage(usage: Any) -> Usage | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Delta, TokenLogprob, Usage
 from linkspan.errors import InterruptedStreamError, InvalidResponseError
+from linkspan.providers.chat_completions.call_ids import CallIds
 from linkspan.providers.chat_completions.decode import (
     KNOWN_CHOICE,
     KNOWN_MESSAGE,
@@ -20,13 +21,14 @@ from linkspan.providers.chat_completions.decode import (
 from linkspan.providers.chat_completions.event_pattern import EventPattern
 from linkspan.providers.chat_completions.tool_call_stream import ToolCallStream
 from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.failed import failure_of
 from linkspan.providers.wire_json import parse_json
 from linkspan.providers.wire_values import as_count, as_name, as_text, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from linkspan.conversation import ChatRequest
+    from linkspan.conversation import ChatRequest, Message
     from linkspan.providers.tool_names import ToolNames
 
 __all__ = ["ChatStreamDecoder", "asked_choices"]
@@ -42,6 +44,7 @@ class ChatStreamDecoder:
         headers: The answer's headers.
         choices: How many answers were asked for (``n``).
         names: The names of the request's tools, to be put back into the calls.
+        conversation: The messages that were sent: ids of tool calls in them are not used again.
 
     Finish reason, usage, model and unknown fields are held back and come once, on the last delta: servers send them on
     any chunk, on several, or as running totals, and frameworks add up what comes twice.
@@ -53,6 +56,7 @@ class ChatStreamDecoder:
     __slots__ = (
         "_calls",
         "_choices",
+        "_conversation",
         "_extra",
         "_finish",
         "_headers",
@@ -67,12 +71,19 @@ class ChatStreamDecoder:
     )
 
     def __init__(
-        self, provider: str, headers: Mapping[str, str], *, choices: int = 1, names: ToolNames | None = None
+        self,
+        provider: str,
+        headers: Mapping[str, str],
+        *,
+        choices: int = 1,
+        names: ToolNames | None = None,
+        conversation: Sequence[Message] = (),
     ) -> None:
         self._provider = provider
         self._names = names
         self._headers = headers
         self._choices = choices
+        self._conversation = conversation
         self._calls: dict[int, ToolCallStream] = {}
         self._finish: dict[int, str] = {}
         self._extra: dict[str, Any] = {}
@@ -200,7 +211,7 @@ class ChatStreamDecoder:
         fragments = message.get("tool_calls")
         if fragments and not isinstance(fragments, (list, dict)):
             raise wrong_type(fragments, "tool_calls", "a list")
-        calls = self._calls.setdefault(index, ToolCallStream()).feed(fragments) if fragments else ()
+        calls = self._calls_of(index).feed(fragments) if fragments else ()
         if calls and self._names is not None:
             calls = self._names.in_pieces(calls)
         refusal = message.get("refusal")
@@ -209,12 +220,19 @@ class ChatStreamDecoder:
             return None
         return Delta(text, self._id, reasoning, calls, refusal, logprobs=scores, choice=index)
 
+    def _calls_of(self, choice: int) -> ToolCallStream:
+        calls = self._calls.get(choice)
+        if calls is None:
+            calls = self._calls[choice] = ToolCallStream(CallIds(self._conversation))
+        return calls
+
     def close(self) -> Sequence[Delta]:
         """Take the end of the stream.
 
         Raises:
             InterruptedStreamError: It ended with neither a finish reason nor an end mark.
             InvalidResponseError: It held no answer at all.
+            ServerError: The server gave up on the answer, by its finish reason.
         """
         request_id = request_id_of(self._headers)
         if not self._seen:
@@ -228,6 +246,9 @@ class ChatStreamDecoder:
                 provider=self._provider,
                 request_id=request_id,
             )
+        failure = failure_of(self._finish.values(), self._provider, request_id)
+        if failure is not None:
+            raise failure
         deltas = []
         for index, calls in sorted(self._calls.items()):
             held = calls.close(self._provider)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import ToolCallDelta
 from linkspan.errors import InvalidResponseError
-from linkspan.providers.chat_completions.decode import new_call_id
+from linkspan.providers.chat_completions.call_ids import CallIds
 from linkspan.providers.wire_values import as_object, as_text
 from linkspan.tool_arguments import as_json_text, is_complete_json, unwrap_json_string
 
@@ -21,36 +21,59 @@ __all__ = ["ToolCallStream"]
 class _Call:
     number: int
     wire_index: int | None
-    wire_id: str | None
+    wire_id: str | None = None
     name: str = ""
     arguments: str = ""
     #: Text that was held back: the name is still missing, or the arguments are encoded twice.
     held: str = ""
     is_open: bool = False
+    #: A header of this very call came again when its arguments were whole: the next object is another call's.
+    announced_again: bool = False
+
+    def append(self, piece: str) -> None:
+        # A local text that nobody else holds grows in place; ``+=`` on an attribute would copy it for every piece.
+        arguments, self.arguments = self.arguments, ""
+        arguments += piece
+        self.arguments = arguments
+
+    def is_whole(self) -> bool:
+        return bool(self.arguments) and is_complete_json(self.arguments)
 
 
 class ToolCallStream:
     """State of the tool calls of one choice.
 
     Seen from servers, and handled: several fragments in one delta, interleaved calls, ids or names repeated in each
-    fragment or new in each fragment, no index, one index for all calls, no id, arguments that are null, empty, an
-    object, or JSON inside a JSON string.
+    fragment or new in each fragment, no index, one index for all calls, no id, one id for all calls, arguments that are
+    null, empty, an object, or JSON inside a JSON string.
+
+    Args:
+        ids: Gives each call its id; the choices of one answer have one each.
     """
 
-    __slots__ = ("_calls",)
+    __slots__ = ("_by_id", "_by_index", "_by_index_and_id", "_calls", "_ids")
 
-    def __init__(self) -> None:
+    def __init__(self, ids: CallIds | None = None) -> None:
+        self._ids = CallIds() if ids is None else ids
         self._calls: list[_Call] = []
+        #: The newest call of each, so that finding one takes no walk through all.
+        self._by_id: dict[str, _Call] = {}
+        self._by_index: dict[int, _Call] = {}
+        self._by_index_and_id: dict[tuple[int, str], _Call] = {}
 
     def feed(self, fragments: Sequence[Any] | Mapping[str, Any]) -> list[ToolCallDelta]:
-        """Take the fragments of one delta: a list, or the single object that TGI once sent."""
-        deltas = []
+        """Take the fragments of one event: a list, or the single object that TGI once sent.
+
+        Returns:
+            One delta per call that the event says something of.
+        """
+        deltas: dict[int, ToolCallDelta] = {}
         for fragment in [fragments] if isinstance(fragments, dict) else fragments:
             if isinstance(fragment, dict):
                 delta = self._take(fragment)
                 if delta is not None:
-                    deltas.append(delta)
-        return deltas
+                    _join(deltas, delta)
+        return list(deltas.values())
 
     def close(self, provider: str) -> list[ToolCallDelta]:
         """Take the end of the stream: hand out what was held back.
@@ -73,24 +96,26 @@ class ToolCallStream:
         piece = as_json_text(function.get("arguments"))
         wire_id = fragment.get("id")
         wire_id = wire_id if isinstance(wire_id, str) and wire_id else None
-        call = self._find(fragment.get("index"), wire_id, name, piece)
+        index = fragment.get("index")
+        call = self._find(index if isinstance(index, int) else None, wire_id, name, piece)
         call.name = call.name or name
-        call.wire_id = call.wire_id or wire_id
         return self._hand_out(call, piece)
 
     def _hand_out(self, call: _Call, piece: str) -> ToolCallDelta | None:
-        call.arguments += piece
+        call.append(piece)
         if not call.name or call.held or (piece and call.arguments.lstrip().startswith('"')):
             if call.name and not call.is_open:
-                call.is_open = True
                 call.held += piece
-                return ToolCallDelta(call.number, self._id_of(call), call.name, self._release(call))
+                return self._open(call, self._release(call))
             call.held += piece
             return None
         if not call.is_open:
-            call.is_open = True
-            return ToolCallDelta(call.number, self._id_of(call), call.name, piece)
+            return self._open(call, piece)
         return ToolCallDelta(call.number, arguments=piece) if piece else None
+
+    def _open(self, call: _Call, arguments: str) -> ToolCallDelta:
+        call.is_open = True
+        return ToolCallDelta(call.number, self._ids.claim(call.wire_id), call.name, arguments)
 
     @staticmethod
     def _release(call: _Call) -> str:
@@ -100,41 +125,55 @@ class ToolCallStream:
         held, call.held = call.held, ""
         return held
 
-    @staticmethod
-    def _id_of(call: _Call) -> str:
-        call.wire_id = call.wire_id or new_call_id()
-        return call.wire_id
-
-    def _find(self, index: Any, wire_id: str | None, name: str, piece: str) -> _Call:
+    def _find(self, wire_index: int | None, wire_id: str | None, name: str, piece: str) -> _Call:
         """Return the call that a fragment belongs to, a new one if it begins one."""
-        wire_index = index if isinstance(index, int) else None
         call = self._newest(wire_index, wire_id)
         if call is None or self._begins_another(call, wire_index, wire_id, name, piece):
-            call = _Call(len(self._calls), wire_index, wire_id)
+            # A call that was announced by a header of the same name may come without one of its own.
+            name_before = call.name if call is not None and call.announced_again else ""
+            call = _Call(len(self._calls), wire_index, name=name or name_before)
             self._calls.append(call)
+            if wire_index is not None:
+                self._by_index[wire_index] = call
+        if wire_id is not None and call.wire_id is None:
+            call.wire_id = wire_id
+            self._by_id[wire_id] = call
+            if call.wire_index is not None:
+                self._by_index_and_id[call.wire_index, wire_id] = call
         return call
 
     def _newest(self, wire_index: int | None, wire_id: str | None) -> _Call | None:
         if wire_id is not None:
-            for call in reversed(self._calls):
-                if call.wire_id == wire_id and wire_index in (None, call.wire_index):
-                    return call
+            by_both = self._by_index_and_id
+            call = self._by_id.get(wire_id) if wire_index is None else by_both.get((wire_index, wire_id))
+            if call is not None:
+                return call
         if wire_index is not None:
-            return next((call for call in reversed(self._calls) if call.wire_index == wire_index), None)
+            return self._by_index.get(wire_index)
         return self._calls[-1] if self._calls else None
 
     @staticmethod
     def _begins_another(call: _Call, wire_index: int | None, wire_id: str | None, name: str, piece: str) -> bool:
+        if call.announced_again and piece.strip():
+            return True
         if not name or not call.name:
             # Without a name it is a continuation, whatever its id: some servers make a new id for each fragment.
             return False
-        if wire_id is not None and call.wire_id is not None:
-            if wire_id == call.wire_id:
-                return False
-            if name != call.name or wire_index is None:
-                return True
-            # Same index and name under a new id: a new call, unless the last one is still being written.
-            return not call.arguments or is_complete_json(call.arguments)
         if name != call.name:
             return True
-        return bool(piece) and bool(call.arguments) and is_complete_json(call.arguments)
+        if wire_id is not None and call.wire_id is not None and wire_id != call.wire_id:
+            # Same index and name under a new id: a new call, unless the last one is still being written.
+            return wire_index is None or not call.arguments or call.is_whole()
+        if not call.is_whole():
+            return False
+        # Nothing may follow a whole object, so a text that does is the next call's, whatever id it has.
+        call.announced_again = not piece.strip()
+        return not call.announced_again
+
+
+def _join(deltas: dict[int, ToolCallDelta], delta: ToolCallDelta) -> None:
+    """Add a delta to that of the same call, if there is one: frameworks join the pieces of different events only."""
+    earlier = deltas.setdefault(delta.index, delta)
+    if earlier is not delta:
+        # The first delta of a call always has its id and its name.
+        earlier.arguments += delta.arguments

@@ -86,7 +86,7 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream, which ends before the request's stop texts."""
-        decoder = ChatStreamDecoder(self.provider, headers, names=ToolNames(request))
+        decoder = ChatStreamDecoder(self.provider, headers, names=ToolNames(request), conversation=request.messages)
         return ChatStopDecoder(decoder, request.stop) if request.stop else decoder
 
     def explain(self, error: LinkspanError) -> LinkspanError:

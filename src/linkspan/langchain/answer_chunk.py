@@ -1,0 +1,134 @@
+"""The message chunk of a streamed answer: as core's, but a call that is not whole never becomes a tool call.
+
+Core reads the arguments of every chunk, and of every sum of chunks, with ``parse_partial_json``, which completes what
+was cut off. That is right while an answer is on its way. :class:`AnswerChunk` stops it where the answer has ended.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import add_ai_message_chunks
+from langchain_core.messages.tool import invalid_tool_call, tool_call
+from pydantic import PrivateAttr, model_validator
+
+from linkspan.conversation import ToolCall
+from linkspan.tool_arguments import judge_calls, parse_arguments, unwrap_json_string
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from langchain_core.messages import BaseMessage, InvalidToolCall
+    from langchain_core.messages import ToolCall as LangChainToolCall
+    from langchain_core.messages.tool import ToolCallChunk
+    from typing_extensions import Self
+
+__all__ = ["AnswerChunk", "split_calls"]
+
+_CALL_BLOCKS = frozenset({"tool_call_chunk", "tool_call", "invalid_tool_call"})
+
+
+def split_calls(calls: Iterable[ToolCall]) -> tuple[list[LangChainToolCall], list[InvalidToolCall]]:
+    """Return the calls of an answer that has ended: the sound ones, and those that say what is wrong with them."""
+    sound: list[LangChainToolCall] = []
+    broken: list[InvalidToolCall] = []
+    for call in calls:
+        if call.problem is None:
+            sound.append(tool_call(name=call.name, args=parse_arguments(call.arguments) or {}, id=call.id))
+        else:
+            broken.append(invalid_tool_call(name=call.name, args=call.arguments, id=call.id, error=call.problem))
+    return sound, broken
+
+
+class _Whole:
+    """Stands first among the parents of a chunk's class: core makes a chunk a message by calling that parent."""
+
+    __slots__ = ()
+
+    def __new__(cls, *args: Any, **fields: Any) -> Any:
+        return AIMessage(*args, **fields) if cls is _Whole else super().__new__(cls)
+
+
+class AnswerChunk(_Whole, AIMessageChunk):
+    """A chunk of an answer of linkspan's.
+
+    The sum of all chunks of an answer has its sound calls in ``tool_calls`` and the others in ``invalid_tool_calls``,
+    exactly as the same answer that was not streamed. Sums without the last chunk show what can be read so far.
+    """
+
+    #: Of the last chunk: the place in the answer of each of its ``invalid_tool_calls``.
+    _places: list[int] = PrivateAttr()
+
+    @model_validator(mode="after")
+    def init_tool_calls(self) -> Self:
+        """Read the tool calls: leniently while the answer goes on, strictly when it has ended."""
+        if not self._has_ended():
+            cast("Callable[[], object]", super().init_tool_calls)()
+        elif self.tool_call_chunks:
+            self._judge_calls()
+        return self
+
+    def set_broken_calls(self, calls: Mapping[int, InvalidToolCall]) -> None:
+        """Give the last chunk the calls of the answer that are not whole, by their place in it."""
+        self.invalid_tool_calls = list(calls.values())
+        self._places = list(calls)
+
+    def places_of_broken_calls(self) -> Sequence[int]:
+        """Return the place of each of ``invalid_tool_calls`` in the answer, nothing where that is not known."""
+        return cast("Sequence[int]", (self.__pydantic_private__ or {}).get("_places", ()))
+
+    def _has_ended(self) -> bool:
+        return self.chunk_position == "last" or "finish_reason" in self.response_metadata
+
+    def _judge_calls(self) -> None:
+        calls = [
+            ToolCall(chunk["id"], chunk["name"] or "", unwrap_json_string(chunk["args"] or ""))
+            for chunk in self.tool_call_chunks
+        ]
+        judge_calls(calls, self.response_metadata.get("finish_reason"))
+        for chunk, call in zip(self.tool_call_chunks, calls, strict=True):
+            if call.problem is not None:
+                _protect(chunk, call.arguments)
+        self.tool_calls, self.invalid_tool_calls = split_calls(calls)
+        if isinstance(self.content, list) and self.response_metadata.get("output_version") == "v1":
+            self._put_calls_into_content()
+
+    def _put_calls_into_content(self) -> None:
+        said = [block for block in self.content if not (isinstance(block, dict) and block.get("type") in _CALL_BLOCKS)]
+        broken = ({**call, "type": "invalid_tool_call"} for call in self.invalid_tool_calls)
+        self.content = cast("list[str | dict[str, Any]]", [*said, *self.tool_calls, *broken])
+
+    def __radd__(self, other: Any) -> BaseMessage:
+        """Add to core's own chunk: Python asks the right side first where it is of a subclass."""
+        if isinstance(other, AIMessageChunk):
+            return add_ai_message_chunks(AnswerChunk(**_fields_of(other)), self)
+        return NotImplemented
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other is a chunk with the same fields, of core's class or of this one."""
+        return isinstance(other, AIMessageChunk) and _fields_of(self) == _fields_of(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of every message
+
+    @classmethod
+    def lc_id(cls) -> list[str]:
+        """Stored as core's own chunk, so that whoever loads it needs nothing of linkspan."""
+        return AIMessageChunk.lc_id()
+
+    def __repr_name__(self) -> str:
+        return AIMessageChunk.__name__
+
+
+def _protect(chunk: ToolCallChunk, arguments: str) -> None:
+    """Write broken arguments as a JSON string, which core will not complete when it reads a stored chunk.
+
+    Only in the piece with the name, the first: what is in front of others decides what they are.
+    """
+    if chunk["name"] and arguments.lstrip().startswith("{"):
+        chunk["args"] = json.dumps(arguments, ensure_ascii=False)
+
+
+def _fields_of(chunk: AIMessageChunk) -> Mapping[str, Any]:
+    return {name: value for name, value in chunk.__dict__.items() if name != "type"}

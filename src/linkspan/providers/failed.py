@@ -1,0 +1,45 @@
+"""Answers that the server gave up on, which some report by a finish reason alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from linkspan.errors import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from linkspan.conversation import Completion
+
+__all__ = ["FAILED_FINISH_REASONS", "failure_of", "raise_if_failed"]
+
+#: vLLM ends an answer with ``error`` after a failure inside the engine, vLLM and SGLang with ``abort`` when a request
+#: was aborted. A tuple: servers send finish reasons that cannot be hashed, too.
+FAILED_FINISH_REASONS = ("error", "abort")
+
+
+def failure_of(finish_reasons: Iterable[str | None], provider: str, request_id: str | None) -> ServerError | None:
+    """Return the error of an answer with one of these finish reasons, ``None`` if none means failure."""
+    for reason in finish_reasons:
+        if reason in FAILED_FINISH_REASONS:
+            return ServerError(
+                f"{provider}: the server gave up on the answer (finish reason {reason!r}); the error's partial holds "
+                "what it had said.",
+                provider=provider,
+                code=reason,
+                request_id=request_id,
+            )
+    return None
+
+
+def raise_if_failed(completion: Completion, provider: str) -> None:
+    """Raise the error of a whole answer that the server gave up on, in any of its alternatives.
+
+    Raises:
+        ServerError: It did; ``code`` is the finish reason, ``partial`` the answer.
+    """
+    reasons = (answer.finish_reason for answer in (completion, *completion.alternatives))
+    error = failure_of(reasons, provider, completion.request_id)
+    if error is not None:
+        error.partial = completion
+        raise error

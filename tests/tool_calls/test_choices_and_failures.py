@@ -1,0 +1,61 @@
+"""Several answers in one stream are never mixed, and an answer that the server gave up on is an error."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from linkspan.errors import InvalidResponseError, LinkspanError, ServerError
+from linkspan.sandbox import Reply
+from tests.tool_calls.conftest import WAYS, event, piece
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from linkspan.sandbox import Sandbox
+    from tests.tool_calls.conftest import Chat
+
+TWO_CHOICES = Reply(
+    events=[
+        event({"tool_calls": [piece('{"to": "Ada"', name="pay", index=0, id="a")]}),
+        event({"tool_calls": [piece('{"to": "Ben"}', name="look_up", index=0, id="b")]}, index=1),
+        event({"tool_calls": [piece("}", index=0)]}),
+        event({}, "tool_calls"),
+        event({}, "tool_calls", index=1),
+        "[DONE]",
+    ]
+)
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+def test_choices_of_a_stream_are_never_mixed(chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str) -> None:
+    sandbox.add_rule(TWO_CHOICES)
+    model = make()
+    if chat.framework == "langchain":
+        with pytest.raises(InvalidResponseError, match="several answers"):
+            chat.ask(model, way)
+    else:
+        assert chat.ask(model, way).calls == [("a", "pay", {"to": "Ada"})]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("reason", ["error", "abort"])
+def test_a_finish_reason_that_means_failure_is_an_error(
+    chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str, reason: str
+) -> None:
+    call = piece('{"to": "Ada"}', name="pay", id="a")
+    message = {"role": "assistant", "content": "So far", "tool_calls": [call]}
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "m"}
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    events = [event({"content": "So far", "tool_calls": [{"index": 0, **call}]}), event({}, reason), "[DONE]"]
+    sandbox.add_rule(lambda asked: Reply(events=events) if asked.stream else Reply(body={**body, "choices": [choice]}))
+    with pytest.raises(LinkspanError, match=f"gave up on the answer .finish reason '{reason}'") as caught:
+        chat.ask(make(), way)
+    assert isinstance(caught.value, ServerError)
+    assert caught.value.is_retryable
+    assert caught.value.partial_text == "So far"
+    assert caught.value.partial is not None
+    assert [made.name for made in caught.value.partial.tool_calls] == ["pay"]
+    assert pickle.loads(pickle.dumps(caught.value)).code == reason

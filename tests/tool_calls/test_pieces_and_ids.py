@@ -1,0 +1,179 @@
+"""Pieces of one call are one call, and each call has an id of its own: every chat class, whole and streamed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_core.messages import AIMessage, ToolMessage
+from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
+
+from linkspan.langchain import ChatScaleway
+from linkspan.sandbox import Reply
+from tests.tool_calls.conftest import KEY, TOOLS, WAYS, event, merged, piece, streamed, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from linkspan.sandbox import Sandbox
+    from tests.tool_calls.conftest import Chat
+
+ROLE = {"role": "assistant", "content": None}
+PAY = [("pay", {"to": "Ada"})]
+TWO = [("look_up", {"to": "Ada"}), ("pay", {"to": "Ben"})]
+SAME_TOOL = [("pay", {"to": "Ada"}), ("pay", {"to": "Ben"})]
+ADA, BEN = '{"to": "Ada"}', '{"to": "Ben"}'
+
+
+def calls(*fragments: dict[str, Any]) -> dict[str, Any]:
+    return {"tool_calls": list(fragments)}
+
+
+#: Streams, by what is special about them, and the calls that they make.
+STREAMS: dict[str, tuple[Reply, list[tuple[str, dict[str, Any]]]]] = {
+    "head and arguments in one event": (
+        streamed(ROLE, calls(piece("", name="pay", index=0, id="a"), piece(ADA, index=0))),
+        PAY,
+    ),
+    "three pieces in the very first event": (
+        streamed(calls(piece("", name="pay", index=0, id="a"), piece('{"to":', index=0), piece(' "Ada"}', index=0))),
+        PAY,
+    ),
+    "two calls of two pieces each in one event": (
+        streamed(
+            calls(
+                piece("", name="look_up", index=0, id="a"),
+                piece(ADA, index=0),
+                piece("", name="pay", index=1, id="b"),
+                piece(BEN, index=1),
+            )
+        ),
+        TWO,
+    ),
+    "on the event with the finish reason": (
+        Reply(
+            events=[
+                event(ROLE),
+                event(calls(piece("", name="pay", index=0, id="a"), piece(ADA, index=0)), "tool_calls"),
+                "[DONE]",
+            ]
+        ),
+        PAY,
+    ),
+    "one id, one index": (
+        streamed(calls(piece(ADA, name="look_up", index=0, id="0")), calls(piece(BEN, name="pay", index=0, id="0"))),
+        TWO,
+    ),
+    "one id, one index, one tool": (
+        streamed(calls(piece(ADA, name="pay", index=0, id="0")), calls(piece(BEN, name="pay", index=0, id="0"))),
+        SAME_TOOL,
+    ),
+    "one id, no index": (
+        streamed(calls(piece(ADA, name="look_up", id="0")), calls(piece(BEN, name="pay", id="0"))),
+        TWO,
+    ),
+    "one id, no index, one event": (
+        streamed(calls(piece(ADA, name="pay", id="0"), piece(BEN, name="pay", id="0"))),
+        SAME_TOOL,
+    ),
+    "one id, two indices": (
+        streamed(calls(piece(ADA, name="look_up", index=0, id="0"), piece(BEN, name="pay", index=1, id="0"))),
+        TWO,
+    ),
+    "one id, in pieces, with a head for each call": (
+        streamed(
+            calls(piece("", name="pay", index=0, id="0")),
+            calls(piece('{"to": ', index=0)),
+            calls(piece('"Ada"}', index=0)),
+            calls(piece("", name="pay", index=0, id="0")),
+            calls(piece('{"to": ', index=0)),
+            calls(piece('"Ben"}', index=0)),
+        ),
+        SAME_TOOL,
+    ),
+    "neither id nor index, one event": (
+        streamed(calls(piece(ADA, name="look_up"), piece(BEN, name="pay"))),
+        TWO,
+    ),
+    "ids that are null": (
+        streamed(calls(piece(ADA, name="look_up", index=0, id=None)), calls(piece(BEN, name="pay", index=1, id=None))),
+        TWO,
+    ),
+    "the head again behind the whole arguments": (
+        streamed(calls(piece(ADA, name="pay", index=0, id="a")), calls(piece("", name="pay", index=0, id="a"))),
+        PAY,
+    ),
+}
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+def test_pieces_make_the_calls_that_were_meant(
+    chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str
+) -> None:
+    model = make()
+    for special, (reply, expected) in STREAMS.items():
+        sandbox.reset()
+        sandbox.add_rule(reply)
+        seen = chat.ask(model, way)
+        assert [(name, arguments) for _, name, arguments in seen.calls] == expected, special
+        ids = [call_id for call_id, _, _ in seen.calls]
+        assert all(isinstance(call_id, str) and call_id for call_id in ids), special
+        assert len(set(ids)) == len(ids), special
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("wire_id", ["call_1", None, 0])
+def test_calls_of_one_answer_have_ids_of_their_own(
+    chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str, wire_id: Any
+) -> None:
+    both = [piece(ADA, name="look_up", id=wire_id), piece(BEN, name="pay", id=wire_id)]
+    deltas = [calls({"index": place, **call}) for place, call in enumerate(both)]
+    sandbox.add_rule(lambda call: streamed(*deltas) if call.stream else whole(*both))
+    seen = chat.ask(make(), way)
+    assert [(name, arguments) for _, name, arguments in seen.calls] == TWO
+    (first, _, _), (second, _, _) = seen.calls
+    assert first
+    assert second
+    assert first != second
+    if isinstance(wire_id, str) and wire_id:
+        assert first == wire_id
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ids_of_the_conversation_are_not_used_again(
+    chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str
+) -> None:
+    call = piece(ADA, name="pay", id="0")
+    sandbox.add_rule(lambda asked: streamed(calls({"index": 0, **call})) if asked.stream else whole(call))
+    ((call_id, name, arguments),) = chat.ask(make(), way, _a_turn_before(chat.framework)).calls
+    assert (name, arguments) == ("pay", {"to": "Ada"})
+    assert call_id not in {"0", "", None}
+
+
+def _a_turn_before(framework: str) -> list[Any]:
+    if framework == "langchain":
+        made = {"id": "0", "name": "pay", "args": {"to": "Ada"}}
+        return [("user", "go"), AIMessage("", tool_calls=[made]), ToolMessage("paid", tool_call_id="0")]
+    block = ToolCallBlock(tool_call_id="0", tool_name="pay", tool_kwargs={"to": "Ada"})
+    return [
+        ChatMessage("go"),
+        ChatMessage(role="assistant", blocks=[block]),
+        ChatMessage("paid", role="tool", additional_kwargs={"tool_call_id": "0"}),
+    ]
+
+
+@pytest.mark.parametrize("version", ["v0", "v1"])
+def test_content_of_either_version_holds_the_calls_of_the_message(sandbox: Sandbox, version: str) -> None:
+    model = ChatScaleway(
+        model="llama-3.3-70b-instruct", base_url=sandbox.scaleway_url, api_key=KEY, output_version=version
+    )
+    for special, (reply, expected) in STREAMS.items():
+        sandbox.reset()
+        sandbox.add_rule(reply)
+        message = merged(list(model.bind_tools(TOOLS).stream("go")))
+        assert [(call["name"], call["args"]) for call in message.tool_calls] == expected, special
+        shown = [block for block in message.content_blocks if block["type"] == "tool_call"]
+        assert [(block["name"], block["args"], block["id"]) for block in shown] == [
+            (call["name"], call["args"], call["id"]) for call in message.tool_calls
+        ], special
+    model.close()

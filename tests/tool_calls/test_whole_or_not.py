@@ -1,0 +1,164 @@
+"""A call runs only if its arguments are one whole JSON object: every chat class, whole and streamed, sync and async."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from linkspan.assembler import assemble
+from linkspan.conversation import ChatRequest
+from linkspan.errors import InvalidResponseError
+from linkspan.langchain.chunks import ChunkBuilder as LangChainChunks
+from linkspan.llama_index.responses import ChunkBuilder as LlamaIndexChunks
+from linkspan.llama_index.tools import tool_selections
+from linkspan.providers.scaleway import ScalewayChatCodec
+from tests.tool_calls.conftest import WAYS, answer_with, event, merged, piece
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from linkspan.sandbox import Sandbox
+    from tests.tool_calls.conftest import Chat
+
+#: Arguments that are not one whole JSON object, and what is said of them when the answer did not end at a limit.
+BROKEN = {
+    '{"to": "Ada", "amount": 12': "max_tokens",
+    '{"to": "Ad': "max_tokens",
+    "{": "max_tokens",
+    '{"to": "Ada"}}': "one whole JSON object",
+    '{"to": "say "hi""}': "one whole JSON object",
+    '{"to": "C:\\Users\\ada"}': "one whole JSON object",
+    '{"to": "Ada"}{"to": "Ben"}': "one whole JSON object",
+    '["Ada", 12]': "type list",
+    '"Ada"': "type str",
+    "12": "type int",
+}
+#: Arguments that are: what servers send for none, and text as models write it.
+SOUND: dict[Any, dict[str, Any]] = {
+    '{"to": "Ada", "amount": 12}': {"to": "Ada", "amount": 12},
+    ' {"to": "Ada"} \n': {"to": "Ada"},
+    '{"to": "two\nlines"}': {"to": "two\nlines"},
+    "": {},
+    None: {},
+    "{}": {},
+    "null": {},
+    '"{\\"to\\": \\"Ada\\"}"': {"to": "Ada"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_broken_arguments_never_run(chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str) -> None:
+    model = make()
+    for place, (arguments, said) in enumerate(BROKEN.items()):
+        finish = ("length", "tool_calls", "stop")[place % 3]
+        sandbox.reset()
+        answer_with(sandbox, piece(arguments, name="pay", id="call_a"), finish=finish)
+        seen = chat.ask(model, way)
+        assert seen.calls == [], (arguments, finish)
+        cut_off = finish == "length" and not said.startswith("type")
+        assert ("pay were cut off by max_tokens: raise it" if cut_off else said) in seen.refusal
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_sound_arguments_run_whatever_the_finish_reason(
+    chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str
+) -> None:
+    model = make()
+    for arguments, value in SOUND.items():
+        finish = "length" if value else "stop"
+        sandbox.reset()
+        answer_with(sandbox, piece(arguments, name="pay", id="call_a"), finish=finish)
+        seen = chat.ask(model, way)
+        assert (seen.calls, seen.refusal) == ([("call_a", "pay", value)], ""), (arguments, finish)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_arguments_at_the_limit_were_cut_off(
+    chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str
+) -> None:
+    answer_with(sandbox, piece("", name="pay", id="call_a"), finish="length")
+    seen = chat.ask(make(), way)
+    assert seen.calls == []
+    assert "pay were cut off by max_tokens: raise it" in seen.refusal
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_broken_call_beside_a_whole_one(chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str) -> None:
+    calls = [piece('{"to": "Ada"}', name="look_up", id="a"), piece('{"to": "Ada", "amount": 12', name="pay", id="b")]
+    answer_with(sandbox, *calls, finish="length")
+    seen = chat.ask(make(), way)
+    # LangChain's agents tell the model of the other call; LlamaIndex has no way to, so there nothing runs.
+    assert seen.calls == ([("a", "look_up", {"to": "Ada"})] if chat.framework == "langchain" else [])
+    assert "The arguments of pay were cut off by max_tokens: raise it." in seen.refusal
+    assert "look_up were" not in seen.refusal
+
+
+# --------------------------------------------------------------------------- any object, any pieces, any cut
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-99, 99) | st.text(st.characters(exclude_categories=("Cs",)), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('ab}{"\\', max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+objects = st.builds(
+    lambda value, indent, ascii_only: json.dumps(value, indent=indent, ensure_ascii=ascii_only),
+    st.dictionaries(st.text('ab{"', max_size=3), values, max_size=3),
+    st.sampled_from([None, 1]),
+    st.booleans(),
+)
+
+
+def is_whole(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(text=objects, cuts=st.lists(st.integers(0, 200), max_size=5), end=st.integers(0, 200), data=st.data())
+def test_the_verdict_is_that_of_json(text: str, cuts: list[int], end: int, data: st.DataObject) -> None:
+    text = text[: end or None]
+    places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    pieces = [text[begin:stop] for begin, stop in itertools.pairwise(places)]
+    head = piece(pieces[0], name="pay", id="call_a", index=0)
+    fragments = [head, *(piece(part, index=0) for part in pieces[1:])]
+    events, finish = [], data.draw(st.sampled_from(["length", "tool_calls"]))
+    while fragments:
+        count = data.draw(st.integers(1, len(fragments)))
+        events.append(event({"tool_calls": fragments[:count]}))
+        fragments = fragments[count:]
+    events.append(event({}, finish))
+    decoder = ScalewayChatCodec().stream_decoder(ChatRequest("m", []), {})
+    deltas = [delta for one in events for delta in decoder.feed(json.dumps(one).encode())] + [*decoder.close()]
+    (call,) = assemble(deltas).tool_calls
+    assert call.arguments == text
+    assert (call.problem is None) is is_whole(text)
+    _same_in_langchain(deltas, text)
+    _same_in_llama_index(deltas, text)
+
+
+def _same_in_langchain(deltas: list[Any], text: str) -> None:
+    chunks = [chunk.message for chunk in LangChainChunks("scaleway").chunks(deltas)]
+    for message in (merged(chunks), chunks[0] + chunks[1:], chunks[0] + merged(chunks[1:])):
+        assert [call["args"] for call in message.tool_calls] == ([json.loads(text)] if is_whole(text) else [])
+        assert [call["args"] for call in message.invalid_tool_calls] == ([] if is_whole(text) else [text])
+
+
+def _same_in_llama_index(deltas: list[Any], text: str) -> None:
+    builder = LlamaIndexChunks()
+    for delta in deltas:
+        chunk = builder.chat(delta)
+        assert chunk is not None
+        if not delta.last:
+            assert len(tool_selections(chunk, error_on_no_tool_call=False)) == 1
+    if is_whole(text):
+        assert [call.tool_kwargs for call in tool_selections(chunk, error_on_no_tool_call=True)] == [json.loads(text)]
+    else:
+        with pytest.raises(InvalidResponseError, match="arguments of pay"):
+            tool_selections(chunk, error_on_no_tool_call=True)
