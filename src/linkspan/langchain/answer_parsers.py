@@ -20,6 +20,7 @@ from linkspan.errors import ConfigurationError, InvalidResponseError
 from linkspan.json_answer import JSONAnswerReader, validator_of
 from linkspan.langchain.errors import ContentBlockedError, converted_errors
 from linkspan.langchain.tools import schema_format
+from linkspan.tool_arguments import unwrap_json_string
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -245,7 +246,11 @@ def _reasoning_of(message: AIMessage) -> str:
 def _calls_of(message: AIMessage) -> list[ToolCall]:
     """Return the calls with their arguments as text: the model's own where the message has kept it."""
     if isinstance(message, AIMessageChunk) and message.tool_call_chunks:
-        return [ToolCall(call["id"], call["name"] or "", call["args"] or "") for call in message.tool_call_chunks]
+        return [
+            # A chunk that has ended keeps broken arguments as a JSON string.
+            ToolCall(call["id"], call["name"] or "", unwrap_json_string(call["args"] or ""))
+            for call in message.tool_call_chunks
+        ]
     whole = [ToolCall(call["id"], call["name"], json.dumps(call["args"])) for call in message.tool_calls]
     return whole + [ToolCall(call["id"], call["name"] or "", call["args"] or "") for call in message.invalid_tool_calls]
 

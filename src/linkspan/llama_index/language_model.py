@@ -171,6 +171,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         builder = ChunkBuilder()
         build = builder.chat if kind == "chat" else builder.completion
         connected = self._endpoint()
+        last: Any = None
         async with contextlib.aclosing(connected.abatches(request, builder.assembler, timeout=timeout)) as batches:
             async for deltas in batches:
                 for delta in deltas:
@@ -178,8 +179,13 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
                         chunk = build(delta)
                     except Exception as error:  # whatever core's classes make of a value
                         raise invalid_response(error, self._provider.name, so_far=builder.assembler) from error
-                    if chunk is not None:
+                    if delta.last and kind == "chat" and builder.has_tool_calls:
+                        last = chunk
+                    elif chunk is not None:
                         yield chunk
+        if last is not None:
+            # Agents raise over broken calls right when they see them: by then no connection may be left to close.
+            yield last
 
     # ------------------------------------------------------------------ settings of one call
 

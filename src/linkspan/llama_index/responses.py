@@ -86,6 +86,11 @@ class ChunkBuilder:
         self._plain: dict[int, dict[str, Any]] = {}
         self._reader = PartialReader()
 
+    @property
+    def has_tool_calls(self) -> bool:
+        """Whether the answer calls tools, as far as it came."""
+        return bool(self._blocks)
+
     def chat(self, delta: Delta) -> ChatResponse | None:
         """Return the chunk of a chat stream, or nothing for a step that belongs to another choice only."""
         answer = self.assembler
