@@ -14,7 +14,7 @@ from linkspan.errors import ConfigurationError, InterruptedStreamError, InvalidR
 from linkspan.redaction import Secrets
 from linkspan.request_json import write_json
 from linkspan.transport import HttpClient, HttpRequest, check_base_url, join_url
-from linkspan.unreadable import invalid_response, unreadable_error
+from linkspan.unreadable import invalid_response, unreadable_error, worth_reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -276,7 +276,8 @@ class Endpoint(Generic[RequestT]):
 
     def _decode_error(self, response: HttpResponse) -> LinkspanError:
         # Without secrets from the start: of one that is shortened, a part might stay.
-        content, status, headers = self._secrets.blank(response.content), response.status_code, response.headers
+        content = self._secrets.blank(worth_reading(response.content))
+        status, headers = response.status_code, response.headers
         try:
             return self.codec.decode_error(status, headers, content)
         except Exception as error:  # noqa: BLE001  # whatever a decoder makes of a malformed body

@@ -14,10 +14,18 @@ if TYPE_CHECKING:
     from linkspan.assembler import Assembler
     from linkspan.transport import HttpResponse
 
-__all__ = ["building_answer", "invalid_response", "unreadable_error"]
+__all__ = ["building_answer", "invalid_response", "unreadable_error", "worth_reading"]
 
 #: Characters of an answer that its error shows.
 _SHOWN = 1000
+#: Bytes of an error's body that are looked at: of a page, and of JSON.
+_MOST_OF_PAGE, _MOST_OF_JSON = 16 * 1024, 1024 * 1024
+
+
+def worth_reading(body: bytes) -> bytes:
+    """Return what of an error's body is worth looking at: all of JSON, the beginning of anything else."""
+    is_json = body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"{", b"[", b'"'}
+    return body[: _MOST_OF_JSON if is_json else _MOST_OF_PAGE]
 
 
 def invalid_response(
@@ -47,6 +55,8 @@ def invalid_response(
         if error.provider is None:  # raised where a value is read, which knows no provider
             error.provider = provider
             error.args = (f"{provider}: {error.message}", *error.args[1:])
+        if len(error.message) > 2 * _SHOWN:  # it quotes names or values of the answer
+            error.args = (f"{error.message[: 2 * _SHOWN]} …", *error.args[1:])
         if error.body is None and content:
             text = content[: 4 * _SHOWN].decode("utf-8", "replace")
             error.body = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"

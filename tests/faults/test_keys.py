@@ -12,8 +12,10 @@ from urllib.parse import quote
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.schema import NodeWithScore, TextNode
 from typer.testing import CliRunner
 
+from linkspan import langchain, llama_index
 from linkspan.commands import app
 from linkspan.errors import ConfigurationError, LinkspanError
 from linkspan.langchain import ChatScaleway, LLMEngine
@@ -168,6 +170,29 @@ async def test_no_failure_of_an_async_call_shows_the_key(api: Api) -> None:
                 await (model.ainvoke("x") if hasattr(model, "ainvoke") else model.acomplete("x"))
             assert_clean(list(everything(caught.value)))
         await model.aclose()
+
+
+VECTORS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "langchain-embeddings": lambda fields: langchain.ScalewayEmbeddings(**fields).embed_query("x"),
+    "langchain-rerank": lambda fields: langchain.ScalewayRerank(**fields).rerank(["x"], "y"),
+    "llama_index-embeddings": lambda fields: llama_index.ScalewayEmbedding(**fields).get_query_embedding("x"),
+    "llama_index-rerank": lambda fields: llama_index.ScalewayRerank(**fields).postprocess_nodes(
+        [NodeWithScore(node=TextNode(text="x"))], query_str="y"
+    ),
+    "langchain-models": lambda fields: ChatScaleway(**fields).list_models(),
+    "llama_index-info": lambda fields: llama_index.DataCrunch(**fields).info(),
+}
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_no_failure_beside_chat_shows_the_key(name: str) -> None:
+    with LoopbackServer() as server:
+        fields = {"model": "m", "api_key": KEY, "base_url": server.url, "max_retries": 0}
+        for kind, script in FAILURES.items():
+            server.always(*script)
+            error = failure_of(lambda: VECTORS[name](fields))
+            assert error is not None, kind
+            assert_clean([f"{kind}: {text}" for text in everything(error)])
 
 
 def test_an_unreachable_server_keeps_the_request_to_itself() -> None:

@@ -14,6 +14,7 @@ from linkspan.providers.chat_completions.decode import decode_usage, error_in
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec
 from linkspan.providers.wire_json import parse_json
+from linkspan.providers.wire_values import as_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,7 +107,7 @@ def decode_embeddings(
         _check_lengths(vectors, dimensions)
     except ValueError as error:
         raise InvalidResponseError(f"{_NAME}: {error}", provider=_NAME, request_id=request_id) from None
-    return Embedded(vectors, decode_usage(parsed.get("usage")), parsed.get("model"), request_id)
+    return Embedded(vectors, decode_usage(parsed.get("usage")), as_name(parsed.get("model"), "model"), request_id)
 
 
 def read_object(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:

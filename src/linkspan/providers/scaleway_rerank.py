@@ -11,6 +11,7 @@ from linkspan.providers.chat_completions.decode import decode_usage
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.scaleway import SCALEWAY
 from linkspan.providers.scaleway_embeddings import read_object
+from linkspan.providers.wire_values import as_name, as_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,7 +119,8 @@ def decode_rerank(body: bytes, headers: Mapping[str, str], *, count: int, top_n:
         results = _results(parsed.get("results"), count, expected)
     except ValueError as error:
         raise InvalidResponseError(f"{_NAME}: {error}", provider=_NAME, request_id=request_id) from None
-    return Ranking(results[:expected], decode_usage(parsed.get("usage")), parsed.get("model"), request_id)
+    model = as_name(parsed.get("model"), "model")
+    return Ranking(results[:expected], decode_usage(parsed.get("usage")), model, request_id)
 
 
 def _results(data: Any, count: int, expected: int) -> list[Ranked]:
@@ -129,11 +131,11 @@ def _results(data: Any, count: int, expected: int) -> list[Ranked]:
     seen: set[int] = set()
     for item in data:
         fields: dict[str, Any] = item if isinstance(item, dict) else {}
-        index, score = fields.get("index"), fields.get("relevance_score")
+        index, score = fields.get("index"), as_number(fields.get("relevance_score"), "relevance_score")
         if type(index) is not int or not 0 <= index < count or index in seen:
             raise ValueError(f"the answer's index {index!r} is missing, out of range or occurs twice.")
-        if not isinstance(score, (int, float)) or not isfinite(score):
+        if score is None or not isfinite(score):
             raise ValueError(f"the relevance_score of document {index} is no finite number.")
         seen.add(index)
-        results.append(Ranked(index, float(score)))
+        results.append(Ranked(index, score))
     return sorted(results, key=lambda result: -result.score)
