@@ -7,7 +7,7 @@ endif
 VENV := .venv
 BENCH_VENV := .venv-bench
 RUN := $(VENV)/bin
-SETUP_INPUTS := pyproject.toml constraints.txt scripts/setup_venv.py
+SETUP_INPUTS := pyproject.toml packages/linkspan-sandbox/pyproject.toml constraints.txt scripts/setup_venv.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -117,7 +117,7 @@ def read_lines(path: Path, *, cut_short: bool = False) -> list[dict[str, Any]]:
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
     """Start the stand-in, and return the arguments that lead to it."""
-    from linkspan.sandbox import HTTPError, Reply, Rule, run  # noqa: PLC0415  # needed only without a key
+    from linkspan_sandbox import HTTPError, Reply, Rule, run  # noqa: PLC0415  # needed only without a key
 
     # Too busy for longer than anyone waits, so that it is no use trying at once.
     busy = Reply(fault=HTTPError(429, headers={"retry-after": "3600"}))

@@ -155,7 +155,7 @@ def work(actors: list[Any], rows: list[Row], answers: Path) -> int:
 
 def start_sandbox(stack: ExitStack) -> dict[str, Any]:
     """Start a stand-in for the service; return what leads a class there."""
-    from linkspan.sandbox import run  # noqa: PLC0415  # needed only without a key
+    from linkspan_sandbox import run  # noqa: PLC0415  # needed only without a key
 
     sandbox = stack.enter_context(run())
     return {"base_url": sandbox.scaleway_url, "api_key": sandbox.api_key}

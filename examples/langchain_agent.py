@@ -87,7 +87,7 @@ def show_steps(update: Any) -> None:
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
     """Start the stand-in, and return the arguments that lead to it."""
     from linkspan.conversation import ToolCall  # noqa: PLC0415  # needed only without a key
-    from linkspan.sandbox import Reply, Rule, run  # noqa: PLC0415
+    from linkspan_sandbox import Reply, Rule, run  # noqa: PLC0415
 
     both = [ToolCall(None, "departures", '{"port": "Ostra"}')]
     both.append(ToolCall(None, "fare", '{"port": "Ostra", "vehicle": "car"}'))

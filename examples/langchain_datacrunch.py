@@ -69,7 +69,7 @@ def main() -> None:
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
     """Start the stand-in, and return the arguments that lead to it."""
-    from linkspan.sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
+    from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     rules = [
         Rule("A hinged bridge between a quay and a ship.", when="linkspan"),

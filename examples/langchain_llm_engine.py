@@ -74,7 +74,7 @@ def main() -> None:
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
     """Start the stand-in, and return the arguments that lead to it."""
     from linkspan.conversation import ToolCall  # noqa: PLC0415  # needed only without a deployment
-    from linkspan.sandbox import Reply, Rule, run  # noqa: PLC0415
+    from linkspan_sandbox import Reply, Rule, run  # noqa: PLC0415
 
     rules = [
         Rule("A hinged bridge between a quay and a ship.", when="Linkspan"),

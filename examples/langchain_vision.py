@@ -62,7 +62,7 @@ def flag(width: int = 96, height: int = 64) -> bytes:
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
     """Start the stand-in, and return the arguments that lead to it."""
-    from linkspan.sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
+    from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     rules = [
         Rule("The stand-in sees no pictures, but this one came by its address.", when="What does this picture"),

@@ -19,7 +19,7 @@ from llama_index.llms.scaleway import Scaleway
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Call
+    from linkspan_sandbox import Call
 
 MODEL = "llama-3.3-70b-instruct"
 QUESTION = "When does the next ferry to Ostra leave, and what does a car cost?"
@@ -85,7 +85,7 @@ async def show(runner: FunctionAgent | AgentWorkflow) -> Any:
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
     """Start the stand-in, and return the arguments that lead to it."""
     from linkspan.conversation import ToolCall  # noqa: PLC0415  # needed only without a key
-    from linkspan.sandbox import Reply, Rule, run  # noqa: PLC0415
+    from linkspan_sandbox import Reply, Rule, run  # noqa: PLC0415
 
     def offers(name: str) -> Callable[[Call], bool]:
         return lambda call: any(offered["function"]["name"] == name for offered in call.tools)

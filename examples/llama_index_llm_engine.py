@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from llama_index.llms.llm_engine import ChatLLMEngine, LLMEngine
 
 if TYPE_CHECKING:
-    from linkspan.sandbox import Call
+    from linkspan_sandbox import Call
 
 PROMPT_MODEL = "llama-2-7b"
 CHAT_MODEL = "llama-3-8b-instruct"
@@ -76,7 +76,7 @@ async def ask_agents(llm: LLMEngine, chat: ChatLLMEngine) -> None:
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
     """Start the stand-in, and return the arguments that lead to it."""
     from linkspan.conversation import ToolCall  # noqa: PLC0415  # needed only without a deployment
-    from linkspan.sandbox import Reply, Rule, run  # noqa: PLC0415
+    from linkspan_sandbox import Reply, Rule, run  # noqa: PLC0415
 
     def has_seen_the_tool(call: Call) -> bool:
         return "Observation: The next ferry" in str(call.prompt)

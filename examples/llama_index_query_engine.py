@@ -45,7 +45,7 @@ def main() -> None:
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
     """Start the stand-in, and return the arguments that lead to it."""
-    from linkspan.sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
+    from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     sandbox = stack.enter_context(run(rules=[Rule("It is 60 metres long.", when="How long is the linkspan")]))
     return {"base_url": sandbox.scaleway_url, "api_key": sandbox.api_key}

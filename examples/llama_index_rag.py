@@ -61,7 +61,7 @@ def main() -> None:
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
     """Start the stand-in, and return the arguments that lead to it."""
-    from linkspan.sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
+    from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     # Embeddings and rerank need no rules: the stand-in compares words.
     rules = [Rule("It is 60 metres long.", when="How long"), Rule("Nothing: they travel free.", when="bicycles cost")]

@@ -219,7 +219,7 @@ def fail(span: trace.Span, error: BaseException) -> None:
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
     """Start the stand-in, and return the arguments that lead to it."""
-    from linkspan.sandbox import HTTPError, Reply, Rule, run  # noqa: PLC0415  # needed only without a key
+    from linkspan_sandbox import HTTPError, Reply, Rule, run  # noqa: PLC0415  # needed only without a key
 
     rules = [
         Rule(Reply(fault=HTTPError(429, headers={"retry-after": "0"})), times=1),

@@ -14,7 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from linkspan.testing import llama_index
+from linkspan_sandbox.conformance import llama_index
 
 POINT = re.compile(r"Point (\d+)")
 

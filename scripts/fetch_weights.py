@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from linkspan.commands import console
 from linkspan.errors import LinkspanError
+from linkspan_sandbox.commands.weights import ensure_weights
 
 try:
-    console.ensure_weights()
+    ensure_weights()
 except LinkspanError as error:
     sys.exit(f"weights: {error}")

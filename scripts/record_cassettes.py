@@ -33,14 +33,14 @@ from tests.conformance.langchain.answers import RULES  # noqa: E402
 from linkspan.commands import console  # noqa: E402  # not before the root is on the path, for tests.cassettes
 from linkspan.errors import ConfigurationError  # noqa: E402
 from linkspan.providers.scaleway import SCALEWAY  # noqa: E402
-from linkspan.sandbox import run  # noqa: E402
-from linkspan.sandbox.local_model import FILE_NAME, MODEL_NAME  # noqa: E402
+from linkspan_sandbox import run  # noqa: E402
+from linkspan_sandbox.local_model import FILE_NAME, MODEL_NAME  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
     Start = Callable[[], AbstractContextManager[Source]]
 

@@ -20,10 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 10)
 #: ``pip install --group`` came with 25.1.
 OLDEST_PIP = (25, 1)
+SANDBOX = "packages/linkspan-sandbox[local]"
 PROFILES = {
-    "demo": ["-e", ".[all]"],
-    "dev": ["-e", ".[all]", "--group", "dev"],
-    "docs": ["-e", ".[all]", "--group", "docs"],
+    "demo": ["-e", ".[all]", "-e", SANDBOX],
+    "dev": ["-e", ".[all]", "-e", SANDBOX, "--group", "dev"],
+    "docs": ["-e", ".[all]", "-e", SANDBOX, "--group", "docs"],
     "bench": ["-e", ".[langchain,llama-index]", "--group", "bench"],
 }
 #: Their group names exact versions itself: other packages want an openai that constraints.txt, for the tests, forbids.

@@ -26,7 +26,7 @@ import httpx
 import setup_venv
 
 from linkspan.commands import console
-from linkspan.sandbox.local_model import cache_directory
+from linkspan_sandbox.local_model import cache_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

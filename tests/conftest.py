@@ -25,7 +25,7 @@ from tests.conformance.langchain.counts import SuiteCounts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 #: Audit event to the place of the host, or of the address, in its arguments.
 _EVENTS = {
@@ -125,7 +125,7 @@ def sandboxes() -> Iterator[Callable[..., Sandbox]]:
 
     Tests that say what it is started with take this; most take ``sandbox``.
     """
-    from linkspan.sandbox import run
+    from linkspan_sandbox import run
 
     started: dict[str, Sandbox] = {}
     with ExitStack() as stack:
@@ -142,7 +142,7 @@ def sandboxes() -> Iterator[Callable[..., Sandbox]]:
 
 @pytest.fixture
 def sandbox_settings() -> dict[str, Any]:
-    """What ``sandbox`` is started with, as :func:`linkspan.sandbox.run` takes it. Folders and modules override it."""
+    """What ``sandbox`` is started with, as :func:`linkspan_sandbox.run` takes it. Folders and modules override it."""
     return {}
 
 

@@ -40,7 +40,7 @@ FORBIDDEN = {
     "linkspan.llama_index": {"linkspan.langchain", "langchain_core", "httpx"},
 }
 FRAMEWORKS = {"langchain_core", "langchain", "llama_index", "linkspan.langchain", "linkspan.llama_index"}
-ADAPTERS = ("linkspan.langchain", "linkspan.llama_index", "linkspan.testing", "linkspan.commands", "linkspan.sandbox")
+ADAPTERS = ("linkspan.langchain", "linkspan.llama_index", "linkspan.commands")
 
 
 def within(module: str, place: str) -> bool:

@@ -14,6 +14,7 @@ from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src"
+SANDBOX = ROOT / "packages" / "linkspan-sandbox"
 FRAMEWORKS = ("langchain_core", "langchain", "llama_index.core", "linkspan.langchain", "linkspan.llama_index")
 #: All that a wheel of this project may hold besides modules.
 DATA = (".json", "py.typed")
@@ -145,5 +146,24 @@ def test_the_wheel_carries_its_licence_and_the_command(wheel: Path, contents: se
         metadata = archive.read(f"{info}/METADATA").decode().splitlines()
     assert "Name: linkspan" in metadata
     assert "Requires-Python: >=3.10" in metadata
-    for extra in ("all", "langchain", "llama-index", "sandbox", "testing"):
+    for extra in ("all", "cli", "langchain", "llama-index", "testing"):
         assert f"Provides-Extra: {extra}" in metadata
+
+
+def test_the_client_loads_nothing_into_anybodys_pytest(wheel: Path, contents: set[str]) -> None:
+    info = f"linkspan-{importlib.metadata.version('linkspan')}.dist-info"
+    with zipfile.ZipFile(wheel) as archive:
+        assert "pytest11" not in archive.read(f"{info}/entry_points.txt").decode()
+        assert not [name for name in contents if name.endswith(".py") and b"import pytest" in archive.read(name)]
+
+
+def test_the_sandbox_is_a_distribution_of_its_own(tmp_path: Path) -> None:
+    (built,) = WheelBuilder(str(SANDBOX)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(built) as archive:
+        names = set(archive.namelist())
+        (metadata,) = [archive.read(name).decode() for name in names if name.endswith("METADATA")]
+        (entries,) = [archive.read(name).decode() for name in names if name.endswith("entry_points.txt")]
+    version = importlib.metadata.version("linkspan")
+    assert {name.split("/")[0] for name in names} == {"linkspan_sandbox", f"linkspan_sandbox-{version}.dist-info"}
+    assert f"Requires-Dist: linkspan[cli]=={version}" in metadata
+    assert "linkspan_sandbox = linkspan_sandbox.pytest_plugin" in entries

@@ -111,7 +111,7 @@ def main() -> None:
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
     """Start the stand-in, and return the arguments that lead to it."""
-    from linkspan.sandbox import Reply, Rule, run  # noqa: PLC0415  # needed only without a key
+    from linkspan_sandbox import Reply, Rule, run  # noqa: PLC0415  # needed only without a key
 
     # At a model's pace, so that there is something to see.
     story = "The ferry to Ostra leaves at nine. " + "And then the sea, and nothing but the sea. " * 20

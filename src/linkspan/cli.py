@@ -15,8 +15,7 @@ def main() -> None:
         if error.name is None or error.name.startswith("linkspan"):
             raise
         sys.stderr.write(
-            f"linkspan: the command line needs {error.name}, which comes with an extra: "
-            "pip install 'linkspan[sandbox]'\n"
+            f"linkspan: the command line needs {error.name}, which comes with an extra: pip install 'linkspan[cli]'\n"
         )
         sys.exit(2)
     except KeyboardInterrupt:

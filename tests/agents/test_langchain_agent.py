@@ -16,7 +16,7 @@ from langgraph.types import Command
 
 from linkspan.conversation import ToolCall, Usage
 from linkspan.errors import AuthenticationError, InterruptedStreamError, ServerError
-from linkspan.sandbox import EndEarly, ErrorEvent, HTTPError, Reply, Sandbox
+from linkspan_sandbox import EndEarly, ErrorEvent, HTTPError, Reply, Sandbox
 from tests.agents.conftest import NEEDS_TASK_CONTEXT
 from tests.agents.wire import calls_of, chat_bodies, results_of
 

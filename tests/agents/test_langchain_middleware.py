@@ -9,7 +9,7 @@ from langchain.agents.middleware import LLMToolSelectorMiddleware, ModelFallback
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.tools import tool
 
-from linkspan.sandbox import HTTPError, Reply, Sandbox
+from linkspan_sandbox import HTTPError, Reply, Sandbox
 from tests.agents.wire import chat_bodies
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from langgraph.types import Command
 from linkspan.conversation import ToolCall
 from linkspan.langchain import ChatGraySwan, data_message
 from linkspan.langchain.errors import ContentBlockedError, ContextOverflowError
-from linkspan.sandbox import HTTPError, Reply, Sandbox
+from linkspan_sandbox import HTTPError, Reply, Sandbox
 from tests.agents.conftest import KEY, NEEDS_TASK_CONTEXT
 from tests.agents.wire import assert_well_formed, chat_bodies
 

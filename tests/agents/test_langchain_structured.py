@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from linkspan.conversation import ToolCall
-from linkspan.sandbox import Reply, Sandbox
+from linkspan_sandbox import Reply, Sandbox
 from tests.agents.conftest import NEEDS_TASK_CONTEXT
 from tests.agents.wire import calls_of, chat_bodies, results_of
 

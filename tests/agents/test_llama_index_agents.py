@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from linkspan.conversation import ToolCall
 from linkspan.errors import AuthenticationError, InterruptedStreamError
-from linkspan.sandbox import Call, EndEarly, HTTPError, Reply, Sandbox, Stall
+from linkspan_sandbox import Call, EndEarly, HTTPError, Reply, Sandbox, Stall
 from tests.agents.wire import calls_of, chat_bodies, results_of
 
 if TYPE_CHECKING:

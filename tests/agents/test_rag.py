@@ -19,7 +19,7 @@ from linkspan.langchain import ScalewayEmbeddings
 from linkspan.langchain import ScalewayRerank as LangChainRerank
 from linkspan.llama_index import ScalewayEmbedding
 from linkspan.llama_index import ScalewayRerank as LlamaIndexRerank
-from linkspan.sandbox import Reply, Sandbox
+from linkspan_sandbox import Reply, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

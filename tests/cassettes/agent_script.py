@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from linkspan.conversation import ToolCall
-from linkspan.sandbox import Reply, Rule
+from linkspan_sandbox import Reply, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Call
+    from linkspan_sandbox import Call
 
 __all__ = ["RULES"]
 

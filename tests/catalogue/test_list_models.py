@@ -8,7 +8,7 @@ import pytest
 from langchain_core import exceptions as core
 
 from linkspan import errors, langchain, llama_index
-from linkspan.sandbox import run
+from linkspan_sandbox import run
 from tests.catalogue.conftest import KEY, answer, listed, name_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from linkspan.sandbox import Sandbox, local_model
+from linkspan_sandbox import Sandbox, local_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

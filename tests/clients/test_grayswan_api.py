@@ -15,12 +15,12 @@ from gray_swan.types.chat import CreateChatCompletionResponse, CreateChatComplet
 import gray_swan
 from gray_swan import AsyncGraySwan, GraySwan
 from linkspan.conversation import ToolCall
-from linkspan.sandbox import Cut, HTTPError, Reply
+from linkspan_sandbox import Cut, HTTPError, Reply
 from tests.clients.conftest import KEY, WRONG_KEY, Served
 from tests.clients.typed import assert_strict
 
 if TYPE_CHECKING:
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 MODEL: Any = "cygnet-v0.2"
 PIECES = ["Count", " from", " one", " to", " five."]

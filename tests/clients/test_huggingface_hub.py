@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
 )
 
 from linkspan.conversation import ToolCall
-from linkspan.sandbox import DataCrunchOptions, ErrorEvent, HTTPError, Reply, run
+from linkspan_sandbox import DataCrunchOptions, ErrorEvent, HTTPError, Reply, run
 from tests.clients.conftest import KEY, SCHEMA, WRONG_KEY, Served, read_until
 from tests.clients.typed import assert_typed
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         TextGenerationStreamOutput,
     )
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 PROMPT = "Count from one to five."
 PIECES = ["Count", " from", " one", " to", " five."]

@@ -9,14 +9,14 @@ import openai
 import pytest
 
 from linkspan.conversation import ToolCall
-from linkspan.sandbox import ErrorEvent, Reply
+from linkspan_sandbox import ErrorEvent, Reply
 from tests.clients.conftest import KEY, SCHEMA, WRONG_KEY, Served, read_until
 from tests.clients.typed import assert_strict
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 MODEL = "llama-3-8b-instruct"
 SHORT: dict[str, Any] = {

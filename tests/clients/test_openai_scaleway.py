@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from linkspan.conversation import ToolCall
-from linkspan.sandbox import Cut, ErrorEvent, HTTPError, Reply
+from linkspan_sandbox import Cut, ErrorEvent, HTTPError, Reply
 from tests.clients.conftest import KEY, SCHEMA, WRONG_KEY, Served, read_until
 from tests.clients.typed import assert_strict
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from openai.types import CreateEmbeddingResponse
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 MODEL = "llama-3.3-70b-instruct"
 EMBEDDER = "qwen3-embedding-8b"

@@ -12,11 +12,11 @@ import pytest
 from llmengine import Completion, CompletionStreamResponse, CompletionSyncResponse, Model, api_engine
 from llmengine.errors import BadRequestError, NotFoundError, RateLimitExceededError, UnauthorizedError, UnknownError
 
-from linkspan.sandbox import ErrorEvent, HTTPError, Reply
+from linkspan_sandbox import ErrorEvent, HTTPError, Reply
 from tests.clients.conftest import KEY, SCHEMA, WRONG_KEY, Served
 
 if TYPE_CHECKING:
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 MODEL = "llama-2-7b"
 PROMPT = "Count from one to five."

@@ -12,14 +12,14 @@ from text_generation import AsyncClient, Client
 from text_generation.errors import GenerationError, OverloadedError, ValidationError
 from text_generation.types import FinishReason
 
-from linkspan.sandbox import DataCrunchOptions, ErrorEvent, HTTPError, Reply, run
+from linkspan_sandbox import DataCrunchOptions, ErrorEvent, HTTPError, Reply, run
 from tests.clients.conftest import KEY, Served, read_until
 from tests.clients.typed import assert_strict
 
 if TYPE_CHECKING:
     from text_generation.types import Response, StreamResponse
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 PROMPT = "Count from one to five."
 PIECES = ["Count", " from", " one", " to", " five."]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 KEY = "a-key-that-nobody-may-see"
 
 

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from linkspan.commands import app
-from linkspan.sandbox import HTTPError, Reply, Sandbox
+from linkspan_sandbox import HTTPError, Reply, Sandbox
 from tests.commands.conftest import KEY
 
 LINKSPAN = [sys.executable, "-c", "from linkspan.cli import main; main()"]

@@ -11,8 +11,8 @@ from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugH
 
 from linkspan.conversation import Usage
 from linkspan.llama_index import DataCrunch, GraySwan, LLMEngine, Scaleway
-from linkspan.sandbox import LLMEngineOptions, Reply, Sandbox
-from linkspan.testing.llama_index.events import watched
+from linkspan_sandbox import LLMEngineOptions, Reply, Sandbox
+from linkspan_sandbox.conformance.llama_index.events import watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,11 +14,11 @@ from linkspan.llama_index import (
     ScalewayEmbedding,
     ScalewayRerank,
 )
-from linkspan.sandbox import LLMEngineOptions
-from linkspan.testing.llama_index import EmbeddingTests, LLMTests, RerankTests
+from linkspan_sandbox import LLMEngineOptions
+from linkspan_sandbox.conformance.llama_index import EmbeddingTests, LLMTests, RerankTests
 
 if TYPE_CHECKING:
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 
 class TestScaleway(LLMTests):

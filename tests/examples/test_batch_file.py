@@ -6,14 +6,14 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from linkspan.sandbox import HTTPError, Reply, Rule, Stall, run
+from linkspan_sandbox import HTTPError, Reply, Rule, Stall, run
 from tests.examples.test_examples import ended, run_example, start_example
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from linkspan.sandbox import RecordedRequest, Sandbox
+    from linkspan_sandbox import RecordedRequest, Sandbox
 
 NAME = "batch_file"
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from linkspan.sandbox import HTTPError, Reply, Sandbox, run
+from linkspan_sandbox import HTTPError, Reply, Sandbox, run
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dask_batch.py"
 

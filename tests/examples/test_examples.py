@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from linkspan.conversation import ToolCall
-from linkspan.sandbox import Reply, Rule, run
+from linkspan_sandbox import Reply, Rule, run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL = "llama-3.3-70b-instruct"

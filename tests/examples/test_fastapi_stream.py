@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from linkspan.sandbox import HTTPError, Reply, Sandbox, Stall, run
+from linkspan_sandbox import HTTPError, Reply, Sandbox, Stall, run
 from tests.examples.browser import browser, missing
 from tests.examples.test_examples import start_example
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from linkspan.sandbox import RecordedRequest
+    from linkspan_sandbox import RecordedRequest
 
 QUESTION = {"question": "When does the next ferry to Ostra leave?"}
 #: A model that has begun, and thinks.

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from linkspan.sandbox import Rule, run
+from linkspan_sandbox import Rule, run
 from tests.examples.test_examples import ended, start_example
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from linkspan.sandbox import RecordedRequest
+    from linkspan_sandbox import RecordedRequest
 
 KEY = "the-key-of-the-user"
 BOOKING = '{"crossings": [{"port": "Ostra", "day": "Friday", "vehicle": null}]}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from linkspan.sandbox import Rule, run
+from linkspan_sandbox import Rule, run
 from tests.examples.test_examples import ended, start_example
 
 KEY = "the-key-of-the-user"

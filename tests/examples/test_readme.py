@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from linkspan.sandbox import Reply, Sandbox
+from linkspan_sandbox import Reply, Sandbox
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 SECTION = README[README.index("## Use it") : README.index("### On the command line")]

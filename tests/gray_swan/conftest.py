@@ -12,7 +12,7 @@ from llama_index.llms.gray_swan import GraySwan
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 KEY = "gray-swan-secret-key-of-the-tests"
 

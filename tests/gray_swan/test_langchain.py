@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from linkspan import errors
 from linkspan.conversation import ToolCall
 from linkspan.langchain import ChatGraySwan
-from linkspan.sandbox import ErrorEvent, HTTPError, Reply, Sandbox
+from linkspan_sandbox import ErrorEvent, HTTPError, Reply, Sandbox
 from tests.gray_swan.conftest import KEY, blocked, blocked_events
 
 if TYPE_CHECKING:

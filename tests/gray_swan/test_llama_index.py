@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from linkspan import errors
 from linkspan.conversation import ToolCall
 from linkspan.llama_index import DATA_ROLE_MARKER
-from linkspan.sandbox import HTTPError, Reply, Sandbox
+from linkspan_sandbox import HTTPError, Reply, Sandbox
 from llama_index.llms.gray_swan import GraySwan
 from tests.gray_swan.conftest import KEY, blocked, blocked_events
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linkspan import errors
-from linkspan.sandbox import Reply
+from linkspan_sandbox import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 
 @pytest.mark.parametrize("reason", ["content_filter", "violation"])

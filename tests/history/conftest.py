@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ToolCallBlock
 
 from linkspan import langchain, llama_index
-from linkspan.sandbox import Sandbox, run
+from linkspan_sandbox import Sandbox, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

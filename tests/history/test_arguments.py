@@ -20,7 +20,7 @@ from linkspan.call_history import object_text
 from linkspan.conversation import Message, Text, ToolCall
 from linkspan.errors import InvalidRequestError
 from linkspan.prompts import ChatTemplate
-from linkspan.sandbox import Reply
+from linkspan_sandbox import Reply
 
 if TYPE_CHECKING:
     from tests.history.conftest import Subject

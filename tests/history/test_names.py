@@ -20,11 +20,11 @@ from pydantic import BaseModel, ConfigDict
 from linkspan.conversation import ChatRequest, Message, Tool, ToolCall
 from linkspan.errors import ConfigurationError
 from linkspan.providers.tool_names import ToolNames, wire_name
-from linkspan.sandbox import Reply
+from linkspan_sandbox import Reply
 from tests.history.conftest import Subject
 
 if TYPE_CHECKING:
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 VALID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from linkspan.errors import UnsupportedContentError
 from tests.history.conftest import Subject
 
 if TYPE_CHECKING:
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 PRIVATE: list[dict[str, Any]] = [
     {"type": "redacted_thinking", "data": "opaque"},

@@ -11,7 +11,7 @@ from linkspan.langchain import ChatScaleway
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 MODEL = "llama-3.3-70b-instruct"
 KEY = "scw-very-secret-key-0123456789"

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from linkspan.conversation import ToolCall, Usage
 from linkspan.errors import ConfigurationError, UnsupportedContentError
-from linkspan.sandbox import Reply, Sandbox
+from linkspan_sandbox import Reply, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from langchain_core.messages import AIMessageChunk
 
-from linkspan.sandbox import Reply, Sandbox
+from linkspan_sandbox import Reply, Sandbox
 
 if TYPE_CHECKING:
     from linkspan.langchain import ChatScaleway

@@ -21,7 +21,7 @@ from linkspan.langchain.messages import to_conversation
 
 if TYPE_CHECKING:
     from linkspan.langchain import ChatScaleway
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(32)).decode()
 DATA_URL = f"data:image/png;base64,{PNG}"

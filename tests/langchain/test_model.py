@@ -21,7 +21,7 @@ from linkspan import errors
 from linkspan.conversation import Completion
 from linkspan.langchain import ChatScaleway
 from linkspan.langchain.errors import as_model_error
-from linkspan.sandbox import Cut, EndEarly, ErrorEvent, HTTPError, Reply, Sandbox
+from linkspan_sandbox import Cut, EndEarly, ErrorEvent, HTTPError, Reply, Sandbox
 from tests.langchain.conftest import KEY, MODEL
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from linkspan.langchain import (
 )
 
 if TYPE_CHECKING:
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 KEY = "a-key-of-some-length"
 

@@ -14,7 +14,7 @@ from linkspan.langchain import ChatDataCrunch, ChatLLMEngine, DataCrunch, LLMEng
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 KEY = "a-very-secret-key-0123456789"
 #: By name: the class, its arguments, and where the sandbox has its API.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linkspan import errors
-from linkspan.sandbox import Reply, Sandbox
+from linkspan_sandbox import Reply, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,13 +14,13 @@ from pydantic import BaseModel
 
 from linkspan import errors
 from linkspan.langchain import ChatGraySwan, data_message
-from linkspan.sandbox import HTTPError, Reply
+from linkspan_sandbox import HTTPError, Reply
 from tests.langchain_completions.conftest import CHATS, COMPLETIONS, KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 
 class Mood(enum.Enum):

@@ -19,13 +19,13 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import PromptTemplate
 
 from linkspan import errors
-from linkspan.sandbox import HTTPError, Reply, Sandbox, ScriptedEngine, run
+from linkspan_sandbox import HTTPError, Reply, Sandbox, ScriptedEngine, run
 from tests.langchain_completions.conftest import KINDS, defaults, limit_of, prompt_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from linkspan.sandbox.engine import Call, Piece
+    from linkspan_sandbox.engine import Call, Piece
 
 ROUTES = {
     "llm_engine": ("v1/llm/completions-sync", "v1/llm/completions-stream"),

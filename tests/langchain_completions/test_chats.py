@@ -19,7 +19,7 @@ from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 from linkspan import errors
 from linkspan.langchain import ChatDataCrunch, ChatLLMEngine
 from linkspan.prompts import ChatTemplate
-from linkspan.sandbox import Cut, ErrorEvent, HTTPError, Reply, Sandbox
+from linkspan_sandbox import Cut, ErrorEvent, HTTPError, Reply, Sandbox
 from tests.langchain_completions.conftest import KEY, limit_of, prompt_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from langchain_core.load import dumps
 
 from linkspan import errors
 from linkspan.langchain import DataCrunch, LLMEngine
-from linkspan.sandbox import Cut, EndEarly, ErrorEvent, HTTPError, Reply, Sandbox, run
+from linkspan_sandbox import Cut, EndEarly, ErrorEvent, HTTPError, Reply, Sandbox, run
 from tests.langchain_completions.conftest import KEY, KINDS, defaults
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from langchain_classic.agents import AgentExecutor, create_react_agent
 from langchain_core.prompts import PromptTemplate
 from langchain_core.tools import tool
 
-from linkspan.sandbox import Reply, Sandbox
+from linkspan_sandbox import Reply, Sandbox
 from tests.langchain_completions.conftest import COMPLETIONS
 
 if TYPE_CHECKING:

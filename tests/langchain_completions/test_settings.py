@@ -18,7 +18,7 @@ from tests.langchain_completions.conftest import KEY, KINDS, limit_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from linkspan import errors
-from linkspan.sandbox import Sandbox, llm_engine, run
+from linkspan_sandbox import Sandbox, llm_engine, run
 from tests.langchain_completions.conftest import CHATS, COMPLETIONS, KINDS, defaults
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from linkspan import errors
 from linkspan.conversation import ToolCall
-from linkspan.sandbox import Reply, Sandbox, datacrunch, run
+from linkspan_sandbox import Reply, Sandbox, datacrunch, run
 from tests.agents.wire import calls_of, chat_bodies, results_of
 from tests.langchain_completions.conftest import KINDS, defaults
 

@@ -14,7 +14,7 @@ from linkspan.llama_index import Scaleway
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 MODEL = "llama-3.3-70b-instruct"
 KEY = "scw-secret-key-of-the-tests"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from llama_index.core.llms import ChatMessage, ChatResponse, CompletionResponse
 
-from linkspan.sandbox import Reply
+from linkspan_sandbox import Reply
 
 if TYPE_CHECKING:
     from linkspan.llama_index import Scaleway
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 
 def chunks_of(sandbox: Sandbox, llm: Scaleway, kind: str) -> list[Any]:

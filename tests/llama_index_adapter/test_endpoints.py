@@ -17,7 +17,7 @@ from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from linkspan.conversation import ToolCall
 from linkspan.errors import InterruptedStreamError, RateLimitError
 from linkspan.llama_index import Scaleway
-from linkspan.sandbox import EndEarly, HTTPError, Reply, Sandbox
+from linkspan_sandbox import EndEarly, HTTPError, Reply, Sandbox
 from tests.llama_index_adapter.conftest import KEY, MODEL, call_all
 from tests.support.loopback import LoopbackServer, Repeat, UntilClosed, chunk, event, head
 

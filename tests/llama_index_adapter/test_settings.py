@@ -23,7 +23,7 @@ from tests.llama_index_adapter.conftest import KEY, MODEL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 
 def test_the_namespace_leaf_is_the_same_class() -> None:

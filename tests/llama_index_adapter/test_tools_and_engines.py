@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from linkspan.conversation import ToolCall
 from linkspan.errors import ConfigurationError, InvalidResponseError
-from linkspan.sandbox import Reply, Sandbox
+from linkspan_sandbox import Reply, Sandbox
 from tests.llama_index_adapter.test_messages import DATA_URL, PNG, VISION
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 
 from linkspan.llama_index import ChatDataCrunch, ChatLLMEngine, DataCrunch, LLMEngine
-from linkspan.sandbox import LLMEngineOptions, Sandbox
+from linkspan_sandbox import LLMEngineOptions, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

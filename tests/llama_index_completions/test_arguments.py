@@ -12,7 +12,7 @@ from tests.llama_index_completions.conftest import CHATS, PROMPTS, call_all, tex
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 
 @pytest.mark.parametrize("stop", ["END", ["END"]])

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from linkspan import errors
 from linkspan.llama_index import DataCrunch, LLMEngine
-from linkspan.sandbox import EndEarly, ErrorEvent, HTTPError, Reply, Sandbox
+from linkspan_sandbox import EndEarly, ErrorEvent, HTTPError, Reply, Sandbox
 from tests.llama_index_completions.conftest import CHATS, KEY, KINDS, PROMPTS, call_all, parameters_of, text_of
 from tests.support.loopback import LoopbackServer, Repeat, chunk, event, event_stream, head, http
 

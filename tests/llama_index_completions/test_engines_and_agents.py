@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from linkspan.conversation import ToolCall
 from linkspan.errors import UnsupportedContentError
 from linkspan.llama_index import register_data_prompts
-from linkspan.sandbox import Reply
+from linkspan_sandbox import Reply
 from tests.llama_index_completions.conftest import KINDS, PROMPTS, parameters_of, prompt_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from llama_index.core.callbacks import TokenCountingHandler
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 DOCUMENTS = [Document(text="The linkspan of Ostra is 60 metres long.")]
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489")

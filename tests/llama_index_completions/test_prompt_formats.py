@@ -24,7 +24,7 @@ from tests.llama_index_completions.conftest import call_all, prompt_of, stops_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 JINJA = "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}<|im_start|>go: "
 TALK = [ChatMessage("Be brief", role=MessageRole.SYSTEM), ChatMessage("Hi")]

@@ -21,7 +21,7 @@ from tests.llama_index_completions.conftest import CHATS, KEY, KINDS, PROMPTS, c
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 
 @pytest.mark.parametrize(

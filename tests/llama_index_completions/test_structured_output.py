@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from linkspan.conversation import ToolCall
 from linkspan.errors import InvalidRequestError, InvalidResponseError, UnsupportedContentError
 from linkspan.llama_index import data_message
-from linkspan.sandbox import LLMEngineOptions, Reply, Rule, run
+from linkspan_sandbox import LLMEngineOptions, Reply, Rule, run
 from tests.llama_index_completions.conftest import CHATS, KEY, KINDS, PROMPTS, parameters_of, prompt_of, stops_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from llama_index.core.callbacks import TokenCountingHandler
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 
 class Verse(BaseModel):

@@ -11,7 +11,7 @@ import pytest
 
 from linkspan import langchain, llama_index
 from linkspan.conversation import ToolCall
-from linkspan.sandbox import Reply, Sandbox, run
+from linkspan_sandbox import Reply, Sandbox, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

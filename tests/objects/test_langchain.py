@@ -16,13 +16,13 @@ from typing_extensions import TypedDict
 
 from linkspan import errors
 from linkspan.conversation import ToolCall
-from linkspan.sandbox import Reply
+from linkspan_sandbox import Reply
 from tests.objects.conftest import LANGCHAIN, LANGCHAIN_WAYS, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 
 class Timetable(BaseModel):

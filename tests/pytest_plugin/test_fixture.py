@@ -21,12 +21,12 @@ from linkspan.langchain import (
 from linkspan.llama_index import DataCrunch as LlamaIndexDataCrunch
 from linkspan.llama_index import GraySwan, Scaleway
 from linkspan.llama_index import LLMEngine as LlamaIndexLLMEngine
-from linkspan.sandbox import HTTPError, Reply
+from linkspan_sandbox import HTTPError, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 SCALEWAY_MODEL = "llama-3.3-70b-instruct"
 LLM_ENGINE_MODEL = "llama-3-8b-instruct"

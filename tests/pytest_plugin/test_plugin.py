@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from linkspan import sandbox
+import linkspan_sandbox
 from linkspan.conversation import ToolCall
 
 pytest_plugins = ["pytester"]
@@ -23,10 +23,6 @@ ASKS = """
     def test_asks(linkspan_sandbox):
         assert ChatScaleway(model="llama-3.3-70b-instruct").invoke("Hello").text
         assert linkspan_sandbox.last_request.status == 200
-"""
-NOT_INSTALLED = """
-    import sys
-    sys.modules[{!r}] = None
 """
 
 
@@ -45,7 +41,7 @@ def no_options_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only this plugin: others take seconds to load."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("PYTEST_PLUGINS", "linkspan.testing.pytest_plugin")
+    monkeypatch.setenv("PYTEST_PLUGINS", "linkspan_sandbox.pytest_plugin")
 
 
 def test_the_example_project_passes(tmp_path: Path) -> None:
@@ -71,9 +67,9 @@ def test_imports_nothing_where_it_is_not_used(pytester: pytest.Pytester) -> None
         import sys
 
         def test_one():
-            assert "linkspan.testing.pytest_plugin" in sys.modules
+            assert "linkspan_sandbox.pytest_plugin" in sys.modules
             loaded = {name for name in sys.modules if name.startswith("linkspan")}
-            assert loaded == {"linkspan", "linkspan.testing", "linkspan.testing.pytest_plugin"}
+            assert loaded == {"linkspan_sandbox", "linkspan_sandbox.pytest_plugin"}
             assert not {"starlette", "uvicorn"} & set(sys.modules)
     """)
     others = ("asyncio", "pytest_asyncio", "langsmith_plugin", "anyio", "syrupy", "benchmark", "recording", "socket")
@@ -85,16 +81,6 @@ def test_its_fixtures_and_option_explain_themselves(alone: None, pytester: pytes
     fixtures = pytester.runpytest_subprocess("--fixtures")
     fixtures.stdout.fnmatch_lines(["linkspan_sandbox_server [[]session scope[]]*", "linkspan_sandbox -- *"])
     pytester.runpytest_subprocess("--help").stdout.fnmatch_lines(["*--linkspan-engine=*"])
-
-
-@pytest.mark.parametrize("missing", ["platformdirs", "starlette", "uvicorn"])
-def test_says_what_to_install(alone: None, pytester: pytest.Pytester, missing: str) -> None:
-    pytester.makeconftest(NOT_INSTALLED.format(missing))
-    pytester.makepyfile(ASKS)
-    outcome = pytester.runpytest_subprocess()
-    outcome.assert_outcomes(errors=1)
-    outcome.stdout.fnmatch_lines([f"*needs {missing}, which comes with an extra: pip install 'linkspan?testing?'"])
-    assert "Traceback" not in outcome.stdout.str()
 
 
 def test_the_engine_is_an_option(alone: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,8 +118,8 @@ def test_the_server_can_be_ones_own(alone: None, pytester: pytest.Pytester) -> N
 
 def test_the_replies_of_the_guide_are_replies() -> None:
     lines = code_in(GUIDE, "| `route` |").splitlines()
-    names = {name: getattr(sandbox, name) for name in ("Cut", "HTTPError", "Reply")}
+    names = {name: getattr(linkspan_sandbox, name) for name in ("Cut", "HTTPError", "Reply")}
     made = [eval(line, {**names, "ToolCall": ToolCall}) for line in lines]
     assert len(made) == 6
-    with sandbox.run(rules=[sandbox.Rule(reply) for reply in made]) as running:
+    with linkspan_sandbox.run(rules=[linkspan_sandbox.Rule(reply) for reply in made]) as running:
         assert len(running.rules) == 6

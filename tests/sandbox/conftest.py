@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 MODEL = "llama-3.3-70b-instruct"
 

@@ -13,7 +13,7 @@ from linkspan.conversation import ChatRequest, Message, PromptRequest, ResponseF
 from linkspan.endpoint import Endpoint, connect
 from linkspan.errors import AuthenticationError, ContextOverflowError, InterruptedStreamError, InvalidRequestError
 from linkspan.providers.datacrunch import DATACRUNCH, DataCrunchChatCodec, TGICodec, health, info, json_grammar
-from linkspan.sandbox import DataCrunchOptions, EndEarly, Reply, Sandbox, run
+from linkspan_sandbox import DataCrunchOptions, EndEarly, Reply, Sandbox, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

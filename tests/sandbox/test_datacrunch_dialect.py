@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from linkspan.sandbox import (
+from linkspan_sandbox import (
     Cut,
     DataCrunchOptions,
     EndEarly,

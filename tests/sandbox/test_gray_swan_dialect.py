@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from linkspan.conversation import ToolCall
-from linkspan.sandbox import Cut, ErrorEvent, HTTPError, Reply, Sandbox, local_model
+from linkspan_sandbox import Cut, ErrorEvent, HTTPError, Reply, Sandbox, local_model
 from tests.sandbox.conftest import deltas, parse_events, text_of
 
 if TYPE_CHECKING:

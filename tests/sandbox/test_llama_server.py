@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from linkspan.errors import ConfigurationError
-from linkspan.sandbox.llama_server import LlamaServer
+from linkspan_sandbox.llama_server import LlamaServer
 
 FAKE_XLLAMACPP = """
 import os, socket, sys
@@ -32,7 +32,7 @@ class Server:
 
 PARENT = """
 import pathlib, signal, sys, time
-from linkspan.sandbox.llama_server import LlamaServer
+from linkspan_sandbox.llama_server import LlamaServer
 # Who runs the tests may ignore it (nohup, a shell's background jobs), and that is inherited.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 server = LlamaServer(pathlib.Path("model.gguf"))

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from linkspan.conversation import ToolCall
-from linkspan.sandbox import (
+from linkspan_sandbox import (
     Cut,
     EndEarly,
     ErrorEvent,
@@ -27,12 +27,12 @@ from linkspan.sandbox import (
     local_model,
     run,
 )
-from linkspan.sandbox.llm_engine import ModelEndpoint
+from linkspan_sandbox.llm_engine import ModelEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
-    from linkspan.sandbox import Call, Piece
+    from linkspan_sandbox import Call, Piece
 
 VLLM = "llama-2-7b"
 CHAT = "llama-3-8b-instruct"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from linkspan.sandbox import Call, DataCrunchOptions, Rule, Sandbox, ScriptedEngine, run
-from linkspan.sandbox.local_model import find_weights
+from linkspan_sandbox import Call, DataCrunchOptions, Rule, Sandbox, ScriptedEngine, run
+from linkspan_sandbox.local_model import find_weights
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
-    from linkspan.sandbox import Piece
+    from linkspan_sandbox import Piece
 
 STREAMS = 200
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}], "stream": True, "max_tokens": 8}

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from linkspan.sandbox import local_model
+from linkspan_sandbox import local_model
 from tests.sandbox.conftest import Client, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 pytestmark = pytest.mark.skipif(
     local_model.find_weights() is None,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from linkspan.errors import ConfigurationError
-from linkspan.sandbox import local_model, run
-from linkspan.sandbox.local_model import DownloadError
+from linkspan_sandbox import local_model, run
+from linkspan_sandbox.local_model import DownloadError
 
 if TYPE_CHECKING:
     from pathlib import Path

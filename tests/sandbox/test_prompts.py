@@ -9,15 +9,15 @@ import pytest_asyncio
 
 from linkspan.assembler import Assembler
 from linkspan.conversation import Delta
-from linkspan.sandbox import Call, EngineError, Guide, Reply, Rule, ScriptedEngine, local_model
-from linkspan.sandbox.local_engine import LocalEngine
+from linkspan_sandbox import Call, EngineError, Guide, Reply, Rule, ScriptedEngine, local_model
+from linkspan_sandbox.local_engine import LocalEngine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Any
 
     from linkspan.conversation import Completion
-    from linkspan.sandbox import Engine
+    from linkspan_sandbox import Engine
 
 GREEDY = {"temperature": 0}
 YES = "<|im_start|>user\nSay yes.<|im_end|>\n<|im_start|>assistant\n"

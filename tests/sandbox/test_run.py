@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -14,13 +12,13 @@ import httpx
 import pytest
 
 from linkspan.errors import ConfigurationError
-from linkspan.sandbox import Call, EngineError, Rule, run
+from linkspan_sandbox import Call, EngineError, Rule, run
 from tests.sandbox.conftest import Client, text_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from linkspan.sandbox import Piece
+    from linkspan_sandbox import Piece
 
 
 def sandbox_threads() -> list[str]:
@@ -67,7 +65,7 @@ def test_serves_many_threads_at_once() -> None:
 
 
 def test_stops_at_once_while_a_client_still_reads() -> None:
-    from linkspan.sandbox import Reply, Stall
+    from linkspan_sandbox import Reply, Stall
 
     with run() as sandbox:
         sandbox.add_rule(Reply("one two", fault=Stall(after=1)))
@@ -137,13 +135,3 @@ def test_takes_an_engine_of_ones_own() -> None:
 def test_engine_that_cannot_start_is_told_to_the_caller() -> None:
     with pytest.raises(ConfigurationError, match="no fuel"):
         run(OwnEngine(fails=True)).start()
-
-
-@pytest.mark.parametrize("missing", ["platformdirs", "starlette", "uvicorn"])
-def test_names_the_extra_when_it_is_not_installed(missing: str) -> None:
-    code = f"import sys; sys.modules[{missing!r}] = None\nimport linkspan.sandbox"
-    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert outcome.returncode == 1
-    assert outcome.stderr.strip().endswith(
-        f"ImportError: linkspan.sandbox needs {missing}, which comes with an extra: pip install 'linkspan[sandbox]'"
-    )

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from linkspan.conversation import ToolCall, Usage
-from linkspan.sandbox import Reply, Sandbox, ScalewayOptions, run
-from linkspan.sandbox.scaleway import Model
+from linkspan_sandbox import Reply, Sandbox, ScalewayOptions, run
+from linkspan_sandbox.scaleway import Model
 from tests.sandbox.conftest import MODEL, Client, deltas, text_of
 
 WEATHER = {

@@ -9,7 +9,7 @@ import pytest
 
 from linkspan.errors import ConfigurationError
 from linkspan.langchain import ScalewayEmbeddings, ScalewayRerank
-from linkspan.sandbox import Cut, ErrorEvent, HTTPError, Reply, Sandbox
+from linkspan_sandbox import Cut, ErrorEvent, HTTPError, Reply, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

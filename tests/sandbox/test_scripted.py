@@ -12,8 +12,8 @@ import pytest
 
 from linkspan.conversation import ToolCall
 from linkspan.errors import ConfigurationError
-from linkspan.sandbox import Call, Cut, EndEarly, ErrorEvent, HTTPError, Reply, Rule, Sandbox, Stall, run
-from linkspan.sandbox.schema_example import example_of
+from linkspan_sandbox import Call, Cut, EndEarly, ErrorEvent, HTTPError, Reply, Rule, Sandbox, Stall, run
+from linkspan_sandbox.schema_example import example_of
 from tests.sandbox.conftest import Client, deltas, parse_events, text_of
 
 

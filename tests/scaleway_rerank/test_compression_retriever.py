@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 
 from linkspan.langchain import ScalewayRerank
-from linkspan.sandbox import Sandbox, run
+from linkspan_sandbox import Sandbox, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from linkspan import langchain, llama_index
 from linkspan.errors import InvalidResponseError
-from linkspan.sandbox import Reply, Sandbox, run
+from linkspan_sandbox import Reply, Sandbox, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

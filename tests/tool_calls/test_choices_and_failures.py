@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linkspan.errors import InvalidResponseError, LinkspanError, ServerError
-from linkspan.sandbox import Reply
+from linkspan_sandbox import Reply
 from tests.tool_calls.conftest import WAYS, event, piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
     from tests.tool_calls.conftest import Chat
 
 TWO_CHOICES = Reply(

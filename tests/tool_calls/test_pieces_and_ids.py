@@ -9,13 +9,13 @@ from langchain_core.messages import AIMessage, ToolMessage
 from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 
 from linkspan.langchain import ChatScaleway
-from linkspan.sandbox import Reply
+from linkspan_sandbox import Reply
 from tests.tool_calls.conftest import KEY, TOOLS, WAYS, event, merged, piece, streamed, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
     from tests.tool_calls.conftest import Chat
 
 ROLE = {"role": "assistant", "content": None}

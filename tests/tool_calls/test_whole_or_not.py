@@ -22,7 +22,7 @@ from tests.tool_calls.conftest import WAYS, answer_with, event, merged, piece
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
     from tests.tool_calls.conftest import Chat
 
 #: Arguments that are not one whole JSON object, and what is said of them when the answer did not end at a limit.

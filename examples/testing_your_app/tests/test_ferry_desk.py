@@ -1,4 +1,4 @@
-"""Its tests: no key, no network. pytest knows the fixture as soon as ``linkspan[testing]`` is installed."""
+"""Its tests: no key, no network. pytest knows the fixture as soon as ``linkspan-sandbox`` is installed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import ferry_desk
 
 from linkspan.conversation import ToolCall
-from linkspan.sandbox import Cut, HTTPError, Reply
+from linkspan_sandbox import Cut, HTTPError, Reply
 
 if TYPE_CHECKING:
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 
 def test_answers_in_the_models_words(linkspan_sandbox: Sandbox) -> None:

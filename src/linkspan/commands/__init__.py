@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 import sys
+from importlib.metadata import entry_points
 from importlib.metadata import version as installed_version
 from typing import Annotated
 
@@ -23,13 +23,6 @@ app = typer.Typer(
 )
 
 
-class EngineName(str, enum.Enum):
-    """What answers behind the sandbox."""
-
-    LOCAL = "local"
-    SCRIPTED = "scripted"
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"linkspan {installed_version('linkspan')}")
@@ -43,34 +36,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command()
-def demo() -> None:
-    """Show both frameworks at work with a small real model on this machine; no key, no account."""
-    from linkspan.commands.demo import run_demo  # noqa: PLC0415  # it imports both frameworks
-
-    raise typer.Exit(run_demo())
-
-
-@app.command()
-def sandbox(
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.")] = 8321,
-    engine: Annotated[EngineName, typer.Option(help="local: a small real model; scripted: echoes.")] = EngineName.LOCAL,
-    api_key: Annotated[str | None, typer.Option(help="The only key accepted; default: any.")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    download: Annotated[
-        bool, typer.Option("--download", help="Fetch the local model's weights first (98 MB, once).")
-    ] = False,
-) -> None:
-    """Serve the APIs locally, until Ctrl-C."""
-    from linkspan.commands.sandbox import serve  # noqa: PLC0415  # it imports the server
-
-    try:
-        serve(engine.value, host=host, port=port, api_key=api_key, download=download)
-    except LinkspanError as error:
-        console.failure("linkspan sandbox", error)
-        raise typer.Exit(1) from error
 
 
 _BASE_URL = typer.Option(help="The API's address; default: the environment's, then the public service.")
@@ -145,3 +110,8 @@ def doctor(
     from linkspan.commands.doctor import examine  # noqa: PLC0415  # not needed by other commands
 
     raise typer.Exit(examine(offline=offline, as_json=as_json))
+
+
+# ``demo`` and ``sandbox`` come with linkspan-sandbox.
+for _command in entry_points(group="linkspan.commands"):
+    app.command(_command.name)(_command.load())

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-__all__ = ["ensure_weights", "failure", "out", "piece", "traceback_of", "working"]
+__all__ = ["failure", "out", "piece", "traceback_of", "working"]
 
 out = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
@@ -48,29 +46,3 @@ def working(what: str) -> Iterator[None]:
     else:
         out.print(f"{what} …")
         yield
-
-
-def ensure_weights() -> Path:
-    """Return the local model's weights; fetch them with a progress bar if they are missing.
-
-    Raises:
-        LinkspanError: If they cannot be fetched or kept.
-    """
-    from linkspan.sandbox import local_model  # noqa: PLC0415  # it imports the whole server
-
-    found = local_model.find_weights()
-    if found is not None:
-        return found
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=out) as progress:
-        task = progress.add_task("the model", total=None)
-        told = ""
-
-        def show(step: str, done: int, total: int | None) -> None:
-            nonlocal told
-            if step != told and not out.is_terminal:
-                out.print(f"{step} …")
-            told = step
-            progress.update(task, description=step, completed=done, total=total)
-
-        return local_model.ensure_weights(show)

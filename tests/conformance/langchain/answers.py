@@ -11,10 +11,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import ToolCall, Usage
-from linkspan.sandbox import Reply, Rule
+from linkspan_sandbox import Reply, Rule
 
 if TYPE_CHECKING:
-    from linkspan.sandbox.engine import Call
+    from linkspan_sandbox.engine import Call
 
 __all__ = ["RULES"]
 

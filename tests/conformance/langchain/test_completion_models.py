@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linkspan.langchain import DataCrunch, LLMEngine
-from linkspan.testing.langchain import KEY, CompletionModelTests
+from linkspan_sandbox.conformance.langchain import KEY, CompletionModelTests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_core.language_models import BaseLLM
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 
 class TestDataCrunch(CompletionModelTests):

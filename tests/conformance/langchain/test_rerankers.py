@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from linkspan.langchain import ScalewayRerank
-from linkspan.testing.langchain import RerankerTests
+from linkspan_sandbox.conformance.langchain import RerankerTests
 
 if TYPE_CHECKING:
     from langchain_core.documents import BaseDocumentCompressor

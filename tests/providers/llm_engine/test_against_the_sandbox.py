@@ -27,7 +27,7 @@ from linkspan.providers.llm_engine import (
     check_health,
     get_model,
 )
-from linkspan.sandbox import ErrorEvent, HTTPError, LLMEngineOptions, Reply, Sandbox, Stall
+from linkspan_sandbox import ErrorEvent, HTTPError, LLMEngineOptions, Reply, Sandbox, Stall
 from tests.providers.llm_engine.conftest import said
 from tests.support.loopback import END, Delay, chunk, head
 

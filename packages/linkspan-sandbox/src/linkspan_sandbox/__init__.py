@@ -1,0 +1,89 @@
+"""A local stand-in for the APIs that linkspan speaks: for tests, demonstrations and a first try without a key.
+
+``run()`` starts it for a ``with`` or ``async with`` block; ``linkspan sandbox`` from the command line.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from linkspan.conversation import ToolCall
+    from linkspan_sandbox.datacrunch import Options as DataCrunchOptions
+    from linkspan_sandbox.engine import Call, ConnectionCut, Engine, EngineError, Guide, HTTPAnswer, Piece, RawEvent
+    from linkspan_sandbox.llm_engine import ModelEndpoint
+    from linkspan_sandbox.llm_engine import Options as LLMEngineOptions
+    from linkspan_sandbox.recording import RecordedRequest, Recorder
+    from linkspan_sandbox.scaleway import Options as ScalewayOptions
+    from linkspan_sandbox.scripted import Cut, EndEarly, ErrorEvent, HTTPError, Reply, Rule, ScriptedEngine, Stall
+    from linkspan_sandbox.server import Sandbox, run
+
+__all__ = [
+    "Call",
+    "ConnectionCut",
+    "Cut",
+    "DataCrunchOptions",
+    "EndEarly",
+    "Engine",
+    "EngineError",
+    "ErrorEvent",
+    "Guide",
+    "HTTPAnswer",
+    "HTTPError",
+    "LLMEngineOptions",
+    "ModelEndpoint",
+    "Piece",
+    "RawEvent",
+    "RecordedRequest",
+    "Recorder",
+    "Reply",
+    "Rule",
+    "Sandbox",
+    "ScalewayOptions",
+    "ScriptedEngine",
+    "Stall",
+    "ToolCall",
+    "run",
+]
+
+#: Where each name is. Imported when first asked for: pytest loads this package in every run.
+_MODULES = {
+    "Call": ("linkspan_sandbox.engine", "Call"),
+    "ConnectionCut": ("linkspan_sandbox.engine", "ConnectionCut"),
+    "Cut": ("linkspan_sandbox.scripted", "Cut"),
+    "DataCrunchOptions": ("linkspan_sandbox.datacrunch", "Options"),
+    "EndEarly": ("linkspan_sandbox.scripted", "EndEarly"),
+    "Engine": ("linkspan_sandbox.engine", "Engine"),
+    "EngineError": ("linkspan_sandbox.engine", "EngineError"),
+    "ErrorEvent": ("linkspan_sandbox.scripted", "ErrorEvent"),
+    "Guide": ("linkspan_sandbox.engine", "Guide"),
+    "HTTPAnswer": ("linkspan_sandbox.engine", "HTTPAnswer"),
+    "HTTPError": ("linkspan_sandbox.scripted", "HTTPError"),
+    "LLMEngineOptions": ("linkspan_sandbox.llm_engine", "Options"),
+    "ModelEndpoint": ("linkspan_sandbox.llm_engine", "ModelEndpoint"),
+    "Piece": ("linkspan_sandbox.engine", "Piece"),
+    "RawEvent": ("linkspan_sandbox.engine", "RawEvent"),
+    "RecordedRequest": ("linkspan_sandbox.recording", "RecordedRequest"),
+    "Recorder": ("linkspan_sandbox.recording", "Recorder"),
+    "Reply": ("linkspan_sandbox.scripted", "Reply"),
+    "Rule": ("linkspan_sandbox.scripted", "Rule"),
+    "Sandbox": ("linkspan_sandbox.server", "Sandbox"),
+    "ScalewayOptions": ("linkspan_sandbox.scaleway", "Options"),
+    "ScriptedEngine": ("linkspan_sandbox.scripted", "ScriptedEngine"),
+    "Stall": ("linkspan_sandbox.scripted", "Stall"),
+    "ToolCall": ("linkspan.conversation", "ToolCall"),
+    "run": ("linkspan_sandbox.server", "run"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, member = _MODULES[name]
+    value = globals()[name] = getattr(import_module(module), member)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

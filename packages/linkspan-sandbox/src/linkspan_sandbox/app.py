@@ -1,0 +1,110 @@
+"""The ASGI application: every dialect's routes behind one recorder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from linkspan_sandbox.engine import ConnectionCut, Engine
+from linkspan_sandbox.recording import RecordedRequest, Recorder, masked_headers
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+__all__ = ["build_app"]
+
+#: Closes the TCP connection that a scope came over.
+CutConnection = Callable[[Scope], None]
+
+
+def build_app(engine: Engine, routes: Sequence[BaseRoute], recorder: Recorder, cut: CutConnection) -> ASGIApp:
+    """Put the dialects' routes, a health check and the recorder together."""
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok", "engine": engine.name, "model": engine.served_model})
+
+    # A bare router: Starlette's own error middleware would answer 500 where a connection is to be cut.
+    return _Recorded(Router(routes=[Route("/healthz", health), *routes]), recorder, cut)
+
+
+class _Recorded:
+    """Records each request and its end; stops the work when the client leaves; cuts connections on order."""
+
+    def __init__(self, app: ASGIApp, recorder: Recorder, cut: CutConnection) -> None:
+        self._app = app
+        self._recorder = recorder
+        self._cut = cut
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        content = await _read_body(receive)
+        recorded = _record(scope, content)
+        self._recorder.add(recorded)
+        complete = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal complete
+            if message["type"] == "http.response.start":
+                recorded.status = message["status"]
+            else:
+                complete = not message.get("more_body", False)
+            await send(message)
+
+        answering = asyncio.ensure_future(self._app(scope, _replay(content), watched_send))
+        leaving = asyncio.ensure_future(_client_leaves(receive))
+        try:
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            recorded.client_left = not complete and not answering.done()
+            answering.cancel()
+            outcome = (await asyncio.gather(answering, return_exceptions=True))[0]
+            if isinstance(outcome, ConnectionCut):
+                self._cut(scope)
+                # To return earlier would let the server complete the answer by itself.
+                await leaving
+            elif isinstance(outcome, Exception):
+                raise outcome
+        finally:
+            answering.cancel()
+            leaving.cancel()
+            recorded.finish()
+
+
+def _record(scope: Scope, content: bytes) -> RecordedRequest:
+    return RecordedRequest(
+        method=scope["method"],
+        path=scope["path"],
+        query=scope["query_string"].decode("latin-1"),
+        headers=masked_headers(scope["headers"]),
+        content=content,
+        client_port=(scope.get("client") or ("", 0))[1],
+    )
+
+
+async def _read_body(receive: Receive) -> bytes:
+    chunks: list[bytes] = []
+    while True:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+async def _client_leaves(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _replay(content: bytes) -> Receive:
+    """Hand out a body that was read already; nothing comes after it."""
+    messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def replay() -> Message:
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop()
+
+    return replay

@@ -1,0 +1,46 @@
+"""The commands that come with the sandbox: ``linkspan demo`` and ``linkspan sandbox``."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import typer
+
+from linkspan.commands import console
+from linkspan.errors import LinkspanError
+
+__all__ = ["demo", "sandbox"]
+
+
+class EngineName(str, enum.Enum):
+    """What answers behind the sandbox."""
+
+    LOCAL = "local"
+    SCRIPTED = "scripted"
+
+
+def demo() -> None:
+    """Show both frameworks at work with a small real model on this machine; no key, no account."""
+    from linkspan_sandbox.commands.demo import run_demo  # noqa: PLC0415  # it imports both frameworks
+
+    raise typer.Exit(run_demo())
+
+
+def sandbox(
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.")] = 8321,
+    engine: Annotated[EngineName, typer.Option(help="local: a small real model; scripted: echoes.")] = EngineName.LOCAL,
+    api_key: Annotated[str | None, typer.Option(help="The only key accepted; default: any.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the local model's weights first (98 MB, once).")
+    ] = False,
+) -> None:
+    """Serve the APIs locally, until Ctrl-C."""
+    from linkspan_sandbox.commands.sandbox import serve  # noqa: PLC0415  # it imports the server
+
+    try:
+        serve(engine.value, host=host, port=port, api_key=api_key, download=download)
+    except LinkspanError as error:
+        console.failure("linkspan sandbox", error)
+        raise typer.Exit(1) from error

@@ -1,0 +1,86 @@
+"""``linkspan sandbox``: serve until told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+from linkspan.commands import console
+from linkspan.errors import ConfigurationError
+from linkspan_sandbox import run
+from linkspan_sandbox.commands.weights import ensure_weights
+from linkspan_sandbox.llm_engine import ENDPOINTS
+from linkspan_sandbox.responses import compact_json
+from linkspan_sandbox.scaleway import MODELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from linkspan_sandbox import Sandbox
+
+__all__ = ["serve"]
+
+
+def serve(engine: str, *, host: str, port: int, api_key: str | None, download: bool) -> None:
+    """Serve the sandbox until SIGINT or SIGTERM.
+
+    Raises:
+        LinkspanError: If the weights, the library or the port are not to be had.
+    """
+    if download and engine != "local":
+        raise ConfigurationError("--download fetches the local engine's model; the scripted engine has none")
+    if download:
+        ensure_weights()
+    stop = threading.Event()
+
+    def stop_on(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop_on)
+    sandbox = run(engine, host=host, port=port, api_key=api_key)
+    with console.working(f"starting the {engine} engine"):
+        sandbox.start()
+    try:
+        console.out.print(f"linkspan sandbox, {engine} engine, at [bold]{sandbox.url}[/]   (Ctrl-C stops it)")
+        for line in _addresses(sandbox, api_key):
+            console.out.print(line, markup=False, highlight=False, soft_wrap=True)
+        # A wait with a timeout lets the interpreter run the signal handlers on every platform.
+        while not stop.wait(1):
+            pass
+    finally:
+        sandbox.stop()
+    console.out.print("stopped")
+
+
+def _addresses(sandbox: Sandbox, api_key: str | None) -> Iterator[str]:
+    """Each API's base URL, and a call of it to paste into a shell."""
+    messages = [{"role": "user", "content": "Hello"}]
+    chat = {"messages": messages, "max_tokens": 32}
+    scaleway, llm_engine = next(iter(MODELS)), next(iter(ENDPOINTS))
+    prompt = {"inputs": "Hello", "parameters": {"max_new_tokens": 32}}
+    engine_prompt = {"prompt": "Hello", "max_new_tokens": 32, "temperature": 0.2}
+    apis: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
+        "DataCrunch": (sandbox.datacrunch_url, {"/generate": {"model": "any", **prompt}}),
+        "DataCrunch container, TGI": (sandbox.tgi_url, {"/generate": prompt}),
+        "Gray Swan": (sandbox.gray_swan_url, {"/chat/completion": {"model": "cygnet", **chat}}),
+        "LLM Engine": (
+            sandbox.llm_engine_url,
+            {
+                f"/v1/llm/completions-sync?model_endpoint_name={llm_engine}": engine_prompt,
+                "/v2/chat/completions": {"model": llm_engine, **chat},
+            },
+        ),
+        "Scaleway": (sandbox.scaleway_url, {"/chat/completions": {"model": scaleway, **chat}}),
+    }
+    key = "any" if api_key is None else "$KEY"
+    for name, (base_url, calls) in apis.items():
+        yield f"{name}: base URL {base_url}, key: {'any' if api_key is None else 'the one you gave'}"
+        for route, body in calls.items():
+            # Double quotes around the header, so that a shell puts the key in.
+            yield (
+                f"  curl '{base_url}{route}' -H \"Authorization: Bearer {key}\" -H 'Content-Type: application/json' "
+                f"-d '{compact_json(body)}'"
+            )

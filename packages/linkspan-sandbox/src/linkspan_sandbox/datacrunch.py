@@ -1,0 +1,343 @@
+"""The DataCrunch dialect: the legacy route with ``model`` in the body, and a container with a whole TGI server.
+
+Faithful to the DataCrunch reference: sections 1 (routes, ``model``), 2 (TGI's routes), 3 to 6
+(``tgi_request``, ``tgi_tokens``, ``tgi_generate``), 8 (``tgi_chat``) and 9 (versions).
+
+Where the service's behaviour is not known, the sandbox does what TGI does: errors of the gateway are TGI's, a missing
+``model`` on the legacy route is a type error, and a wrong key is answered by 401 without a body on every route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Union
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from linkspan_sandbox.engine import Call, ConnectionCut, Engine, EngineError, Guide, HTTPAnswer, RawEvent
+from linkspan_sandbox.pings import with_pings
+from linkspan_sandbox.places import Places
+from linkspan_sandbox.responses import EventStream, json_response, raw_response
+from linkspan_sandbox.tgi_chat import ChatRoute
+from linkspan_sandbox.tgi_generate import (
+    Era,
+    engine_failure,
+    error_response,
+    http_answer,
+    stream_events,
+    stream_headers,
+    whole_answer,
+)
+from linkspan_sandbox.tgi_request import (
+    GenerateRequest,
+    Limits,
+    PlainError,
+    TGIError,
+    check,
+    grammar_schema,
+    read_json,
+    read_request,
+)
+from linkspan_sandbox.tgi_tokens import Generation, Step, run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+    from linkspan_sandbox.keys import KeyCheck
+
+__all__ = ["Options", "routes"]
+
+#: What a TGI server is asked for in the sandbox where nothing else names a model.
+_MODEL = "tgi"
+_SAMPLING = ("temperature", "top_k", "top_p", "typical_p", "frequency_penalty", "repetition_penalty", "seed")
+_CONTAINER = "/datacrunch/container"
+_LEGACY = "/datacrunch/v1/completions"
+
+if TYPE_CHECKING:
+    Steps = AsyncGenerator[Union[Step, RawEvent, HTTPAnswer], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the dialect behaves where servers differ.
+
+    Args:
+        version: The version of TGI whose answers are given: framing, fields and defaults follow it. ``"1.1.0"`` is
+            what the legacy route is thought to be.
+        keep_alive: Seconds of silence in a stream after which an empty comment is sent.
+        max_concurrent_requests: Calls at the same time; more are answered by 429.
+        max_total_tokens: Prompt and answer together, in tokens.
+        limits: What else an operator sets on the command line of TGI.
+    """
+
+    version: str = "3.3.7"
+    keep_alive: float = 15.0
+    max_concurrent_requests: int = 128
+    max_total_tokens: int = 4096
+    limits: Limits = field(default_factory=Limits)
+
+
+def routes(engine: Engine, keys: KeyCheck, options: Options) -> list[BaseRoute]:
+    """The routes under ``/datacrunch``."""
+    tgi = _TGI(engine, keys, options)
+    made: list[BaseRoute] = [
+        Route(f"{_LEGACY}/generate", tgi.legacy_generate, methods=["POST"]),
+        Route(f"{_LEGACY}/generate_stream", tgi.legacy_generate_stream, methods=["POST"]),
+        Route(f"{_CONTAINER}/generate", tgi.generate, methods=["POST"]),
+        Route(f"{_CONTAINER}/generate_stream", tgi.generate_stream, methods=["POST"]),
+        Route(_CONTAINER, tgi.compat, methods=["POST"]),
+        Route(f"{_CONTAINER}/", tgi.compat, methods=["POST"]),
+        Route(f"{_CONTAINER}/health", tgi.health, methods=["GET"]),
+        Route(f"{_CONTAINER}/info", tgi.info, methods=["GET"]),
+        Route(f"{_CONTAINER}/v1/chat/completions", tgi.chat, methods=["POST"]),
+    ]
+    if tgi.era.has_models:
+        made.append(Route(f"{_CONTAINER}/v1/models", tgi.models, methods=["GET"]))
+    return made
+
+
+class _TGI:
+    def __init__(self, engine: Engine, keys: KeyCheck, options: Options) -> None:
+        self._engine = engine
+        self._keys = keys
+        self._options = options
+        self._places = Places(options.max_concurrent_requests)
+        self.era = Era(options.version)
+        self._window = min(options.max_total_tokens, engine.context_window or options.max_total_tokens)
+        # A server that was not told works its limit out, from 3.0 on: it always has one.
+        longest = options.limits.max_input_tokens or self._window - 1
+        self._limits = replace(options.limits, max_input_tokens=longest)
+        self._chat = ChatRoute(engine, self.era, self._window)
+
+    # ------------------------------------------------------------------ routes
+
+    async def legacy_generate(self, request: Request) -> ASGIApp:
+        return await self._answer(request, stream=False, needs_model=True)
+
+    async def legacy_generate_stream(self, request: Request) -> ASGIApp:
+        return await self._answer(request, stream=True, needs_model=True)
+
+    async def generate(self, request: Request) -> ASGIApp:
+        return await self._answer(request, stream=False)
+
+    async def generate_stream(self, request: Request) -> ASGIApp:
+        return await self._answer(request, stream=True)
+
+    async def compat(self, request: Request) -> ASGIApp:
+        """``POST /``: the route of Hugging Face's clients, which says ``stream`` in the body."""
+        return await self._answer(request, stream=None)
+
+    async def health(self, request: Request) -> Response:
+        return Response(b"") if self._keys.accepts_bearer(request) else _UNAUTHORIZED
+
+    async def info(self, request: Request) -> Response:
+        if not self._keys.accepts_bearer(request):
+            return _UNAUTHORIZED
+        limits = self._limits
+        return json_response(
+            {
+                "model_id": self._model,
+                "model_sha": None,
+                "model_pipeline_tag": "text-generation",
+                "max_concurrent_requests": self._options.max_concurrent_requests,
+                "max_best_of": limits.max_best_of,
+                "max_stop_sequences": limits.max_stop_sequences,
+                "max_input_tokens" if self.era.has_models else "max_input_length": limits.max_input_tokens,
+                "max_total_tokens": self._window,
+                "validation_workers": 2,
+                "max_client_batch_size": 4,
+                "router": "text-generation-router",
+                "version": self.era.version,
+                "sha": None,
+                "docker_label": None,
+            }
+        )
+
+    async def models(self, request: Request) -> Response:
+        if not self._keys.accepts_bearer(request):
+            return _UNAUTHORIZED
+        model = {"id": self._model, "object": "model", "created": 0, "owned_by": self._model}
+        return json_response({"object": "list", "data": [model]})
+
+    async def chat(self, request: Request) -> ASGIApp:
+        if not self._keys.accepts_bearer(request):
+            return _UNAUTHORIZED
+        content = await request.body()
+        try:
+            body = read_json(content, request.headers.get("content-type", ""))
+        except PlainError as error:
+            return _plain(error)
+        if self._places.all_taken:
+            return error_response(_overloaded())
+        return await self._places.occupied_by(self._chat.answer(body, self._options.keep_alive))
+
+    @property
+    def _model(self) -> str:
+        return self._engine.served_model or "sandbox"
+
+    # ------------------------------------------------------------------ generate
+
+    async def _answer(self, request: Request, *, stream: bool | None, needs_model: bool = False) -> ASGIApp:
+        if not self._keys.accepts_bearer(request):
+            return _UNAUTHORIZED
+        content = await request.body()
+        try:
+            asked = read_request(content, request.headers.get("content-type", ""), needs_model=needs_model)
+        except PlainError as error:
+            return _plain(error)
+        compat = stream is None
+        streamed = asked.stream if stream is None else stream
+        asked = self._with_defaults(asked)
+        try:
+            self._check(asked, streamed=streamed)
+        except TGIError as error:
+            return self._failed(error, asked, streamed=streamed)
+        full_text = bool(asked.get("return_full_text", compat))
+        if streamed:
+            return await self._places.occupied_by(self._stream(asked, full_text=full_text))
+        return await self._places.occupied_by(self._whole(asked, as_list=compat, full_text=full_text))
+
+    def _check(self, asked: GenerateRequest, *, streamed: bool) -> None:
+        if self._places.all_taken:
+            raise _overloaded()
+        check(asked, self._limits, stream=streamed)
+
+    def _with_defaults(self, asked: GenerateRequest) -> GenerateRequest:
+        if asked.get("max_new_tokens") is None and self.era.default_max_new_tokens is not None:
+            asked.parameters = {**asked.parameters, "max_new_tokens": self.era.default_max_new_tokens}
+        return asked
+
+    def _failed(self, error: TGIError, asked: GenerateRequest, *, streamed: bool) -> ASGIApp:
+        """An error before the first token: in a stream an event under status 200."""
+        if not streamed:
+            return error_response(error)
+
+        async def only_event() -> AsyncGenerator[bytes, None]:
+            yield self.era.event_of(error.body)
+
+        return EventStream(only_event(), self._stream_headers(asked))
+
+    async def _whole(self, asked: GenerateRequest, *, as_list: bool, full_text: bool) -> Response:
+        started = time.perf_counter()
+        generations: list[Generation] = []
+        try:
+            for _ in range(max(1, asked.get("best_of", 1))):
+                generation = await self._generation(asked)
+                if isinstance(generation, HTTPAnswer):
+                    return http_answer(generation)
+                generations.append(generation)
+        except EngineError as error:
+            return error_response(engine_failure(error, asked, self._window))
+        except TGIError as error:
+            return error_response(error)
+        best = max(generations, key=lambda generation: generation.score)
+        others = [generation for generation in generations if generation is not best]
+        return whole_answer(best, others, self.era, as_list=as_list, full_text=full_text, started=started)
+
+    async def _generation(self, asked: GenerateRequest) -> Generation | HTTPAnswer:
+        generation = Generation(asked)
+        async with contextlib.aclosing(run(self._engine, self._call(asked, stream=False), generation)) as steps:
+            async for step in steps:
+                if isinstance(step, HTTPAnswer):
+                    return step
+                if isinstance(step, RawEvent):
+                    raise EngineError("the rule's reply has events of a stream, and none was asked for")
+        if generation.finish_reason is None:
+            raise TGIError("Incomplete generation", "incomplete_generation")
+        return generation
+
+    async def _stream(self, asked: GenerateRequest, *, full_text: bool) -> ASGIApp:
+        generation = Generation(asked)
+        steps = run(self._engine, self._call(asked, stream=True), generation)
+        first = asyncio.ensure_future(anext(steps, None))
+        # Long enough for an answer that a rule gives in place of the stream; then the comments begin.
+        answer = await _answer_in_place(first, self._options.keep_alive)
+        if answer is not None:
+            await steps.aclose()
+            return http_answer(answer)
+        events = stream_events(_resumed(first, steps), generation, self.era, full_text=full_text, window=self._window)
+        kept_alive = with_pings(events, _comment, self._options.keep_alive, only_in_silence=True)
+        return EventStream(kept_alive, self._stream_headers(asked))
+
+    @staticmethod
+    def _stream_headers(asked: GenerateRequest) -> dict[str, str]:
+        return {"content-type": "text/event-stream", **stream_headers(asked)}
+
+    def _call(self, asked: GenerateRequest, *, stream: bool) -> Call:
+        parameters = {name: asked.get(name) for name in _SAMPLING if asked.get(name) is not None}
+        if not asked.sampling:
+            parameters["temperature"] = 0
+        limit = asked.get("max_new_tokens")
+        window = self._window
+        if self.era.counts_only_1024 and limit is not None:
+            window += max(0, limit - 1024)
+        return Call(
+            api="datacrunch",
+            model=asked.model or _MODEL,
+            prompt=asked.inputs,
+            stream=stream,
+            max_tokens=limit,
+            parameters=parameters,
+            guide=_guide(asked.get("grammar")),
+            logprobs=asked.get("top_n_tokens", 0),
+            tokens=True,
+            prompt_tokens=bool(asked.get("decoder_input_details")),
+            truncate=asked.get("truncate"),
+            context_window=window,
+        )
+
+
+async def _answer_in_place(first: asyncio.Future[Any], seconds: float) -> HTTPAnswer | None:
+    """Wait so long for the first step, and return it if it is a whole answer in place of the stream."""
+    try:
+        await asyncio.wait({first}, timeout=seconds)
+    except BaseException:
+        first.cancel()
+        raise
+    failure = first.exception() if first.done() else None
+    if isinstance(failure, ConnectionCut):
+        raise failure
+    answer = first.result() if first.done() and failure is None else None
+    return answer if isinstance(answer, HTTPAnswer) else None
+
+
+def _comment() -> bytes:
+    return b":\n\n"
+
+
+async def _resumed(first: asyncio.Future[Any], steps: Steps) -> Steps:
+    """The steps, of which the first one is being waited for already."""
+    try:
+        step = await first
+        while step is not None:
+            yield step
+            step = await anext(steps, None)
+    finally:
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await steps.aclose()
+
+
+def _guide(grammar: dict[str, Any] | None) -> Guide | None:
+    if grammar is None:
+        return None
+    schema = grammar_schema(grammar)
+    return Guide("regex", grammar["value"]) if schema is None else Guide("json", schema)
+
+
+def _plain(error: PlainError) -> Response:
+    return raw_response(error.message, error.status, {"content-type": "text/plain; charset=utf-8"})
+
+
+_UNAUTHORIZED = Response(b"", 401)
+
+
+def _overloaded() -> TGIError:
+    return TGIError("Model is overloaded", "overloaded")

@@ -1,0 +1,406 @@
+"""The scripted engine: deterministic and instant. It answers by rules that a test gives it, else it echoes.
+
+Without a matching rule the answer is, in this order:
+
+- where the request forces a tool: a call of it (of the first one, if any will do) with the smallest arguments that its
+  schema allows;
+- where it asks for JSON: the smallest value of the schema, ``{}`` without one;
+- where it asks for one of several texts (guided choice): the first of them. Regular expressions and grammars are not
+  obeyed;
+- else the last user message's text, or the prompt, word for word.
+
+A text is cut into pieces of one word each with the white space before it; a piece counts as one token. Prompt tokens
+are the pieces of all messages' texts. The head of a tool call counts as one token, and so does each word of its
+arguments. ``max_tokens`` and ``stop`` cut a reply as they would cut a model's.
+
+For a call that asks for ``tokens``, each piece has an id that depends on its text alone, and a reply that is neither
+cut nor stopped ends with the special token ``</s>`` (id 2), which counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import re
+import threading
+import zlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Union
+
+from linkspan.conversation import Delta, TokenLogprob, ToolCall, ToolCallDelta, Usage
+from linkspan.errors import ConfigurationError
+from linkspan_sandbox.engine import Call, ConnectionCut, EngineError, HTTPAnswer, Piece, RawEvent, text_of
+from linkspan_sandbox.schema_example import example_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+
+__all__ = ["Cut", "EndEarly", "ErrorEvent", "Fault", "HTTPError", "Reply", "Rule", "ScriptedEngine", "Stall"]
+
+#: The routes beside those that answer with text.
+ROUTES = ("embeddings", "rerank")
+_WORDS = re.compile(r"\s*\S+|\s+\Z")
+#: Every scripted token is this likely: any fixed value would do, and a test can compare against it.
+LOGPROB = -0.25
+#: Ids of pieces stay below it, as in a vocabulary; the first three are for special tokens.
+_VOCABULARY = 32_000
+_END = TokenLogprob("</s>", LOGPROB, bytes=list(b"</s>"), id=2, special=True)
+
+
+@dataclass(frozen=True)
+class HTTPError:
+    """Answer with this status before anything else.
+
+    ``body`` is what to send (JSON, text or bytes); without it the API's own error body for the status.
+    """
+
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class ErrorEvent:
+    """After so many pieces, fail in the API's own words: an error event in a stream, an error answer otherwise."""
+
+    after: int = 1
+    message: str = "the sandbox was told to fail here"
+    status: int = 500
+
+
+@dataclass(frozen=True)
+class Cut:
+    """After so many pieces, close the connection. ``after=None``: before even the status line."""
+
+    after: int | None = 1
+
+
+@dataclass(frozen=True)
+class Stall:
+    """After so many pieces, send nothing more and leave the connection open until the client gives up."""
+
+    after: int = 1
+
+
+@dataclass(frozen=True)
+class EndEarly:
+    """After so many pieces, end the HTTP answer properly, but without finish reason, usage or end marker."""
+
+    after: int = 1
+
+
+Fault = Union[HTTPError, ErrorEvent, Cut, Stall, EndEarly]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What to answer.
+
+    Args:
+        text: The text. A list gives the exact pieces of the stream.
+        reasoning: What comes before the text, likewise.
+        tool_calls: Calls to ask for, after the text. An ``id`` of ``None`` is replaced by one that counts up.
+        finish_reason: Default: ``tool_calls`` if there are any, ``length`` if ``max_tokens`` cut it, else ``stop``.
+        usage: Default: counted in pieces.
+        model: Name of the model that answered; default: the one asked for.
+        delay: Seconds before the first piece.
+        pause: Seconds before each further piece.
+        fault: What goes wrong.
+        events: The stream's events exactly as given (dicts as JSON, texts as they are) instead of all of the above,
+            without any end marker but your own.
+        body: The whole JSON answer exactly as given, for a call that is not streamed.
+        headers: Headers to add to an answer given as ``body``.
+    """
+
+    text: str | Sequence[str] = ""
+    reasoning: str | Sequence[str] = ""
+    tool_calls: Sequence[ToolCall] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    model: str | None = None
+    delay: float = 0
+    pause: float = 0
+    fault: Fault | None = None
+    events: Sequence[str | Mapping[str, Any]] | None = None
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Rule:
+    """When to answer what.
+
+    Args:
+        reply: A :class:`Reply`, a text as shorthand for one, or a function of the :class:`Call`.
+        when: A text that the last user message (or the prompt) contains, a compiled pattern found in it, or a
+            predicate of the :class:`Call`. ``None`` matches every call.
+        role: The role of the last message, such as ``"tool"`` for the turn after a tool's result.
+        api: The dialect, such as ``"scaleway"``.
+        times: How often the rule may answer; ``None`` for ever. ``times=2`` with a fault: fail twice, then go on.
+        route: ``"embeddings"`` or ``"rerank"``: the rule is for that route of Scaleway's, and its reply a ``body``, a
+            ``delay`` or a ``fault`` (an error, a cut or a stall). ``None``: for calls that ask for text.
+    """
+
+    reply: Reply | str | Callable[[Call], Reply | str]
+    when: str | re.Pattern[str] | Callable[[Call], bool] | None = None
+    role: str | None = None
+    api: str | None = None
+    times: int | None = None
+    route: str | None = None
+    #: How often it has answered.
+    used: int = 0
+
+    def __post_init__(self) -> None:
+        if self.route not in (None, *ROUTES):
+            raise ConfigurationError(f"a rule's route must be {' or '.join(ROUTES)}, not {self.route!r}")
+        if not isinstance(self.reply, (Reply, str)) and not callable(self.reply):
+            raise ConfigurationError(
+                f"a rule's reply must be a text, a Reply or a function of the Call, not {type(self.reply).__name__}"
+            )
+        if self.when is not None and not isinstance(self.when, (str, re.Pattern)) and not callable(self.when):
+            raise ConfigurationError(
+                "a rule's when must be a text, a compiled pattern or a function of the Call, not "
+                f"{type(self.when).__name__}"
+            )
+
+    def matches(self, call: Call) -> bool:
+        """Whether this rule answers the call."""
+        if self.times is not None and self.used >= self.times:
+            return False
+        if self.route != call.route:
+            return False
+        if self.role not in (None, call.last_role) or self.api not in (None, call.api):
+            return False
+        return self._finds(call)
+
+    def _finds(self, call: Call) -> bool:
+        if isinstance(self.when, str):
+            return self.when in call.last_user_text
+        if isinstance(self.when, re.Pattern):
+            return self.when.search(call.last_user_text) is not None
+        return self.when is None or self.when(call)
+
+
+class ScriptedEngine:
+    """Answers by :class:`Rule`; the first that matches, in the order in which they were added."""
+
+    name = "scripted"
+    served_model: str | None = None
+    context_window: int | None = None
+
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        self.rules: list[Rule] = list(rules)
+        self._lock = threading.Lock()
+        self._calls_made = 0
+
+    async def start(self) -> None:
+        """Nothing to prepare."""
+
+    async def stop(self) -> None:
+        """Nothing to release."""
+
+    def add(self, rule: Rule) -> None:
+        """Add a rule behind the others; from any thread."""
+        with self._lock:
+            self.rules.append(rule)
+
+    def clear(self) -> None:
+        """Forget all rules, and count tool call ids from 1 again; from any thread."""
+        with self._lock:
+            self.rules.clear()
+            self._calls_made = 0
+
+    def answer(self, call: Call) -> AsyncGenerator[Piece, None]:
+        """Yield the reply of the first rule that matches, else the echo."""
+        if call.truncate is not None and call.prompt is not None:
+            pieces = _split(call.prompt)
+            call = replace(call, prompt="".join(pieces[max(0, len(pieces) - call.truncate) :]))
+        return self._play(call, self._reply_to(call))
+
+    async def intercept(self, call: Call) -> HTTPAnswer | None:
+        """Play the reply of the first rule for embeddings or reranking that matches; ``None`` if none does."""
+        reply = self._rules_reply_to(call)
+        if reply is None:
+            return None
+        if reply.text or reply.reasoning or reply.tool_calls or reply.events or isinstance(reply.fault, EndEarly):
+            raise EngineError(f"a rule for {call.route} can have a body, a delay or an error, and no text")
+        if reply.delay:
+            await asyncio.sleep(reply.delay)
+        if isinstance(reply.fault, HTTPError):
+            return _told(reply.fault)
+        await _fail(reply.fault)
+        return None if reply.body is None else HTTPAnswer(200, reply.body, reply.headers)
+
+    def _reply_to(self, call: Call) -> Reply:
+        return self._rules_reply_to(call) or _echo(call)
+
+    def _rules_reply_to(self, call: Call) -> Reply | None:
+        with self._lock:
+            rule = next((rule for rule in self.rules if rule.matches(call)), None)
+            if rule is not None:
+                rule.used += 1
+        if rule is None:
+            return None
+        reply = rule.reply(call) if callable(rule.reply) else rule.reply
+        if isinstance(reply, str):
+            return Reply(text=reply)
+        if not isinstance(reply, Reply):
+            wrong = f"a rule's function must return a text or a Reply, not {type(reply).__name__}"
+            return Reply(fault=ErrorEvent(after=0, message=wrong))
+        return reply
+
+    async def _play(self, call: Call, reply: Reply) -> AsyncGenerator[Piece, None]:
+        if reply.delay:
+            await asyncio.sleep(reply.delay)
+        fault = reply.fault
+        if isinstance(fault, HTTPError):
+            yield _told(fault)
+            return
+        if isinstance(fault, Cut) and fault.after is None:
+            raise ConnectionCut
+        pieces = self._pieces(call, reply)
+        if fault is not None:
+            pieces = itertools.islice(pieces, fault.after)
+        for number, piece in enumerate(pieces):
+            if number and reply.pause:
+                await asyncio.sleep(reply.pause)
+            yield piece
+        await _fail(fault)
+
+    def _pieces(self, call: Call, reply: Reply) -> Iterator[Piece]:
+        if reply.events is not None:
+            yield from (RawEvent(event if isinstance(event, str) else json.dumps(event)) for event in reply.events)
+            return
+        if reply.body is not None:
+            yield HTTPAnswer(200, reply.body, reply.headers)
+            return
+        prompt_tokens = _prompt_tokens(call)
+        _check_context(call, prompt_tokens)
+        if call.prompt_tokens and call.prompt is not None:
+            yield Delta(extra={"prompt_tokens": _prompt_pieces(call.prompt)})
+        yield from self._deltas(call, reply, prompt_tokens)
+
+    def _deltas(self, call: Call, reply: Reply, prompt_tokens: int) -> Iterator[Delta]:
+        text, stopped_by = _until_stop(reply.text, call.stop, keep=call.keep_stop)
+        steps = [Delta(reasoning=piece) for piece in _split(reply.reasoning)]
+        steps += [Delta(text=piece, logprobs=_logprobs(call, piece)) for piece in text]
+        if call.tokens and not stopped_by:
+            steps.append(Delta(logprobs=(_END,)))
+        cut = call.max_tokens is not None and len(steps) > call.max_tokens
+        if cut:
+            steps = steps[: call.max_tokens]
+        tool_calls = () if cut or stopped_by else reply.tool_calls
+        for index, tool_call in enumerate(tool_calls):
+            steps += self._tool_call(index, tool_call)
+        for made, step in enumerate(steps, start=1):
+            step.model = reply.model
+            step.usage = reply.usage or Usage(prompt_tokens, made, prompt_tokens + made)
+            yield step
+        yield Delta(
+            finish_reason=reply.finish_reason or ("length" if cut else "tool_calls" if tool_calls else "stop"),
+            usage=reply.usage or Usage(prompt_tokens, len(steps), prompt_tokens + len(steps)),
+            model=reply.model,
+            extra={"stop_text": stopped_by} if stopped_by and not cut else None,
+        )
+
+    def _tool_call(self, index: int, tool_call: ToolCall) -> list[Delta]:
+        call_id = tool_call.id
+        if call_id is None:
+            with self._lock:
+                self._calls_made += 1
+                call_id = f"chatcmpl-tool-{self._calls_made:032x}"
+        fragments = [ToolCallDelta(index, arguments=fragment) for fragment in _split(tool_call.arguments)]
+        return [
+            Delta(tool_calls=(fragment,)) for fragment in (ToolCallDelta(index, call_id, tool_call.name), *fragments)
+        ]
+
+
+def _told(fault: HTTPError) -> HTTPAnswer:
+    return HTTPAnswer(fault.status, fault.body, fault.headers, fault.message)
+
+
+async def _fail(fault: Fault | None) -> None:
+    if isinstance(fault, ErrorEvent):
+        raise EngineError(fault.message, status=fault.status)
+    if isinstance(fault, Cut):
+        raise ConnectionCut
+    if isinstance(fault, Stall):
+        # Until the client leaves or the server stops: either cancels the task.
+        await asyncio.Event().wait()
+
+
+def _echo(call: Call) -> Reply:
+    name = call.forced_tool
+    if name is not None:
+        schema: Any = next(
+            (tool["function"].get("parameters") for tool in call.tools if tool["function"]["name"] == name), {}
+        )
+        return Reply(tool_calls=[ToolCall(None, name, json.dumps(example_of(schema) or {}))])
+    if call.guide is not None and call.guide.kind in ("json", "choice"):
+        example = json.dumps(example_of(call.guide.value)) if call.guide.kind == "json" else str(call.guide.value[0])
+        return Reply(text=example)
+    wanted = (call.response_format or {}).get("type")
+    if wanted == "json_schema":
+        schema = (call.response_format or {})["json_schema"].get("schema")
+        return Reply(text=json.dumps(example_of(schema)))
+    return Reply(text="{}" if wanted == "json_object" else call.last_user_text)
+
+
+def _split(text: str | Sequence[str]) -> Sequence[str]:
+    return _WORDS.findall(text) if isinstance(text, str) else text
+
+
+def _prompt_tokens(call: Call) -> int:
+    texts = [text_of(message.get("content")) for message in call.messages]
+    return sum(len(_split(text)) for text in [*texts, call.prompt or ""])
+
+
+def _check_context(call: Call, prompt_tokens: int) -> None:
+    wanted = call.max_tokens or 0
+    if call.context_window is not None and prompt_tokens + wanted > call.context_window:
+        raise EngineError(
+            f"This model's maximum context length is {call.context_window} tokens. However, you requested {wanted} "
+            f"output tokens and your prompt contains {prompt_tokens} input tokens, for a total of "
+            f"{prompt_tokens + wanted} tokens. Please reduce the length of the input prompt or the number of "
+            "requested output tokens.",
+            status=400,
+            kind="context_overflow",
+        )
+
+
+def _until_stop(text: str | Sequence[str], stops: Sequence[str], *, keep: bool) -> tuple[Sequence[str], str | None]:
+    """Cut the pieces before the first stop text, or behind it; say which one it was."""
+    pieces = _split(text)
+    whole = "".join(pieces)
+    found = [(whole.index(stop), stop) for stop in stops if stop and stop in whole]
+    if not found:
+        return pieces, None
+    end, stop = min(found)
+    end += len(stop) if keep else 0
+    kept: list[str] = []
+    for piece in pieces:
+        kept.append(piece[:end])
+        end -= len(piece)
+        if end <= 0:
+            break
+    return [piece for piece in kept if piece], stop
+
+
+def _logprobs(call: Call, piece: str) -> Sequence[TokenLogprob] | None:
+    if call.logprobs is None and not call.tokens:
+        return None
+    token = _token(piece)
+    return (token._replace(top=(token,) if call.logprobs else ()),)
+
+
+def _token(piece: str, logprob: float | None = LOGPROB) -> TokenLogprob:
+    content = piece.encode()
+    number = 3 + zlib.crc32(content) % (_VOCABULARY - 3)
+    return TokenLogprob(piece, logprob, bytes=list(content), id=number, special=False)
+
+
+def _prompt_pieces(prompt: str) -> list[TokenLogprob]:
+    """The prompt's tokens; nothing comes before the first one, so it has no probability."""
+    return [_token(piece, LOGPROB if place else None) for place, piece in enumerate(_split(prompt))]
