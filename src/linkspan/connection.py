@@ -6,7 +6,6 @@ Both frameworks' classes derive from :class:`Connected`, so that a change, a cop
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Mapping  # noqa: TC003  # pydantic reads the annotations at run time
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -16,8 +15,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from linkspan.endpoint import connect
 from linkspan.errors import ConfigurationError
 from linkspan.fields import check_value, refuse_unknown, takes_none, validation_problems
+from linkspan.locks import ForkSafeLock
 from linkspan.providers.retirement import warn_if_retired
 from linkspan.redaction import MaskedHeaders
+from linkspan.transport import LARGEST_RESPONSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,7 @@ class EndpointSlot:
 
     def __init__(self) -> None:
         self.endpoint: Endpoint[Any] | None = None
-        self.lock = threading.Lock()
+        self.lock = ForkSafeLock()
 
     def get(self, create: Callable[[], Endpoint[Any]]) -> Endpoint[Any]:
         """Return the endpoint; create it if there is none, once, however many threads ask."""
@@ -89,7 +90,8 @@ class Connected(BaseModel):
     further_parameters: ClassVar[str] = "extra_body"
     #: Fields of this class that its connection, or its codec, is made of; those of its bases count as well.
     connection_fields: ClassVar[frozenset[str]] = frozenset(
-        {"api_key", "base_url", "default_headers", "timeout", "max_retries", "allow_insecure_http"}
+        {"api_key", "base_url", "default_headers", "timeout", "max_retries", "max_response_bytes"}
+        | {"allow_insecure_http"}
         | {"http_client", "http_async_client"}
     )
 
@@ -121,6 +123,12 @@ class Connected(BaseModel):
         default=2,
         ge=0,
         description="How often a failed attempt is repeated: connection errors, 408, 429 and 5xx.",
+    )
+    max_response_bytes: int = Field(
+        default=LARGEST_RESPONSE,
+        gt=0,
+        description="The most bytes, decompressed, of a whole answer, of one event of a stream, and of what a stream "
+        "sends without carrying anything. More of them end the call with an `InvalidResponseError`. Default: 64 MiB.",
     )
     http_client: Any = Field(
         default=None,
@@ -231,6 +239,7 @@ class Connected(BaseModel):
             http_async_client=self.http_async_client,
             timeout=self.timeout,
             max_retries=self.max_retries,
+            max_response_bytes=self.max_response_bytes,
             allow_insecure_http=self.allow_insecure_http,
         )
 

@@ -5,6 +5,7 @@ The sync and the async methods differ in the transport call and in nothing else.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -12,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from linkspan.assembler import Assembler
 from linkspan.errors import ConfigurationError, InterruptedStreamError, InvalidRequestError, LinkspanError
 from linkspan.redaction import Secrets
-from linkspan.request_json import write_json
-from linkspan.transport import HttpClient, HttpRequest, check_base_url, join_url
+from linkspan.transport import LARGEST_RESPONSE, HttpClient, HttpRequest, check_base_url, join_url
 from linkspan.unreadable import invalid_response, unreadable_error, worth_reading
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Endpoint(Generic[RequestT]):
         timeout: float | None,
         max_retries: int,
         stall_timeout: float | None = None,
+        max_response_bytes: int = LARGEST_RESPONSE,
     ) -> None:
         self.codec = codec
         self.client = client
@@ -65,6 +66,7 @@ class Endpoint(Generic[RequestT]):
         self._timeout = timeout
         self._stall_timeout = stall_timeout
         self._max_retries = max_retries
+        self._max_response_bytes = max_response_bytes
         self._redacted_errors = _RedactedErrors(secrets)
 
     # ------------------------------------------------------------------ the four calls
@@ -125,6 +127,8 @@ class Endpoint(Generic[RequestT]):
                     deltas, error = self._decoded(decoder, batch)
                     if deltas:
                         yield deltas
+                    else:
+                        events.silence()
                     if error is not None:
                         raise error
                     if decoder.finished:
@@ -146,6 +150,8 @@ class Endpoint(Generic[RequestT]):
                         deltas, error = self._decoded(decoder, batch)
                         if deltas:
                             yield deltas
+                        else:
+                            events.silence()
                         if error is not None:
                             raise error
                         if decoder.finished:
@@ -221,6 +227,7 @@ class Endpoint(Generic[RequestT]):
             # Whoever names a time for one call means its stream's silences too.
             stall_timeout=self._stall_timeout if timeout is None else None,
             max_retries=self._max_retries,
+            max_response_bytes=self._max_response_bytes,
             decode_error=self._decode_error,
             event_error=self._event_error,
         )
@@ -349,6 +356,7 @@ def connect(
     timeout: float | None = None,
     stall_timeout: float | None = None,
     max_retries: int = 2,
+    max_response_bytes: int = LARGEST_RESPONSE,
     allow_insecure_http: bool = False,
 ) -> Endpoint[RequestT]:
     """Make an endpoint. Nothing is opened before the first call.
@@ -365,6 +373,7 @@ def connect(
         stall_timeout: Seconds allowed between two events of a stream; ``None`` takes ``timeout`` if that is given, else
             the API's default.
         max_retries: How often a failed attempt is repeated.
+        max_response_bytes: The most bytes, decompressed, of an answer, of an event, and of what carries nothing.
         allow_insecure_http: Allow a key to travel over plain http to a public host.
 
     Raises:
@@ -396,6 +405,7 @@ def connect(
         secrets=secrets,
         timeout=provider.default_timeout if timeout is None else timeout,
         max_retries=max_retries,
+        max_response_bytes=max_response_bytes,
         stall_timeout=stall_timeout,
     )
 
@@ -407,8 +417,8 @@ def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
         InvalidRequestError: It holds a value that JSON cannot carry (NaN, a lone surrogate, an object).
     """
     try:
-        return write_json(body)
-    except (TypeError, ValueError) as error:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
         reason = (
             "a text holds a lone surrogate (half of a UTF-16 pair): clean it, for example with "
             "text.encode('utf-8', 'replace').decode()"

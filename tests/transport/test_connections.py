@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import ssl
 import threading
 import warnings
 from contextlib import contextmanager
 
-import anyio
 import pytest
 
 from linkspan.errors import APIConnectionError, APITimeoutError, InterruptedStreamError
 from linkspan.transport import HttpClient
-from tests.support.loopback import PATIENCE, Close, Cut, UntilClosed, event, event_stream, head, http
+from tests.support.loopback import END, PATIENCE, Close, Cut, UntilClosed, chunk, event, event_stream, head, http
 
 
 @contextmanager
@@ -42,15 +42,6 @@ def answering_listener(answer):
         thread.start()
         yield listener.getsockname()[1]
         thread.join(PATIENCE)
-
-
-async def test_own_async_clients_do_without_anyios_connections(server, ask, monkeypatch):
-    # Should a later httpx keep its pool elsewhere, calls still work, only slower: this test is how we learn of it.
-    monkeypatch.setattr(anyio, "connect_tcp", None)
-    server.answer(http(200, b"fine"))
-    client = HttpClient()
-    assert (await client.asend(ask())).content == b"fine"
-    await client.aclose()
 
 
 async def test_long_answers_and_long_requests(server, face, ask):
@@ -221,3 +212,78 @@ async def test_a_proxy_of_the_environment_is_used_for_async_calls(server, ask, m
         assert [item async for item in events] == [b"one", b"[DONE]"]
     await client.aclose()
     assert server.requests[0].target == "http://model.internal/v1"
+
+
+SMUGGLED = [
+    http(200, b"SMUGGLED"),
+    http(200, b"SMUGGLED" * 20_000),
+    http(204),
+    b"HTTP/1.1 200 OK\r\ncontent-le",
+    b"HTTP/1.1 100 Continue\r\n\r\n" + http(200, b"SMUGGLED"),
+]
+
+
+@pytest.mark.parametrize("smuggled", SMUGGLED, ids=["short", "long", "empty", "half", "continued"])
+@pytest.mark.parametrize("first", ["length", "chunks", "stream", "decoys"])
+@pytest.mark.parametrize("over_tls", [False, True])
+async def test_an_answer_too_many_is_never_taken_for_the_next_one(  # noqa: PLR0917
+    request, server, face, ask, monkeypatch, smuggled, first, over_tls
+):
+    if over_tls:
+        server = request.getfixturevalue("tls_server")
+        monkeypatch.setenv("SSL_CERT_FILE", str(request.getfixturevalue("tls_certificate") / "cert.pem"))
+    answers = {
+        "length": [http(200, b"answer 1") + smuggled],
+        "chunks": [head(content_type=None) + chunk(b"answer 1") + END + smuggled],
+        "stream": [b"".join(event_stream(b"answer 1")) + smuggled],
+        "decoys": [http(200, b"HTTP/1.1 answer 1 " * 30) + smuggled],
+    }
+    server.answer(*answers[first])
+    server.answer(http(200, b"answer 2"))
+    server.answer(http(200, b"answer 3"))
+    if first == "stream":
+        assert await face.stream(ask(url=server.url), stop=lambda item: item == b"[DONE]", drain=True)
+    else:
+        assert b"answer 1" in (await face.send(ask(url=server.url))).content
+    assert (await face.send(ask(url=server.url))).content == b"answer 2"
+    assert (await face.send(ask(url=server.url))).content == b"answer 3"
+    assert len(server.requests) == 3
+    assert server.connections == 2
+
+
+async def test_answers_that_speak_of_http_keep_their_connection(server, face, ask):
+    body = b"Send GET / HTTP/1.1 and read HTTP/1.1 200 OK. "
+    server.always(http(200, body * 5))
+    for _ in range(3):
+        assert (await face.send(ask())).content == body * 5
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_server_that_takes_a_long_request_steadily(request, face, ask, monkeypatch, scheme):
+    tls = None
+    if scheme == "https":
+        certificate = request.getfixturevalue("tls_certificate")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    length = 12_000_000
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+
+        def serve():
+            connection, _ = listener.accept()
+            if tls is not None:
+                connection = tls.wrap_socket(connection, server_side=True)
+            with connection:
+                taken = 0
+                while taken < length:
+                    taken += len(connection.recv(1_000_000))
+                    threading.Event().wait(0.001 if tls is not None else 0.005)
+                connection.sendall(http(200, b"taken"))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+        assert (await face.send(ask(url=url, content=b"x" * length, timeout=0.5))).content == b"taken"
+        thread.join(10)

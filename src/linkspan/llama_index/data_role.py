@@ -9,7 +9,6 @@ Source: LlamaIndex reference, section E3; Gray Swan reference, section 5.
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, Union
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
@@ -22,6 +21,7 @@ from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 from linkspan.errors import ConfigurationError
 from linkspan.llama_index.language_model import LinkspanLLM
 from linkspan.llama_index.messages import DATA_ROLE_MARKER
+from linkspan.locks import ForkSafeLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,7 +135,7 @@ _DEFAULTS: tuple[tuple[SelectorPromptTemplate, ChatPromptTemplate], ...] = (
     (selectors.DEFAULT_TREE_SUMMARIZE_PROMPT_SEL, DATA_TREE_SUMMARIZE_PROMPT),
     (selectors.DEFAULT_REFINE_TABLE_CONTEXT_PROMPT_SEL, DATA_REFINE_TABLE_PROMPT),
 )
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 
 
 def register_data_prompts() -> Callable[[], None]:

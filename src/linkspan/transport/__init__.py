@@ -5,12 +5,13 @@ out, sync or async, and raises nothing but the errors of :mod:`linkspan.errors`.
 """
 
 from linkspan.transport.client import HttpClient
-from linkspan.transport.messages import HttpRequest, HttpResponse
+from linkspan.transport.messages import LARGEST_RESPONSE, HttpRequest, HttpResponse
 from linkspan.transport.sse import SSEDecoder
 from linkspan.transport.streams import AsyncEventStream, EventStream
 from linkspan.transport.urls import check_base_url, join_url, public_url
 
 __all__ = [
+    "LARGEST_RESPONSE",
     "AsyncEventStream",
     "EventStream",
     "HttpClient",

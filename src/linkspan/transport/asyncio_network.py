@@ -1,4 +1,4 @@
-"""Connections of asyncio's own for httpx clients on its event loop.
+"""Connections of async calls: asyncio's own, without a layer between.
 
 httpcore reads asynchronously through anyio, which for each read opens a cancel scope and has the loop's selector watch
 the socket anew. Where a model generates and each event is read for itself, that is a third of a stream's CPU. asyncio's
@@ -10,39 +10,43 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import httpcore
 
+from linkspan.transport.cancellation import finished
+from linkspan.transport.connections import OpenConnections, Unread
+from linkspan.transport.deadline import Deadline
+
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
-    import httpx
-
-__all__ = ["use_asyncio_connections"]
+__all__ = ["AsyncioBackend"]
 
 #: Unread bytes beyond which a connection is read no further, so that a slow reader slows its server.
 _MOST_UNREAD = 256 * 1024
+#: Bytes of a request that may still be on their way when it counts as sent.
+_MOST_UNSENT = 64 * 1024
+#: Seconds between two looks at how much of a long request was sent. asyncio's TLS says nothing of it by itself.
+_UNSENT_INTERVAL = 0.01
 #: Seconds before the next address of a host is tried beside the one before (RFC 8305).
 _NEXT_ADDRESS_DELAY = 0.25
 
 
-def use_asyncio_connections(client: httpx.AsyncClient) -> None:
-    """Have a new client connect through asyncio itself where it connects without a proxy.
+class AsyncioBackend(httpcore.AsyncNetworkBackend):
+    """Opens connections. Unix sockets and retries of connecting, which linkspan's clients do without, are left out.
 
-    The client stays as it is on event loops that are not asyncio's own (uvloop knows no happy eyeballs), and should a
-    later httpx keep its pool elsewhere.
+    Attributes:
+        connections: Those that are open.
+        unused: Those that were made for a request and have sent nothing yet.
     """
-    pool = getattr(getattr(client, "_transport", None), "_pool", None)
-    is_asyncio = isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
-    if is_asyncio and isinstance(pool, httpcore.AsyncConnectionPool) and hasattr(pool, "_network_backend"):
-        pool._network_backend = _AsyncioBackend()  # noqa: SLF001  # httpx has no public way to hand it over
 
-
-class _AsyncioBackend(httpcore.AsyncNetworkBackend):
-    """Opens connections. Unix sockets and retries of connecting, which linkspan's clients do without, are left out."""
+    def __init__(self) -> None:
+        self.connections = OpenConnections()
+        self.unused: set[_Connection] = set()
 
     async def connect_tcp(
         self,
@@ -52,11 +56,12 @@ class _AsyncioBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """Open a connection."""
         loop = asyncio.get_running_loop()
         try:
             with anyio.fail_after(timeout):
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(loop),
+                    lambda: _Connection(loop, self),
                     host,
                     port,
                     local_addr=None if local_address is None else (local_address, 0),
@@ -68,34 +73,46 @@ class _AsyncioBackend(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectError(str(exc)) from exc
         for option in socket_options or ():
             connection.get_extra_info("socket").setsockopt(*option)
+        try:
+            self.connections.add(connection)
+        except httpcore.ConnectError:
+            connection.abort()
+            raise
+        self.unused.add(connection)
         return connection
 
 
 class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
     """One connection: what asyncio delivers to it is kept until httpcore reads it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, backend: AsyncioBackend) -> None:
         self._loop = loop
+        self._backend = backend
         self._transport: asyncio.Transport
-        self._unread = b""
+        self._socket_transport: asyncio.Transport  # the same, or the one below TLS
+        self._unread = Unread()
         self._is_paused = False
         self._has_ended = False
         self._failure: Exception | None = None
         self._arrival: asyncio.Future[None] | None = None
-        self._deadline = inf
+        self._alarm_due = inf
         self._alarm: asyncio.TimerHandle | None = None
-        self._may_write = asyncio.Event()
-        self._may_write.set()
+        #: Of the answer that is being read. Without one the first read after a request sets it: until the answer
+        #: begins, neither a slow head nor "100 Continue" prolongs the time.
+        self.deadline: Deadline | None = None
+        #: Called when a read is cancelled, before anyone sees it. httpcore would clean up next, but in the cancelled
+        #: task, where it may be cancelled again: see linkspan.transport.cancellation.
+        self.on_cancel: Callable[[], Coroutine[Any, Any, None]] | None = None
 
     # ------------------------------------------------------------------ called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = self._socket_transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Keep bytes, and wake their reader."""
-        self._unread = self._unread + data if self._unread else data
+        self._unread.add(data)
         if len(self._unread) > _MOST_UNREAD and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
@@ -113,43 +130,53 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._wake_reader()
         if self._alarm is not None:
             self._alarm.cancel()
-        self._may_write.set()
-
-    def pause_writing(self) -> None:
-        """Let writers wait: the other side does not take what was sent."""
-        self._may_write.clear()
-
-    def resume_writing(self) -> None:
-        """Let writers go on."""
-        self._may_write.set()
 
     # ------------------------------------------------------------------ called by httpcore
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        if not self._unread and not self._has_ended:
-            await self._wait_for_bytes(timeout)
-        data = self._unread
-        if not data and self._failure is not None:
+        if self.deadline is None:
+            self.deadline = Deadline(timeout)
+        timeout = self.deadline.bound(timeout)
+        if timeout is not None and timeout <= 0:
+            raise httpcore.ReadTimeout("The deadline passed")
+        try:
+            if not self._unread and not self._has_ended:
+                await self._wait_for_bytes(timeout)
+            else:
+                await asyncio.sleep(0)  # a server that is faster than its reader must not stop the event loop
+        except asyncio.CancelledError:
+            if self.on_cancel is not None:
+                await finished(self.on_cancel())
+            raise
+        if not self._unread and self._failure is not None:
             raise httpcore.ReadError(str(self._failure)) from self._failure
-        self._unread = data[max_bytes:]
+        data = self._unread.take(max_bytes)
         if self._is_paused and len(self._unread) <= _MOST_UNREAD // 2:
             self._is_paused = False
             self._transport.resume_reading()
-        return data[:max_bytes]
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        self.deadline = None
+        self._backend.unused.discard(self)
         if not buffer:
             return
         if not self._transport.is_closing():
             self._transport.write(buffer)
-            if not self._may_write.is_set():
-                await self._wait_for_room(timeout)
+            if self._unsent() > _MOST_UNSENT:
+                await self._wait_until_sent(timeout)
         if self._transport.is_closing():
             raise httpcore.WriteError(str(self._failure or "The connection is closed")) from self._failure
 
     async def aclose(self) -> None:
-        self._transport.abort()  # nothing that is still to be sent matters, nor a farewell in TLS
+        self.abort()
         await asyncio.sleep(0)  # the loop closes the socket at its next turn
+
+    def abort(self) -> None:
+        """Close without ado: nothing that is still to be sent matters, nor a farewell in TLS."""
+        self._backend.connections.discard(self)
+        self._backend.unused.discard(self)
+        self._transport.abort()
 
     async def start_tls(
         self,
@@ -163,22 +190,24 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
                     self._transport, self, ssl_context, server_hostname=server_hostname
                 )
         except TimeoutError as exc:
-            self._transport.abort()
+            self.abort()
             raise httpcore.ConnectTimeout(str(exc)) from exc
         except OSError as exc:  # those of TLS included
-            self._transport.abort()
+            self.abort()
             raise httpcore.ConnectError(str(exc)) from exc
         except asyncio.CancelledError:
-            self._transport.abort()
+            self.abort()
             raise
         if transport is None:
+            self.abort()
             raise httpcore.ConnectError("The connection was closed during the TLS handshake")
         self._transport = transport
         return self
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":  # asked of idle connections: has the other side ended?
-            return bool(self._unread) or self._has_ended or self._transport.is_closing()
+            unread = self._unread
+            return bool(unread) or unread.is_suspect or self._has_ended or self._transport.is_closing()
         names = {"client_addr": "sockname", "server_addr": "peername"}
         return self._transport.get_extra_info(names.get(info, info))
 
@@ -190,7 +219,7 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     async def _wait_for_bytes(self, seconds: float | None) -> None:
         self._arrival = self._loop.create_future()
-        self._deadline = inf if seconds is None else self._loop.time() + seconds
+        self._alarm_due = inf if seconds is None else self._loop.time() + seconds
         self._set_alarm()
         try:
             await self._arrival
@@ -203,24 +232,31 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
         One that rings too early is set anew, since each read moves the deadline: to set and cancel one for each costs a
         tenth of the CPU of a stream whose events come one by one.
         """
-        if self._alarm is not None and self._alarm.when() > self._deadline:
+        if self._alarm is not None and self._alarm.when() > self._alarm_due:
             self._alarm.cancel()
             self._alarm = None
-        if self._alarm is None and self._deadline < inf:
-            self._alarm = self._loop.call_at(self._deadline, self._ring, self._deadline)
+        if self._alarm is None and self._alarm_due < inf:
+            self._alarm = self._loop.call_at(self._alarm_due, self._ring, self._alarm_due)
 
     def _ring(self, time: float) -> None:
         self._alarm = None
         if self._arrival is None or self._arrival.done():
             return
-        if self._deadline > time:
+        if self._alarm_due > time:
             self._set_alarm()
         else:
             self._arrival.set_exception(httpcore.ReadTimeout())
 
-    async def _wait_for_room(self, seconds: float | None) -> None:
-        try:
-            with anyio.fail_after(seconds):
-                await self._may_write.wait()
-        except TimeoutError as exc:
-            raise httpcore.WriteTimeout(str(exc)) from exc
+    def _unsent(self) -> int:
+        return self._socket_transport.get_write_buffer_size()
+
+    async def _wait_until_sent(self, seconds: float | None) -> None:
+        """Wait until nearly all is sent. The timeout is that of a reader who takes nothing, not of the whole."""
+        left, since = self._unsent(), monotonic()
+        while left > _MOST_UNSENT and not self._transport.is_closing():
+            await asyncio.sleep(_UNSENT_INTERVAL)
+            now = monotonic()
+            if self._unsent() < left:
+                left, since = self._unsent(), now
+            elif seconds is not None and now - since >= seconds:
+                raise httpcore.WriteTimeout("The server does not take the request")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx
 
 from linkspan.errors import ConfigurationError
-from linkspan.transport.cancellation import cancelled_once
-from linkspan.transport.clients import Clients
-from linkspan.transport.failures import answer_error, connection_error
-from linkspan.transport.messages import HttpResponse
-from linkspan.transport.outgoing import RequestBuilder
+from linkspan.transport.bodies import ACCEPTED_ENCODINGS, LARGEST_FOREIGN_BODY, Body, async_chunks, chunks, too_large
+from linkspan.transport.cancellation import cancelled_once, finished
+from linkspan.transport.clients import USER_AGENT, Clients, running_loop
+from linkspan.transport.failures import answer_error, connection_error, unusable_address
+from linkspan.transport.messages import HttpResponse, check_headers
 from linkspan.transport.retries import with_retries, with_retries_async
 from linkspan.transport.streams import AsyncEventStream, EventStream
 from linkspan.transport.urls import public_url
@@ -22,10 +23,13 @@ from linkspan.transport.urls import public_url
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from linkspan.errors import LinkspanError
     from linkspan.transport.messages import HttpRequest
 
 __all__ = ["HttpClient"]
+
+#: Cookies that are kept, such as those by which a load balancer finds a session again: RFC 6265's 50, with 8 kB of
+#: values. With more, all are dropped: a server that sets a new one with each answer must not make requests grow.
+_MOST_COOKIES, _LONGEST_COOKIES = 50, 8192
 
 _log = logging.getLogger("linkspan.transport")
 
@@ -46,11 +50,11 @@ class HttpClient:
 
     All four calls raise only subclasses of ``LinkspanError``:
 
-    - ``ConfigurationError``: the address redirects elsewhere, a header cannot be sent, a client that was passed in
-      is closed.
+    - ``ConfigurationError``: the address cannot be used or redirects elsewhere, a client that was passed in is closed,
+      a variable of the environment (proxies, certificates) cannot be used, an async call is made outside asyncio.
     - ``APIConnectionError``, ``APITimeoutError``: no answer, after ``max_retries`` further attempts.
     - ``InterruptedStreamError``: a stream broke or stalled after its first event.
-    - ``InvalidResponseError``: the answer cannot be decompressed.
+    - ``InvalidResponseError``: the answer cannot be decompressed, or is larger than ``max_response_bytes``.
     - whatever ``decode_error`` and ``event_error`` of the request return.
     """
 
@@ -67,7 +71,6 @@ class HttpClient:
             if client is not None and not isinstance(client, cls):
                 raise ConfigurationError(f"{name} must be an httpx.{cls.__name__}, not {type(client).__name__}")
         self._clients = Clients(http_client, http_async_client)
-        self._requests = RequestBuilder()
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """Send a request and return the whole answer, whose status is 2xx."""
@@ -75,6 +78,7 @@ class HttpClient:
 
     async def asend(self, request: HttpRequest) -> HttpResponse:
         """Send a request and return the whole answer, whose status is 2xx."""
+        running_loop()
         return await with_retries_async(self._asend_once, request)
 
     @contextmanager
@@ -93,6 +97,7 @@ class HttpClient:
     @asynccontextmanager
     async def astream(self, request: HttpRequest) -> AsyncIterator[AsyncEventStream]:
         """Send a request and hand out the events of its answer: see :meth:`stream`."""
+        running_loop()
         events = await with_retries_async(self._aopen_once, request)
         try:
             yield events
@@ -100,7 +105,10 @@ class HttpClient:
             await events.aclose()
 
     def close(self) -> None:
-        """Close the connections. Those of async calls are closed by their event loops as soon as these run."""
+        """Close the connections. Calls that are under way fail or are retried on new ones.
+
+        Connections of async calls are closed by their event loops as soon as these run.
+        """
         self._clients.close()
 
     async def aclose(self) -> None:
@@ -108,10 +116,35 @@ class HttpClient:
         await self._clients.aclose()
 
     def _send_once(self, request: HttpRequest) -> HttpResponse:
-        return _checked(request, self._exchange(request, stream=False))
+        response = self._exchange(request, stream=False)
+        started = monotonic()
+        reader = _WholeAnswer(request, response)
+        try:
+            for chunk in chunks(response):
+                if reader.add(chunk):
+                    break
+        except httpx.RequestError as exc:
+            reader.fail(exc, started)
+        finally:
+            response.close()
+        return reader.answer()
 
     async def _asend_once(self, request: HttpRequest) -> HttpResponse:
-        return _checked(request, await self._aexchange(request, stream=False))
+        return await cancelled_once(self._asend_in_task(request), _nothing)
+
+    async def _asend_in_task(self, request: HttpRequest) -> HttpResponse:
+        response = await self._aexchange(request, stream=False)
+        started = monotonic()
+        reader = _WholeAnswer(request, response)
+        try:
+            async for chunk in async_chunks(response):
+                if reader.add(chunk):
+                    break
+        except httpx.RequestError as exc:
+            reader.fail(exc, started)
+        finally:
+            await finished(response.aclose())
+        return reader.answer()
 
     def _open_once(self, request: HttpRequest) -> EventStream:
         events = EventStream(request, self._exchange(request, stream=True))
@@ -123,7 +156,8 @@ class HttpClient:
         return events
 
     async def _aopen_once(self, request: HttpRequest) -> AsyncEventStream:
-        events = AsyncEventStream(request, await self._aexchange(request, stream=True))
+        response = await cancelled_once(self._aexchange(request, stream=True), httpx.Response.aclose)
+        events = AsyncEventStream(request, response)
         try:
             await events.open()
         except BaseException:
@@ -132,28 +166,41 @@ class HttpClient:
         return events
 
     def _exchange(self, request: HttpRequest, *, stream: bool) -> httpx.Response:
-        client = self._clients.sync()
-        message = self._requests.build(client, request, stream=stream, own=self._clients.http_client is None)
-        started = monotonic()
-        try:
-            response = client.send(message, stream=stream, follow_redirects=False)
-        except httpx.RequestError as exc:
-            raise _failed(exc, request, monotonic() - started) from exc
-        _log_answer(request, response.status_code, started)
-        return response
+        """Send a request and return its answer, whose body is still to be read."""
+        is_own = self._clients.http_client is None
+        while True:
+            client = self._clients.sync()
+            message = _message(client, request, stream=stream)
+            started = monotonic()
+            try:
+                response = client.send(message, stream=True, follow_redirects=False)
+            except (httpx.RequestError, httpx.InvalidURL, ValueError, OverflowError, RuntimeError) as exc:
+                if is_own and client.is_closed and isinstance(exc, RuntimeError):
+                    continue  # closed by another thread before anything was sent
+                _raise_failure(exc, request, monotonic() - started, is_own=is_own)
+            _note_answer(client if is_own else None, request, response, started)
+            return response
 
     async def _aexchange(self, request: HttpRequest, *, stream: bool) -> httpx.Response:
-        client = await self._clients.for_running_loop()
-        message = self._requests.build(client, request, stream=stream, own=self._clients.http_async_client is None)
-        started = monotonic()
-        try:
-            response = await cancelled_once(
-                client.send(message, stream=stream, follow_redirects=False), httpx.Response.aclose
-            )
-        except httpx.RequestError as exc:
-            raise _failed(exc, request, monotonic() - started) from exc
-        _log_answer(request, response.status_code, started)
-        return response
+        """Send a request and return its answer: see :meth:`_exchange`. Must run in a task that is cancelled once."""
+        is_own = self._clients.http_async_client is None
+        while True:
+            entry = await self._clients.for_running_loop()
+            client = entry.client
+            message = _message(client, request, stream=stream)
+            started = monotonic()
+            try:
+                response = await client.send(message, stream=True, follow_redirects=False)
+            except asyncio.CancelledError:
+                if entry.transport is not None:
+                    await entry.transport.close_unused()
+                raise
+            except (httpx.RequestError, httpx.InvalidURL, ValueError, OverflowError, RuntimeError) as exc:
+                if is_own and client.is_closed and isinstance(exc, RuntimeError):
+                    continue
+                _raise_failure(exc, request, monotonic() - started, is_own=is_own)
+            _note_answer(client if is_own else None, request, response, started)
+            return response
 
     def __copy__(self) -> HttpClient:
         return HttpClient(http_client=self._clients.http_client, http_async_client=self._clients.http_async_client)
@@ -176,19 +223,89 @@ class HttpClient:
         return "HttpClient()" if own else "HttpClient(with clients passed in)"
 
 
-def _checked(request: HttpRequest, response: httpx.Response) -> HttpResponse:
-    answer = HttpResponse(response.status_code, response.headers, response.content, request.url)
-    if not response.is_success:
-        raise answer_error(request, answer)
-    return answer
+class _WholeAnswer:
+    """Collects a whole answer; of an error, no more than its beginning."""
+
+    __slots__ = ("_body", "_is_full", "_request", "_response")
+
+    def __init__(self, request: HttpRequest, response: httpx.Response) -> None:
+        self._request = request
+        self._response = response
+        self._body = Body(request.max_response_bytes if response.is_success else LARGEST_FOREIGN_BODY)
+        self._is_full = False
+        deadline = getattr(response.extensions.get("network_stream"), "deadline", None)
+        if deadline is not None:
+            deadline.end_never()
+
+    def add(self, chunk: bytes) -> bool:
+        """Keep a chunk. Return whether that is enough."""
+        self._is_full = self._body.add(chunk)
+        return self._is_full
+
+    def fail(self, exc: httpx.RequestError, started: float) -> None:
+        """Raise the error of a body that broke off; not if the status says more than that."""
+        if self._response.is_success:
+            raise connection_error(exc, self._request, monotonic() - started) from exc
+
+    def answer(self) -> HttpResponse:
+        """Return the answer, or raise the error that it is."""
+        request, response = self._request, self._response
+        answer = HttpResponse(response.status_code, response.headers, self._body.content(), request.url)
+        if not response.is_success:
+            raise answer_error(request, answer)
+        if self._is_full:
+            raise too_large(request, "an answer")
+        return answer
 
 
-def _failed(exc: httpx.RequestError, request: HttpRequest, seconds: float) -> LinkspanError:
+def _message(client: httpx.Client | httpx.AsyncClient, request: HttpRequest, *, stream: bool) -> httpx.Request:
+    """Return the request as httpx sends it.
+
+    Raises:
+        ConfigurationError: The address is not valid, or a header cannot be sent.
+    """
+    check_headers(request.headers, provider=request.provider)
+    headers = httpx.Headers(dict(request.headers))
+    headers.setdefault("accept-encoding", ACCEPTED_ENCODINGS)
+    if stream:
+        headers.setdefault("accept", "text/event-stream")
+    if client.headers.get("user-agent", "").startswith("python-httpx/"):
+        headers.setdefault("user-agent", USER_AGENT)
+    silence = request.timeout
+    limits = [seconds for seconds in (request.connect_timeout, silence) if seconds is not None]
+    timeout = httpx.Timeout(connect=min(limits, default=None), read=silence, write=silence, pool=silence)
+    try:
+        return client.build_request(
+            request.method, request.url, headers=headers, content=request.content, timeout=timeout
+        )
+    except httpx.InvalidURL as exc:
+        raise unusable_address(exc, request) from None
+
+
+def _raise_failure(exc: Exception, request: HttpRequest, seconds: float, *, is_own: bool) -> NoReturn:
+    """Raise the error for what httpx raised. What comes out of a client that was passed in may be its user's own."""
     _log.debug("%s %s -> %s after %.0f ms", request.method, public_url(request.url), type(exc).__name__, seconds * 1000)
-    return connection_error(exc, request, seconds)
+    if isinstance(exc, httpx.RequestError):
+        raise connection_error(exc, request, seconds) from exc
+    if isinstance(exc, (httpx.InvalidURL, UnicodeError)) or (is_own and isinstance(exc, (ValueError, OverflowError))):
+        raise unusable_address(exc, request) from exc
+    raise exc
 
 
-def _log_answer(request: HttpRequest, status: int, started: float) -> None:
+def _note_answer(
+    own_client: httpx.Client | httpx.AsyncClient | None, request: HttpRequest, response: httpx.Response, started: float
+) -> None:
     if _log.isEnabledFor(logging.DEBUG):
         milliseconds = (monotonic() - started) * 1000
-        _log.debug("%s %s -> %d in %.0f ms", request.method, public_url(request.url), status, milliseconds)
+        _log.debug(
+            "%s %s -> %d in %.0f ms", request.method, public_url(request.url), response.status_code, milliseconds
+        )
+    if own_client is not None and "set-cookie" in response.headers:
+        jar = own_client.cookies.jar
+        sizes = [len(cookie.name) + len(cookie.value or "") for cookie in jar]
+        if len(sizes) > _MOST_COOKIES or sum(sizes) > _LONGEST_COOKIES:
+            jar.clear()
+
+
+async def _nothing(_: HttpResponse) -> None:
+    """Undo nothing: a whole answer that comes too late has closed itself."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -13,47 +13,31 @@ import httpx
 
 from linkspan import __version__
 from linkspan.errors import ConfigurationError
+from linkspan.transport.environment import proxies_of_environment, shared_tls_context
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncGenerator
 
-__all__ = ["Clients", "shared_tls_context"]
+    from linkspan.transport.asyncio_network import AsyncioBackend
+    from linkspan.transport.connections import SyncBackend
+    from linkspan.transport.transports import AsyncTransport
+
+__all__ = ["USER_AGENT", "Clients", "running_loop"]
 
 _Client = TypeVar("_Client", httpx.Client, httpx.AsyncClient)
 
 USER_AGENT = f"linkspan/{__version__}"
 
-#: At most 1000 calls run at once and the rest wait, as long as their timeout: each connection takes a file descriptor,
-#: of which many systems give a process 1024. Few idle connections are kept, because the pool of httpcore 1.0 goes
-#: through all pairs of them at each call: with 100 idle ones a call costs ten times as much as with 20 (measured).
-_LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=20, keepalive_expiry=30.0)
 
-
-def shared_tls_context() -> ssl.SSLContext:
-    """Return the TLS context of this process: making one takes tens of milliseconds, so all clients share it.
-
-    Certificates are verified as httpx does by default, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` included.
-    """
-    return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-
-
-_tls_lock = threading.Lock()
-
-
-def _tls_context(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
-    with _tls_lock:  # a cache alone would let threads that start together make one each
-        return _new_tls_context(cert_file, cert_dir)
-
-
-@functools.lru_cache(maxsize=4)
-def _new_tls_context(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:  # noqa: ARG001  # the cache's key
-    return httpx.create_ssl_context()
+class _SyncClient(NamedTuple):
+    client: httpx.Client
+    backend: SyncBackend
 
 
 class _LoopClient(NamedTuple):
     client: httpx.AsyncClient
-    keeper: AsyncGenerator[None, None]
+    transport: AsyncTransport | None = None
+    keeper: AsyncGenerator[None, None] | None = None
 
 
 class Clients:
@@ -72,7 +56,7 @@ class Clients:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._sync: httpx.Client | None = None
+        self._sync: _SyncClient | None = None
         self._finalizer: weakref.finalize[..., Clients] | None = None
         # Not weakly keyed: an open client refers to its loop, so such an entry would never go. See _drop_dead_loops.
         self._by_loop: dict[asyncio.AbstractEventLoop, _LoopClient] = {}
@@ -89,71 +73,126 @@ class Clients:
         if self.http_client is not None:
             return _usable(self.http_client, "http_client")
         self._leave_parent_process()
-        client = self._sync
-        if client is None:
+        entry = self._sync
+        if entry is None:
             with self._lock:
-                client = self._sync
-                if client is None:
-                    client = httpx.Client(verify=shared_tls_context(), limits=_LIMITS, headers=_own_headers())
-                    self._finalizer = weakref.finalize(self, client.close)
-                    self._sync = client
-        return client
+                entry = self._sync
+                if entry is None:
+                    entry = self._sync = _new_sync_client()
+                    self._finalizer = weakref.finalize(self, _close_here, entry.client, os.getpid())
+        return entry.client
 
-    async def for_running_loop(self) -> httpx.AsyncClient:
-        """Return the client for async calls on the running event loop."""
+    async def for_running_loop(self) -> _LoopClient:
+        """Return the client for async calls on the running event loop, with the transport if it is an own one.
+
+        Raises:
+            ConfigurationError: The event loop is not asyncio's.
+        """
+        loop = running_loop()
         if self.http_async_client is not None:
-            return _usable(self.http_async_client, "http_async_client")
+            return _LoopClient(_usable(self.http_async_client, "http_async_client"))
         self._leave_parent_process()
-        loop = asyncio.get_running_loop()
         entry = self._by_loop.get(loop)
         if entry is None or entry.client.is_closed:
-            from linkspan.transport.asyncio_network import use_asyncio_connections  # noqa: PLC0415  # async alone
-
-            client = httpx.AsyncClient(verify=shared_tls_context(), limits=_LIMITS, headers=_own_headers())
-            use_asyncio_connections(client)
-            entry = _LoopClient(client, _keep_open(client))
+            entry = _new_loop_client(loop)
             with self._lock:
                 self._drop_dead_loops()
                 self._by_loop[loop] = entry
-            await anext(entry.keeper)
-        return entry.client
+            if entry.keeper is not None:
+                await anext(entry.keeper)
+        return entry
 
     def _drop_dead_loops(self) -> None:
         for loop in [loop for loop in self._by_loop if loop.is_closed()]:
             del self._by_loop[loop]
 
     def close(self) -> None:
-        """Close the sync client, and let each event loop close its own one."""
+        """Close the sync client, and let each event loop close its own one. Calls that are under way end with it."""
         self._leave_parent_process()
         with self._lock:
-            client, self._sync = self._sync, None
+            entry, self._sync = self._sync, None
             if self._finalizer is not None:
                 self._finalizer.detach()
                 self._finalizer = None
             self._by_loop.clear()  # the event loops see to keepers that nobody holds
-        if client is not None:
-            client.close()
+        if entry is not None:
+            # First: a thread that waits for a socket which is merely closed would wait until its timeout.
+            entry.backend.connections.shut_down()
+            entry.client.close()
 
     async def aclose(self) -> None:
         """Close the async client of the running event loop, then as :meth:`close`."""
+        loop = running_loop()
         self._leave_parent_process()
         with self._lock:
-            entry = self._by_loop.pop(asyncio.get_running_loop(), None)
-        if entry is not None:
+            entry = self._by_loop.pop(loop, None)
+        if entry is not None and entry.keeper is not None:
             await entry.keeper.aclose()
+            await entry.client.aclose()  # under nest_asyncio its keeper has not done so
         self.close()
 
 
-async def _keep_open(client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
+def _close_here(client: httpx.Client, pid: int) -> None:
+    """Close a client that nobody needs any more; not in a forked child, where its connections are the parent's."""
+    if os.getpid() == pid:
+        client.close()
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the running event loop.
+
+    Raises:
+        ConfigurationError: None of asyncio's is running.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "Async calls need an event loop of asyncio, and none is running here. Under trio, make sync calls in "
+            "threads (trio.to_thread.run_sync)"
+        ) from None
+
+
+def _new_sync_client() -> _SyncClient:
+    from linkspan.transport.connections import SyncBackend  # noqa: PLC0415  # httpcore comes with the first call
+    from linkspan.transport.transports import sync_transports  # noqa: PLC0415
+
+    backend = SyncBackend()
+    transport, mounts = sync_transports(backend, shared_tls_context(), proxies_of_environment())
+    return _SyncClient(httpx.Client(transport=transport, mounts=mounts, headers=_own_headers()), backend)
+
+
+def _new_loop_client(loop: asyncio.AbstractEventLoop) -> _LoopClient:
+    from linkspan.transport.transports import async_transports, is_asyncio  # noqa: PLC0415  # as above
+
+    backend = None
+    if is_asyncio(loop):
+        from linkspan.transport.asyncio_network import AsyncioBackend  # noqa: PLC0415
+
+        backend = AsyncioBackend()
+    transport, mounts = async_transports(backend, shared_tls_context(), proxies_of_environment())
+    client = httpx.AsyncClient(transport=transport, mounts=mounts, headers=_own_headers())
+    return _LoopClient(client, transport, _keep_open(client, backend))
+
+
+async def _keep_open(client: httpx.AsyncClient, backend: AsyncioBackend | None) -> AsyncGenerator[None, None]:
     """Hold a client, and close it when the event loop ends or nobody needs it any more.
 
     Connections must be closed on their own loop. An async generator is what a loop looks after: it closes those that
     are dropped, and at its end (``asyncio.run`` and all runners call ``shutdown_asyncgens``) those that are left.
+    Under nest_asyncio loops do not look after them. Then the collector ends the generator, outside of any loop, where
+    nothing can be awaited: the connections are shut down, and the loop or the collector closes them.
     """
+    is_looked_after = sys.get_asyncgen_hooks().finalizer is not None
     try:
         yield
     finally:
-        await client.aclose()
+        if is_looked_after:
+            if backend is not None:
+                backend.connections.closed = True  # none is kept that is being made now
+            await client.aclose()
+        elif backend is not None:
+            backend.connections.shut_down()
 
 
 def _own_headers() -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import httpx
 
@@ -29,21 +29,23 @@ if TYPE_CHECKING:
 
     from linkspan.transport.messages import HttpRequest, HttpResponse
 
-__all__ = ["answer_error", "connection_error", "interruption", "with_retry_after"]
+__all__ = ["answer_error", "connection_error", "interruption", "unusable_address", "with_retry_after"]
 
 
 def connection_error(exc: httpx.RequestError, request: HttpRequest, seconds: float) -> LinkspanError:
     """Return the error of an attempt that got no answer, or not all of one."""
-    host = urlsplit(request.url).netloc.rpartition("@")[2]
+    host = request.host
     if isinstance(exc, httpx.TimeoutException):
         return APITimeoutError(_timeout_message(exc, host, seconds), provider=request.provider)
     if isinstance(exc, httpx.DecodingError):
         return InvalidResponseError(
-            f"The answer of {host} could not be decompressed as its content-encoding header says",
+            f"The answer of {host} could not be decompressed as its content-encoding header says: {exc}",
             provider=request.provider,
         )
     if isinstance(exc, httpx.UnsupportedProtocol):
         return ConfigurationError(f"{public_url(request.url)!r} is no http(s) address", provider=request.provider)
+    if isinstance(exc, httpx.RemoteProtocolError) and "Invalid URL in location header" in str(exc):
+        return unusable_address(exc, request)
     if isinstance(exc, httpx.ConnectError | httpx.ProxyError):
         return _connect_error(exc, host, request)
     return APIConnectionError(
@@ -51,6 +53,24 @@ def connection_error(exc: httpx.RequestError, request: HttpRequest, seconds: flo
         "The request may have been carried out",
         provider=request.provider,
     )
+
+
+def unusable_address(exc: Exception, request: HttpRequest) -> ConfigurationError:
+    """Return the error of an address that httpx cannot use: the request's, or that of a redirect."""
+    shown = public_url(request.url)
+    if isinstance(exc, httpx.RemoteProtocolError) or (isinstance(exc, httpx.InvalidURL) and _is_valid(request.url)):
+        message = f"{shown!r} redirects to what is not an http(s) address. Check base_url"
+    else:
+        message = f"{shown!r} is not a valid URL: {exc}"
+    return ConfigurationError(message, provider=request.provider)
+
+
+def _is_valid(url: str) -> bool:
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return True
 
 
 def interruption(exc: Exception, request: HttpRequest, headers: httpx.Headers, waited: float | None) -> LinkspanError:
@@ -62,9 +82,9 @@ def interruption(exc: Exception, request: HttpRequest, headers: httpx.Headers, w
         headers: The answer's headers.
         waited: Seconds since the last event, if they were counted.
     """
-    host = urlsplit(request.url).netloc.rpartition("@")[2]
+    host = request.host
     if isinstance(exc, httpx.DecodingError):
-        message = f"The stream of {host} could not be decompressed as its content-encoding header says"
+        message = f"The stream of {host} could not be decompressed as its content-encoding header says: {exc}"
     elif isinstance(exc, httpx.TimeoutException):
         seconds = waited if waited is not None else request.timeout
         message = (
@@ -92,7 +112,12 @@ def with_retry_after(error: LinkspanError, headers: httpx.Headers) -> LinkspanEr
 
 def _redirect_error(request: HttpRequest, response: HttpResponse) -> ConfigurationError:
     location = response.headers.get("location")
-    where = f"to {public_url(urljoin(request.url, location))!r}" if location else "without saying where to"
+    where = "without saying where to"
+    if location:
+        try:
+            where = f"to {public_url(urljoin(request.url, location))!r}"
+        except ValueError:
+            where = "to what is not an http(s) address"
     return ConfigurationError(
         f"{public_url(request.url)!r} redirects {where}. Redirects are not followed, because the API key would "
         "go along. If that place is the right one, set base_url to it",

@@ -1,9 +1,11 @@
-"""What goes into the transport and what comes out of it: plain objects that know no API and no framework."""
+"""Requests and answers as plain objects that know no API and no framework, and what holds for their headers."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from linkspan.errors import ConfigurationError
 from linkspan.transport.urls import public_url
@@ -15,7 +17,13 @@ if TYPE_CHECKING:
 
     from linkspan.errors import LinkspanError
 
-__all__ = ["HttpRequest", "HttpResponse"]
+__all__ = ["LARGEST_RESPONSE", "HttpRequest", "HttpResponse", "check_headers"]
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?")
+
+#: Bytes of an answer, of one event, or of what carries no event, beyond which reading stops.
+LARGEST_RESPONSE = 64 * 1024 * 1024
 
 
 @dataclass(slots=True, frozen=True)
@@ -25,7 +33,7 @@ class HttpResponse:
     Attributes:
         status_code: The HTTP status.
         headers: The answer's headers; names in any case.
-        content: The body, decompressed. Of an answer that is not what a stream asked for, at most the first MiB.
+        content: The body, decompressed. Of an answer that is not what was asked for, at most the first MiB.
         url: The address that was asked.
     """
 
@@ -52,9 +60,12 @@ class HttpRequest:
         method: The HTTP method.
         timeout: Seconds of silence allowed: until the answer begins (a stream: with its first event, whatever comments
             come before), then between two reads. ``None``: no limit.
-        connect_timeout: Seconds allowed to make a connection. ``None``: no limit.
+        connect_timeout: Seconds allowed to make a connection; never more than ``timeout``. ``None``: the same as
+            ``timeout``.
         stall_timeout: Seconds allowed between two *events* of a stream once it has begun, whatever else arrives:
             keep-alive comments do not hide a stalled model. ``None``: the same as ``timeout``.
+        max_response_bytes: The most bytes, decompressed, of a whole answer, of one event, and of what a stream sends
+            without an event between. Beyond it reading stops with ``InvalidResponseError``.
         max_retries: How often a failed attempt is repeated: at most ``max_retries + 1`` requests are sent.
         decode_error: Makes the error of an answer that is not what was asked for: a status that is not 2xx, or, where
             a stream was asked for, a body that is not an event stream (JSON, HTML, nothing).
@@ -62,7 +73,7 @@ class HttpRequest:
             counts as a failed attempt: some APIs answer 200 and then refuse.
 
     Raises:
-        ConfigurationError: A timeout is not above 0, or ``max_retries`` is below 0.
+        ConfigurationError: A timeout or ``max_response_bytes`` is not above 0, or ``max_retries`` is below 0.
     """
 
     url: str
@@ -74,6 +85,7 @@ class HttpRequest:
     timeout: float | None = 600.0
     connect_timeout: float | None = 10.0
     stall_timeout: float | None = None
+    max_response_bytes: int = LARGEST_RESPONSE
     max_retries: int = 2
     event_error: Callable[[bytes], LinkspanError | None] | None = None
 
@@ -88,11 +100,46 @@ class HttpRequest:
                     f"{name} must be more than 0 seconds, or None for no limit, not {seconds!r}",
                     provider=self.provider,
                 )
+        if self.max_response_bytes < 1:
+            raise ConfigurationError(
+                f"max_response_bytes must be 1 or more, not {self.max_response_bytes!r}", provider=self.provider
+            )
         if self.max_retries < 0:
             raise ConfigurationError(
                 f"max_retries must be 0 or more, not {self.max_retries!r}",
                 provider=self.provider,
             )
 
+    @property
+    def host(self) -> str:
+        """Host and port, for errors."""
+        return urlsplit(self.url).netloc.rpartition("@")[2]
+
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {public_url(self.url)}, provider={self.provider!r})"
+
+
+def check_headers(headers: Mapping[str, str], *, provider: str) -> None:
+    """Refuse headers that cannot be sent, without repeating their values.
+
+    The HTTP library would refuse them too, but with the whole value, a key perhaps, in its message.
+
+    Raises:
+        ConfigurationError: A name that is no token, or a value with a line break, a blank at either end, a control
+            character or one outside ASCII: mostly a key that was copied or read from a file with something around it.
+    """
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name):
+            raise ConfigurationError(f"{name!r} cannot be the name of a header", provider=provider)
+        if not isinstance(value, str):
+            raise ConfigurationError(
+                f"the value of header {name!r} must be a str, not {type(value).__name__}",
+                provider=provider,
+            )
+        if not _VALUE.fullmatch(value):
+            raise ConfigurationError(
+                f"the value of header {name!r} cannot be sent: it holds a line break, a blank at its start or end, "
+                "a control character or a character outside ASCII. If it is made from an API key, remove what "
+                "surrounds the key",
+                provider=provider,
+            )

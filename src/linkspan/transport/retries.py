@@ -1,4 +1,4 @@
-"""What is retried, when and how often. The loop and its arithmetic are tenacity's.
+"""What is retried, when and how often. The loop is tenacity's.
 
 What: an attempt that raised a ``LinkspanError`` whose ``is_retryable`` is true. When: after ``Retry-After`` if the
 server said so, else after an exponentially growing time with jitter. How often: ``max_retries``, so at most
@@ -62,45 +62,17 @@ async def async_sleep(seconds: float) -> None:
 
 
 def with_retries(attempt: Callable[[HttpRequest], AnswerT], request: HttpRequest) -> AnswerT:
-    """Carry out a request, again if that may help.
+    """Carry out a request, again if that may help."""
+    import tenacity  # noqa: PLC0415  # a fifth of linkspan's own import: it comes with the first call
 
-    Nearly all calls succeed at once. Only after a failure is tenacity's loop made, and told of it by its first attempt
-    raising it anew; so its counting and its delays are as if it had been there from the start.
-    """
-    try:
-        return attempt(request)
-    except LinkspanError as error:
-        if not request.max_retries or not is_worth_retrying(error):
-            raise
-        failures = [error]
-
-    def again() -> AnswerT:
-        if failures:
-            raise failures.pop()
-        return attempt(request)
-
-    import tenacity  # noqa: PLC0415  # most processes never retry: importing it is a fifth of linkspan's own import
-
-    return tenacity.Retrying(sleep=sleep, **_policy(request))(again)
+    return tenacity.Retrying(sleep=sleep, **_policy(request))(attempt, request)
 
 
 async def with_retries_async(attempt: Callable[[HttpRequest], Awaitable[AnswerT]], request: HttpRequest) -> AnswerT:
-    """Carry out a request, again if that may help: see :func:`with_retries`."""
-    try:
-        return await attempt(request)
-    except LinkspanError as error:
-        if not request.max_retries or not is_worth_retrying(error):
-            raise
-        failures = [error]
-
-    async def again() -> AnswerT:
-        if failures:
-            raise failures.pop()
-        return await attempt(request)
-
+    """Carry out a request, again if that may help."""
     import tenacity  # noqa: PLC0415  # as above
 
-    answer: AnswerT = await tenacity.AsyncRetrying(sleep=async_sleep, **_policy(request))(again)
+    answer: AnswerT = await tenacity.AsyncRetrying(sleep=async_sleep, **_policy(request))(attempt, request)
     return answer
 
 
@@ -109,7 +81,7 @@ def _policy(request: HttpRequest) -> dict[str, Any]:
 
     return {
         "stop": tenacity.stop_after_attempt(request.max_retries + 1),
-        "wait": _delay,
+        "wait": _wait,
         "retry": tenacity.retry_if_exception(is_worth_retrying),
         "before_sleep": _announce,
         "reraise": True,
@@ -158,7 +130,8 @@ def _seconds_until(date: str) -> float | None:
     return (moment - datetime.now(timezone.utc)).total_seconds()
 
 
-def _delay(state: tenacity.RetryCallState) -> float:
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Return the seconds until the next attempt: what the server asked for, else exponential with jitter."""
     error = state.outcome.exception() if state.outcome is not None else None
     if isinstance(error, LinkspanError) and error.retry_after is not None:
         return error.retry_after

@@ -24,36 +24,26 @@ class SSEDecoder:
     [b'{"a":1}']
     """
 
-    __slots__ = ("_at_start", "_data", "_idle", "_partial", "_skip_lf")
+    __slots__ = ("_at_start", "_data", "_partial", "_skip_lf")
 
     def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
         self._at_start = True
         self._partial: list[bytes] = []  # pieces of a line whose end has not come: joined once, so big events are cheap
         self._data: list[bytes] = []
         self._skip_lf = False  # the last chunk ended with CR: an LF that follows belongs to it
-        self._idle = False  # between two events, with nothing pending: what the short cut in feed() asks for
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Take the next bytes and return the events that they complete."""
-        # Servers nearly always send whole events, each one data line and one blank line: one per chunk, or several.
-        if self._idle and chunk[:5] == b"data:" and chunk[-1:] == b"\n":
-            plain = chunk.replace(b"\r\n", b"\n") if b"\r" in chunk else chunk
-            if plain[-2:] == b"\n\n" and b"\r" not in plain:
-                mark = b"data: " if plain[5] == 32 else b"data:"
-                texts = plain[len(mark) : -2].split(b"\n\n" + mark)
-                # An LF too many is a line or an event of another shape; a space after a mark without one is no text.
-                if plain.count(b"\n") == 2 * len(texts) and (mark[-1] == 32 or b"\n\ndata: " not in plain):
-                    return texts
-        return self._feed_lines(chunk)
 
     def flush(self) -> list[bytes]:
         """Return the last event if the stream ended without its blank line. The decoder is then as new."""
         events: list[bytes] = []
         self._take_lines([b"".join(self._partial), b""], events)
-        self.__init__()  # type: ignore[misc]  # a decoder without state is exactly a new one
+        self._reset()
         return events
 
-    def _feed_lines(self, chunk: bytes) -> list[bytes]:
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take the next bytes and return the events that they complete."""
         if not chunk:
             return []
         if self._skip_lf and chunk[0] == 10:
@@ -75,7 +65,6 @@ class SSEDecoder:
             self._take_lines(lines, events)
         if rest:
             self._partial.append(rest)
-        self._idle = not (self._partial or self._data or self._skip_lf or self._at_start)
         return events
 
     def _take_lines(self, lines: list[bytes], events: list[bytes]) -> None:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+import threading
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from linkspan.transport.bodies import (
+    LARGEST_FOREIGN_BODY,
+    Body,
+    async_chunks,
+    chunks,
+    owns_connection,
+    too_large,
+)
 from linkspan.transport.cancellation import finished
-from linkspan.transport.deadline import AsyncReadDeadline, ReadDeadline
+from linkspan.transport.deadline import Deadline
 from linkspan.transport.failures import answer_error, connection_error, interruption, with_retry_after
 from linkspan.transport.messages import HttpResponse
 from linkspan.transport.sse import SSEDecoder
@@ -25,13 +35,12 @@ __all__ = ["AsyncEventStream", "EventStream", "looks_like_events"]
 
 #: Seconds that a finished stream is read on, so that its connection can be used again.
 DRAIN_SECONDS = 0.1
-#: Bytes that are kept of a body that is not an event stream.
-LONGEST_FOREIGN_BODY = 1024 * 1024
 
 _log = logging.getLogger("linkspan.transport")
 _FIELD = re.compile(rb"(?:data|event|id|retry)?:")
 _FIELD_STARTS = (b"data", b"event", b"id", b"retry")
 _JSON_OR_MARKUP = (b"{", b"[", b'"', b"<")
+_BLANKS = b" \t\r\n"
 
 
 def looks_like_events(head: bytes, content_type: str) -> bool | None:
@@ -40,7 +49,7 @@ def looks_like_events(head: bytes, content_type: str) -> bool | None:
     The bytes decide, because servers and proxies mislabel streams in both directions; the content type only where the
     bytes leave it open.
     """
-    head = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    head = head.removeprefix(b"\xef\xbb\xbf").lstrip(_BLANKS)
     if not head:
         return None
     if _FIELD.match(head):
@@ -59,19 +68,21 @@ class _Stream:
     """
 
     __slots__ = (
+        "_beginning",
         "_closed",
+        "_connection",
         "_deadline",
         "_decoder",
+        "_eventless",
         "_head",
-        "_head_size",
         "_is_events",
         "_pending",
         "_request",
         "_response",
         "_started",
+        "_was_silence",
         "headers",
     )
-    _deadline_class = ReadDeadline
 
     def __init__(self, request: HttpRequest, response: httpx.Response) -> None:
         self.headers = response.headers
@@ -79,35 +90,42 @@ class _Stream:
         self._response = response
         self._decoder = SSEDecoder()
         # Some servers send comments for as long as a model takes to start: the first event has the whole timeout.
-        self._deadline = self._deadline_class(response, request.timeout)
+        self._deadline = Deadline(request.timeout)
+        self._connection: Any = response.extensions.get("network_stream") if owns_connection(response) else None
+        if self._connection is not None:
+            self._connection.deadline = self._deadline
         self._started = monotonic()
         self._closed = False
+        self._was_silence = False
+        self._eventless = 0  # bytes since the last event that carried something
         self._pending: Sequence[bytes] = ()
-        self._head: list[bytes] = []
-        self._head_size = 0
+        self._head = Body(LARGEST_FOREIGN_BODY)
+        self._beginning = b""  # of the body, without blanks, as long as it may or may not be events
         self._is_events: bool | None = None if response.is_success else False
+
+    def silence(self) -> None:
+        """Say that the events of the latest batch carried nothing of an answer: they do not hide that it stalls."""
+        self._was_silence = True
 
     def _take_opening(self, chunk: bytes) -> bool:
         """Take a chunk before the first event. Return whether that is settled: here it is, or there will be none."""
-        full = self._keep(chunk)
         if self._is_events is None:
-            chunk = b"".join(self._head)
-            self._is_events = looks_like_events(chunk, self.headers.get("content-type", ""))
-            if self._is_events is None and full:
-                self._is_events = False
+            is_full = self._head.add(chunk)
+            self._beginning += chunk
+            self._is_events = looks_like_events(self._beginning, self.headers.get("content-type", ""))
+            if self._is_events is None:
+                if is_full:
+                    self._is_events = False
+                # Blanks may come one by one, any number of them: they are not looked at again.
+                elif not self._beginning.strip(_BLANKS):
+                    self._beginning = b""
             if not self._is_events:
                 return self._is_events is not None
+            chunk = self._head.content()
         self._pending = self._decoder.feed(chunk)
         if not self._pending:
-            self._check_deadline()
+            self._note_eventless(chunk)
         return bool(self._pending)
-
-    def _keep(self, chunk: bytes) -> bool:
-        """Keep a chunk of a body that may not be an event stream. Return whether that is all that is kept."""
-        if self._head_size < LONGEST_FOREIGN_BODY:
-            self._head.append(chunk[: LONGEST_FOREIGN_BODY - self._head_size])
-            self._head_size += len(self._head[-1])
-        return self._head_size >= LONGEST_FOREIGN_BODY
 
     def _end_opening(self) -> None:
         """Take note that the body ended before its first event."""
@@ -125,18 +143,26 @@ class _Stream:
         """Raise unless the body is an event stream whose first event is no error."""
         request, response = self._request, self._response
         if not self._pending:
-            answer = HttpResponse(response.status_code, self.headers, b"".join(self._head), request.url)
+            answer = HttpResponse(response.status_code, self.headers, self._head.content(), request.url)
             raise answer_error(request, answer)
         error = request.event_error(self._pending[0]) if request.event_error is not None else None
         if error is not None:
             raise with_retry_after(error, self.headers)
-        self._head.clear()
+        self._head = Body(0)
         if request.stall_timeout is not None:
             self._deadline.allow(request.stall_timeout)
         self._deadline.restart = True
 
-    def _check_deadline(self) -> None:
-        """Raise if the deadline has passed while something, but no event, arrived."""
+    def _note_eventless(self, chunk: bytes) -> None:
+        """Take note of bytes that brought no event, or none that carried something.
+
+        Raises:
+            httpx.ReadTimeout: The deadline has passed.
+            InvalidResponseError: There are too many of them.
+        """
+        self._eventless += len(chunk)
+        if self._eventless > self._request.max_response_bytes:
+            raise too_large(self._request, "an event, or something between two events,")
         if self._deadline.passed():
             raise httpx.ReadTimeout("No event came in time")
 
@@ -147,8 +173,13 @@ class _Stream:
         """Let go of the connection, once. Return whether the response is still to be closed."""
         first = not self._closed
         self._closed = True
-        self._deadline.detach()
+        if self._connection is not None:
+            self._connection.deadline = self._connection = None
         return first
+
+    def _can_drain(self) -> bool:
+        """Tell whether reading on concerns this answer alone: an HTTP/2 connection carries many."""
+        return self._connection is not None or self._response.extensions.get("http_version", b"")[:6] == b"HTTP/1"
 
 
 class EventStream(_Stream):
@@ -162,7 +193,7 @@ class EventStream(_Stream):
 
     def __init__(self, request: HttpRequest, response: httpx.Response) -> None:
         super().__init__(request, response)
-        self._chunks = _chunks(response)
+        self._chunks = chunks(response)
 
     def open(self) -> None:
         """Read up to the first event, or all of an answer that is not a stream.
@@ -179,7 +210,7 @@ class EventStream(_Stream):
                     self._end_opening()
             if not self._is_events:
                 for chunk in self._chunks:
-                    if self._keep(chunk):
+                    if self._head.add(chunk):
                         break
         except httpx.RequestError as exc:
             error = self._opening_error(exc)
@@ -200,15 +231,19 @@ class EventStream(_Stream):
         yield events
         if self._closed:
             return
+        self._was_silence = False  # the first event begins the stream, whatever it carries
         feed, deadline = self._decoder.feed, self._deadline
         try:
             for chunk in self._chunks:
                 events = feed(chunk)
                 if events:
-                    deadline.restart = True
                     yield events
-                else:
-                    self._check_deadline()
+                    if not self._was_silence:
+                        deadline.restart = True
+                        self._eventless = 0
+                        continue
+                    self._was_silence = False
+                self._note_eventless(chunk)
         except httpx.RequestError as exc:
             raise self._interruption(exc) from exc
         self.close()
@@ -221,13 +256,17 @@ class EventStream(_Stream):
         """
         if self._closed:
             return
-        if self._deadline.attached:
+        if self._can_drain():
             self._deadline.end_in(DRAIN_SECONDS)
+            alarm = None if self._connection is not None else _shut_down_later(self._response)
             try:
                 for _ in self._chunks:
-                    pass
+                    if self._deadline.passed():
+                        break
             except httpx.RequestError as exc:
                 _log.debug("the stream did not end with its end marker (%s): closed", type(exc).__name__)
+            if alarm is not None:
+                alarm.cancel()
         self.close()
 
     def close(self) -> None:
@@ -240,11 +279,12 @@ class AsyncEventStream(_Stream):
     """The events of an answer: the async twin of :class:`EventStream`."""
 
     __slots__ = ("_chunks",)
-    _deadline_class = AsyncReadDeadline
 
     def __init__(self, request: HttpRequest, response: httpx.Response) -> None:
         super().__init__(request, response)
-        self._chunks = _async_chunks(response)
+        self._chunks = async_chunks(response)
+        if self._connection is not None:
+            self._connection.on_cancel = response.aclose
 
     async def open(self) -> None:
         """Read up to the first event, or all of an answer that is not a stream.
@@ -261,7 +301,7 @@ class AsyncEventStream(_Stream):
                     self._end_opening()
             if not self._is_events:
                 async for chunk in self._chunks:
-                    if self._keep(chunk):
+                    if self._head.add(chunk):
                         break
         except httpx.RequestError as exc:
             error = self._opening_error(exc)
@@ -280,15 +320,19 @@ class AsyncEventStream(_Stream):
         yield events
         if self._closed:
             return
+        self._was_silence = False  # the first event begins the stream, whatever it carries
         feed, deadline = self._decoder.feed, self._deadline
         try:
             async for chunk in self._chunks:
                 events = feed(chunk)
                 if events:
-                    deadline.restart = True
                     yield events
-                else:
-                    self._check_deadline()
+                    if not self._was_silence:
+                        deadline.restart = True
+                        self._eventless = 0
+                        continue
+                    self._was_silence = False
+                self._note_eventless(chunk)
         except httpx.RequestError as exc:
             raise self._interruption(exc) from exc
         await self.aclose()
@@ -298,60 +342,40 @@ class AsyncEventStream(_Stream):
         """Read on for a moment after the last event that matters: see :meth:`EventStream.drain`."""
         if self._closed:
             return
-        if self._deadline.attached:
+        if self._can_drain():
             self._deadline.end_in(DRAIN_SECONDS)
             try:
-                async for _ in self._chunks:
-                    pass
-            except httpx.RequestError as exc:
+                if self._connection is not None:
+                    await self._read_on()
+                else:
+                    await asyncio.wait_for(self._read_on(), DRAIN_SECONDS)
+            except (httpx.RequestError, asyncio.TimeoutError) as exc:
                 _log.debug("the stream did not end with its end marker (%s): closed", type(exc).__name__)
         await self.aclose()
 
+    async def _read_on(self) -> None:
+        async for _ in self._chunks:
+            if self._deadline.passed():
+                break
+
     async def aclose(self) -> None:
         """Close the stream. The server sees it unless the stream had ended."""
+        connection = self._connection
         if self._release():
+            if connection is not None:
+                connection.on_cancel = None
             await finished(self._response.aclose())
 
 
-class _Borrowed(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A response's stream lent to another response, which decompresses it and must not close it."""
+def _shut_down_later(response: httpx.Response) -> threading.Timer | None:
+    """Bound a read on a connection that takes no deadline, by ending it from another thread."""
+    from linkspan.transport.connections import shut_down  # noqa: PLC0415  # with httpcore, which is loaded by now
 
-    def __init__(self, stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(cast("httpx.SyncByteStream", self._stream))
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return aiter(cast("httpx.AsyncByteStream", self._stream))
-
-
-def _chunks(response: httpx.Response) -> Iterator[bytes]:
-    if response.is_stream_consumed:  # by an event hook of the user's own client
-        return iter((response.content,))
-    if _is_compressed(response):
-        return _decompressed(response).iter_bytes()
-    # Straight from the connection: iter_raw() and iter_bytes() add layers per chunk, and close the response (and so
-    # give its connection back) before the deadline is detached from it.
-    return iter(cast("httpx.SyncByteStream", response.stream))
-
-
-def _async_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    if response.is_stream_consumed:
-        return _once(response.content)
-    if _is_compressed(response):
-        return _decompressed(response).aiter_bytes()
-    return aiter(cast("httpx.AsyncByteStream", response.stream))
-
-
-async def _once(chunk: bytes) -> AsyncIterator[bytes]:
-    yield chunk
-
-
-def _is_compressed(response: httpx.Response) -> bool:
-    return response.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
-
-
-def _decompressed(response: httpx.Response) -> httpx.Response:
-    encoding = {"content-encoding": response.headers["content-encoding"]}
-    return httpx.Response(response.status_code, headers=encoding, stream=_Borrowed(response.stream))
+    stream = response.extensions.get("network_stream")
+    sock = stream.get_extra_info("socket") if stream is not None else None
+    if sock is None:
+        return None
+    timer = threading.Timer(DRAIN_SECONDS, shut_down, (sock,))
+    timer.daemon = True
+    timer.start()
+    return timer

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
+import unicodedata
 from urllib.parse import SplitResult, urlsplit
 
 from linkspan.errors import ConfigurationError
 from linkspan.redaction import MASK
 
-__all__ = ["check_base_url", "join_url", "public_url"]
+__all__ = ["check_base_url", "host_fault", "join_url", "public_url"]
 
 #: Ends of host names that no public resolver answers for: keys may go there over plain http.
 _INTERNAL_SUFFIXES = (
@@ -78,12 +80,31 @@ def public_url(url: str) -> str:
     return bare
 
 
+def host_fault(host: str) -> str | None:
+    """Return what is wrong with a host's name, ``None`` if it may exist."""
+    if ":" in host:  # an IPv6 address
+        return None
+    labels = host.rstrip(".").split(".")
+    if not all(labels):
+        return "has a host with an empty part"
+    try:
+        longest = max(map(len, labels if host.isascii() else host.encode("idna").split(b".")))
+    except UnicodeError:
+        longest = 64
+    return "has a host that cannot exist: a part of its name is too long" if longest > 63 else None
+
+
 def _is_internal(host: str) -> bool:
     """Tell whether a host is on this machine, on a private network or inside a cluster."""
+    # Name services read full-width letters and other dots as the plain ones.
+    name = re.sub("[\u3002\uff0e\uff61]", ".", unicodedata.normalize("NFKC", host)).rstrip(".").lower()
     try:
-        return not ipaddress.ip_address(host.partition("%")[0]).is_global
+        return not ipaddress.ip_address(name.partition("%")[0]).is_global
     except ValueError:
-        name = host.rstrip(".").lower()
+        pass
+    try:  # an address in fewer numbers than four, or in hexadecimal ones: 134744072 and 0x08080808 are 8.8.8.8
+        return not ipaddress.ip_address(socket.inet_aton(name)).is_global
+    except (OSError, UnicodeError):
         return "." not in name or name.endswith(_INTERNAL_SUFFIXES)
 
 
@@ -101,6 +122,7 @@ def _split(url: str) -> tuple[str | None, SplitResult | None]:
     faults = (
         (parts.scheme not in {"http", "https"}, "has a scheme that is not spoken: only https and http are"),
         (not parts.hostname, "names no host"),
+        (bool(parts.hostname and host_fault(parts.hostname)), host_fault(parts.hostname or "") or ""),
         ("@" in parts.netloc, "holds a user name or password: remove it and pass the key as api_key"),
         (bool(parts.query or parts.fragment), "holds a query or a fragment: remove it, paths are appended to base_url"),
     )

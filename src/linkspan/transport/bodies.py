@@ -1,0 +1,187 @@
+"""The bytes of an answer's body, decompressed in small pieces and never more of them than asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from typing import TYPE_CHECKING, cast
+
+import httpx
+
+from linkspan.errors import InvalidResponseError
+from linkspan.transport.cancellation import cancelled_once
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator
+
+    from linkspan.transport.messages import HttpRequest
+
+__all__ = ["ACCEPTED_ENCODINGS", "LARGEST_FOREIGN_BODY", "Body", "async_chunks", "chunks", "owns_connection"]
+
+#: Those that can be decompressed piece by piece: httpx's readers of the others make gigabytes of one small chunk.
+ACCEPTED_ENCODINGS = "gzip, deflate"
+#: Bytes that are kept of a body that is not what was asked for.
+LARGEST_FOREIGN_BODY = 1024 * 1024
+#: Bytes that are decompressed at once.
+_PIECE = 64 * 1024
+#: Bytes that tell deflate with its header from deflate without.
+_ZLIB_HEADER = 2
+
+
+class Body:
+    """A body, or its beginning.
+
+    Args:
+        limit: The most bytes that are kept.
+    """
+
+    __slots__ = ("_left", "_pieces")
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._pieces: list[bytes] = []
+
+    def add(self, chunk: bytes) -> bool:
+        """Keep a chunk. Return whether there was more of it than is kept."""
+        self._pieces.append(chunk[: self._left])
+        self._left -= len(chunk)
+        return self._left < 0
+
+    def content(self) -> bytes:
+        """Return what was kept."""
+        return b"".join(self._pieces)
+
+
+def too_large(request: HttpRequest, what: str) -> InvalidResponseError:
+    """Return the error of an answer that exceeds the limit."""
+    return InvalidResponseError(
+        f"{request.host} sent {what} of more than {request.max_response_bytes} bytes (decompressed). If that is right, "
+        "raise max_response_bytes",
+        provider=request.provider,
+    )
+
+
+def owns_connection(response: httpx.Response) -> bool:
+    """Tell whether an answer came over one of linkspan's own connections."""
+    return hasattr(response.extensions.get("network_stream"), "deadline")
+
+
+def chunks(response: httpx.Response) -> Iterator[bytes]:
+    """Return the body's bytes as they come."""
+    if response.is_stream_consumed:  # by an event hook of the user's own client
+        return iter((response.content,))
+    # Straight from the connection: iter_raw() and iter_bytes() add layers per chunk, and close the response (and so
+    # give its connection back) before its deadline is taken off the connection.
+    raw = iter(cast("httpx.SyncByteStream", response.stream))
+    return _decompressed(raw, response) if _is_encoded(response) else raw
+
+
+def async_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Return the body's bytes as they come."""
+    if response.is_stream_consumed:
+        return _once(response.content)
+    raw = aiter(cast("httpx.AsyncByteStream", response.stream))
+    if not owns_connection(response):
+        raw = _each_cancelled_once(raw)
+    return _decompressed_async(raw, response) if _is_encoded(response) else raw
+
+
+async def _once(chunk: bytes) -> AsyncIterator[bytes]:
+    yield chunk
+
+
+async def _each_cancelled_once(raw: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Read each chunk in a task of its own, whose cleaning up is not cancelled again."""
+    while True:
+        chunk = await cancelled_once(_next(raw), _nothing)
+        if chunk is None:
+            return
+        yield chunk
+
+
+async def _next(raw: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(raw, None)
+
+
+async def _nothing(_: bytes | None) -> None:
+    """Undo nothing: a chunk that comes too late is lost with its answer."""
+
+
+def _is_encoded(response: httpx.Response) -> bool:
+    return response.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
+
+
+def _decompressed(raw: Iterator[bytes], response: httpx.Response) -> Iterator[bytes]:
+    decoders = _decoders(response)
+    for chunk in raw:
+        yield from _through(decoders, chunk)
+
+
+async def _decompressed_async(raw: AsyncIterator[bytes], response: httpx.Response) -> AsyncIterator[bytes]:
+    decoders = _decoders(response)
+    async for chunk in raw:
+        is_first = True
+        for piece in _through(decoders, chunk):
+            if not is_first:
+                await asyncio.sleep(0)  # a thousandfold of a chunk must not stop the event loop
+            is_first = False
+            yield piece
+
+
+def _through(decoders: list[_Inflater], chunk: bytes) -> Iterator[bytes]:
+    pieces: Iterable[bytes] = (chunk,)
+    for decoder in decoders:
+        pieces = decoder.pieces_of(pieces)
+    return iter(pieces)
+
+
+def _decoders(response: httpx.Response) -> list[_Inflater]:
+    """Return what undoes the body's encodings, the last one first."""
+    encodings = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
+    decoders = []
+    for name in reversed(encodings):
+        if name in {"gzip", "x-gzip", "deflate"}:
+            decoders.append(_Inflater(is_gzip=name != "deflate"))
+        elif name not in {"", "identity"}:
+            raise httpx.DecodingError(f"only {ACCEPTED_ENCODINGS} were asked for")
+    return decoders
+
+
+class _Inflater:
+    """Undoes gzip or deflate, a piece at a time."""
+
+    def __init__(self, *, is_gzip: bool) -> None:
+        self._may_be_raw = not is_gzip  # some servers send deflate without the header that it should have
+        self._held = b""
+        self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 16 if is_gzip else zlib.MAX_WBITS)
+
+    def pieces_of(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            yield from self._pieces(chunk)
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        piece = self._inflate(data)
+        while piece:
+            yield piece
+            # A full piece may have more behind it though all of the input was taken.
+            rest = self._zlib.unconsumed_tail
+            piece = self._inflate(rest) if rest or len(piece) == _PIECE else b""
+
+    def _inflate(self, data: bytes) -> bytes:
+        if self._zlib.eof:
+            return b""
+        if self._may_be_raw:
+            data = self._held + data
+            if len(data) < _ZLIB_HEADER:
+                self._held = data
+                return b""
+        try:
+            piece = self._zlib.decompress(data, _PIECE)
+        except zlib.error as error:
+            if not self._may_be_raw:
+                raise httpx.DecodingError(str(error)) from error
+            self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
+            self._may_be_raw = False
+            return self._inflate(data)
+        self._may_be_raw = False
+        return piece

@@ -1,0 +1,161 @@
+"""httpx's transports over connection pools that use linkspan's own connections.
+
+httpx has no argument for ``network_backend``, so these classes make their pools themselves. ``_pool`` is the one
+private name that is used, and ``tests/transport/test_transports.py`` fails if a later httpx no longer reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+import httpcore
+import httpx
+
+if TYPE_CHECKING:
+    import ssl
+
+    from linkspan.transport.asyncio_network import AsyncioBackend
+    from linkspan.transport.connections import SyncBackend
+    from linkspan.transport.environment import Proxies
+
+__all__ = ["AsyncTransport", "SyncTransport", "async_transports", "sync_transports"]
+
+#: At most 1000 calls run at once and the rest wait, as long as their timeout: each connection takes a file descriptor,
+#: of which many systems give a process 1024. Few idle connections are kept, because the pool of httpcore 1.0 goes
+#: through all pairs of them at each call: with 100 idle ones a call costs ten times as much as with 20 (measured).
+MAX_CONNECTIONS = 1000
+_LIMITS = {"max_keepalive_connections": 20, "keepalive_expiry": 30.0}
+
+
+class SyncTransport(httpx.HTTPTransport):
+    """Sends sync requests.
+
+    Args:
+        backend: Opens the connections.
+        context: The TLS context.
+        proxy: The proxy to go through.
+        direct: The transport for hosts that need no proxy, with what tells them.
+    """
+
+    def __init__(
+        self,
+        backend: SyncBackend,
+        context: ssl.SSLContext,
+        proxy: httpx.Proxy | None = None,
+        direct: tuple[SyncTransport, Proxies] | None = None,
+    ) -> None:
+        self._direct = direct
+        settings = _pool_settings(backend, context, proxy)
+        if proxy is None:
+            self._pool = httpcore.ConnectionPool(**settings)
+        elif proxy.url.scheme.startswith("socks"):
+            self._pool = httpcore.SOCKSProxy(**settings)
+        else:
+            self._pool = httpcore.HTTPProxy(**settings)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        if self._direct is not None and self._direct[1].is_direct(request.url.host):
+            return self._direct[0].handle_request(request)
+        return super().handle_request(request)
+
+
+class AsyncTransport(httpx.AsyncHTTPTransport):
+    """Sends async requests: see :class:`SyncTransport`.
+
+    Args:
+        backend: Opens the connections; ``None`` leaves that to httpcore, as on event loops other than asyncio's.
+        context: The TLS context.
+        proxy: The proxy to go through.
+        direct: The transport for hosts that need no proxy, with what tells them.
+    """
+
+    def __init__(
+        self,
+        backend: AsyncioBackend | None,
+        context: ssl.SSLContext,
+        proxy: httpx.Proxy | None = None,
+        direct: tuple[AsyncTransport, Proxies] | None = None,
+    ) -> None:
+        self._direct = direct
+        self._backend = backend
+        settings = _pool_settings(backend, context, proxy)
+        if proxy is None:
+            self._pool = httpcore.AsyncConnectionPool(**settings)
+        elif proxy.url.scheme.startswith("socks"):
+            self._pool = httpcore.AsyncSOCKSProxy(**settings)
+        else:
+            self._pool = httpcore.AsyncHTTPProxy(**settings)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        if self._direct is not None and self._direct[1].is_direct(request.url.host):
+            return await self._direct[0].handle_async_request(request)
+        return await super().handle_async_request(request)
+
+    async def close_unused(self) -> None:
+        """Close connections that nobody uses or can use.
+
+        httpcore 1.0 leaves one behind where a call is cancelled between connecting and sending. Should one of them be
+        another call's that is about to send, its pool opens a new one for it.
+        """
+        if self._backend is None or self._backend.unused:
+            for connection in self._pool.connections:
+                if "HTTP/1.1, NEW" in connection.info():
+                    await connection.aclose()
+
+
+def sync_transports(
+    backend: SyncBackend, context: ssl.SSLContext, proxies: Proxies
+) -> tuple[SyncTransport, dict[str, SyncTransport | None]]:
+    """Return the transport without a proxy, and httpx's ``mounts`` for those with one."""
+    direct = SyncTransport(backend, context)
+    by_network = (direct, proxies) if proxies.direct_networks else None
+    return direct, {
+        pattern: None if proxy is None else SyncTransport(backend, context, proxy, by_network)
+        for pattern, proxy in proxies.by_pattern.items()
+    }
+
+
+def async_transports(
+    backend: AsyncioBackend | None, context: ssl.SSLContext, proxies: Proxies
+) -> tuple[AsyncTransport, dict[str, AsyncTransport | None]]:
+    """Return the transport without a proxy, and httpx's ``mounts`` for those with one."""
+    direct = AsyncTransport(backend, context)
+    by_network = (direct, proxies) if proxies.direct_networks else None
+    return direct, {
+        pattern: None
+        if proxy is None
+        else AsyncTransport(backend if _can_reach(proxy) else None, context, proxy, by_network)
+        for pattern, proxy in proxies.by_pattern.items()
+    }
+
+
+def is_asyncio(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether a loop is asyncio's own: uvloop knows no happy eyeballs."""
+    return isinstance(loop, asyncio.BaseEventLoop)
+
+
+def _can_reach(proxy: httpx.Proxy) -> bool:
+    """Tell whether asyncio can: TLS to a server within TLS to its proxy came with Python 3.11."""
+    return proxy.url.scheme != "https" or sys.version_info >= (3, 11)
+
+
+def _pool_settings(backend: Any, context: ssl.SSLContext, proxy: httpx.Proxy | None) -> dict[str, Any]:
+    settings = {
+        "ssl_context": context,
+        "network_backend": backend,
+        "max_connections": MAX_CONNECTIONS,
+        **_LIMITS,
+    }
+    if proxy is None:
+        return settings
+    settings["proxy_url"] = httpcore.URL(
+        scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=proxy.url.raw_path
+    )
+    settings["proxy_auth"] = proxy.raw_auth
+    if not proxy.url.scheme.startswith("socks"):
+        settings["proxy_headers"] = proxy.headers.raw
+    return settings

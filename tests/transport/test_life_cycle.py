@@ -1,0 +1,199 @@
+"""Forks, cancelled calls, nest_asyncio, trio, and clients that are closed beside running calls."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from linkspan.connection import EndpointSlot
+from linkspan.errors import APIConnectionError, ConfigurationError, InterruptedStreamError, LinkspanError
+from linkspan.locks import ForkSafeLock
+from linkspan.transport import HttpClient, HttpRequest, environment, transports
+from tests.support.loopback import UntilClosed, event, head, http
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("lock", [environment._tls_lock, EndpointSlot().lock, ForkSafeLock()])
+def test_a_child_forked_while_a_thread_holds_a_lock_can_take_it(lock):
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        with lock:
+            held.set()
+            release.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover  # measured in the parent only
+        with lock:
+            os._exit(0)
+    release.set()
+    thread.join(10)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("over_tls", [False, True])
+async def test_calls_cancelled_at_any_turn_of_the_loop_give_their_place_back(
+    request, server, ask, monkeypatch, over_tls
+):
+    if over_tls:
+        server = request.getfixturevalue("tls_server")
+        monkeypatch.setenv("SSL_CERT_FILE", str(request.getfixturevalue("tls_certificate") / "cert.pem"))
+    monkeypatch.setattr(transports, "MAX_CONNECTIONS", 3)
+    server.always(http(200, b"fine"))
+    client = HttpClient()
+    for turns in range(45):
+        tasks = [asyncio.create_task(client.asend(ask(url=server.url))) for _ in range(3)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    # Were a place lost, this would wait for it until its timeout.
+    answers = await asyncio.gather(*(client.asend(ask(url=server.url, timeout=20)) for _ in range(3)))
+    assert [answer.content for answer in answers] == [b"fine"] * 3
+    await client.aclose()
+
+
+def test_closing_beside_threads_that_wait_wakes_them(server, ask):
+    server.always(head(), event(b"one"), UntilClosed())
+    client = HttpClient()
+    waiting = threading.Barrier(9)
+
+    def read():
+        with client.stream(ask(timeout=60)) as events:
+            batches = events.batches()
+            next(batches)
+            waiting.wait(30)
+            list(batches)
+
+    def wait_for_an_answer():
+        waiting.wait(30)
+        client.send(ask("/silent", timeout=60))
+
+    def respond(received):
+        return [UntilClosed()] if received.path == "/silent" else [head(), event(b"one"), UntilClosed()]
+
+    server.respond = respond
+    with ThreadPoolExecutor(8) as threads:
+        streams = [threads.submit(read) for _ in range(4)]
+        calls = [threads.submit(wait_for_an_answer) for _ in range(4)]
+        waiting.wait(30)
+        server.wait_requests(8)
+        client.close()
+        for stream in streams:
+            with pytest.raises(InterruptedStreamError):
+                stream.result(30)
+        for call in calls:
+            with pytest.raises(APIConnectionError):
+                call.result(30)
+
+
+def test_closing_again_and_again_beside_threads_that_call(server, ask):
+    server.always(http(200, b"fine"))
+    client = HttpClient()
+    done = threading.Event()
+
+    def call():
+        outcomes = []
+        for _ in range(40):
+            try:
+                outcomes.append(client.send(ask(timeout=60)).content)
+            except LinkspanError as error:  # noqa: PERF203
+                outcomes.append(type(error))
+        return outcomes
+
+    def close():
+        while not done.wait(0.002):
+            client.close()
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    with ThreadPoolExecutor(4) as threads:
+        outcomes = [outcome for task in [threads.submit(call) for _ in range(4)] for outcome in task.result(60)]
+    done.set()
+    closer.join(10)
+    assert set(outcomes) <= {b"fine", APIConnectionError}
+    assert client.send(ask()).content == b"fine"
+    client.close()
+
+
+async def test_closing_again_and_again_beside_tasks_that_call(server, ask):
+    server.always(http(200, b"fine"))
+    client = HttpClient()
+
+    async def call():
+        outcomes = []
+        for _ in range(25):
+            try:
+                outcomes.append((await client.asend(ask(timeout=60))).content)
+            except LinkspanError as error:  # noqa: PERF203
+                outcomes.append(type(error))
+        return outcomes
+
+    async def close():
+        while True:
+            for _ in range(40):
+                await asyncio.sleep(0)
+            await client.aclose()
+
+    closer = asyncio.create_task(close())
+    outcomes = [one for many in await asyncio.gather(*(call() for _ in range(6))) for one in many]
+    closer.cancel()
+    assert set(outcomes) <= {b"fine", APIConnectionError}
+    assert (await client.asend(ask())).content == b"fine"
+    await client.aclose()
+
+
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("end", ["del client; gc.collect()", "pass", "asyncio.run(client.aclose())", "loop.close()"])
+def test_nothing_is_complained_of_under_nest_asyncio(server, end):
+    pytest.importorskip("nest_asyncio")
+    server.always(http(200, b"fine"))
+    done = run(f"""
+        import asyncio, gc, nest_asyncio
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        nest_asyncio.apply()
+        from linkspan.transport import HttpClient, HttpRequest
+
+        request = HttpRequest(url={server.url!r}, provider="test", headers={{}}, decode_error=lambda response: None)
+        client = HttpClient()
+        for _ in range(2):
+            print(asyncio.run(client.asend(request)).content)
+        {end}
+    """)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["b'fine'"] * 2
+    assert server.wait_closed()
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("call", ["asend", "astream", "aclose"])
+def test_async_calls_outside_asyncio_are_refused_by_name(call):
+    request = HttpRequest(
+        url="http://127.0.0.1:9", provider="test", headers={}, decode_error=lambda _: LinkspanError("no")
+    )
+    client = HttpClient()
+    work = {
+        "asend": lambda: client.asend(request),
+        "astream": lambda: client.astream(request).__aenter__(),
+        "aclose": client.aclose,
+    }[call]()
+    with pytest.raises(ConfigurationError, match=r"need an event loop of asyncio.* Under trio"):
+        work.send(None)  # as trio runs a coroutine
