@@ -38,11 +38,12 @@ lint: $(VENV)/.installed-dev ## format check and lint
 types: $(VENV)/.installed-dev ## strict type check
 	$(RUN)/mypy
 	$(RUN)/mypy examples/*.py examples/fastapi_stream/app.py
+	$(RUN)/mypy tests
 
 # The tests reach no network, so the local model's weights are fetched before them; at once done where they are there.
-pytest: $(VENV)/.installed-dev ## the tests alone, and how much of transport and codecs they take
+pytest: $(VENV)/.installed-dev ## the tests alone, and how much of transport and codecs they take (SLOWEST=20 lists those)
 	@$(RUN)/python scripts/fetch_weights.py
-	$(RUN)/python -m pytest -n auto --dist loadfile --cov --cov-report=
+	@$(RUN)/python -m pytest -n auto --dist worksteal --cov --cov-report= $(if $(SLOWEST),--durations=$(SLOWEST))
 	@$(RUN)/python scripts/check_coverage.py
 
 format: $(VENV)/.installed-dev ## format the code and mend what the linter can

@@ -57,7 +57,7 @@ def body_frames(count: int, *, burst: bool, dialect: str = "chat") -> list[bytes
 
 def call_body(size: int) -> bytes:
     """Return a whole Chat Completions answer whose text has about ``size`` characters."""
-    message = {"role": "assistant", "content": long_text(size), "refusal": None, "tool_calls": []}
+    message: dict[str, Any] = {"role": "assistant", "content": long_text(size), "refusal": None, "tool_calls": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop", "stop_reason": None}
     usage = {"prompt_tokens": 17, "completion_tokens": size // 4, "total_tokens": 17 + size // 4}
     body = {**_head(), "object": "chat.completion", "choices": [choice], "usage": usage}

@@ -96,6 +96,7 @@ def test_text_chunks_of_llama_index_share_nothing_that_changes() -> None:
     one, two = builder.chat(Delta("a")), builder.chat(Delta("b"))
     assert one is not None
     assert two is not None
+    assert one.raw is not None
     one.message.additional_kwargs["key"] = one.additional_kwargs["key"] = one.raw["key"] = 1
     one.message.blocks.append(TextBlock(text="!"))
     assert two.message.content == "ab"

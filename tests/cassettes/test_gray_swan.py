@@ -147,7 +147,7 @@ async def test_llama_index_acomplete(tape: Tape) -> None:
 
 # ---------------------------------------------------------------------- chains, engines: retrieved text as data
 
-RETRIEVER = RunnableLambda(lambda question: [LangChainDocument(PAGE, metadata={"source": "ostra.html"})])
+RETRIEVER: Any = RunnableLambda(lambda question: [LangChainDocument(PAGE, metadata={"source": "ostra.html"})])
 
 
 def test_langchain_chain(tape: Tape) -> None:

@@ -76,7 +76,7 @@ async def test_langchain_astream(tape: Tape) -> None:
 
 def test_langchain_stream_in_v1_blocks(tape: Tape) -> None:
     chunks = list(chat_model(tape, output_version="v1").stream(FRANCE))
-    whole = sum(chunks[1:], chunks[0])
+    whole: Any = sum(chunks[1:], chunks[0])
     assert [block["type"] for block in whole.content] == ["reasoning", "text"]
     assert whole.content[0]["reasoning"] == tape.streamed_reasoning
     assert whole.content[1]["text"] == tape.streamed_text

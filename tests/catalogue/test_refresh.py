@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SCRIPT = Path(__file__).parents[2] / "scripts" / "refresh_catalogue.py"
 PATH = "/product-catalog/v2alpha1/public-catalog/products"
 
-KNOWN = {
+KNOWN: dict[str, Any] = {
     "as_of": "2026-01-01",
     "note": "kept",
     "models": {

@@ -123,7 +123,7 @@ def test_tool_calls(scripted: Sandbox) -> None:
         "weather",
         {"city": "Lille"},
     )
-    fragments = []
+    fragments: list[Any] = []
     for chunk in chunks:
         assert_strict(chunk)
         fragments += chunk.choices[0].delta.tool_calls or []

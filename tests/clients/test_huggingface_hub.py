@@ -228,7 +228,7 @@ def test_a_tool_call(scripted: Sandbox) -> None:
     tool: Any = {"type": "function", "function": {"name": "weather", "description": "w", "parameters": parameters}}
     answer = client(scripted).chat_completion(QUESTION, tools=[tool], max_tokens=30)
     assert_typed(answer)
-    (call,) = answer.choices[0].message.tool_calls or ()
+    (call,) = answer.choices[0].message.tool_calls or []
     assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Lille"})
 
 

@@ -102,7 +102,7 @@ def test_tool_calls(scripted: Sandbox) -> None:
     for answer in (whole, streamed):
         assert_strict(answer)
         (choice,) = answer.choices
-        (call,) = choice.message.tool_calls or ()
+        (call,) = choice.message.tool_calls or []
         assert choice.finish_reason == "tool_calls"
         assert (call.id, call.function.name, call.function.arguments) == ("call-1", "weather", '{"city": "Lille"}')
 

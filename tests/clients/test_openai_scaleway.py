@@ -118,7 +118,7 @@ def test_a_tool_call(scripted: Sandbox) -> None:
         answer = made.chat.completions.create(**SHORT, tools=[TOOL])
     assert_strict(answer)
     (choice,) = answer.choices
-    (call,) = choice.message.tool_calls or ()
+    (call,) = choice.message.tool_calls or []
     assert choice.finish_reason == "tool_calls"
     assert call.type == "function"
     assert call.id

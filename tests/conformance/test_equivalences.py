@@ -117,7 +117,7 @@ def chat_events(answer: Answer) -> list[dict[str, Any]]:
         half = len(whole) // 2
         deltas.append({"tool_calls": [{**call, "function": {**call["function"], "arguments": whole[:half]}}]})
         deltas.append({"tool_calls": [{"index": call["index"], "function": {"arguments": whole[half:]}}]})
-    ended = [(delta, None) for delta in deltas] + [({}, answer.finish_reason)]
+    ended: list[Any] = [(delta, None) for delta in deltas] + [({}, answer.finish_reason)]
     head = {"id": "1", "model": "m"}
     events = [{**head, "choices": [{"index": 0, "delta": d, "finish_reason": why}]} for d, why in ended]
     return [*events, {**head, "choices": [], "usage": usage_json(answer)}]

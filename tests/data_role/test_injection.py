@@ -156,7 +156,7 @@ def llama_index_ways(llm: Any) -> dict[str, Callable[[str], Any]]:
     def engine(text: str, **options: Any) -> Any:
         return index(text).as_query_engine(llm=llm, **options)
 
-    def chat(text: str) -> DataContextChatEngine:
+    def chat(text: str) -> Any:
         history = [ChatMessage("Read {context_str} and {context_msg}."), ChatMessage("{query_str}!", role="assistant")]
         return DataContextChatEngine.from_defaults(
             retriever=index(text).as_retriever(),

@@ -36,7 +36,7 @@ def test_nothing_unset_is_sent(model: ChatScaleway, sandbox: Sandbox) -> None:
 
 
 def test_parameters_and_calls_that_beat_them(make: Callable[..., ChatScaleway], sandbox: Sandbox) -> None:
-    fields = {"temperature": 0.0, "max_tokens": 50, "top_p": 0.9, "seed": 7, "presence_penalty": 0.5}
+    fields: dict[str, Any] = {"temperature": 0.0, "max_tokens": 50, "top_p": 0.9, "seed": 7, "presence_penalty": 0.5}
     fields |= {"frequency_penalty": 0.1, "reasoning_effort": "low"}
     model = make(**fields, stop="END", extra_body={"priority": 1})
     model.invoke("x")

@@ -300,7 +300,7 @@ async def test_infos_survive_the_merging_of_chunks(llm: Any) -> None:
         **{
             name: (whole.generation_info or {})[name]
             for name in ("request_id", "seed")
-            if name in whole.generation_info
+            if name in (whole.generation_info or {})
         },
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from typing import Any
 
 import pytest
 
@@ -247,7 +248,7 @@ def test_usage_is_asked_for_in_streams_unless_refused() -> None:
         (Audio(url="https://x.test/a.wav"), "audio as base64"),
     ],
 )
-def test_parts_that_scaleway_cannot_carry_are_refused_by_name(part: object, words: str) -> None:
+def test_parts_that_scaleway_cannot_carry_are_refused_by_name(part: Any, words: str) -> None:
     with pytest.raises(UnsupportedContentError, match=words) as caught:
         encode(Message("user", [part]))
     assert caught.value.provider == "scaleway"

@@ -241,7 +241,7 @@ async def test_an_interruption_before_the_stop_text_is_still_one(caller: Caller)
 def test_a_stream_is_cut_where_a_whole_answer_is(pieces: list[str], stops: list[str]) -> None:
     codec, request = GraySwanChatCodec(), cygnet(stop=stops)
     decoder = codec.stream_decoder(request, {})
-    deltas = []
+    deltas: list[Any] = []
     for piece in pieces:
         if not decoder.finished:
             deltas += decoder.feed(chunk({"content": piece}))

@@ -71,7 +71,7 @@ def test_a_stream_opens_with_the_role_has_no_usage_and_ends_with_a_marker(client
 
 def test_the_data_role_reaches_the_engine(client: Client, sandbox: Sandbox) -> None:
     seen: list[Any] = []
-    sandbox.add_rule(lambda call: seen.append(call) or "ok")
+    sandbox.add_rule(lambda call: seen.append(call) or "ok")  # type: ignore[func-returns-value]
     messages = [{"role": "user", "content": "Q"}, {"role": "data", "content": "D"}]
     assert client.post(messages=messages).json()["choices"][0]["message"]["content"] == "ok"
     assert (seen[0].api, seen[0].last_role, seen[0].messages) == ("gray_swan", "data", messages)
@@ -79,7 +79,7 @@ def test_the_data_role_reaches_the_engine(client: Client, sandbox: Sandbox) -> N
 
 def test_undocumented_fields_are_ignored(client: Client, sandbox: Sandbox) -> None:
     seen: list[Any] = []
-    sandbox.add_rule(lambda call: seen.append(call) or "one END two")
+    sandbox.add_rule(lambda call: seen.append(call) or "one END two")  # type: ignore[func-returns-value]
     answer = client.post(stop=["END"], response_format={"type": "json_object"}, seed="no number", stream_options={})
     assert answer.json()["choices"][0]["message"]["content"] == "one END two"
     assert (seen[0].stop, seen[0].response_format, seen[0].parameters) == ([], None, {})

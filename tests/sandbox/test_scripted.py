@@ -69,7 +69,7 @@ class TestRules:
             sandbox.add_rule(**{"reply": "text", **rule})
 
     def test_whose_function_returns_nothing_say_so(self, sandbox: Sandbox, client: Client) -> None:
-        sandbox.add_rule(lambda call: None)
+        sandbox.add_rule(lambda call: None)  # type: ignore[return-value]  # what is refused
         message = client.post().json()["error"]["message"]
         assert message == "a rule's function must return a text or a Reply, not NoneType"
 

@@ -286,9 +286,9 @@ async def test_client_passed_in_whose_hook_reads_the_answer(server, ask):
             with client.stream(ask()) as events:
                 assert list(events) == [b"one", b"[DONE]"]
                 events.drain()
-            async with client.astream(ask()) as events:
-                assert [item async for item in events] == [b"one", b"[DONE]"]
-                await events.drain()
+            async with client.astream(ask()) as async_events:
+                assert [item async for item in async_events] == [b"one", b"[DONE]"]
+                await async_events.drain()
     assert len(seen) == 2
 
 

@@ -85,9 +85,9 @@ async def test_no_representation_log_or_error_shows_key_prompt_or_query(server, 
     shown = [repr(request), str(request), repr(face.client)]
     errors: list[LinkspanError] = []
     with caplog.at_level(logging.DEBUG, logger="linkspan"):
-        with pytest.raises(APIConnectionError) as caught:
+        with pytest.raises(APIConnectionError) as refused:
             await face.send(request)
-        errors.append(caught.value)
+        errors.append(refused.value)
         with pytest.raises(LinkspanError) as caught:
             await face.send(request)
         errors.append(caught.value)
