@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 
 from linkspan.langchain import ChatScaleway
 from linkspan_sandbox import Reply
-from tests.tool_calls.conftest import KEY, TOOLS, WAYS, event, merged, piece, streamed, whole
+from tests.tool_calls.conftest import CHATS, KEY, TOOLS, WAYS, event, merged, piece, streamed, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,6 +149,18 @@ def test_ids_of_the_conversation_are_not_used_again(
     ((call_id, name, arguments),) = chat.ask(make(), way, _a_turn_before(chat.framework)).calls
     assert (name, arguments) == ("pay", {"to": "Ada"})
     assert call_id not in {"0", "", None}
+
+
+@pytest.mark.parametrize("model", ["mistral-small-3.2-24b-instruct-2506", "llama-3.3-70b-instruct"])
+@pytest.mark.parametrize("scaleway", [chat for chat in CHATS if "Scaleway" in chat.name], ids=lambda chat: chat.name)
+def test_models_of_mistral_get_ids_of_their_form(sandbox: Sandbox, scaleway: Chat, model: str) -> None:
+    asked = scaleway.make(sandbox, model=model)
+    scaleway.ask(asked, "invoke", _a_turn_before(scaleway.framework))
+    asked.close()
+    _, turn, result, _ = sandbox.last_request.json["messages"]
+    sent = turn["tool_calls"][0]["id"]
+    assert result["tool_call_id"] == sent
+    assert (re.fullmatch("[a-zA-Z0-9]{9}", sent) is not None) if "mistral" in model else sent == "0"
 
 
 def _a_turn_before(framework: str) -> list[Any]:

@@ -6,6 +6,9 @@ from zero in each answer, llama.cpp and xinference repeat an id within one: call
 
 from __future__ import annotations
 
+import hashlib
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -14,7 +17,12 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Message
 
-__all__ = ["CallIds", "new_call_id"]
+__all__ = ["CallIds", "new_call_id", "with_ids_for_model"]
+
+#: Families of Mistral's models. Their servers take ids of nine letters and digits: vLLM cuts longer ones, and answers
+#: 400 to shorter ones such as ``0`` or ``call_0``.
+_MISTRAL = re.compile(r"mi(?:s|x|nis)tral|magistral|devstral|pixtral|codestral|voxtral", re.IGNORECASE)
+_MISTRAL_ID = re.compile(r"[a-zA-Z0-9]{9}")
 
 
 class CallIds:
@@ -52,3 +60,29 @@ def _ids_in(messages: Sequence[Message]) -> Iterable[str]:
                 yield call.id
         if message.tool_call_id is not None:
             yield message.tool_call_id
+
+
+def with_ids_for_model(messages: Sequence[Message], model: str | None) -> Sequence[Message]:
+    """Return the messages with ids of tool calls that the model's server takes.
+
+    Only for models whose name says that they are Mistral's, and only ids of another form: each becomes nine letters and
+    digits that depend on it alone, in the call and in its result.
+    """
+    if model is None or not _MISTRAL.search(model):
+        return messages
+    return [_with_mistral_ids(message) for message in messages]
+
+
+def _with_mistral_ids(message: Message) -> Message:
+    if message.tool_calls:
+        calls = [replace(call, id=call.id and _mistral_id(call.id)) for call in message.tool_calls]
+        return replace(message, tool_calls=calls)
+    if message.tool_call_id:
+        return replace(message, tool_call_id=_mistral_id(message.tool_call_id))
+    return message
+
+
+def _mistral_id(call_id: str) -> str:
+    if _MISTRAL_ID.fullmatch(call_id):
+        return call_id
+    return hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:9]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from linkspan.call_history import object_text, with_call_ids
 from linkspan.conversation import Audio, Image, NamedTool, Reasoning, Text, UnknownPart
 from linkspan.errors import UnsupportedContentError
+from linkspan.providers.chat_completions.call_ids import with_ids_for_model
 from linkspan.providers.data_role import carry_data
 from linkspan.providers.tool_names import ToolNames, wire_name
 
@@ -84,7 +85,7 @@ def prepare(request: ChatRequest) -> ChatRequest:
         ConfigurationError: Two tools have one name.
     """
     request = ToolNames(request).on_wire(request)
-    messages = with_call_ids(request.messages)
+    messages = with_ids_for_model(with_call_ids(request.messages), request.model)
     return request if messages is request.messages else replace(request, messages=messages)
 
 
