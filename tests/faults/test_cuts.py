@@ -37,7 +37,7 @@ def cuts(api: Api, read: Callable[[Any], str], *, start: int) -> None:
                 assert text == whole, (place, breaks)
 
 
-@pytest.mark.parametrize(("number", "api"), enumerate(LANGCHAIN), ids=[api.name for api in LANGCHAIN])
+@pytest.mark.parametrize(("number", "api"), list(enumerate(LANGCHAIN)), ids=[api.name for api in LANGCHAIN])
 def test_langchain(number: int, api: Api) -> None:
     def read(model: Any) -> str:
         return "".join(chunk if isinstance(chunk, str) else chunk.content for chunk in model.stream("x"))
@@ -45,7 +45,7 @@ def test_langchain(number: int, api: Api) -> None:
     cuts(api, read, start=number % STRIDE)
 
 
-@pytest.mark.parametrize(("number", "api"), enumerate(LLAMA_INDEX), ids=[api.name for api in LLAMA_INDEX])
+@pytest.mark.parametrize(("number", "api"), list(enumerate(LLAMA_INDEX)), ids=[api.name for api in LLAMA_INDEX])
 def test_llama_index(number: int, api: Api) -> None:
     cuts(
         api,

@@ -66,7 +66,7 @@ def join_url(base: str, path: str) -> str:
 
 
 def public_url(url: str) -> str:
-    """Return a URL as it may be shown and logged: without query and fragment, and with asterisks for user info.
+    """Return a URL as it may be shown and logged: without user info, query and fragment.
 
     A password may hold ``/``, ``?`` or ``#``, so everything before the last ``@`` is taken for user info.
     """
@@ -74,7 +74,7 @@ def public_url(url: str) -> str:
     scheme, separator, address = bare.rpartition("://")
     secret, at, host = address.rpartition("@")
     if at:
-        return f"{scheme}{separator}{MASK}@{host}"
+        return f"{scheme}{separator}{host}"
     if rest and "@" in rest[0] and ":" in secret + address:
         return f"{scheme}{separator}{MASK}"
     return bare
