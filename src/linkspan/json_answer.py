@@ -45,12 +45,14 @@ class JSONAnswerReader:
             ``ValidationError`` is one) for a value of another shape.
         tool: The tool whose arguments are the answer; ``None`` where the text is.
         max_tokens: The limit that was asked for, if any: APIs without a finish reason tell by the count of tokens.
+        provider: The API's short name, for errors.
     """
 
     name: str
     validate: Callable[[str], Any]
     tool: str | None = None
     max_tokens: int | None = None
+    provider: str | None = None
 
     def read(self, answer: Completion) -> Any:
         """Return the object of a finished answer.
@@ -63,6 +65,7 @@ class JSONAnswerReader:
         if blocked is not None:
             raise ContentBlockedError(
                 f"the answer was blocked ({blocked}), so there is no {self.name}; the error's completion holds it.",
+                provider=self.provider,
                 code=blocked,
                 completion=answer,
             )
@@ -133,6 +136,7 @@ class JSONAnswerReader:
             advice = "The server may not hold its model to the tool's schema."
         return InvalidResponseError(
             f"the answer is not a valid {self.name}: {reason} (finish reason {answer.finish_reason}). {advice}",
+            provider=self.provider,
             request_id=answer.request_id,
             partial=answer,
         )

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["UnresolvableReferenceError", "resolve_references", "takes_object"]
+__all__ = ["UnresolvableReferenceError", "resolve_references", "standing_alone", "takes_object"]
 
 #: Keywords whose value maps names to schemas: a name is never a keyword.
 _SCHEMA_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
@@ -44,12 +44,18 @@ def resolve_references(schema: Mapping[str, Any]) -> dict[str, Any]:
     return resolved
 
 
+def standing_alone(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema whose top and properties need no definitions, as far as that can be: recursion keeps its own."""
+    try:
+        return resolve_references(schema)
+    except UnresolvableReferenceError:
+        target = _Resolver(schema).target(schema.get("$ref")) if "$ref" in schema else {}
+        return {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+
+
 def takes_object(schema: Mapping[str, Any]) -> bool:
     """Whether a value of the schema may be an object, as the arguments of a tool call are."""
-    try:
-        return _takes_object(resolve_references(schema))
-    except UnresolvableReferenceError:
-        return _takes_object(schema)
+    return _takes_object(standing_alone(schema))
 
 
 def _takes_object(schema: Any) -> bool:
@@ -65,6 +71,11 @@ def _takes_object(schema: Any) -> bool:
     if isinstance(parts, list):
         return all(_takes_object(part) for part in parts)
     return "enum" not in schema and "const" not in schema
+
+
+def _names_definitions(key: str, value: Any) -> bool:
+    """Whether this is OpenAPI's hint at definitions that are gone; the alternatives say the same without it."""
+    return key == "discriminator" and isinstance(value, dict) and "propertyName" in value
 
 
 class _Resolver:
@@ -84,7 +95,7 @@ class _Resolver:
         reference = schema["$ref"]
         if reference in inside:
             raise UnresolvableReferenceError(reference, _RECURSIVE)
-        target = self.schema(self._find(reference), (*inside, reference))
+        target = self.schema(self.target(reference), (*inside, reference))
         beside = self._keywords({key: value for key, value in schema.items() if key != "$ref"}, inside)
         return {**target, **beside} if isinstance(target, dict) else target
 
@@ -95,11 +106,12 @@ class _Resolver:
                 plain[key] = value
             elif key in _SCHEMA_MAPS and isinstance(value, dict):
                 plain[key] = {name: self.schema(item, inside) for name, item in value.items()}
-            elif key not in _DEFINITIONS:
+            elif key not in _DEFINITIONS and not _names_definitions(key, value):
                 plain[key] = self.schema(value, inside)
         return plain
 
-    def _find(self, reference: Any) -> Any:
+    def target(self, reference: Any) -> Any:
+        """Return what a reference leads to, as it stands in the schema."""
         found: Any = self._root
         if not isinstance(reference, str) or not reference.startswith("#"):
             raise UnresolvableReferenceError(reference, "leads out of it. Put the target into $defs")

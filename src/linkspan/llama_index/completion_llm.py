@@ -139,10 +139,6 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
     def _text_of_program(self) -> Callable[[BasePromptTemplate, dict[str, Any]], str]:
         return lambda prompt, prompt_args: self._written(prompt, prompt_args, self.data_role)
 
-    def _options_of_program(self, llm_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
-        # Core passes them to ``complete``, which must know that the text was written already.
-        return {**super()._options_of_program(llm_kwargs), "formatted": True}
-
     def _get_prompt(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
         return self._written(prompt, prompt_args, self.data_role)
 

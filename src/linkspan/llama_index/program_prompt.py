@@ -1,4 +1,4 @@
-"""The prompt that is handed to LlamaIndex's own programs for structured output."""
+"""The prompt that tells a model in words which shape its answer must have."""
 
 from __future__ import annotations
 
@@ -17,21 +17,17 @@ __all__ = ["ProgramPrompt"]
 
 
 class ProgramPrompt(BasePromptTemplate):  # type: ignore[no-redef]  # a field of core is named kwargs
-    """The caller's prompt, so that the caller's own object stays as it is: core's programs put their parser into it.
-
-    It also puts in what core's programs forget.
+    """The caller's prompt with a parser's words, so that the caller's own object stays as it is.
 
     Args:
         prompt: The caller's prompt.
         llm: The LLM that the program is for.
         write: Writes the prompt with these arguments as one text, for LLMs whose API takes one.
-        extend: Applied to the prompt's messages.
     """
 
     _prompt: BasePromptTemplate = PrivateAttr()
     _llm: BaseLLM = PrivateAttr()
     _write: Callable[[BasePromptTemplate, dict[str, Any]], str] | None = PrivateAttr()
-    _extend: Callable[[list[ChatMessage]], list[ChatMessage]] | None = PrivateAttr()
 
     def __init__(
         self,
@@ -39,7 +35,6 @@ class ProgramPrompt(BasePromptTemplate):  # type: ignore[no-redef]  # a field of
         llm: BaseLLM,
         *,
         write: Callable[[BasePromptTemplate, dict[str, Any]], str] | None = None,
-        extend: Callable[[list[ChatMessage]], list[ChatMessage]] | None = None,
     ) -> None:
         if isinstance(prompt, SelectorPromptTemplate):
             prompt = prompt.select(llm=llm)
@@ -49,11 +44,11 @@ class ProgramPrompt(BasePromptTemplate):  # type: ignore[no-redef]  # a field of
             kwargs=prompt.kwargs,
             output_parser=prompt.output_parser,
         )
-        self._prompt, self._llm, self._write, self._extend = prompt, llm, write, extend
+        self._prompt, self._llm, self._write = prompt, llm, write
 
     def partial_format(self, **kwargs: Any) -> ProgramPrompt:
         """Return the prompt with some of its variables filled in."""
-        return ProgramPrompt(self._parsed().partial_format(**kwargs), self._llm, write=self._write, extend=self._extend)
+        return ProgramPrompt(self._parsed().partial_format(**kwargs), self._llm, write=self._write)
 
     def format(self, llm: BaseLLM | None = None, **kwargs: Any) -> str:
         """Return the prompt as a text."""
@@ -61,8 +56,7 @@ class ProgramPrompt(BasePromptTemplate):  # type: ignore[no-redef]  # a field of
 
     def format_messages(self, llm: BaseLLM | None = None, **kwargs: Any) -> list[ChatMessage]:
         """Return the prompt as messages."""
-        messages = self._parsed().format_messages(llm, **kwargs)
-        return messages if self._extend is None else self._extend(messages)
+        return self._parsed().format_messages(llm, **kwargs)
 
     def get_template(self, llm: BaseLLM | None = None) -> str:
         """Return the text of the template."""

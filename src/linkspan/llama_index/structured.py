@@ -1,44 +1,56 @@
-"""Structured output by the server's own JSON Schema constraint, in LlamaIndex's four variants."""
+"""Structured output in LlamaIndex's four variants: by the server's schema, by a forced tool call, or by the prompt."""
 
 from __future__ import annotations
 
 import contextlib
-import re
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictEndEvent,
     LLMStructuredPredictStartEvent,
 )
-from llama_index.core.program.streaming_utils import process_streaming_content_incremental
-from llama_index.core.program.utils import get_program_for_llm
+from llama_index.core.output_parsers.pydantic import PydanticOutputParser
 from llama_index.core.types import PydanticProgramMode
 from llama_index_instrumentation import get_dispatcher
-from pydantic import BaseModel, ValidationError
 
-from linkspan.errors import InvalidResponseError
+from linkspan.errors import ConfigurationError
+from linkspan.json_answer import JSONAnswerReader, validator_of
+from linkspan.json_schema import standing_alone, takes_object
 from linkspan.llama_index.language_model import LinkspanLLM
 from linkspan.llama_index.program_prompt import ProgramPrompt
+from linkspan.llama_index.structured_answers import GrowingObject, answer_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
-    from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ChatResponseAsyncGen, ChatResponseGen
+    from llama_index.core.base.llms.types import ChatResponse, ChatResponseAsyncGen, ChatResponseGen
     from llama_index.core.prompts.base import BasePromptTemplate
 
 __all__ = ["NativeStructuredOutput"]
 
 _dispatcher = get_dispatcher(__name__)
 
-#: ``json_schema.name`` in the Chat Completions dialect: letters, digits, underscores and dashes, at most 64.
-_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
+#: What core's programs take out of ``llm_kwargs``, as it is theirs to say.
+_OF_THE_PROGRAM = ("tool_required", "allow_parallel_tool_calls")
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked of the model, with which arguments, and who reads the answer."""
+
+    output_cls: type[Any]
+    subject: Any
+    kwargs: dict[str, Any]
+    reader: JSONAnswerReader
 
 
 class NativeStructuredOutput(LinkspanLLM):
-    """``structured_predict`` and its kin through ``response_format``.
+    """``structured_predict`` and its kin: a whole object, or an error that says why there is none.
 
-    With another ``pydantic_program_mode`` than ``DEFAULT``, for a model that the catalogue says cannot do it, or if
-    ``llm_kwargs`` choose tools, LlamaIndex's own programs do the work.
+    By ``response_format`` where the server can hold the model to a schema and ``pydantic_program_mode`` is ``DEFAULT``;
+    else, or if ``llm_kwargs`` choose tools, by a forced tool call (``FUNCTION``, and the default of models with tools),
+    or by words in the prompt (``LLM``).
     """
 
     def _supports_json_schema(self) -> bool:
@@ -56,16 +68,11 @@ class NativeStructuredOutput(LinkspanLLM):
 
         Raises:
             InvalidResponseError: The answer is no such object, for example cut off by ``max_tokens``.
+            ContentBlockedError: The answer was blocked, or the model refused.
         """
         _start(output_cls, prompt, prompt_args)
-        if self._is_native(llm_kwargs):
-            subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
-            result = _parse(output_cls, self._ask(subject, kwargs))
-        else:
-            result = _checked(
-                output_cls,
-                self._program(output_cls, prompt)(llm_kwargs=self._options_of_program(llm_kwargs), **prompt_args),
-            )
+        question = self._structured_question(output_cls, prompt, llm_kwargs, prompt_args)
+        result = question.reader.read(answer_of(self._ask(question.subject, question.kwargs)))
         _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
 
@@ -80,18 +87,11 @@ class NativeStructuredOutput(LinkspanLLM):
 
         Raises:
             InvalidResponseError: The answer is no such object, for example cut off by ``max_tokens``.
+            ContentBlockedError: The answer was blocked, or the model refused.
         """
         _start(output_cls, prompt, prompt_args)
-        if self._is_native(llm_kwargs):
-            subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
-            result = _parse(output_cls, await self._aask(subject, kwargs))
-        else:
-            # Core's function program puts the system prompt in when it is called, and not when it is awaited.
-            extend = self._extend_messages if self._calls_functions() else None
-            program = self._program(output_cls, prompt, extend=extend)
-            result = _checked(
-                output_cls, await program.acall(llm_kwargs=self._options_of_program(llm_kwargs), **prompt_args)
-            )
+        question = self._structured_question(output_cls, prompt, llm_kwargs, prompt_args)
+        result = question.reader.read(answer_of(await self._aask(question.subject, question.kwargs)))
         _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
 
@@ -102,15 +102,8 @@ class NativeStructuredOutput(LinkspanLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Generator[Any, None, None]:
-        if not self._is_native(llm_kwargs):
-            program = self._streaming_program(output_cls, prompt, llm_kwargs)
-            steps = cast(
-                "Generator[Any, None, None]",
-                program.stream_call(llm_kwargs=self._options_of_program(llm_kwargs), **prompt_args),
-            )
-            return _ending_whole(output_cls, steps)
-        subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
-        return self._native_stream(output_cls, self._ask_in_pieces(subject, kwargs))
+        question = self._structured_question(output_cls, prompt, llm_kwargs, prompt_args)
+        return _objects(question, self._ask_in_pieces(question.subject, question.kwargs))
 
     async def _structured_astream_call(
         self,
@@ -119,36 +112,8 @@ class NativeStructuredOutput(LinkspanLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Any, None]:
-        if not self._is_native(llm_kwargs):
-            program = self._streaming_program(output_cls, prompt, llm_kwargs)
-            steps = await program.astream_call(llm_kwargs=self._options_of_program(llm_kwargs), **prompt_args)
-            return _aending_whole(output_cls, cast("AsyncGenerator[Any, None]", steps))
-        subject, kwargs = self._native_call(output_cls, prompt, llm_kwargs, prompt_args)
-        return self._native_astream(output_cls, await self._aask_in_pieces(subject, kwargs))
-
-    def _native_stream(self, output_cls: type[Any], chunks: ChatResponseGen) -> Generator[Any, None, None]:
-        partial: Any = None
-        response: ChatResponse | None = None
-        with contextlib.closing(chunks):
-            for response in chunks:
-                if response.delta:
-                    partial = process_streaming_content_incremental(response, output_cls, partial)
-                    yield partial
-        whole = _parse(output_cls, response)
-        if whole != partial:
-            yield whole
-
-    async def _native_astream(self, output_cls: type[Any], chunks: ChatResponseAsyncGen) -> AsyncGenerator[Any, None]:
-        partial: Any = None
-        response: ChatResponse | None = None
-        async with contextlib.aclosing(chunks):
-            async for response in chunks:
-                if response.delta:
-                    partial = process_streaming_content_incremental(response, output_cls, partial)
-                    yield partial
-        whole = _parse(output_cls, response)
-        if whole != partial:
-            yield whole
+        question = self._structured_question(output_cls, prompt, llm_kwargs, prompt_args)
+        return _aobjects(question, await self._aask_in_pieces(question.subject, question.kwargs))
 
     # ------------------------------------------------------------------ what is asked, and how
 
@@ -177,102 +142,130 @@ class NativeStructuredOutput(LinkspanLLM):
         answer: ChatResponseAsyncGen = await self.astream_chat(subject, **kwargs)
         return answer
 
-    def _is_native(self, llm_kwargs: Mapping[str, Any] | None) -> bool:
-        chooses_tools = any((llm_kwargs or {}).get(name) is not None for name in ("tools", "tool_choice"))
-        is_default = self.pydantic_program_mode == PydanticProgramMode.DEFAULT
-        return is_default and not chooses_tools and self._supports_json_schema()
-
-    def _native_call(
+    def _structured_question(
         self,
         output_cls: type[Any],
         prompt: BasePromptTemplate,
         llm_kwargs: Mapping[str, Any] | None,
         prompt_args: Mapping[str, Any],
-    ) -> tuple[Any, dict[str, Any]]:
-        kwargs = dict(llm_kwargs or {})
-        subject = self._subject(prompt, kwargs, prompt_args)
-        name = _NOT_IN_A_NAME.sub("_", output_cls.__name__)[:64]
-        schema = {"name": name, "schema": output_cls.model_json_schema()}
-        return subject, {**kwargs, "response_format": {"type": "json_schema", "json_schema": schema}}
+    ) -> _Question:
+        """Return what to ask for an object, in the way that mode, model and arguments say.
 
-    def _program(
+        Raises:
+            ConfigurationError: It cannot be asked so.
+        """
+        kwargs = {name: value for name, value in (llm_kwargs or {}).items() if name not in _OF_THE_PROGRAM}
+        if kwargs.get("tools") is not None:
+            raise ConfigurationError("structured_predict makes a tool of its own: llm_kwargs must hold no tools.")
+        mode = self.pydantic_program_mode
+        calls = self.metadata.is_function_calling_model
+        if mode == PydanticProgramMode.DEFAULT:
+            if kwargs.get("tool_choice") is None and self._supports_json_schema():
+                return self._by_schema(output_cls, prompt, kwargs, prompt_args)
+            mode = PydanticProgramMode.FUNCTION if calls else PydanticProgramMode.LLM
+        if mode == PydanticProgramMode.LLM:
+            return self._by_prompt(output_cls, prompt, kwargs, prompt_args)
+        if mode == PydanticProgramMode.FUNCTION and calls:
+            return self._by_call(output_cls, prompt, kwargs, prompt_args)
+        raise ConfigurationError(
+            f"pydantic_program_mode={mode.value!r} does not work with {self.metadata.model_name}: use 'default', "
+            "'llm', or with a model that calls tools 'function'.",
+            provider=self._provider.name,
+        )
+
+    def _by_schema(
         self,
         output_cls: type[Any],
         prompt: BasePromptTemplate,
-        *,
-        extend: Callable[[list[ChatMessage]], list[ChatMessage]] | None = None,
-        **options: Any,
-    ) -> Any:
-        own = ProgramPrompt(prompt, self, write=self._text_of_program(), extend=extend)
-        return get_program_for_llm(output_cls, own, self, pydantic_program_mode=self.pydantic_program_mode, **options)
+        kwargs: dict[str, Any],
+        prompt_args: Mapping[str, Any],
+    ) -> _Question:
+        reader = self._reader(output_cls, kwargs)
+        subject = self._subject(prompt, kwargs, prompt_args)
+        schema = {"name": output_cls.__name__, "schema": output_cls.model_json_schema()}
+        kwargs["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return _Question(output_cls, subject, kwargs, reader)
 
-    def _text_of_program(self) -> Callable[[BasePromptTemplate, dict[str, Any]], str] | None:
-        """Return what writes a program's prompt, for an API that takes one text."""
-        return None
+    def _by_call(
+        self,
+        output_cls: type[Any],
+        prompt: BasePromptTemplate,
+        kwargs: dict[str, Any],
+        prompt_args: Mapping[str, Any],
+    ) -> _Question:
+        schema = standing_alone(output_cls.model_json_schema())
+        if not takes_object(schema):
+            raise ConfigurationError(
+                f"{output_cls.__name__} describes no object, and the arguments of a tool call are one: put it into a "
+                "class with one field, or use a mode that asks for text.",
+                provider=self._provider.name,
+            )
+        name = str(schema.pop("title", output_cls.__name__))
+        function = {"name": name, "description": schema.pop("description", None), "parameters": schema}
+        choice = kwargs.pop("tool_choice", None)
+        reader = self._reader(output_cls, kwargs, name)
+        # A tool that must be called, unless the caller chose otherwise.
+        kwargs |= {
+            "tools": [{"type": "function", "function": function}],
+            "tool_choice": "required" if choice is None else choice,
+        }
+        messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
+        return _Question(output_cls, messages, kwargs, reader)
 
-    def _options_of_program(self, llm_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Return the keywords with which a program asks."""
-        return dict(llm_kwargs or {})
+    def _by_prompt(
+        self,
+        output_cls: type[Any],
+        prompt: BasePromptTemplate,
+        kwargs: dict[str, Any],
+        prompt_args: Mapping[str, Any],
+    ) -> _Question:
+        told = ProgramPrompt(prompt, self, write=self._text_of_program())
+        told.output_parser = PydanticOutputParser(output_cls=output_cls)
+        if self.metadata.is_chat_model:
+            subject: Any = self._extend_messages(told.format_messages(llm=self, **prompt_args))
+        else:
+            subject = told.format(llm=self, **prompt_args)
+        return _Question(output_cls, subject, kwargs, self._reader(output_cls, kwargs))
 
-    def _calls_functions(self) -> bool:
-        mode = self.pydantic_program_mode
-        return mode == PydanticProgramMode.FUNCTION or (
-            mode == PydanticProgramMode.DEFAULT and self.metadata.is_function_calling_model
+    def _reader(self, output_cls: type[Any], kwargs: Mapping[str, Any], tool: str | None = None) -> JSONAnswerReader:
+        limit = self._with_aliases_resolved(kwargs).get("max_tokens")
+        return JSONAnswerReader(
+            output_cls.__name__,
+            validator_of(output_cls),
+            tool,
+            self._object_parameters().get("max_tokens") if limit is None else limit,
+            self._provider.name,
         )
 
-    def _streaming_program(
-        self, output_cls: type[Any], prompt: BasePromptTemplate, llm_kwargs: Mapping[str, Any] | None
-    ) -> Any:
-        """Return a program that demands its tool call: core's does so in whole answers and forgets it in streams."""
-        choice = (llm_kwargs or {}).get("tool_choice") or "required"
-        options: dict[str, Any] = {"tool_choice": choice} if self._calls_functions() else {}
-        return self._program(output_cls, prompt, **options)
+    def _text_of_program(self) -> Callable[[BasePromptTemplate, dict[str, Any]], str] | None:
+        """Return what writes the prompt of the mode ``LLM``, for an API that takes one text."""
+        return None
 
 
 def _start(output_cls: type[Any], prompt: Any, prompt_args: dict[str, Any]) -> None:
     _dispatcher.event(LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args))
 
 
-def _ending_whole(output_cls: type[Any], steps: Generator[Any, None, None]) -> Generator[Any, None, None]:
-    """Pass a program's objects on; core's programs end without a word where the last one is still a partial one."""
-    last: Any = None
-    with contextlib.closing(steps):
-        for last in steps:
-            yield last
-    _check_end(output_cls, last)
+def _objects(question: _Question, chunks: ChatResponseGen) -> Generator[Any, None, None]:
+    """Yield the object as it grows; the last one is whole, or the error is raised that a whole answer would raise."""
+    growing = GrowingObject(question.output_cls, question.reader.tool)
+    response: ChatResponse | None = None
+    with contextlib.closing(chunks):
+        for response in chunks:
+            if growing.add(response):
+                yield growing.partial
+    whole = question.reader.read(answer_of(response))
+    if whole != growing.partial:
+        yield whole
 
 
-async def _aending_whole(output_cls: type[Any], steps: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-    last: Any = None
-    async with contextlib.aclosing(steps):
-        async for last in steps:
-            yield last
-    _check_end(output_cls, last)
-
-
-def _check_end(output_cls: type[Any], last: Any) -> None:
-    if not isinstance(last, output_cls):
-        raise InvalidResponseError(f"the stream ended without a whole {output_cls.__name__}")
-
-
-def _checked(output_cls: type[Any], result: Any) -> Any:
-    if not isinstance(result, BaseModel):
-        raise InvalidResponseError(f"the model did not give a {output_cls.__name__} but a {type(result).__name__}")
-    return result
-
-
-def _parse(output_cls: type[Any], response: ChatResponse | None) -> Any:
-    content = "" if response is None else response.message.content or ""
-    try:
-        return output_cls.model_validate_json(content)
-    except ValidationError as error:
-        reason = None if response is None else response.additional_kwargs.get("finish_reason")
-        advice = (
-            "It was cut off: raise max_tokens."
-            if reason == "length"
-            else "The deployment may not hold its model to a schema."
-        )
-        raise InvalidResponseError(
-            f"the answer of {len(content)} characters is not a valid {output_cls.__name__}: "
-            f"{error.error_count()} problems (finish reason {reason}). {advice}"
-        ) from error
+async def _aobjects(question: _Question, chunks: ChatResponseAsyncGen) -> AsyncGenerator[Any, None]:
+    growing = GrowingObject(question.output_cls, question.reader.tool)
+    response: ChatResponse | None = None
+    async with contextlib.aclosing(chunks):
+        async for response in chunks:
+            if growing.add(response):
+                yield growing.partial
+    whole = question.reader.read(answer_of(response))
+    if whole != growing.partial:
+        yield whole

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from linkspan.conversation import Completion, ResponseFormat, Tool, ToolCall
 from linkspan.errors import ConfigurationError, InvalidResponseError
+from linkspan.json_schema import standing_alone
 from linkspan.llama_index.partial_answers import PartialChatResponse
 from linkspan.tool_arguments import as_json_text, judge_calls, parse_arguments
 
@@ -79,24 +80,38 @@ def _specification(tool: BaseTool, strict: bool | None) -> dict[str, Any]:
 def _described(tool: Any) -> dict[str, Any]:
     """Return a LlamaIndex tool as a Chat Completions dict, under its own name.
 
-    Core cleans names and finds no tool by a cleaned one. Here the codec does so, and undoes it in answers.
+    Core cleans names and finds no tool by a cleaned one. Here the codec does so, and undoes it in answers. Core also
+    leaves out what stands at the top of a schema beside its properties, such as a reference to what it is.
     """
-    described: dict[str, Any] = tool.metadata.to_openai_tool(skip_length_check=True)
-    return {**described, "function": {**described["function"], "name": tool.metadata.get_name()}}
+    metadata = tool.metadata
+    described: dict[str, Any] = metadata.to_openai_tool(skip_length_check=True)
+    function = {**described["function"], "name": metadata.get_name()}
+    if metadata.fn_schema is not None and (
+        "$defs" in function["parameters"] or "properties" not in function["parameters"]
+    ):
+        whole = standing_alone(metadata.fn_schema.model_json_schema())
+        function["parameters"] = {name: value for name, value in whole.items() if name not in {"title", "description"}}
+    return {**described, "function": function}
 
 
 def tool_from(tool: Any) -> Tool:
-    """Return a tool given as a LlamaIndex tool or as a Chat Completions dict.
+    """Return a tool given as a LlamaIndex tool, a function, or a dict in the Chat Completions or Responses form.
 
     Raises:
         ConfigurationError: If it is neither.
     """
+    if not isinstance(tool, dict) and not hasattr(tool, "metadata") and callable(tool):
+        from llama_index.core.tools import FunctionTool  # noqa: PLC0415  # functions are rarely given as they are
+
+        tool = FunctionTool.from_defaults(tool)
     if hasattr(tool, "metadata"):
         tool = _described(tool)
-    function = tool.get("function") if isinstance(tool, dict) else None
+    is_dict = isinstance(tool, dict)
+    # The Responses API has the function's fields beside its type.
+    function = tool.get("function", tool if tool.get("type") == "function" else None) if is_dict else None
     if not isinstance(function, dict) or not function.get("name"):
         raise ConfigurationError(
-            "tools: each must be a LlamaIndex tool or a dict of the form "
+            "tools: each must be a LlamaIndex tool, a function or a dict of the form "
             f'{{"type": "function", "function": {{"name": ..., "parameters": ...}}}}, not {type(tool).__name__}'
         )
     return Tool(

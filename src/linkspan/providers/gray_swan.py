@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from linkspan.conversation import Image, NamedTool, Reasoning
 from linkspan.errors import ConfigurationError, LinkspanError, NotFoundError, UnsupportedContentError
+from linkspan.json_schema import standing_alone
 from linkspan.providers.blocked import BlockWatch, raise_if_blocked
 from linkspan.providers.catalog import ModelInfo, model_info
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
@@ -220,7 +221,8 @@ def _described(tool: Tool) -> Tool:
             "leave strict unset and validate the arguments."
         )
     # The SDK's type requires a description.
-    return replace(tool, strict=None, description=tool.description or tool.name)
+    parameters = standing_alone(tool.parameters)
+    return replace(tool, strict=None, description=tool.description or tool.name, parameters=parameters)
 
 
 def _tool_choice(request: ChatRequest) -> ToolChoice | None:

@@ -13,7 +13,7 @@ from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
 from linkspan.providers.chat_completions.stream import ChatStreamDecoder
 from linkspan.providers.datacrunch.chat_stops import ChatStopDecoder, cut_chat
 from linkspan.providers.datacrunch.errors import retyped
-from linkspan.providers.datacrunch.grammar import check_grammar, grammar_of
+from linkspan.providers.datacrunch.grammar import check_grammar, grammar_of, inlined
 from linkspan.providers.datacrunch.provider import DATACRUNCH
 from linkspan.providers.tool_names import ToolNames
 
@@ -73,7 +73,13 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
             grammar = grammar_of(request.response_format, self.provider)
         if grammar is not None and request.tools:
             raise self._unsupported("TGI takes a response format or tools, not both. Leave one out.")
-        plain = replace(request, model=request.model or "tgi", parameters=parameters, response_format=None)
+        plain = replace(
+            request,
+            model=request.model or "tgi",
+            parameters=parameters,
+            response_format=None,
+            tools=[replace(tool, parameters=inlined(tool.parameters, self.provider)) for tool in request.tools],
+        )
         body = super().encode(plain, stream=stream)
         if grammar is not None:
             body.setdefault("response_format", grammar)
