@@ -17,14 +17,14 @@ from pydantic_core import from_json
 
 from linkspan.errors import ContentBlockedError, InvalidResponseError
 from linkspan.providers.blocked import block_reason
-from linkspan.tool_arguments import unwrap_json_string
+from linkspan.tool_arguments import parse_arguments, unwrap_json_string
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from linkspan.conversation import Completion
 
-__all__ = ["JSONAnswerReader", "read_json", "validator_of"]
+__all__ = ["JSONAnswerReader", "read_json", "refuse_blocked", "validator_of", "was_cut"]
 
 #: Finish reasons that mean that the token limit ended the answer, in any API's words.
 _CUT = frozenset({"length", "max_tokens", "max_new_tokens"})
@@ -61,26 +61,13 @@ class JSONAnswerReader:
             ContentBlockedError: The answer was blocked, or the model refused.
             InvalidResponseError: There is no such object; ``partial`` is the answer.
         """
-        blocked = block_reason(answer)
-        if blocked is not None:
-            raise ContentBlockedError(
-                f"the answer was blocked ({blocked}), so there is no {self.name}; the error's completion holds it.",
-                provider=self.provider,
-                code=blocked,
-                completion=answer,
-            )
-        is_cut = self._is_cut(answer)
+        refuse_blocked(answer, self.name, self.provider)
+        is_cut = was_cut(answer, self.max_tokens)
         source = self._text(answer, is_cut=is_cut) if self.tool is None else self._arguments(answer, is_cut=is_cut)
         try:
             return self.validate(read_json(source, is_cut=is_cut))
         except (ValueError, RecursionError) as error:
             raise self._invalid(answer, _reason(error), is_cut=is_cut) from error
-
-    def _is_cut(self, answer: Completion) -> bool:
-        if answer.finish_reason is not None:
-            return answer.finish_reason in _CUT
-        made = answer.usage.output_tokens if answer.usage is not None else None
-        return self.max_tokens is not None and made is not None and made >= self.max_tokens
 
     def _text(self, answer: Completion, *, is_cut: bool) -> str:
         """Return the text, or the reasoning where a server put the whole object there."""
@@ -97,9 +84,10 @@ class JSONAnswerReader:
 
     def _arguments(self, answer: Completion, *, is_cut: bool) -> str:
         """Return the arguments of the call that was asked for."""
-        call = next((call for call in answer.tool_calls if call.name == self.tool), None)
-        if call is None:
+        calls = [call for call in answer.tool_calls if call.name == self.tool]
+        if not calls:
             raise self._invalid(answer, self._other(answer), is_cut=is_cut)
+        call = next((call for call in calls if parse_arguments(call.arguments) is not None), calls[0])
         arguments = unwrap_json_string(call.arguments) if call.arguments.strip() else "{}"
         if is_cut and arguments.strip() == "{}":
             raise self._invalid(answer, f"the call of {self.tool} has no arguments", is_cut=True)
@@ -140,6 +128,30 @@ class JSONAnswerReader:
             request_id=answer.request_id,
             partial=answer,
         )
+
+
+def refuse_blocked(answer: Completion, name: str, provider: str | None = None) -> None:
+    """Raise the error of an answer that was blocked where a shape of this name was asked for.
+
+    Raises:
+        ContentBlockedError: It was blocked, or the model refused.
+    """
+    blocked = block_reason(answer)
+    if blocked is not None:
+        raise ContentBlockedError(
+            f"the answer was blocked ({blocked}), so there is no {name}; the error's completion holds it.",
+            provider=provider,
+            code=blocked,
+            completion=answer,
+        )
+
+
+def was_cut(answer: Completion, max_tokens: int | None = None) -> bool:
+    """Whether the token limit ended an answer: by its finish reason, or by its count where there is none."""
+    if answer.finish_reason is not None:
+        return answer.finish_reason in _CUT
+    made = answer.usage.output_tokens if answer.usage is not None else None
+    return max_tokens is not None and made is not None and made >= max_tokens
 
 
 def read_json(text: str, *, is_cut: bool = False) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import re
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import pytest
@@ -375,3 +376,29 @@ def test_the_ways_agree_in_threads_and_loops(make: Callable[..., Any], sandbox: 
     sandbox.add_rule(WHOLE)
     shaped = make(LANGCHAIN, "scaleway").with_structured_output(Timetable)
     assert [shaped.invoke("?"), asyncio.run(shaped.ainvoke("?"))] == [Timetable(**FACTS)] * 2
+
+
+class Reading(Enum):
+    YES = "yes"
+    BUT = "yes, but"
+
+
+def test_a_choice_that_may_be_half_of_another(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    shaped = make(LANGCHAIN, "chat_v2").with_structured_output(Reading)
+    sandbox.add_rule(Reply("yes", finish_reason="length"), times=1)
+    sandbox.add_rule(Reply("yes, but", finish_reason="length"), times=1)
+    sandbox.add_rule(Reply("yes", finish_reason="content_filter"), times=1)
+    sandbox.add_rule("yes")
+    with pytest.raises(OutputParserException, match=r"raise max_tokens.*'yes, but'"):
+        shaped.invoke("?")
+    assert shaped.invoke("?") is Reading.BUT
+    with pytest.raises(errors.ContentBlockedError):
+        shaped.invoke("?")
+    assert shaped.invoke("?") is Reading.YES
+
+
+async def test_one_of_two_calls_of_the_tool_can_be_read(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    model = make(LANGCHAIN, "gray_swan")
+    sandbox.add_rule(Reply(tool_calls=[ToolCall("a", "Timetable", '{"port"'), ToolCall("b", "Timetable", WHOLE)]))
+    found = await outcomes(lambda **options: model.with_structured_output(Timetable, **options), few=True)
+    assert found == [Timetable(**FACTS)] * 2

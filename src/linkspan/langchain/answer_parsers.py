@@ -17,7 +17,7 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from linkspan.conversation import Completion, ToolCall, Usage
 from linkspan.errors import ConfigurationError, InvalidResponseError
-from linkspan.json_answer import JSONAnswerReader, validator_of
+from linkspan.json_answer import JSONAnswerReader, refuse_blocked, validator_of, was_cut
 from linkspan.langchain.errors import ContentBlockedError, converted_errors
 from linkspan.langchain.tools import schema_format
 from linkspan.tool_arguments import unwrap_json_string
@@ -60,6 +60,28 @@ class ChoiceParser(BaseOutputParser[Any]):
     """Reads an answer that is one of an ``Enum``'s texts."""
 
     target: Any
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:  # noqa: ARG002  # core's signature
+        """Return the member.
+
+        Raises:
+            OutputParserException: If the answer is none of the texts, or may be the beginning of a longer one.
+            ContentBlockedError: If it was blocked.
+        """
+        generation = result[0]
+        if isinstance(generation, ChatGeneration):
+            answer = _completion_of(generation.message)
+            with converted_errors():
+                refuse_blocked(answer, self.target.__name__)
+            said = answer.text.strip()
+            longer = [text for text in choices_of(self.target) if text != said and text.startswith(said)]
+            if longer and was_cut(answer):
+                raise OutputParserException(
+                    f"The answer was cut off by the token limit (raise max_tokens) and may be the beginning of "
+                    f"{', '.join(map(repr, longer))}. The answer: {answer.text}",
+                    llm_output=answer.text,
+                )
+        return self.parse(generation.text)
 
     def parse(self, text: str) -> Any:
         """Return the member.

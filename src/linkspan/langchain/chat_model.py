@@ -197,7 +197,8 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
         """Return a runnable that answers with objects of a schema.
 
         Args:
-            schema: A pydantic class (the answer is an instance), a TypedDict class or a JSON schema (a dict).
+            schema: A pydantic class or dataclass (the answer is an instance), a TypedDict class or a JSON schema (the
+                answer is a dict).
             include_raw: Answer with ``{"raw", "parsed", "parsing_error"}`` and raise no parsing error.
             method: ``"json_schema"`` (the server holds the model to the schema), ``"function_calling"`` (a forced tool
                 call), ``"json_mode"`` (any JSON: say the shape in the prompt).
@@ -206,6 +207,9 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
 
         Raises:
             ConfigurationError: If the method is unknown, or the schema missing or unusable.
+            OutputParserException: (of langchain-core, at the call) If the answer is not one whole object of the schema:
+                it was cut off, has words around it, or is no such call.
+            ContentBlockedError: (at the call) If the answer was blocked, or the model refused.
         """
         from linkspan.langchain import structured_output  # noqa: PLC0415  # its parsers take long to load
 

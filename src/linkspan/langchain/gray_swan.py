@@ -91,10 +91,11 @@ class ChatGraySwan(GraySwanSettings, LinkspanChatModel):
     ) -> Runnable[LanguageModelInput, Any]:
         """Return a runnable that answers with objects of a schema.
 
-        The API has no JSON mode and holds no answer to a schema, so both ways end in a parser that may fail.
+        The API has no JSON mode and holds no answer to a schema, so either way the answer may be another one.
 
         Args:
-            schema: A pydantic class (the answer is an instance), a TypedDict class or a JSON schema (a dict).
+            schema: A pydantic class or dataclass (the answer is an instance), a TypedDict class or a JSON schema (the
+                answer is a dict).
             include_raw: Answer with ``{"raw", "parsed", "parsing_error"}`` and raise no parsing error.
             method: ``"function_calling"`` (a forced tool call; ``"json_schema"``, many models' default, means the same
                 here) or ``"json_mode"`` (the system message says the shape, and a parser reads the text; without a
@@ -104,6 +105,9 @@ class ChatGraySwan(GraySwanSettings, LinkspanChatModel):
 
         Raises:
             ConfigurationError: If the method is unknown, or the schema missing or unusable.
+            OutputParserException: (of langchain-core, at the call) If the answer is not one whole object of the schema:
+                it was cut off, has words around it, or is no such call.
+            ContentBlockedError: (at the call) If the answer was blocked, or the model refused.
         """
         from linkspan.langchain import structured_output  # noqa: PLC0415  # its parsers take long to load
 

@@ -61,16 +61,20 @@ class TemplatedChatModel(TemplateSettings, LinkspanChatModel):
         """Return a runnable that answers with objects of a schema, or with one of several texts.
 
         Args:
-            schema: A pydantic class (the answer is an instance), a TypedDict class, a JSON schema (a dict), or an
-                ``Enum`` of texts (the answer is a member; with ``method="json_schema"`` only).
+            schema: A pydantic class or dataclass (the answer is an instance), a TypedDict class, a JSON schema (a
+                dict), or an ``Enum`` of texts (the answer is a member; with ``method="json_schema"`` only).
             include_raw: Answer with ``{"raw", "parsed", "parsing_error"}`` and raise no parsing error.
             method: ``"json_schema"`` (the server holds the model to the schema), ``"function_calling"`` (a forced tool
-                call), ``"json_mode"`` (any JSON: say the shape in the prompt).
+                call), ``"json_mode"`` (any JSON: say the shape in the prompt; where the API has no such mode, the
+                schema is sent, or without one the system message asks for an object).
             strict: Sent with the schema, only if given. With ``True`` all fields are required and no others allowed.
             **kwargs: Bound as they are.
 
         Raises:
             ConfigurationError: If the method is unknown, or the schema missing or unusable.
+            OutputParserException: (of langchain-core, at the call) If the answer is not one whole object of the schema:
+                it was cut off, has words around it, or is no such call.
+            ContentBlockedError: (at the call) If the answer was blocked, or the model refused.
         """
         if not isinstance(schema, EnumMeta):
             return super().with_structured_output(
