@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from linkspan.errors import ContentBlockedError, InvalidResponseError
 from linkspan.providers.blocked import block_reason
-from linkspan.tool_arguments import parse_arguments, unwrap_json_string
+from linkspan.tool_arguments import CUT_OFF_REASONS, parse_arguments, unwrap_json_string
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from linkspan.conversation import Completion
 
 __all__ = ["JSONAnswerReader", "read_json", "refuse_blocked", "validator_of", "was_cut"]
-
-#: Finish reasons that mean that the token limit ended the answer, in any API's words.
-_CUT = frozenset({"length", "max_tokens", "max_new_tokens"})
 
 _BLANKS = "\ufeff \t\r\n"
 _FENCE = re.compile(r"(?P<fence>`{3,}|~{3,})[ \t]*[\w+.-]*[ \t]*\r?\n?")
@@ -149,7 +146,7 @@ def refuse_blocked(answer: Completion, name: str, provider: str | None = None) -
 def was_cut(answer: Completion, max_tokens: int | None = None) -> bool:
     """Whether the token limit ended an answer: by its finish reason, or by its count where there is none."""
     if answer.finish_reason is not None:
-        return answer.finish_reason in _CUT
+        return answer.finish_reason in CUT_OFF_REASONS
     made = answer.usage.output_tokens if answer.usage is not None else None
     return max_tokens is not None and made is not None and made >= max_tokens
 
