@@ -13,13 +13,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, RootMo
 
 from linkspan.conversation import ToolCall
 from linkspan.errors import ConfigurationError, ContentBlockedError, InvalidResponseError, LinkspanError
-from linkspan.sandbox import Reply
+from linkspan_sandbox import Reply
 from tests.objects.conftest import LLAMA_INDEX, LLAMA_INDEX_WAYS, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 
 class Crew(BaseModel):

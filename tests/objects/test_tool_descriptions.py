@@ -12,13 +12,13 @@ from typing_extensions import TypedDict
 
 from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.json_schema import resolve_references, standing_alone, takes_object
-from linkspan.sandbox import Reply
+from linkspan_sandbox import Reply
 from tests.objects.conftest import LANGCHAIN, LLAMA_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 PARAMETERS = {
     "type": "object",
