@@ -20,7 +20,7 @@ from tests.tool_calls.conftest import KEY, TOOLS, answer_with, merged, piece, st
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 CUT = '{"to": "Ada", "amount": 12'
 MODEL = "llama-3.3-70b-instruct"
