@@ -117,3 +117,32 @@ def test_public_url_shows_neither_user_info_nor_query():
     assert public_url("https://user:pass@host:1/a/b?key=1#x") == "https://host:1/a/b"
     # A password may hold a slash: what is before the last @ might be one.
     assert public_url("https://user:1/pass@host/a") == "https://host/a"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "134744072",
+        "0x08080808",
+        "0x8.8.8.8",
+        "8.8.2056",
+        "010.8.8.8",
+        "134744072.",
+        "\uff18.8.8.8",
+        "ex\uff41mple\u3002com",
+    ],
+)
+def test_a_public_host_by_another_writing_gets_no_key_over_http(host):
+    with pytest.raises(ConfigurationError, match="unencrypted"):
+        check_base_url(f"http://{host}/v1", provider="test", has_credentials=True)
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "127.1", "10.1", "192.168.257", "tgi", "model.svc"])
+def test_a_private_host_by_another_writing_may_have_it(host):
+    assert check_base_url(f"http://{host}/v1", provider="test", has_credentials=True) == f"http://{host}/v1"
+
+
+@pytest.mark.parametrize("host", ["a..b", ".example.com", f"{'a' * 64}.example"])
+def test_a_host_that_cannot_exist(host):
+    with pytest.raises(ConfigurationError, match="has a host"):
+        check_base_url(f"https://{host}/v1", provider="test", has_credentials=True)
