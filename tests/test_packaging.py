@@ -17,7 +17,7 @@ SOURCES = ROOT / "src"
 SANDBOX = ROOT / "packages" / "linkspan-sandbox"
 FRAMEWORKS = ("langchain_core", "langchain", "llama_index.core", "linkspan.langchain", "linkspan.llama_index")
 #: All that a wheel of this project may hold besides modules.
-DATA = (".json", "py.typed")
+DATA = (".jinja", ".json", "py.typed")
 
 
 def python(code: str) -> str:

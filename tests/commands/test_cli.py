@@ -152,7 +152,7 @@ def test_says_which_extra_is_missing() -> None:
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert outcome.returncode == 2
     assert outcome.stderr == (
-        "linkspan: the command line needs typer, which comes with an extra: pip install 'linkspan-sandbox[local]'\n"
+        "linkspan: the command line needs typer, which comes with an extra: pip install 'linkspan[cli]'\n"
     )
 
 

@@ -17,7 +17,8 @@ from linkspan.errors import (
     RateLimitError,
     ServerError,
 )
-from linkspan.providers.datacrunch import TGICodec, ahealth, ainfo, health, info
+from linkspan.providers.datacrunch import TGICodec
+from linkspan.routes.tgi import ahealth, ainfo, health, info
 from linkspan.transport import retries
 from tests.providers.tgi import KEY, ask, event, last, step, stream, whole
 from tests.support.loopback import http

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from linkspan import model_listing
 from linkspan.assembler import assemble
 from linkspan.conversation import ChatRequest, Image, Message, PromptRequest, ResponseFormat, Text
 from linkspan.endpoint import connect
@@ -24,9 +23,9 @@ from linkspan.providers.llm_engine import (
     LLM_ENGINE,
     LLMEngineChatCodec,
     LLMEnginePromptCodec,
-    check_health,
-    get_model,
 )
+from linkspan.routes import models as model_routes
+from linkspan.routes.llm_engine import check_health, get_model
 from linkspan_sandbox import ErrorEvent, HTTPError, LLMEngineOptions, Reply, Sandbox, Stall
 from tests.providers.llm_engine.conftest import said
 from tests.support.loopback import END, Delay, chunk, head
@@ -143,7 +142,7 @@ def test_failures(sandbox: Sandbox, prompts: Endpoint[PromptRequest]) -> None:
 
 
 def test_lists_and_looks_up_models(prompts: Endpoint[PromptRequest]) -> None:
-    listed = {model.id: model for model in model_listing.list_models(prompts)}
+    listed = {model.id: model for model in model_routes.list_models(prompts)}
     assert get_model(prompts, "llama-2-13b") == listed["llama-2-13b"]
     assert listed["mistral-7b"].extra["num_shards"] == 1
     check_health(prompts)

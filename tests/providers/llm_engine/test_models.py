@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from linkspan import model_listing
 from linkspan.errors import ConfigurationError, InvalidResponseError, NotFoundError, ServerError
-from linkspan.providers.llm_engine import LLMEngineModel, acheck_health, aget_model, check_health, get_model
+from linkspan.providers.llm_engine import LLMEngineModel
+from linkspan.routes import models as model_routes
+from linkspan.routes.llm_engine import acheck_health, aget_model, check_health, get_model
 from tests.support.loopback import http
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ ROW = {
 
 async def models(caller: Caller[Any]) -> list[Any]:
     if caller.face == "sync":
-        return list(model_listing.list_models(caller.endpoint))
-    return list(await model_listing.alist_models(caller.endpoint))
+        return list(model_routes.list_models(caller.endpoint))
+    return list(await model_routes.alist_models(caller.endpoint))
 
 
 async def model(caller: Caller[Any], name: str) -> LLMEngineModel:
