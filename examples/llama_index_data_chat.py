@@ -8,11 +8,12 @@ order that stands anywhere but in a data turn. ``pip install 'linkspan[llama-ind
 from __future__ import annotations
 
 import os
+import re
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from llama_index.core import SimpleKeywordTableIndex
-from llama_index.core.schema import TextNode
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from linkspan.llama_index import DataContextChatEngine
 from llama_index.llms.gray_swan import GraySwan
@@ -27,16 +28,28 @@ PASSAGES = (
 QUESTIONS = ("How long is the linkspan?", "And what do bicycles cost?")
 
 
+class WordRetriever(BaseRetriever):
+    """Finds the passage that has most words of the question, so that the example needs no embedding model."""
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        asked = words(query_bundle.query_str)
+        best = max(PASSAGES, key=lambda passage: len(asked & words(passage)))
+        return [NodeWithScore(node=TextNode(text=best))]
+
+
+def words(text: str) -> set[str]:
+    """Return the words of a text that have four letters or more."""
+    return set(re.findall(r"\w{4,}", text.lower()))
+
+
 def main() -> None:
     """Ask a question, and a second one that goes on from the first."""
     with ExitStack() as stack:
         where = {} if os.environ.get("GRAYSWAN_API_KEY") else start_sandbox(stack)
         llm = stack.enter_context(GraySwan(temperature=0, max_tokens=200, **where))
 
-        # Passages are found by keyword here, so that the example needs no embedding model.
-        index = SimpleKeywordTableIndex(nodes=[TextNode(text=text) for text in PASSAGES], llm=llm)
         engine = DataContextChatEngine.from_defaults(
-            retriever=index.as_retriever(retriever_mode="simple", num_chunks_per_query=1),
+            retriever=WordRetriever(),
             llm=llm,
             system_prompt="You answer passengers of the ferry, in one sentence.",
         )

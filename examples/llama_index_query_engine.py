@@ -10,11 +10,13 @@ import os
 from contextlib import ExitStack
 from typing import Any
 
-from llama_index.core import SimpleKeywordTableIndex
+from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import TextNode
 
+from llama_index.embeddings.scaleway import ScalewayEmbedding
 from llama_index.llms.scaleway import Scaleway
 
+EMBEDDING_MODEL = "qwen3-embedding-8b"
 MODEL = "llama-3.3-70b-instruct"
 PASSAGES = (
     "A linkspan is a hinged bridge between a quay and a ship. Cars drive on board over it, whatever the tide.",
@@ -30,9 +32,9 @@ def main() -> None:
         where = {} if os.environ.get("SCW_SECRET_KEY") else start_sandbox(stack)
         llm = stack.enter_context(Scaleway(model=MODEL, temperature=0, max_tokens=200, **where))
 
-        # Passages are found by keyword here, so that the example needs no embedding model.
-        index = SimpleKeywordTableIndex(nodes=[TextNode(text=text) for text in PASSAGES], llm=llm)
-        engine = index.as_query_engine(llm=llm, retriever_mode="simple", num_chunks_per_query=1, streaming=True)
+        embed_model = stack.enter_context(ScalewayEmbedding(model=EMBEDDING_MODEL, **where))
+        index = VectorStoreIndex([TextNode(text=text) for text in PASSAGES], embed_model=embed_model)
+        engine = index.as_query_engine(llm=llm, similarity_top_k=1, streaming=True)
 
         answer: Any = engine.query(QUESTION)
         print(QUESTION)
@@ -47,6 +49,7 @@ def start_sandbox(stack: ExitStack) -> dict[str, str]:
     """Start the stand-in, and return the arguments that lead to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
+    # Embeddings need no rule: the stand-in compares words.
     sandbox = stack.enter_context(run(rules=[Rule("It is 60 metres long.", when="How long is the linkspan")]))
     return {"base_url": sandbox.scaleway_url, "api_key": sandbox.api_key}
 

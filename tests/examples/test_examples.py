@@ -121,6 +121,12 @@ REQUESTS = {
     "llama_index_query_engine": 1,
     "llama_index_rag": 2,
 }
+#: What else they ask the service.
+OTHER_ROUTES = {
+    "langchain_rag": {"embeddings", "rerank"},
+    "llama_index_query_engine": {"embeddings"},
+    "llama_index_rag": {"embeddings", "rerank"},
+}
 #: Those that have tests of their own.
 OWN_TESTS = {
     "batch_file",
@@ -212,9 +218,7 @@ def test_with_a_key_it_asks_the_service(name: str) -> None:
     assert {request.json["model"] for request in chats} == {MODEL}
     others = [request for request in requests if request not in chats]
     assert {request.json["model"] for request in others} <= {EMBEDDING_MODEL}
-    assert {request.path.rpartition("/")[2] for request in others} == (
-        {"embeddings", "rerank"} if name.endswith("_rag") else set()
-    )
+    assert {request.path.rpartition("/")[2] for request in others} == OTHER_ROUTES.get(name, set())
     assert all(request.status == 200 for request in requests)
 
 

@@ -34,6 +34,8 @@ _DOCUMENT = (
     "The linkspan of the harbour of Ostra was built in 1974. It is 60 metres long and carries 180 tonnes.",
     "The ferry to Ostra leaves every day at 9 o'clock and takes two hours. Bicycles travel free of charge.",
 )
+_EMBEDDING_MODEL = "qwen3-embedding-8b"
+_DIMENSIONS = 256
 _QUERY = "How long is the linkspan of Ostra?"
 
 _BATCH = (
@@ -170,12 +172,12 @@ def _stream_chain(sandbox: Sandbox) -> _Row:
 
 
 def _query_document(sandbox: Sandbox) -> _Row:
-    from llama_index.core import SimpleKeywordTableIndex, get_response_synthesizer  # noqa: PLC0415  # see _run
+    from llama_index.core import VectorStoreIndex, get_response_synthesizer  # noqa: PLC0415  # see _run
     from llama_index.core.callbacks import CallbackManager, TokenCountingHandler  # noqa: PLC0415
     from llama_index.core.query_engine import RetrieverQueryEngine  # noqa: PLC0415
     from llama_index.core.schema import TextNode  # noqa: PLC0415
 
-    from linkspan.llama_index import Scaleway  # noqa: PLC0415
+    from linkspan.llama_index import Scaleway, ScalewayEmbedding  # noqa: PLC0415
 
     console.out.print("[bold]LlamaIndex[/]  a query engine over a short document, with Scaleway as its llm")
     console.out.print(f"[cyan]{_QUERY}[/]")
@@ -188,9 +190,13 @@ def _query_document(sandbox: Sandbox) -> _Row:
         temperature=0,
         max_tokens=64,
     )
-    # Found by keyword, so that no embedding model is needed.
-    index = SimpleKeywordTableIndex(nodes=[TextNode(text=text) for text in _DOCUMENT], llm=llm)
-    retriever = index.as_retriever(retriever_mode="simple", num_chunks_per_query=1)
+    # The sandbox embeds by comparing words. A keyword index would read nltk's files, which nltk refuses where uv made the
+    # environment: they are hard links there.
+    embed_model = ScalewayEmbedding(
+        model=_EMBEDDING_MODEL, api_base=sandbox.scaleway_url, api_key=sandbox.api_key, dimensions=_DIMENSIONS
+    )
+    index = VectorStoreIndex([TextNode(text=text) for text in _DOCUMENT], embed_model=embed_model)
+    retriever = index.as_retriever(similarity_top_k=1)
     # Not index.as_query_engine(): its synthesizer would put the global callback manager in the place of this one.
     callbacks = CallbackManager([counter])
     synthesizer = get_response_synthesizer(llm=llm, callback_manager=callbacks)
