@@ -11,7 +11,7 @@ SETUP_INPUTS := pyproject.toml packages/linkspan-sandbox/pyproject.toml constrai
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types pytest format cassettes catalogue bench docs clean
+.PHONY: help demo test lint types pytest matrix format cassettes catalogue bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,8 +43,13 @@ types: $(VENV)/.installed-dev ## strict type check
 # The tests reach no network, so the local model's weights are fetched before them; at once done where they are there.
 pytest: $(VENV)/.installed-dev ## the tests alone, and how much of transport and codecs they take (SLOWEST=20 lists those)
 	@$(RUN)/python scripts/fetch_weights.py
+	@$(RUN)/python -m tests.examples.browser || test "$(LINKSPAN_BROWSER_REQUIRED)" != 1
 	@$(RUN)/python -m pytest -n auto --dist worksteal --cov --cov-report= $(if $(SLOWEST),--durations=$(SLOWEST))
 	@$(RUN)/python scripts/check_coverage.py
+
+# On the Python of .venv. By hand on another: .venv/bin/nox -s lowest newest -p 3.13
+matrix: $(VENV)/.installed-dev ## a part of the tests on the lowest and the newest versions that pyproject.toml allows
+	$(RUN)/nox -s lowest newest --force-python $(abspath $(RUN)/python)
 
 format: $(VENV)/.installed-dev ## format the code and mend what the linter can
 	$(RUN)/ruff format .
@@ -72,4 +77,4 @@ $(BENCH_VENV)/.installed-bench: $(SETUP_INPUTS)
 	@"$(PYTHON)" scripts/setup_venv.py bench --venv $(BENCH_VENV)
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist
+	rm -rf $(VENV) $(BENCH_VENV) .nox .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist

@@ -6,10 +6,12 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[1]
@@ -167,3 +169,22 @@ def test_the_sandbox_is_a_distribution_of_its_own(tmp_path: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"linkspan_sandbox", f"linkspan_sandbox-{version}.dist-info"}
     assert f"Requires-Dist: linkspan[cli]=={version}" in metadata
     assert "linkspan_sandbox = linkspan_sandbox.pytest_plugin" in entries
+
+
+def test_the_source_distribution_makes_the_same_wheel_and_holds_no_tests(contents: set[str], tmp_path: Path) -> None:
+    (archive,) = SdistBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with tarfile.open(archive) as sources:
+        sources.extractall(tmp_path)
+    unpacked = Path(archive.removesuffix(".tar.gz"))
+    assert {path.name for path in unpacked.iterdir()} == {
+        ".gitignore",
+        "CHANGELOG.md",
+        "LICENSE",
+        "PKG-INFO",
+        "README.md",
+        "pyproject.toml",
+        "src",
+    }
+    (built,) = WheelBuilder(str(unpacked)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(built) as wheel:
+        assert set(wheel.namelist()) == contents

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+#: Set it to 1 to have the test fail, rather than be skipped, where the browser is missing.
+REQUIRED_VARIABLE = "LINKSPAN_BROWSER_REQUIRED"
 DRIVERS = ("chromedriver",)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
@@ -49,6 +53,11 @@ def missing() -> str | None:
     """Say what this machine lacks."""
     lacking = [names[0] for names in (BROWSERS, DRIVERS) if _find(names) is None]
     return f"no {' and no '.join(lacking)} here (Debian: apt-get install chromium chromium-driver)" if lacking else None
+
+
+def is_required() -> bool:
+    """Whether a machine without a browser fails the test."""
+    return os.environ.get(REQUIRED_VARIABLE) == "1"
 
 
 def _find(names: tuple[str, ...]) -> str | None:
@@ -114,3 +123,8 @@ def browser(profile: Path) -> Iterator[Browser]:
     finally:
         process.terminate()
         process.wait(timeout=60)
+
+
+if __name__ == "__main__":
+    if lack := missing():
+        sys.exit(f"the browser test cannot run: {lack}")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from linkspan_sandbox import HTTPError, Reply, Sandbox, Stall, run
-from tests.examples.browser import browser, missing
+from tests.examples.browser import browser, is_required, missing
 from tests.examples.test_examples import start_example
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def test_without_a_key_it_runs_against_the_sandbox() -> None:
             assert [next(events)[1]["text"] for _ in range(3)] == ["The", " ferry", " to"]
 
 
-@pytest.mark.skipif(missing() is not None, reason=f"a browser is needed: {missing()}")
+@pytest.mark.skipif(missing() is not None and not is_required(), reason=f"a browser is needed: {missing()}")
 def test_in_a_browser_it_streams_and_stops_when_the_page_is_left(
     service: Sandbox, example: str, tmp_path: Path
 ) -> None:

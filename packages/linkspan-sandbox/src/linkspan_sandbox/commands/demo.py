@@ -190,8 +190,8 @@ def _query_document(sandbox: Sandbox) -> _Row:
         temperature=0,
         max_tokens=64,
     )
-    # The sandbox embeds by comparing words. A keyword index would read nltk's files, which nltk refuses where uv made the
-    # environment: they are hard links there.
+    # The sandbox embeds by comparing words. A keyword index would read nltk's files, which are hard links where uv made
+    # the environment, and nltk refuses those.
     embed_model = ScalewayEmbedding(
         model=_EMBEDDING_MODEL, api_base=sandbox.scaleway_url, api_key=sandbox.api_key, dimensions=_DIMENSIONS
     )

@@ -1,0 +1,87 @@
+"""The oldest and the newest versions that pyproject.toml allows, tried with a part of the tests.
+
+``make matrix`` runs both on the Python of ``.venv``. By hand: ``.venv/bin/nox -s lowest newest -p 3.13``, or a path to
+another interpreter: ``--force-python PATH``. An environment is made once and brought up to date with each run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+# uv resolves the lowest versions, which pip cannot do.
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lowest", "newest"]
+
+# Some tests run pip, which uv's environments have only with --seed.
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+#: The packages, with all that they promise to work with.
+PACKAGES = ("--editable", ".[all]", "--editable", "./packages/linkspan-sandbox[local]")
+#: Each class of both frameworks: called, streamed, awaited; with tools, agents and engines; over real answers. And what
+#: else depends on other packages: the command line, the sandbox, the pytest plugin, the examples. Not langchain's own
+#: agents: the lowest langchain-core brings a langchain that drops a person's edits and leaves unknown calls unanswered.
+CHOSEN = (
+    "tests/langchain",
+    "tests/llama_index_adapter",
+    "tests/conformance/langchain/test_chat_models.py",
+    "tests/conformance/langchain/test_scaleway_embeddings.py",
+    "tests/conformance/test_end_to_end.py",
+    "tests/conformance/test_equivalences.py",
+    "tests/conformance/test_shortcuts.py",
+    "tests/agents/test_langchain_structured.py",
+    "tests/agents/test_llama_index_agents.py",
+    "tests/agents/test_rag.py",
+    "tests/cassettes/test_datacrunch.py",
+    "tests/cassettes/test_gray_swan.py",
+    "tests/cassettes/test_llm_engine.py",
+    "tests/cassettes/test_scaleway.py",
+    "tests/cassettes/test_scaleway_structured_output.py",
+    "tests/cassettes/test_scaleway_tools.py",
+    "tests/scaleway_embeddings",
+    "tests/scaleway_rerank",
+    "tests/commands",
+    "tests/pytest_plugin",
+    "tests/examples/test_examples.py",
+    "tests/test_imports.py",
+)
+#: What other versions deprecate is no failure here.
+OPTIONS = ("-n", "auto", "--dist", "worksteal", "-W", "default", "--disable-warnings")
+#: langchain-tests asks for a newer httpx than the classes that it tests do. Its own code works with the older one.
+OVERRIDDEN = ("httpx",)
+
+
+@nox.session(python=PYTHONS, venv_params=["--seed"])
+def lowest(session: nox.Session) -> None:
+    """Try the lowest versions that pyproject.toml promises."""
+    # Not session.create_tmp(): it would put the temporary folders of the tests into this project.
+    folder = Path(session.virtualenv.location)
+    wanted, pins, overrides = (folder / name for name in ("wanted.txt", "lowest.txt", "overrides.txt"))
+    wanted.write_text("\n".join(" ".join(pair) for pair in zip(PACKAGES[::2], PACKAGES[1::2], strict=True)), "utf-8")
+    options = ("--quiet", "--no-header", "--no-annotate", "--resolution", "lowest-direct")
+    python = ("--python", str(Path(session.bin) / "python"))
+    session.run_install("uv", "pip", "compile", *options, *python, str(wanted), "--output-file", str(pins))
+    lines = [line for line in pins.read_text("utf-8").splitlines() if "==" in line]
+    pins.write_text("\n".join(lines), "utf-8")
+    overrides.write_text("\n".join(line for line in lines if line.split("==")[0] in OVERRIDDEN), "utf-8")
+    install(session, "--constraint", str(pins), "--override", str(overrides))
+    run_chosen(session)
+
+
+@nox.session(python=PYTHONS, venv_params=["--seed"])
+def newest(session: nox.Session) -> None:
+    """Try the newest versions that resolve."""
+    install(session, "--upgrade")
+    run_chosen(session)
+
+
+def install(session: nox.Session, *options: str) -> None:
+    """Install linkspan with its extras, and what the chosen tests need."""
+    session.install(*options, *PACKAGES, "--group", "matrix")
+
+
+def run_chosen(session: nox.Session) -> None:
+    """Run the chosen tests, or those that were named after ``--``."""
+    session.run("python", "-m", "pytest", *OPTIONS, *(session.posargs or CHOSEN))
