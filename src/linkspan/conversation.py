@@ -187,7 +187,8 @@ class ChatRequest:
     """A chat call.
 
     ``parameters`` holds only what the user set, under the API's own names (``temperature``, ``max_tokens``, …).
-    ``extra_body`` is merged into the body last, as it is. ``stream_usage`` asks for token counts in a stream where that
+    ``extra_body`` is merged into the body last, as it is; ``extra_headers``
+    are sent with this call only. ``stream_usage`` asks for token counts in a stream where that
     has to be asked for. ``send_reasoning`` sends reasoning of earlier turns back. ``data_role`` says what becomes of
     untrusted text on an API without that role: ``"error"`` refuses it, ``"fenced"`` renders it as a marked user turn.
     ``tool_results="data"`` counts what tools return as untrusted text too.
@@ -201,6 +202,7 @@ class ChatRequest:
     tool_choice: ToolChoice | None = None
     response_format: ResponseFormat | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
     stream_usage: bool = True
     send_reasoning: bool = False
     data_role: Literal["error", "fenced"] = "error"
@@ -216,6 +218,7 @@ class PromptRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     stop: Sequence[str] = ()
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
 
 
 # --------------------------------------------------------------------------- answers

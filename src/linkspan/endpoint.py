@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import aclosing, closing
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from linkspan.assembler import Assembler
+from linkspan.call_headers import merged_headers
 from linkspan.errors import ConfigurationError, InterruptedStreamError, InvalidRequestError, LinkspanError
+from linkspan.json_fields import unwritable_field
 from linkspan.redaction import Secrets
 from linkspan.transport import LARGEST_RESPONSE, HttpClient, HttpRequest, check_base_url, join_url
 from linkspan.unreadable import invalid_response, unreadable_error, worth_reading
@@ -214,14 +217,22 @@ class Endpoint(Generic[RequestT]):
 
     def _http_request(self, request: RequestT, *, stream: bool, timeout: float | None) -> HttpRequest:
         body = self.codec.encode(request, stream=stream)
-        return self._to_route(self.codec.path(request, stream=stream), "POST", body, timeout)
+        path = self.codec.path(request, stream=stream)
+        return self._to_route(path, "POST", body, timeout, getattr(request, "extra_headers", {}))
 
-    def _to_route(self, path: str, method: str, body: Mapping[str, Any] | None, timeout: float | None) -> HttpRequest:
+    def _to_route(
+        self,
+        path: str,
+        method: str,
+        body: Mapping[str, Any] | None,
+        timeout: float | None,
+        extra_headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> HttpRequest:
         return HttpRequest(
             url=join_url(self.base_url, path),
             provider=self.codec.provider,
             method=method,
-            headers=self._headers,
+            headers=merged_headers(self._headers, extra_headers),
             content=None if body is None else encode_json(body, self.codec.provider),
             timeout=self._timeout if timeout is None else timeout,
             # Whoever names a time for one call means its stream's silences too.
@@ -423,11 +434,16 @@ def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
             "a text holds a lone surrogate (half of a UTF-16 pair): clean it, for example with "
             "text.encode('utf-8', 'replace').decode()"
             if isinstance(error, UnicodeEncodeError)
-            else str(error)
+            else _reason(body, error)
         )
         raise InvalidRequestError(
             f"{provider}: the request cannot be written as JSON: {reason}", provider=provider
         ) from (None if isinstance(error, UnicodeEncodeError) else error)
+
+
+def _reason(body: Mapping[str, Any], error: Exception) -> str:
+    field = unwritable_field(body)
+    return f"{field!r}: {error}" if field else str(error)
 
 
 def as_extra_body(value: Any) -> Mapping[str, Any]:

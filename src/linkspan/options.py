@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from linkspan.call_headers import as_extra_headers
 from linkspan.connection import Connected
 from linkspan.conversation import ChatRequest, NamedTool, PromptRequest, ResponseFormat
 from linkspan.errors import ConfigurationError, UnsupportedContentError
@@ -48,6 +49,13 @@ ModelName = Annotated[str, AfterValidator(_named)]
 #: Texts that end an answer; a single one may be given as it is.
 StopTexts = Annotated[list[str], BeforeValidator(_listed)]
 
+#: Words of other packages' classes, and what says here what they mean.
+_MEANT_OTHERWISE = {
+    "extra_query": "a query is part of base_url.",
+    "headers": "headers of one call go into extra_headers, those of all calls into default_headers, keys into api_key.",
+    "image_documents": "pictures are sent by chat, as image blocks of a message (LlamaIndex's ImageBlock).",
+}
+
 #: How like a known keyword an unknown one must be to count as a typo.
 _TYPO = 0.85
 
@@ -61,6 +69,7 @@ class CallOptions:
         parameters: What is set of the API's parameters.
         stop: Texts that end the answer.
         extra_body: Further fields of the body.
+        extra_headers: Headers of this call only.
         timeout: Seconds of silence allowed; ``None``: the object's.
         keywords: What else the call holds: tools, their choice, a response format, a framework's own words.
         fields: The values of the fields that a call may override.
@@ -70,6 +79,7 @@ class CallOptions:
     parameters: dict[str, Any]
     stop: list[str]
     extra_body: dict[str, Any]
+    extra_headers: dict[str, str]
     timeout: float | None
     keywords: dict[str, Any]
     fields: dict[str, Any]
@@ -82,7 +92,7 @@ class ModelSettings(Connected):
     #: The fields that are sent as parameters, under their own names.
     parameter_fields: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens")
     #: What a call may override beside the parameters.
-    call_fields: ClassVar[frozenset[str]] = frozenset({"model", "stop", "extra_body", "timeout"})
+    call_fields: ClassVar[frozenset[str]] = frozenset({"model", "stop", "extra_body", "extra_headers", "timeout"})
     #: Keywords of a call that are neither fields nor parameters.
     call_keywords: ClassVar[frozenset[str]] = frozenset({"response_format", "tool_choice", "tools"})
 
@@ -117,6 +127,8 @@ class ModelSettings(Connected):
         for name, value in call.items():
             if name in self.call_keywords:
                 keywords[name] = value
+            elif name == "extra_headers":
+                fields[name] = as_extra_headers(value)
             elif name in self.call_fields:
                 if value is not None:
                     fields[name] = self._checked_value(name, value)
@@ -132,6 +144,7 @@ class ModelSettings(Connected):
             parameters={name: value for name, value in parameters.items() if value is not None},
             stop=list(fields.pop("stop") if "stop" in fields else self._object_stop()),
             extra_body={**self.extra_body, **fields.pop("extra_body", {})},
+            extra_headers=fields.pop("extra_headers", {}),
             timeout=fields.pop("timeout", None),
             keywords=keywords,
             fields=fields,
@@ -152,6 +165,14 @@ class ModelSettings(Connected):
         warn_if_retired(self._provider, named)
         return named
 
+    def _unnamed_model(self) -> str | None:
+        """Return what a model without a name is called, for counters and traces; ``None`` where each has one."""
+        return None
+
+    def _label(self, model: str | None = None) -> str | None:
+        """Return the name of a call's model, or what stands for it."""
+        return model or self.model or self._unnamed_model()
+
     @classmethod
     def _check_keyword(cls, name: str, value: Any) -> None:
         """Refuse a keyword of a call that belongs elsewhere or is a typo.
@@ -162,6 +183,10 @@ class ModelSettings(Connected):
         provider = cls._provider.name
         if name in cls.model_fields:
             raise ConfigurationError(f"{name} is an argument of {cls.__name__}(...), not of a call.", provider=provider)
+        if name in _MEANT_OTHERWISE:
+            raise ConfigurationError(
+                f"{name} cannot be given for one call: {_MEANT_OTHERWISE[name]}", provider=provider
+            )
         if is_secret_keyword(name, value):
             raise ConfigurationError(
                 f"{name} cannot be given for one call, as it would be sent in the request's body: a key goes into "
@@ -184,6 +209,7 @@ class ModelSettings(Connected):
             parameters=options.parameters,
             stop=options.stop,
             extra_body=options.extra_body,
+            extra_headers=options.extra_headers,
         )
 
 
@@ -246,6 +272,7 @@ class ChatSettings(ConversationSettings):
             tool_choice=read_tool_choice(options.keywords.get("tool_choice"), [tool.name for tool in tools]),
             response_format=response_format,
             extra_body=options.extra_body,
+            extra_headers=options.extra_headers,
             stream_usage=fields.get("stream_usage", self.stream_usage),
             send_reasoning=fields.get("send_reasoning", self.send_reasoning),
             data_role=fields.get("data_role", self.data_role),

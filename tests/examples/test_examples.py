@@ -49,7 +49,7 @@ SCRIPTED = {
     "langchain_datacrunch": [
         "A hinged bridge between a quay and a ship.",
         "Once upon a time there was a ferry that sailed by night.",
-        "A wall at the water's edge. (eos_token, 7 tokens)",
+        "A wall at the water's edge. (stop, 7 tokens)",
         "1 of 2 answers",
         DEPARTURE,
         "A ship that carries people and vehicles to and fro.",
@@ -66,7 +66,7 @@ SCRIPTED = {
     "llama_index_agent": [*BOTH_TOOLS, *HANDOFF, *BOTH_TOOLS, TRIP],
     "llama_index_datacrunch": [
         "A hinged bridge between a quay and a ship.",
-        "A wall at the water's edge. (eos_token, 7 tokens)",
+        "A wall at the water's edge. (stop, 7 tokens)",
         "1 of 2 answers",
         DEPARTURE,
         "A ship that carries people and vehicles to and fro.",

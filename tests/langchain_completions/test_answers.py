@@ -124,7 +124,7 @@ def test_llm_engine_names_are_encoded(make: Callable[..., Any], sandbox: Sandbox
 def test_datacrunch_says_what_details_say(make: Callable[..., Any], kind: str, sandbox: Sandbox) -> None:
     llm = make(kind, top_n_tokens=2, do_sample=True)
     info = whole_info(llm, "one two", seed=18_446_744_073_709_551_615, decoder_input_details=True)
-    assert info["finish_reason"] == "eos_token"
+    assert (info["finish_reason"], info["tgi_finish_reason"]) == ("stop", "eos_token")
     assert info["generated_tokens"] == 3
     assert info["seed"] == 18_446_744_073_709_551_615
     assert [token["text"] for token in info["prefill"]] == ["one", " two"]
@@ -138,7 +138,7 @@ def test_datacrunch_says_what_details_say(make: Callable[..., Any], kind: str, s
     ]
     assert all(isinstance(token["id"], int) for token in info["logprobs"])
     assert [len(token["top_logprobs"]) for token in info["logprobs"]] == [len(row) for row in info["top_tokens"]]
-    assert info.get("model_name") == ("mixtral" if kind == "datacrunch" else None)
+    assert info.get("model_name") == ("mixtral" if kind == "datacrunch" else "container")
     streamed = last_info(llm, "one two", seed=18_446_744_073_709_551_615)
     assert streamed.pop("input_length") == 2
     assert streamed == {name: fact for name, fact in info.items() if name != "prefill"}
@@ -175,8 +175,8 @@ def test_datacrunch_finish_reasons_are_tgis_words(make: Callable[..., Any], sand
     llm = make("container")
     assert whole_info(llm, "one two three", max_tokens=2)["finish_reason"] == "length"
     assert last_info(llm, "one two three", max_tokens=2)["finish_reason"] == "length"
-    assert whole_info(llm, "one two three", stop=["two"])["finish_reason"] == "stop_sequence"
-    assert last_info(llm, "one two three", stop=["two"])["finish_reason"] == "stop_sequence"
+    assert whole_info(llm, "one two three", stop=["two"])["tgi_finish_reason"] == "stop_sequence"
+    assert last_info(llm, "one two three", stop=["two"])["tgi_finish_reason"] == "stop_sequence"
 
 
 def test_datacrunch_sends_only_what_is_set(make: Callable[..., Any], sandbox: Sandbox) -> None:
@@ -273,7 +273,10 @@ def test_one_base_url_serves_both_calls(make: Callable[..., Any], sandbox: Sandb
 def test_lists_of_one_are_answers(make: Callable[..., Any], sandbox: Sandbox) -> None:
     sandbox.add_rule(Reply(body=[{"generated_text": "one", "details": {"finish_reason": "stop"}}]))
     info = make("container").generate(["x"]).generations[0][0]
-    assert (info.text, info.generation_info) == ("one", {"finish_reason": "stop"})
+    assert (info.text, info.generation_info) == (
+        "one",
+        {"finish_reason": "stop", "model_name": "container"},
+    )
 
 
 # ------------------------------------------------------------------ both
@@ -285,7 +288,9 @@ async def test_usage_of_several_prompts_is_added_up(llm: Any, kind: str) -> None
         each = [found[0].generation_info["token_usage"] for found in result.generations]
         assert usage == {name: sum(counts[name] for counts in each) for name in COUNTS}
         assert usage["prompt_tokens"] == 3
-        assert result.llm_output.get("model_name") == {"llm_engine": "llama-2-7b", "datacrunch": "mixtral"}.get(kind)
+        assert result.llm_output.get("model_name") == {"llm_engine": "llama-2-7b", "datacrunch": "mixtral"}.get(
+            kind, "container"
+        )
         assert result.llm_output["model_provider"] == ("llm_engine" if kind == "llm_engine" else "datacrunch")
 
 

@@ -70,8 +70,8 @@ def test_what_an_answer_says(chat: Any, chat_kind: str, sandbox: Sandbox) -> Non
     facts = chat.invoke(TALK).response_metadata
     streamed = merged(chat.stream(TALK)).response_metadata
     model = {"chat_v2": "llama-3-8b-instruct", "chat_v1": "llama-2-7b", "chat_generate": "mixtral"}
-    assert facts["model_name"] == streamed["model_name"] == model.get(chat_kind, "tgi")
-    reason = {"chat_v2": "stop", "chat_v1": None, "chat_generate": "eos_token", "chat_messages": "stop"}[chat_kind]
+    assert facts["model_name"] == streamed["model_name"] == model.get(chat_kind, "container")
+    reason = {"chat_v2": "stop", "chat_v1": None, "chat_generate": "stop", "chat_messages": "stop"}[chat_kind]
     assert facts.get("finish_reason") == streamed.get("finish_reason") == reason
     if chat_kind == "chat_v1":
         assert facts["request_id"]

@@ -32,8 +32,8 @@ ANSWER = "brave new world"
 COUNTED = {"llm_engine": 3, "legacy": 4, "container": 4, "chat_llm_engine": 3, "chat_datacrunch": 3}
 FINISHED = {
     "llm_engine": None,
-    "legacy": "eos_token",
-    "container": "eos_token",
+    "legacy": "stop",
+    "container": "stop",
     "chat_llm_engine": "stop",
     "chat_datacrunch": "stop",
 }
@@ -138,7 +138,7 @@ def test_tgi_says_what_details_say_streamed_or_not(make: Callable[..., Any]) -> 
     (*_, last) = llm.stream_complete("one two")
     for response in (whole, last):
         facts = response.additional_kwargs
-        assert (facts["finish_reason"], facts["generated_tokens"], facts["seed"]) == ("eos_token", 3, seed)
+        assert (facts["finish_reason"], facts["generated_tokens"], facts["seed"]) == ("stop", 3, seed)
         assert len(facts["top_tokens"]) == 3
     assert whole.raw["details"]["seed"] == seed
     assert last.raw["seed"] == seed

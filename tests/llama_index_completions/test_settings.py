@@ -45,9 +45,9 @@ def test_the_leaf_has_the_same_classes(leaf: str, classes: tuple[type[Any], ...]
     [
         ("llm_engine", "llama-2-7b", 4096, 256),
         ("legacy", "mixtral", 4096, 512),
-        ("container", "datacrunch", 4096, 512),
+        ("container", "container", 4096, 512),
         ("chat_llm_engine", "llama-3-8b-instruct", 128_000, 256),
-        ("chat_datacrunch", "datacrunch", 128_000, 256),
+        ("chat_datacrunch", "container", 128_000, 256),
     ],
 )
 def test_metadata(  # noqa: PLR0917  # fixtures and cases

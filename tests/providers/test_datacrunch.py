@@ -40,12 +40,13 @@ async def test_a_whole_answer_with_all_its_details(tgi: Caller) -> None:
     )
     answer = await tgi.answered(body, ask(top_n_tokens=2, decoder_input_details=True), x_prompt_tokens="4")
     assert answer.text == " Bonjour!"
-    assert answer.finish_reason == "eos_token"
+    assert (answer.finish_reason, answer.extra["tgi_finish_reason"]) == ("stop", "eos_token")
     assert answer.usage == Usage(4, 3, 7)
     assert answer.request_id == "req-7"
     assert answer.extra == {
         "generated_tokens": 3,
         "seed": 2**64 - 1,
+        "tgi_finish_reason": "eos_token",
         "prefill": [{"id": 1, "text": "Hi", "logprob": None}],
         "top_tokens": body["details"]["top_tokens"],
     }
@@ -82,10 +83,10 @@ async def test_input_tokens_are_counted_by_the_prefill_if_nothing_else_says_them
     ("generated", "stop", "text", "finish"),
     [
         ("one STOP", ["STOP"], "one ", "length"),
-        ("one STOP two", ["STOP"], "one ", "stop_sequence"),
+        ("one STOP two", ["STOP"], "one ", "stop"),
         ("one two", ["STOP"], "one two", "length"),
         ("one ST", ["STOP"], "one ST", "length"),
-        ("a\n\nb", ["b", "\n"], "a", "stop_sequence"),
+        ("a\n\nb", ["b", "\n"], "a", "stop"),
     ],
 )
 async def test_the_text_ends_before_the_first_stop_text(
@@ -151,7 +152,7 @@ async def test_text_that_may_begin_a_stop_text_is_held_back(tgi: Caller) -> None
 async def test_a_stop_text_that_the_server_did_not_notice_closes_the_stream(tgi: Caller) -> None:
     tgi.server.answer(head(headers=HEADERS), chunk(b"data: " + step("one STOP two") + b"\n\n"))
     answer = assemble(await tgi.stream(ask(stop=["STOP"])))
-    assert (answer.text, answer.finish_reason, answer.usage) == ("one ", "stop_sequence", None)
+    assert (answer.text, answer.finish_reason, answer.usage) == ("one ", "stop", None)
     assert tgi.server.wait_closed()
 
 
@@ -215,7 +216,7 @@ def test_streamed_and_put_together_equals_not_streamed(
     assert sum(delta.last for delta in steps) == 1
     assert not any(stop in streamed.text.removeprefix(request.prompt if full else "") for stop in stops)
     if decoder.cut_short:  # the connection was closed before the server could say its counts
-        assert streamed.finish_reason == "stop_sequence"
+        assert streamed.extra["tgi_finish_reason"] == "stop_sequence"
     else:
         answer.raw = None
         assert streamed == answer

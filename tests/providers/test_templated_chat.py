@@ -150,7 +150,7 @@ async def test_the_answer_begins_inside_the_block_that_the_prompt_opened(chat: C
     codec = tgi(template, split_reasoning=THINK_TAGS)
     completion = await chat.stream(codec, ask(), *tgi_events("hm", "\n</thi", "nk>", "\n\n", "Yes."))
     assert chat.sent()["inputs"].endswith("<think>\n")
-    assert (completion.text, completion.reasoning, completion.finish_reason) == ("Yes.", "hm", "eos_token")
+    assert (completion.text, completion.reasoning, completion.finish_reason) == ("Yes.", "hm", "stop")
     assert completion.logprobs is not None
     assert len(completion.logprobs) == 5
 
@@ -164,7 +164,7 @@ async def test_more_stop_texts_than_the_api_takes_are_enforced_on_this_side(chat
     request = ask(stop=["1", "2", "3", "4"])
     completion = await chat.stream(tgi(), request, *tgi_events("Yes.", "<|im_", "end|>", "more"))
     assert chat.sent()["parameters"]["stop"] == ["1", "2", "3", "4"]
-    assert (completion.text, completion.finish_reason) == ("Yes.", "stop_sequence")
+    assert (completion.text, completion.finish_reason) == ("Yes.", "stop")
 
 
 async def test_a_stream_that_breaks_is_an_error_with_the_answer_so_far(chat: Chat) -> None:

@@ -36,8 +36,9 @@ class ChatDataCrunch(DataCrunchChatSettings, TemplatedChatModel):  # type: ignor
     Reasoning models whose server leaves ``<think>`` in the text: ``split_reasoning=True``.
 
     Response metadata:
-        ``model_provider``, ``model_name``, ``finish_reason`` (TGI's own words), ``logprobs``, and in ``extra`` what
-        ``details`` say (``generated_tokens``, ``seed``, …); token counts in ``message.usage_metadata``. ``generate``
+        ``model_provider``, ``model_name``, ``finish_reason`` (``length``, ``stop``), ``logprobs``, and in ``extra``
+        what ``details`` say (``generated_tokens``, ``seed``, ``tgi_finish_reason``, …); token counts in
+        ``message.usage_metadata``. ``generate``
         sends log probabilities unasked: a stream's last chunk then has all. Asked for, each chunk has its own:
         ``model.stream(..., details=True)`` or ``top_n_tokens=3``; ``logprobs=True`` on ``"messages"``.
 

@@ -72,7 +72,7 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
             request, timeout = self._request(messages, stop, kwargs)
             completion = self._endpoint().complete(request, timeout=timeout)
             with building_answer(self._provider.name):
-                return to_chat_result(completion, self._provider.name, request.model)
+                return to_chat_result(completion, self._provider.name, self._label(request.model))
 
     @keeps_signature
     async def _agenerate(
@@ -86,7 +86,7 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
             request, timeout = self._request(messages, stop, kwargs)
             completion = await self._endpoint().acomplete(request, timeout=timeout)
             with building_answer(self._provider.name):
-                return to_chat_result(completion, self._provider.name, request.model)
+                return to_chat_result(completion, self._provider.name, self._label(request.model))
 
     def _stream(
         self,
@@ -97,7 +97,7 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         with converted_errors():
             request, timeout = self._request(messages, stop, kwargs, stream=True)
-            builder = ChunkBuilder(self._provider.name, request.model)
+            builder = ChunkBuilder(self._provider.name, self._label(request.model))
             with closing(self._endpoint().batches(request, builder.assembler, timeout=timeout)) as batches:
                 for deltas in batches:
                     yield from builder.chunks(deltas)
@@ -111,7 +111,7 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with converted_errors():
             request, timeout = self._request(messages, stop, kwargs, stream=True)
-            builder = ChunkBuilder(self._provider.name, request.model)
+            builder = ChunkBuilder(self._provider.name, self._label(request.model))
             async with aclosing(self._endpoint().abatches(request, builder.assembler, timeout=timeout)) as batches:
                 async for deltas in batches:
                     for chunk in builder.chunks(deltas):

@@ -149,10 +149,11 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
     ) -> Generator[GenerationChunk, None, None]:
         with converted_errors():
             request, timeout = self._request(prompt, stop, kwargs)
+            model = self._label(request.model)
             with closing(self._endpoint().batches(request, assembler, timeout=timeout)) as batches:
                 for deltas in batches:
                     for delta in deltas:
-                        chunk = self._chunk(delta, assembler, request.model)
+                        chunk = self._chunk(delta, assembler, model)
                         if run_manager is not None:
                             run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                         yield chunk
@@ -167,10 +168,11 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
     ) -> AsyncGenerator[GenerationChunk, None]:
         with converted_errors():
             request, timeout = self._request(prompt, stop, kwargs)
+            model = self._label(request.model)
             async with aclosing(self._endpoint().abatches(request, assembler, timeout=timeout)) as batches:
                 async for deltas in batches:
                     for delta in deltas:
-                        chunk = self._chunk(delta, assembler, request.model)
+                        chunk = self._chunk(delta, assembler, model)
                         if run_manager is not None:
                             await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                         yield chunk
@@ -217,7 +219,8 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
 
     def _result(self, completions: list[Completion], requests: list[tuple[PromptRequest, float | None]]) -> LLMResult:
         with building_answer(self._provider.name):
-            return to_llm_result(completions, self._provider.name, requests[0][0].model if requests else None)
+            model = self._label(requests[0][0].model if requests else None)
+            return to_llm_result(completions, self._provider.name, model)
 
     # ------------------------------------------------------------------ structured output
 

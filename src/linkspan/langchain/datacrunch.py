@@ -42,7 +42,8 @@ class DataCrunch(DataCrunchPromptSettings, LinkspanLLM):
 
     Answers:
         Special tokens and stop texts are not part of the text. ``generation_info`` of ``generate``, in streams of the
-        last chunk: ``finish_reason`` (``length``, ``eos_token``, ``stop_sequence``), ``generated_tokens``, ``seed``,
+        last chunk: ``finish_reason`` (``length``, ``stop``), ``tgi_finish_reason`` (``eos_token``,
+        ``stop_sequence``), ``generated_tokens``, ``seed``,
         ``logprobs`` (token, id, probability), ``prefill``, ``best_of_sequences``, ``top_tokens``, ``token_usage``.
 
     Environment: ``DATACRUNCH_API_KEY``, then ``VERDA_INFERENCE_KEY``; ``DATACRUNCH_BASE_URL``, then ``VERDA_BASE_URL``.

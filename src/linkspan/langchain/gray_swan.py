@@ -48,7 +48,8 @@ class ChatGraySwan(GraySwanSettings, LinkspanChatModel):
 
     ``tool_results="data"`` sends what tools return as untrusted text, too. The API can be made to call one tool, by
     name: ``tool_choice="any"`` works with a single tool. Agents that bind several with ``"any"`` (``create_agent`` with
-    a ``response_format``) need ``extra_body={"tool_choice": "auto"}``, which leaves the choice to the model.
+    a ``response_format``, trustcall, langmem) need ``any_tool="auto"``, which leaves that choice to the model.
+    ``parallel_tool_calls`` is not sent: ``False`` keeps an answer's first call.
 
     Structured output, by a forced tool call, or by words and a parser (``method="json_mode"``)::
 
@@ -58,7 +59,7 @@ class ChatGraySwan(GraySwanSettings, LinkspanChatModel):
         Only documented fields. ``stop`` is none: it is enforced here, and a stream is closed at a stop text. Any other
         parameter raises ``UnsupportedContentError``, which names it; ``extra_body`` sends it all the same. Content is
         plain text: texts of several blocks are joined by line breaks, images are refused. Names of assistants and tools
-        are not sent, those of other speakers are refused.
+        are not sent, those of other speakers are refused unless ``speaker_names="text"``.
 
     Response metadata:
         ``model_provider``, ``model_name``, ``finish_reason``, ``extra``. A blocked answer has the finish reason
@@ -78,7 +79,8 @@ class ChatGraySwan(GraySwanSettings, LinkspanChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {**super()._identifying_params, "path": self.path, "raise_on_block": self.raise_on_block}
+        own = {name: getattr(self, name) for name in ("path", "raise_on_block", "any_tool", "speaker_names")}
+        return {**super()._identifying_params, **own}
 
     def with_structured_output(
         self,

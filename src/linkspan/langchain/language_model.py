@@ -49,8 +49,8 @@ class LinkspanLanguageModel(ModelSettings, LangChainComponent, _LanguageModel):
 
     @property
     def model_name(self) -> str | None:
-        """Another name of ``model``, for middleware that looks for it."""
-        return self.model
+        """Another name of ``model``; without one that of the server, for counters, middleware and evaluators."""
+        return self._label()
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class LinkspanLanguageModel(ModelSettings, LangChainComponent, _LanguageModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         kwargs = {self.argument_aliases.get(name, name): value for name, value in kwargs.items()}
         params = LangSmithParams(ls_provider=self._provider.name, ls_model_type=self._ls_model_type)
-        model = kwargs.get("model") or self.model
+        model = self._label(kwargs.get("model"))
         if model is not None:
             params["ls_model_name"] = model
         temperature = kwargs.get("temperature", self.temperature)

@@ -18,6 +18,18 @@ __all__ = ["count_message_tokens", "count_text_tokens"]
 
 #: What core's own estimate takes.
 _CHARACTERS_PER_TOKEN = 4.0
+#: Fixed prices of what is no text, in tokens. Core's own for a picture; a sound's is that of half a minute (Voxtral:
+#: 12.5 a second), a film's or file's that of a few pictures or pages. Never their base64: that is no text.
+_IMAGE, _SOUND, _OTHER = 85, 375, 1000
+_PRICES = {
+    "image": _IMAGE,
+    "image_url": _IMAGE,
+    "audio": _SOUND,
+    "input_audio": _SOUND,
+    "video": _OTHER,
+    "video_url": _OTHER,
+    "file": _OTHER,
+}
 
 
 def count_text_tokens(text: str, tokenize: Callable[[str], list[int]] | None) -> int:
@@ -28,9 +40,26 @@ def count_text_tokens(text: str, tokenize: Callable[[str], list[int]] | None) ->
 def count_message_tokens(
     messages: list[BaseMessage], tools: list[dict[str, Any]], tokenize: Callable[[str], list[int]] | None
 ) -> int:
-    """Return the tokens of messages and tools: counted if there is a tokenizer, else core's estimate."""
+    """Return the tokens of messages and tools: counted if there is a tokenizer, else core's estimate.
+
+    Pictures, sounds, films and files have a fixed price.
+    """
+    priced = [_without_media(message) for message in messages]
+    texts, prices = [message for message, _ in priced], sum(price for _, price in priced)
     if tokenize is None:
-        return count_tokens_approximately(messages, tools=tools or None)  # type: ignore[arg-type]  # its list is invariant
-    texts = [get_buffer_string([message]) for message in messages]
-    texts += [json.dumps(tool, ensure_ascii=False) for tool in tools]
-    return sum(len(tokenize(text)) for text in texts)
+        return prices + count_tokens_approximately(texts, tools=tools or None)  # type: ignore[arg-type]  # its list is invariant
+    written = [get_buffer_string([message]) for message in texts]
+    written += [json.dumps(tool, ensure_ascii=False) for tool in tools]
+    return prices + sum(len(tokenize(text)) for text in written)
+
+
+def _without_media(message: BaseMessage) -> tuple[BaseMessage, int]:
+    """Return the message with its texts alone, and the price of what else it holds."""
+    content = message.content
+    if isinstance(content, str):
+        return message, 0
+    prices = [_PRICES.get(str(block.get("type")), 0) if isinstance(block, dict) else 0 for block in content]
+    if not any(prices):
+        return message, 0
+    kept = [block for block, price in zip(content, prices, strict=True) if not price]
+    return message.model_copy(update={"content": kept}), sum(prices)

@@ -68,7 +68,7 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
             num_output=self.max_tokens or DEFAULT_NUM_OUTPUTS,
             is_chat_model=True,
             is_function_calling_model=tools,
-            model_name=self.model or self._provider.name,
+            model_name=self._label() or self._provider.name,
         )
 
     def _supports_json_schema(self) -> bool:

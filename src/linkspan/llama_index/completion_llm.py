@@ -152,7 +152,7 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
             num_output=self._object_parameters().get("max_tokens") or self._default_max_tokens,
             is_chat_model=False,
             is_function_calling_model=False,
-            model_name=self.model or self._provider.name,
+            model_name=self._label() or self._provider.name,
         )
 
     def _supports_json_schema(self) -> bool:
@@ -216,6 +216,7 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
             parameters=unwritten.parameters,
             stop=unwritten.stop,
             extra_body=unwritten.extra_body,
+            extra_headers=unwritten.extra_headers,
             data_role=data_role,
         )
         return codec.prompt_request(chat), timeout

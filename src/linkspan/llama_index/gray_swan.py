@@ -26,7 +26,8 @@ class GraySwan(GraySwanSettings, ChatLLM):
     ``extra_body``. Content is plain text: texts of several blocks are joined by line breaks, images are refused. The
     API has no JSON mode: structured output goes through a forced tool call, or by prompt and parser with
     ``pydantic_program_mode="llm"``. It can be made to call one tool, by name: ``tool_required`` works with a single
-    tool.
+    tool, among several with ``any_tool="auto"``, which leaves the choice to the model. ``parallel_tool_calls`` is not
+    sent: ``False`` keeps an answer's first call.
 
     A blocked answer has ``finish_reason`` ``content_filter`` or ``violation``, or a ``refusal``, in the response's
     ``additional_kwargs``. Streams carry no token counts, as far as is known.
@@ -45,6 +46,9 @@ class GraySwan(GraySwanSettings, ChatLLM):
         moderate_before: By its name, to screen the input before an answer is made; undocumented beyond that.
         stop: One text or several that end the answer and are not part of it.
         raise_on_block: Raise ``ContentBlockedError`` for a blocked answer, also at the end of a stream.
+        any_tool: What becomes of a demand to call any of several tools: ``"error"``, or ``"auto"``.
+        speaker_names: What becomes of ``additional_kwargs["name"]`` of a user's message: ``"error"``, or ``"text"``,
+            which writes it before the text.
         tool_results: ``"data"`` sends what tools return as untrusted text.
         context_window: Tokens of prompt and answer together. Unpublished; 8192 is assumed.
         is_function_calling_model: Whether the model takes tools: yes unless said otherwise.

@@ -7,9 +7,9 @@ Swan sells beside it, is another product with another request form (two keys, no
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from linkspan.conversation import Image, NamedTool, Reasoning
+from linkspan.conversation import Image, NamedTool, Reasoning, Text
 from linkspan.errors import ConfigurationError, LinkspanError, NotFoundError, UnsupportedContentError
 from linkspan.json_schema import standing_alone
 from linkspan.providers.blocked import BlockWatch, raise_if_blocked
@@ -19,6 +19,13 @@ from linkspan.providers.chat_completions.encode import prepare
 from linkspan.providers.chat_completions.stream import ChatStreamDecoder, asked_choices
 from linkspan.providers.client_stop import StoppingDecoder, cut_at_stops
 from linkspan.providers.data_role import carry_data
+from linkspan.providers.first_call import (
+    FirstCallDecoder,
+    keep_first_call,
+    wants_one_call,
+    without_parallel_calls,
+)
+from linkspan.providers.idle_demands import without_idle_demands
 from linkspan.providers.provider import Provider
 from linkspan.providers.tool_names import ToolNames
 
@@ -35,7 +42,9 @@ __all__ = [
     "DEFAULT_PATH",
     "GRAY_SWAN",
     "PARAMETERS",
+    "AnyTool",
     "GraySwanChatCodec",
+    "SpeakerNames",
     "gray_swan_base_url",
     "gray_swan_model_info",
     "undocumented_parameter",
@@ -59,6 +68,11 @@ CONTEXT_WINDOW = 8192
 #: The documented parameters of a call (Gray Swan reference, section 4), without what the request itself says.
 PARAMETERS = ("temperature", "max_tokens", "top_p", "frequency_penalty", "n", "moderate_before")
 
+#: What becomes of a demand to call any of several tools.
+AnyTool = Literal["error", "auto"]
+#: What becomes of a speaker's name.
+SpeakerNames = Literal["error", "text"]
+
 _DIALECT = Dialect(
     provider=GRAY_SWAN.name,
     title=GRAY_SWAN.title,
@@ -80,13 +94,26 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         path: The route below the base URL.
         raise_on_block: Raise ``ContentBlockedError`` for a blocked answer, where it is otherwise told by its finish
             reason (``content_filter``, ``violation``) or its refusal.
+        any_tool: What becomes of a demand to call any of several tools, which the API has no word for: ``"error"``, or
+            ``"auto"`` to leave the choice to the model.
+        speaker_names: What becomes of a speaker's name, which messages have no field for: ``"error"``, or ``"text"`` to
+            write it before the text.
 
     Raises:
         ConfigurationError: ``path`` is blank or a whole URL.
     """
 
-    def __init__(self, path: str = DEFAULT_PATH, *, raise_on_block: bool = False) -> None:
+    def __init__(
+        self,
+        path: str = DEFAULT_PATH,
+        *,
+        raise_on_block: bool = False,
+        any_tool: AnyTool = "error",
+        speaker_names: SpeakerNames = "error",
+    ) -> None:
         super().__init__(_DIALECT)
+        self._any_tool = any_tool
+        self._speaker_names = speaker_names
         self._path = _checked_path(path)
         self._raise_on_block = raise_on_block
 
@@ -100,6 +127,8 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         Raises:
             UnsupportedContentError: A part, parameter or demand that the API has no documented field for.
         """
+        request = without_parallel_calls(request)
+        request = replace(request, parameters=without_idle_demands(request.parameters))
         _check_demands(request)
         request = prepare(replace(request, tools=[_described(tool) for tool in request.tools]))
         # Results of tools become data first, because then their tools' names go into the text.
@@ -107,9 +136,9 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         request = replace(
             request,
             tool_results="tool",
-            messages=[_without_name(message, place) for place, message in enumerate(messages)],
+            messages=[self._without_name(message, place) for place, message in enumerate(messages)],
             stop=(),
-            tool_choice=None if "tool_choice" in request.extra_body else _tool_choice(request),
+            tool_choice=None if "tool_choice" in request.extra_body else self._tool_choice(request),
             response_format=None,
         )
         return super().encode(request, stream=stream)
@@ -123,6 +152,8 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         completion = super().decode(body, headers, request)
         if self._raise_on_block:
             raise_if_blocked(completion, self.provider)
+        if wants_one_call(request):
+            completion = keep_first_call(completion)
         return cut_at_stops(completion, request.stop) if request.stop else completion
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
@@ -134,7 +165,42 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         decoder: StreamDecoder = chat
         if request.stop:
             decoder = StoppingDecoder(chat, request.stop, choices=choices)
+        if wants_one_call(request):
+            decoder = FirstCallDecoder(decoder)
         return BlockWatch(decoder, self.provider) if self._raise_on_block else decoder
+
+    def _tool_choice(self, request: ChatRequest) -> ToolChoice | None:
+        """Return the choice. "Any tool", which the API has no word for, is the tool where there is only one."""
+        if request.tool_choice != "required":
+            return request.tool_choice
+        if len(request.tools) == 1:
+            return NamedTool(request.tools[0].name)
+        if self._any_tool == "auto":
+            return "auto"
+        raise _refusal(
+            f"{GRAY_SWAN.title} can be made to call one tool, by name, but not any of {len(request.tools)} "
+            "(tool_choice 'required' or 'any'): name one, offer one only, leave the choice to the model with 'auto', "
+            "or set any_tool='auto', which does so wherever a framework demands any tool."
+        )
+
+    def _without_name(self, message: Message, place: int) -> Message:
+        """Take off the name, which messages of this API do not have.
+
+        Names of assistants and tools repeat what role and call id say. Another name would be lost: it is refused, or
+        written before the text.
+        """
+        if message.name is None:
+            return message
+        if message.role in {"assistant", "tool"}:
+            return replace(message, name=None)
+        if self._speaker_names == "text":
+            first, *rest = message.parts or [Text("")]
+            named = [Text(f"{message.name}: {first.text}"), *rest] if isinstance(first, Text) else message.parts
+            return replace(message, name=None, parts=named)
+        raise _refusal(
+            f"{GRAY_SWAN.title} has no field for the name of a speaker ({message.name!r}, {message.role} message "
+            f"{place}): write it into the text, or set speaker_names='text'."
+        )
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Say what a missing route probably means."""
@@ -198,22 +264,6 @@ def _check_demands(request: ChatRequest) -> None:
         raise _refusal(f"{GRAY_SWAN.title} has no field for reasoning of earlier turns: leave send_reasoning unset.")
 
 
-def _without_name(message: Message, place: int) -> Message:
-    """Take off the name, which messages of this API do not have.
-
-    That of an assistant's turn, or of the tool whose result it is, repeats what role and call id say; another one would
-    be lost.
-    """
-    if message.name is None:
-        return message
-    if message.role in {"assistant", "tool"}:
-        return replace(message, name=None)
-    raise _refusal(
-        f"{GRAY_SWAN.title} has no field for the name of a speaker ({message.name!r}, {message.role} message {place}): "
-        "write it into the text."
-    )
-
-
 def _described(tool: Tool) -> Tool:
     if tool.strict:
         raise _refusal(
@@ -223,19 +273,6 @@ def _described(tool: Tool) -> Tool:
     # The SDK's type requires a description.
     parameters = standing_alone(tool.parameters)
     return replace(tool, strict=None, description=tool.description or tool.name, parameters=parameters)
-
-
-def _tool_choice(request: ChatRequest) -> ToolChoice | None:
-    """Return the choice; "any tool", which the API has no word for, where there is only one."""
-    if request.tool_choice != "required":
-        return request.tool_choice
-    if len(request.tools) == 1:
-        return NamedTool(request.tools[0].name)
-    raise _refusal(
-        f"{GRAY_SWAN.title} can be made to call one tool, by name, but not any of {len(request.tools)} "
-        "(tool_choice 'required' or 'any'): name one, offer one only, or leave the choice to the model with 'auto' "
-        "(where a framework demands it, extra_body={'tool_choice': 'auto'} wins)."
-    )
 
 
 def _refusal(words: str) -> UnsupportedContentError:

@@ -147,6 +147,7 @@ class TemplatedChatCodec:
             parameters=request.parameters,
             stop=list(dict.fromkeys((*request.stop, *self.template.stop))),
             extra_body=request.extra_body,
+            extra_headers=request.extra_headers,
         )
 
     def _parameters(self, request: ChatRequest) -> dict[str, Any]:

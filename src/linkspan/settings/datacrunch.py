@@ -13,6 +13,7 @@ from linkspan.providers.datacrunch import (
     GENERATE_FIELDS,
     TGICodec,
     check_model,
+    container_name,
     datacrunch_base_url,
     json_grammar,
     regex_grammar,
@@ -45,6 +46,9 @@ class DataCrunchSettings(ListsModels, ModelSettings):
 
     def _resolved_base_url(self) -> str:
         return datacrunch_base_url(self.base_url)
+
+    def _unnamed_model(self) -> str:
+        return container_name(self._resolved_base_url())
 
     def _check(self) -> None:
         check_model(self.model, self._resolved_base_url())

@@ -14,7 +14,9 @@ from linkspan.providers.gray_swan import (
     DEFAULT_PATH,
     GRAY_SWAN,
     PARAMETERS,
+    AnyTool,
     GraySwanChatCodec,
+    SpeakerNames,
     gray_swan_base_url,
     gray_swan_model_info,
     undocumented_parameter,
@@ -34,7 +36,7 @@ class GraySwanSettings(ChatSettings):
     _provider: ClassVar[Provider] = GRAY_SWAN
     #: ``seed`` is here to be refused by name.
     parameter_fields: ClassVar[tuple[str, ...]] = (*PARAMETERS, "seed")
-    connection_fields: ClassVar[frozenset[str]] = frozenset({"path", "raise_on_block"})
+    connection_fields: ClassVar[frozenset[str]] = frozenset({"any_tool", "path", "raise_on_block", "speaker_names"})
 
     model: ModelName = Field(default=DEFAULT_MODEL, description="Name of the model; `model_name` is another name.")
     seed: int | None = Field(default=None, description="Refused: the API documents no seed.")
@@ -57,6 +59,16 @@ class GraySwanSettings(ChatSettings):
         description="Raise `ContentBlockedError` for a blocked answer, also at the end of a stream; its `completion` "
         "is the answer.",
     )
+    any_tool: AnyTool = Field(
+        default="error",
+        description="What becomes of a demand to call any of several tools, which the API has no word for: `error`, or "
+        "`auto`, which leaves that choice to the model.",
+    )
+    speaker_names: SpeakerNames = Field(
+        default="error",
+        description="What becomes of the name of a speaker, which messages have no field for: `error`, or `text`, "
+        "which writes it before the text.",
+    )
     context_window: int = Field(
         default=CONTEXT_WINDOW, gt=0, description="Tokens of prompt and answer together. Unpublished; 8192 is assumed."
     )
@@ -70,7 +82,12 @@ class GraySwanSettings(ChatSettings):
         return gray_swan_base_url(self.base_url, self.path)
 
     def _create_codec(self) -> Codec[Any]:
-        return GraySwanChatCodec(self.path, raise_on_block=self.raise_on_block)
+        return GraySwanChatCodec(
+            self.path,
+            raise_on_block=self.raise_on_block,
+            any_tool=self.any_tool,
+            speaker_names=self.speaker_names,
+        )
 
     def _model_info(self) -> ModelInfo:
         return gray_swan_model_info(self.model, self.context_window)

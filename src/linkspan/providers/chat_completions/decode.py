@@ -9,6 +9,7 @@ from linkspan.errors import InvalidResponseError
 from linkspan.providers.chat_completions.call_ids import CallIds
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of
 from linkspan.providers.failed import raise_if_failed
+from linkspan.providers.unknown_fields import merge_levels
 from linkspan.providers.wire_json import parse_json
 from linkspan.providers.wire_values import as_bytes, as_count, as_list, as_name, as_number, as_object, as_text
 from linkspan.tool_arguments import as_json_text, judge_calls, unwrap_json_string
@@ -84,7 +85,7 @@ def decode_whole(
     first.model = as_name(parsed.get("model"), "model")
     first.request_id = request_id_of(headers)
     first.raw = parsed
-    _merge_extra(first.extra, unknown_fields(parsed, KNOWN_TOP))
+    merge_levels(first.extra, unknown_fields(parsed, KNOWN_TOP))
     raise_if_failed(first, provider)
     return first
 
@@ -100,7 +101,7 @@ def _decode_choice(choice: Any, provider: str, conversation: Sequence[Message]) 
     text, thought = read_content(message.get("content"), provider)
     finish_reason = as_name(choice.get("finish_reason"), "finish_reason")
     extra = unknown_fields(message, KNOWN_MESSAGE)
-    _merge_extra(extra, unknown_fields(choice, KNOWN_CHOICE))
+    merge_levels(extra, unknown_fields(choice, KNOWN_CHOICE))
     return Completion(
         text=text,
         reasoning=reasoning_of(message) or thought,
@@ -208,9 +209,3 @@ def unknown_fields(parsed: Mapping[str, Any], known: frozenset[str]) -> dict[str
     if known.issuperset(parsed):
         return {}
     return {key: value for key, value in parsed.items() if key not in known and value is not None}
-
-
-def _merge_extra(extra: dict[str, Any], outer: Mapping[str, Any]) -> None:
-    """Add fields of an outer level, as ``outer_<name>`` where an inner field has the same name."""
-    for key, value in outer.items():
-        extra[key if key not in extra else f"outer_{key}"] = value

@@ -33,6 +33,7 @@ class Dialect:
         reasoning_field: The key under which reasoning of earlier turns goes back, ``None`` if it cannot.
         hints: What to do instead, by kind of part: added to the error that refuses it.
         asks_stream_usage: Whether token counts of a stream have to be asked for.
+        text_beside_calls: Whether an assistant turn can hold text and tool calls; else the text is a turn before it.
         joins_text: Whether content is one text and never a list of parts: texts are joined by line breaks.
         check_part: Raises an error for a part that the API refuses although it carries its kind; texts are not asked.
     """
@@ -45,6 +46,7 @@ class Dialect:
     reasoning_field: str | None = "reasoning_content"
     hints: tuple[tuple[type, str], ...] = ()
     asks_stream_usage: bool = True
+    text_beside_calls: bool = True
     joins_text: bool = False
     check_part: Callable[[Part], None] | None = None
 
@@ -104,8 +106,12 @@ def _encode_messages(messages: Sequence[Message], dialect: Dialect, *, send_reas
         ):
             # What nearly every message is; the general way says the same with more steps.
             encoded.append({"role": role, "content": parts[0].text})
-        else:
-            encoded.append(_encode_message(message, dialect, place, send_reasoning=send_reasoning))
+            continue
+        turn = _encode_message(message, dialect, place, send_reasoning=send_reasoning)
+        if message.tool_calls and turn["content"] is not None and not dialect.text_beside_calls:
+            encoded.append({"role": role, "content": turn["content"]})
+            turn["content"] = None
+        encoded.append(turn)
     return encoded
 
 

@@ -22,6 +22,7 @@ from linkspan.providers.chat_completions.event_pattern import EventPattern
 from linkspan.providers.chat_completions.tool_call_stream import ToolCallStream
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.failed import failure_of
+from linkspan.providers.unknown_fields import ChoiceFields, join_fields, merge_levels
 from linkspan.providers.wire_json import parse_json
 from linkspan.providers.wire_values import as_count, as_name, as_text, wrong_type
 
@@ -58,6 +59,7 @@ class ChatStreamDecoder:
         "_choices",
         "_conversation",
         "_extra",
+        "_fields",
         "_finish",
         "_headers",
         "_id",
@@ -87,6 +89,7 @@ class ChatStreamDecoder:
         self._calls: dict[int, ToolCallStream] = {}
         self._finish: dict[int, str] = {}
         self._extra: dict[str, Any] = {}
+        self._fields: dict[int, ChoiceFields] = {}
         self._usage: Usage | None = None
         self._id: str | None = None
         self._model: str | None = None
@@ -158,6 +161,7 @@ class ChatStreamDecoder:
             and not choice.get("index")
             and not choice.get("logprobs")
             and not choice.get("finish_reason")
+            and (KNOWN_CHOICE.issuperset(choice) or not any(unknown_fields(choice, KNOWN_CHOICE).values()))
             and not chunk.get("usage")
         )
 
@@ -170,7 +174,7 @@ class ChatStreamDecoder:
         if model:
             self._model = as_name(model, "model")
         if not KNOWN_TOP.issuperset(chunk):
-            self._extra.update(unknown_fields(chunk, KNOWN_TOP))
+            join_fields(self._extra, unknown_fields(chunk, KNOWN_TOP), pieces=False)
 
     def _raise_error_in(self, chunk: Mapping[str, Any]) -> None:
         if chunk.get("error"):
@@ -190,7 +194,7 @@ class ChatStreamDecoder:
         if finish:
             self._finish[index] = as_name(finish, "finish_reason") or ""
         if not KNOWN_CHOICE.issuperset(choice):
-            self._extra.update(unknown_fields(choice, KNOWN_CHOICE))
+            self._fields_of(index).add_choice(unknown_fields(choice, KNOWN_CHOICE))
         message = choice.get("delta")
         logprobs = choice.get("logprobs")
         scores = decode_logprobs(logprobs) if logprobs else None
@@ -202,7 +206,7 @@ class ChatStreamDecoder:
 
     def _take_delta(self, message: Mapping[str, Any], scores: list[TokenLogprob] | None, index: int) -> Delta | None:
         if not KNOWN_MESSAGE.issuperset(message):
-            self._extra.update(unknown_fields(message, KNOWN_MESSAGE))
+            self._fields_of(index).add_message(unknown_fields(message, KNOWN_MESSAGE))
         text = message.get("content") or ""
         reasoning = reasoning_of(message)
         if text.__class__ is not str:
@@ -225,6 +229,13 @@ class ChatStreamDecoder:
         if calls is None:
             calls = self._calls[choice] = ToolCallStream(CallIds(self._conversation))
         return calls
+
+    def _fields_of(self, index: int) -> ChoiceFields:
+        return self._fields.setdefault(index, ChoiceFields())
+
+    def _extra_of(self, index: int) -> dict[str, Any]:
+        fields = self._fields.get(index)
+        return {} if fields is None else fields.merged()
 
     def close(self) -> Sequence[Delta]:
         """Take the end of the stream.
@@ -255,10 +266,12 @@ class ChatStreamDecoder:
             if held:
                 deltas.append(Delta(tool_calls=held, id=self._id, choice=index))
         deltas.extend(
-            Delta(finish_reason=finish, id=self._id, choice=index)
-            for index, finish in sorted(self._finish.items())
+            Delta(finish_reason=self._finish.get(index), id=self._id, choice=index, extra=self._extra_of(index) or None)
+            for index in sorted({*self._finish, *self._fields})
             if index
         )
+        extra = self._extra_of(0)
+        merge_levels(extra, self._extra)
         deltas.append(
             Delta(
                 finish_reason=self._finish.get(0),
@@ -266,7 +279,7 @@ class ChatStreamDecoder:
                 id=self._id,
                 model=self._model,
                 request_id=request_id,
-                extra=self._extra or None,
+                extra=extra or None,
                 last=True,
             )
         )

@@ -4,7 +4,7 @@ from linkspan.providers.datacrunch.chat import DataCrunchChatCodec
 from linkspan.providers.datacrunch.codec import TGICodec
 from linkspan.providers.datacrunch.grammar import grammar_of, json_grammar, plain_schema, regex_grammar
 from linkspan.providers.datacrunch.parameters import DEFAULT_MAX_NEW_TOKENS, GENERATE_FIELDS
-from linkspan.providers.datacrunch.provider import DATACRUNCH, check_model, datacrunch_base_url
+from linkspan.providers.datacrunch.provider import DATACRUNCH, check_model, container_name, datacrunch_base_url
 from linkspan.providers.datacrunch.server import ServerHealth, ServerInfo
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "ServerInfo",
     "TGICodec",
     "check_model",
+    "container_name",
     "datacrunch_base_url",
     "grammar_of",
     "json_grammar",

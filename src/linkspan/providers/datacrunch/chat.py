@@ -8,25 +8,44 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from linkspan.conversation import Image
 from linkspan.errors import UnsupportedContentError
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
 from linkspan.providers.chat_completions.stream import ChatStreamDecoder
 from linkspan.providers.datacrunch.chat_stops import ChatStopDecoder, cut_chat
+from linkspan.providers.datacrunch.decode import put_common_words
 from linkspan.providers.datacrunch.errors import retyped
 from linkspan.providers.datacrunch.grammar import check_grammar, grammar_of, inlined
 from linkspan.providers.datacrunch.provider import DATACRUNCH
+from linkspan.providers.first_call import (
+    FirstCallDecoder,
+    keep_first_call,
+    wants_one_call,
+    without_parallel_calls,
+)
+from linkspan.providers.idle_demands import without_idle_demands
 from linkspan.providers.tool_names import ToolNames
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from linkspan.conversation import ChatRequest, Completion
+    from linkspan.conversation import ChatRequest, Completion, Delta
     from linkspan.errors import LinkspanError
     from linkspan.providers.codec import StreamDecoder
 
 __all__ = ["DataCrunchChatCodec"]
 
-_DIALECT = Dialect(provider=DATACRUNCH.name, title=f"TGI's Messages API ({DATACRUNCH.title})", reasoning_field=None)
+_DIALECT = Dialect(
+    provider=DATACRUNCH.name,
+    title=f"TGI's Messages API ({DATACRUNCH.title})",
+    # TGI reads parts in any role (router/src/lib.rs: MessageContent).
+    tool_parts=(Image,),
+    reasoning_field=None,
+    text_beside_calls=False,
+)
+
+#: What stands for the model that the server has.
+_ANY_MODEL = "tgi"
 
 #: Parameters that TGI takes without doing what they say.
 _MISLEADING = {
@@ -34,6 +53,23 @@ _MISLEADING = {
     "presence_penalty": "TGI turns it into a repetition penalty of the value plus 2. Use frequency_penalty; or pass it "
     "in extra_body if that is what you want.",
 }
+
+
+def _named(model: str | None) -> str | None:
+    """Return a model's name, but not the word for any model, which a server may repeat."""
+    return None if model == _ANY_MODEL else model
+
+
+class _TGIStreamDecoder(ChatStreamDecoder):
+    __slots__ = ()
+
+    def close(self) -> Sequence[Delta]:
+        """Take the end of the stream; see the base class."""
+        deltas = super().close()
+        for delta in deltas:
+            delta.model = _named(delta.model)
+            put_common_words(delta)
+        return deltas
 
 
 class DataCrunchChatCodec(ChatCompletionsCodec):
@@ -60,7 +96,7 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
         Raises:
             UnsupportedContentError: Something that TGI would refuse, ignore or take for something else.
         """
-        parameters = {name: value for name, value in request.parameters.items() if value is not None}
+        parameters = without_idle_demands(without_parallel_calls(request).parameters)
         for name, why in _MISLEADING.items():
             if name in parameters:
                 raise self._unsupported(f"{name} does not work on TGI's chat route: {why}")
@@ -73,12 +109,9 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
             grammar = grammar_of(request.response_format, self.provider)
         if grammar is not None and request.tools:
             raise self._unsupported("TGI takes a response format or tools, not both. Leave one out.")
+        tools = [replace(tool, parameters=inlined(tool.parameters, self.provider)) for tool in request.tools]
         plain = replace(
-            request,
-            model=request.model or "tgi",
-            parameters=parameters,
-            response_format=None,
-            tools=[replace(tool, parameters=inlined(tool.parameters, self.provider)) for tool in request.tools],
+            request, model=request.model or _ANY_MODEL, parameters=parameters, tools=tools, response_format=None
         )
         body = super().encode(plain, stream=stream)
         if grammar is not None:
@@ -88,12 +121,17 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
         """Read a whole answer, and end it before the request's stop texts."""
         completion = super().decode(body, headers, request)
+        completion.model = _named(completion.model)
+        put_common_words(completion)
+        if wants_one_call(request):
+            completion = keep_first_call(completion)
         return cut_chat(completion, request.stop) if request.stop else completion
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream, which ends before the request's stop texts."""
-        decoder = ChatStreamDecoder(self.provider, headers, names=ToolNames(request), conversation=request.messages)
-        return ChatStopDecoder(decoder, request.stop) if request.stop else decoder
+        decoder = _TGIStreamDecoder(self.provider, headers, names=ToolNames(request), conversation=request.messages)
+        stopping = ChatStopDecoder(decoder, request.stop) if request.stop else decoder
+        return FirstCallDecoder(stopping) if wants_one_call(request) else stopping
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Type TGI's errors as on its other routes."""

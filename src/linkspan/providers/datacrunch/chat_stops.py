@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from linkspan.conversation import Delta
 from linkspan.providers.client_stop import EndableDecoder, cut_at_stops
-from linkspan.providers.datacrunch.decode import STOPPED
+from linkspan.providers.datacrunch.decode import STOPPED, put_common_words
 from linkspan.providers.stop_text import StopCutter
 from linkspan.providers.wrapped_decoder import WrappedDecoder
 
@@ -29,6 +29,7 @@ def cut_chat(completion: Completion, stops: Sequence[str]) -> Completion:
     if completion.text != said:
         ended_there = any(said == completion.text + stop for stop in stops)
         completion.finish_reason = reason if ended_there else STOPPED
+        put_common_words(completion)
     return completion
 
 
@@ -100,4 +101,5 @@ class ChatStopDecoder(WrappedDecoder[EndableDecoder]):
             for delta in ending:
                 if delta.last and (self.cut_short or self._beyond > len(matched) or delta.finish_reason is None):
                     delta.finish_reason = STOPPED
+                    put_common_words(delta)
         return [Delta(held, logprobs=self._scores or None), *ending] if held else ending

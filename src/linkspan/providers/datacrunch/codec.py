@@ -35,7 +35,8 @@ class TGICodec:
     ``PromptRequest.model`` is sent if given: the legacy route needs it, TGI ignores it. ``parameters`` are those of
     :data:`~linkspan.providers.datacrunch.parameters.PARAMETERS`.
 
-    Answers: ``finish_reason`` is TGI's word (``length``, ``eos_token``, ``stop_sequence``; the last also where the
+    Answers: ``finish_reason`` is ``length`` or ``stop``, with TGI's own word for the latter in
+    ``extra["tgi_finish_reason"]`` (``eos_token``, ``stop_sequence``; the last also where the
     answer was cut at a stop text that the server went beyond). ``logprobs`` has one entry per generated token, special
     ones too, with ``top`` if ``top_n_tokens`` was set. ``extra`` holds ``generated_tokens``, ``seed``, ``prefill``,
     ``best_of_sequences``, ``top_tokens`` and ``input_length`` as the server gave them. All of that needs ``details``,

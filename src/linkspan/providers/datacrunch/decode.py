@@ -28,7 +28,7 @@ from linkspan.providers.wire_values import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from linkspan.conversation import PromptRequest
+    from linkspan.conversation import Delta, PromptRequest
 
 __all__ = [
     "STOPPED",
@@ -38,6 +38,7 @@ __all__ = [
     "decode_whole",
     "extra_of",
     "full_text_prompt",
+    "put_common_words",
     "wants_details",
 ]
 
@@ -47,6 +48,8 @@ STOPPED = "stop_sequence"
 #: Digits of a count in a header.
 _LONGEST_COUNT = 18
 
+#: TGI's words for an answer that came to its end.
+_ENDED = frozenset({"eos_token", STOPPED})
 _KNOWN_DETAILS = frozenset({"finish_reason", "tokens"})
 _KNOWN_TOP = frozenset({"generated_text", "details"})
 
@@ -82,6 +85,7 @@ def decode_whole(content: bytes, headers: Mapping[str, str], request: PromptRequ
         raw=parsed,
     )
     _put_text(answer, generated, request)
+    put_common_words(answer)
     return answer
 
 
@@ -173,6 +177,17 @@ def decode_usage(details: Mapping[str, Any], headers: Mapping[str, str]) -> Usag
         return None
     total = None if generated is None or given is None else given + generated
     return Usage(input_tokens=given, output_tokens=generated, total_tokens=total)
+
+
+def put_common_words(answer: Completion | Delta) -> None:
+    """Say ``"stop"`` for TGI's own words of an answer that ended by itself; they stay in ``extra``.
+
+    Frameworks' components know ``stop`` and ``length``, and take any other word for a failure.
+    """
+    word = answer.finish_reason
+    if word in _ENDED:
+        answer.finish_reason = "stop"
+        answer.extra = {**(answer.extra or {}), "tgi_finish_reason": word}
 
 
 def extra_of(details: Mapping[str, Any]) -> dict[str, Any]:

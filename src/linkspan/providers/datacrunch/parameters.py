@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import InvalidRequestError, UnsupportedContentError
 from linkspan.providers.datacrunch.grammar import check_grammar
+from linkspan.providers.idle_demands import without_idle_demands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +98,7 @@ def encode_parameters(request: PromptRequest, provider: str, *, stream: bool) ->
     on_top = request.extra_body.get("parameters") or {}
     if not isinstance(on_top, Mapping):
         raise checker.refuse("extra_body['parameters']", on_top, "is no mapping", "Give a dict of parameters.")
-    given = {name: value for name, value in request.parameters.items() if value is not None}
+    given = without_idle_demands(request.parameters)
     checker.check_names(given)
     limit = checker.one_limit(given)
     parameters: dict[str, Any] = {"max_new_tokens": DEFAULT_MAX_NEW_TOKENS if limit is None else limit, "details": True}

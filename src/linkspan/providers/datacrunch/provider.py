@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from linkspan.errors import ConfigurationError
 from linkspan.providers.provider import Provider
 
-__all__ = ["DATACRUNCH", "check_model", "datacrunch_base_url", "is_legacy"]
+__all__ = ["DATACRUNCH", "check_model", "container_name", "datacrunch_base_url", "is_legacy"]
 
 DATACRUNCH = Provider(
     name="datacrunch",
@@ -68,6 +68,15 @@ def check_model(model: str | None, base_url: str) -> None:
             "then give its base_url.)",
             provider=DATACRUNCH.name,
         )
+
+
+def container_name(base_url: str) -> str:
+    """Return what the model of a server is called where the user names none: the last part of its address's path.
+
+    A server at the root of its address, or whose path says the version of the API, is ``"tgi"``.
+    """
+    last = urlsplit(base_url).path.rstrip("/").rpartition("/")[2]
+    return "tgi" if last in {"", "v1"} else last
 
 
 def is_legacy(url: str) -> bool:

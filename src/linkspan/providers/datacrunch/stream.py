@@ -13,12 +13,14 @@ from linkspan.providers.datacrunch.decode import (
     decode_usage,
     extra_of,
     full_text_prompt,
+    put_common_words,
     wants_details,
 )
 from linkspan.providers.datacrunch.errors import error_in
 from linkspan.providers.datacrunch.parameters import stop_texts
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.stop_text import StopCutter
+from linkspan.providers.unknown_fields import join_fields
 from linkspan.providers.wire_json import parse_json
 from linkspan.providers.wire_values import as_name, as_object, as_text
 
@@ -168,6 +170,7 @@ class TGIStreamDecoder:
             extra=extra or None,
             last=True,
         )
+        put_common_words(last)
         # An answer without text: the prompt is still to be repeated, if that was asked for.
         return (Delta(self._opening), last) if self._opening else (last,)
 
@@ -184,7 +187,8 @@ class TGIStreamDecoder:
         return scores or None
 
     def _note_unknown(self, event: Mapping[str, Any]) -> None:
-        self._extra.update({key: value for key, value in event.items() if key not in _KNOWN and value is not None})
+        unknown = {key: value for key, value in event.items() if key not in _KNOWN and value is not None}
+        join_fields(self._extra, unknown, pieces=False)
 
     def _foreign(self, event: Any) -> InvalidResponseError:
         held = ", ".join(event) if isinstance(event, dict) else type(event).__name__

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import InvalidRequestError, UnsupportedContentError
+from linkspan.providers.idle_demands import without_idle_demands
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
 
 if TYPE_CHECKING:
@@ -60,13 +61,13 @@ def prompt_parameters(request: PromptRequest) -> dict[str, Any]:
     """Return the body's fields besides the prompt: what is set, checked, and the two that are always sent.
 
     ``max_tokens`` is taken for ``max_new_tokens``; ``stop`` of the request and ``stop_sequences`` together are
-    ``stop_sequences``. A field that is ``None`` is not sent.
+    ``stop_sequences``. A field that is ``None``, or asks for nothing (``n=1``), is not sent.
 
     Raises:
         UnsupportedContentError: v1 has no such field. The server would ignore it without a word.
         InvalidRequestError: A value, or two together, are refused by every framework behind LLM Engine.
     """
-    given = {name: value for name, value in request.parameters.items() if value is not None}
+    given = without_idle_demands(request.parameters)
     if "max_tokens" in given:
         if "max_new_tokens" in given:
             raise _invalid("max_tokens and max_new_tokens are the same thing: give one of them")

@@ -10,6 +10,7 @@ from linkspan.providers.chat_completions.decode import unknown_fields
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.llm_engine.errors import error_of
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
+from linkspan.providers.unknown_fields import join_fields
 from linkspan.providers.wire_json import parse_json
 from linkspan.providers.wire_values import as_count, as_name, as_number, as_text, wrong_type
 
@@ -109,7 +110,7 @@ class PromptStreamDecoder:
         if event.get("error") or "detail" in event:
             raise self._error(event)
         if not KNOWN_TOP.issuperset(event):
-            self._extra.update(unknown_fields(event, KNOWN_TOP))
+            join_fields(self._extra, unknown_fields(event, KNOWN_TOP), pieces=False)
         output = event.get("output")
         return () if output is None else self._take(output)
 
@@ -135,7 +136,7 @@ class PromptStreamDecoder:
         if made is not None:
             self._made = made
         if not KNOWN_OUTPUT.issuperset(output):
-            self._extra.update(unknown_fields(output, KNOWN_OUTPUT))
+            join_fields(self._extra, unknown_fields(output, KNOWN_OUTPUT), pieces=False)
         token = output.get("token")
         if token:
             return (Delta(text, logprobs=(read_token(token),)),)

@@ -1,0 +1,48 @@
+"""Headers that a caller gives for one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from linkspan.errors import ConfigurationError
+from linkspan.redaction import names_secret
+
+__all__ = ["as_extra_headers", "merged_headers"]
+
+#: What the HTTP library writes, by the body and the connection that it sends.
+_NOT_THE_CALLERS = frozenset(
+    {"connection", "content-encoding", "content-length", "content-type", "host", "te", "trailer", "transfer-encoding"}
+)
+
+
+def as_extra_headers(value: Any) -> dict[str, str]:
+    """Return the further headers of one call, none for ``None``.
+
+    Raises:
+        ConfigurationError: They are no mapping of texts, or one carries a credential or describes the body. Errors name
+            headers and never their values.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"extra_headers must be a dict of texts, not {type(value).__name__}.")
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise ConfigurationError(f"extra_headers must be a dict of texts: {name!r} is not one of text by text.")
+        if names_secret(name):
+            raise ConfigurationError(
+                f"extra_headers holds {name!r}, which looks like a credential: give it at construction, in api_key or "
+                "default_headers, where linkspan keeps it out of logs and traces."
+            )
+        if name.lower() in _NOT_THE_CALLERS:
+            raise ConfigurationError(f"extra_headers holds {name!r}, which belongs to the connection: leave it out.")
+    return dict(value)
+
+
+def merged_headers(headers: Mapping[str, str], extra: Mapping[str, str]) -> Mapping[str, str]:
+    """Return headers with those of one call over them, whatever the case of their names."""
+    if not extra:
+        return headers
+    replaced = {name.lower() for name in extra}
+    return {**{name: value for name, value in headers.items() if name.lower() not in replaced}, **extra}

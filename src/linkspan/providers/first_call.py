@@ -1,0 +1,70 @@
+"""``parallel_tool_calls`` for APIs that have no such parameter: of several calls, the first is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from linkspan.providers.codec import StreamDecoder
+from linkspan.providers.wrapped_decoder import WrappedDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linkspan.conversation import ChatRequest, Completion, Delta
+
+__all__ = ["FirstCallDecoder", "keep_first_call", "wants_one_call", "without_parallel_calls"]
+
+_NAME = "parallel_tool_calls"
+
+
+def wants_one_call(request: ChatRequest) -> bool:
+    """Whether a request forbids several calls in one answer."""
+    return request.parameters.get(_NAME) is False
+
+
+def without_parallel_calls(request: ChatRequest) -> ChatRequest:
+    """Return the request without the parameter, which is not sent."""
+    if _NAME not in request.parameters:
+        return request
+    return replace(request, parameters={name: value for name, value in request.parameters.items() if name != _NAME})
+
+
+def keep_first_call(completion: Completion) -> Completion:
+    """Take all calls but the first out of an answer and its alternatives, and return it."""
+    for answer in (completion, *completion.alternatives):
+        del answer.tool_calls[1:]
+    return completion
+
+
+class FirstCallDecoder(WrappedDecoder[StreamDecoder]):
+    """Leaves all calls but the first out of a streamed answer."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> Sequence[Delta]:
+        """Take the data of one event."""
+        return _trimmed(self._inner.feed(data))
+
+    def feed_texts(self, events: Sequence[bytes]) -> Sequence[Delta] | None:
+        """Take the data of several events if all are pieces of text."""
+        return self._inner.feed_texts(events)
+
+    def close(self) -> Sequence[Delta]:
+        """Take the end of the stream.
+
+        Raises:
+            InterruptedStreamError: The answer is not whole.
+        """
+        return _trimmed(self._inner.close())
+
+
+def _trimmed(deltas: Sequence[Delta]) -> Sequence[Delta]:
+    kept = []
+    for delta in deltas:
+        if delta.tool_calls:
+            delta.tool_calls = [call for call in delta.tool_calls if call.index == 0]
+            if not (delta.tool_calls or delta.text or delta.reasoning or delta.refusal or delta.logprobs or delta.last):
+                continue
+        kept.append(delta)
+    return kept
