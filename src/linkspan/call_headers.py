@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import ConfigurationError
-from linkspan.redaction import names_secret
+from linkspan.redaction import SHORTEST_SECRET, names_secret
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 __all__ = ["as_extra_headers", "merged_headers"]
 
@@ -16,8 +19,12 @@ _NOT_THE_CALLERS = frozenset(
 )
 
 
-def as_extra_headers(value: Any) -> dict[str, str]:
+def as_extra_headers(value: Any, api_key: SecretStr | None = None) -> dict[str, str]:
     """Return the further headers of one call, none for ``None``.
+
+    Args:
+        value: The headers.
+        api_key: The object's key, which no header of a call may hold.
 
     Raises:
         ConfigurationError: They are no mapping of texts, or one carries a credential or describes the body. Errors name
@@ -27,13 +34,14 @@ def as_extra_headers(value: Any) -> dict[str, str]:
         return {}
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"extra_headers must be a dict of texts, not {type(value).__name__}.")
+    key = "" if api_key is None else api_key.get_secret_value()
     for name, text in value.items():
         if not isinstance(name, str) or not isinstance(text, str):
             raise ConfigurationError(f"extra_headers must be a dict of texts: {name!r} is not one of text by text.")
-        if names_secret(name):
+        if names_secret(name) or (len(key) >= SHORTEST_SECRET and key in text):
             raise ConfigurationError(
-                f"extra_headers holds {name!r}, which looks like a credential: give it at construction, in api_key or "
-                "default_headers, where linkspan keeps it out of logs and traces."
+                f"The header {name!r} of extra_headers is a credential, and cannot be given for one call: give it at "
+                "construction, in api_key or default_headers, where linkspan keeps it out of logs and traces."
             )
         if name.lower() in _NOT_THE_CALLERS:
             raise ConfigurationError(f"extra_headers holds {name!r}, which belongs to the connection: leave it out.")

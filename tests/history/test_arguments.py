@@ -152,7 +152,9 @@ def test_a_result_without_an_id_has_the_one_of_its_call() -> None:
         "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ c.id }} {% endfor %}{{ m.tool_call_id }} "
         "{% endfor %}{# tool #}"
     )
-    first, *rest = ChatTemplate.from_jinja(source, roles=["assistant", "tool"]).render(turns).split()
+    first, *rest = (
+        ChatTemplate.from_jinja(source, roles=["assistant", "tool"], control_tokens=["<x>"]).render(turns).split()
+    )
     assert first == "a"
     assert rest[0] == rest[-1]
     assert "a" in rest[1:3]
@@ -166,7 +168,9 @@ def test_a_template_gets_arguments_as_an_object(broken: str) -> None:
     arguments = "{{ c.function.arguments | tojson }}"
     source = f"{{% for m in messages %}}{{% for c in m.tool_calls or [] %}}{arguments}{{% endfor %}}{{% endfor %}}"
     turn = Message("assistant", tool_calls=[ToolCall("c1", "read", broken)])
-    assert json.loads(ChatTemplate.from_jinja(source).render([turn])) == {"invalid_arguments": broken}
+    assert json.loads(ChatTemplate.from_jinja(source, control_tokens=["<x>"]).render([turn])) == {
+        "invalid_arguments": broken
+    }
 
 
 # --------------------------------------------------------------------------- agents

@@ -64,11 +64,11 @@ def test_none_stands_for_an_empty_mapping(make: Callable[..., Any], any_kind: st
 
 
 @pytest.mark.parametrize("any_kind", [*COMPLETIONS, *CHATS])
-@pytest.mark.parametrize("word", ["extra_headers", "extra_query"])
+@pytest.mark.parametrize("word", ["extra_headers", "extra_query", "headers"])
 def test_headers_of_one_call_never_end_up_in_the_body(
     make: Callable[..., Any], any_kind: str, word: str, sandbox: Sandbox
 ) -> None:
-    with pytest.raises(errors.ConfigurationError, match="default_headers"):
+    with pytest.raises(errors.ConfigurationError, match=word):
         make(any_kind).invoke("hello", **{word: {"X-Secret": KEY}})
     assert not sandbox.requests
 
