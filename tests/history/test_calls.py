@@ -14,7 +14,7 @@ from linkspan.errors import ConfigurationError, InvalidRequestError
 from tests.history.conftest import Subject
 
 if TYPE_CHECKING:
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 PROMPT_CLASSES = {
     "LLMEngine": ("llm_engine_url", {"model": "llama-2-7b"}),

@@ -8,7 +8,6 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.structured_output import ToolStrategy
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
-from linkspan.sandbox import Reply
 from llama_index.core.base.llms.types import ChatMessage as LlamaIndexMessage
 from llama_index.core.base.llms.types import ImageBlock, MessageRole, TextBlock, ToolCallBlock
 from pydantic import BaseModel
@@ -16,11 +15,12 @@ from pydantic import BaseModel
 from linkspan import langchain, llama_index
 from linkspan.conversation import ToolCall
 from linkspan.errors import UnsupportedContentError
+from linkspan_sandbox import Reply
 from tests.history.conftest import Subject
 from tests.history.test_names import calling, tool
 
 if TYPE_CHECKING:
-    from linkspan.sandbox import Sandbox
+    from linkspan_sandbox import Sandbox
 
 TOOLS = [tool("look"), tool("book")]
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

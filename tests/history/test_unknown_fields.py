@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linkspan.sandbox import Reply
 
 from linkspan.assembler import Assembler
 from linkspan.conversation import ChatRequest, Completion, Message, Text
 from linkspan.providers.scaleway import ScalewayChatCodec
+from linkspan_sandbox import Reply
 
 if TYPE_CHECKING:
     from tests.history.conftest import Subject
