@@ -1,21 +1,21 @@
-"""``linkspan chat``, ``models`` and ``doctor`` as a user types them."""
+"""``linkspan models`` and ``linkspan doctor`` as a user types them."""
 
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
-import subprocess
+import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from linkspan.commands import app
-from linkspan_sandbox import HTTPError, Reply, Sandbox
 from tests.commands.conftest import KEY
+from tests.support.loopback import LoopbackServer, http
+
+if TYPE_CHECKING:
+    from linkspan_sandbox import Sandbox
 
 LINKSPAN = [sys.executable, "-c", "from linkspan.cli import main; main()"]
 SCALEWAY = ["scaleway", "--model", "llama-3.3-70b-instruct"]
@@ -29,106 +29,6 @@ def linkspan(*arguments: str, stdin: str | None = None) -> Result:
 
 def as_json(outcome: Result) -> Any:
     return json.loads(outcome.stdout)
-
-
-# ------------------------------------------------------------------ chat
-
-
-@pytest.mark.parametrize(
-    "target",
-    [
-        SCALEWAY,
-        ["gray-swan"],
-        ["llm-engine", "--model", "llama-3-8b-instruct"],
-        ["llm-engine", "--model", "llama-2-7b", "--template", "llama-2"],
-        ["datacrunch"],
-        ["datacrunch", "--template", "mistral"],
-    ],
-    ids=" ".join,
-)
-def test_chat_answers_one_question(sandbox: Sandbox, target: list[str]) -> None:
-    sandbox.add_rule(Reply(text=["A bridge", " for ferries."]))
-    outcome = linkspan("chat", *target, "What is a linkspan?")
-    assert (outcome.exit_code, outcome.output) == (0, "A bridge for ferries.\n")
-
-
-def test_chat_takes_its_question_from_a_pipe_and_answers_in_json(sandbox: Sandbox) -> None:
-    sandbox.add_rule(Reply(reasoning=["Hm."], text=["Nine."]))
-    outcome = linkspan("chat", *SCALEWAY, "--json", "--temperature", "0", "--max-tokens", "9", stdin="When?")
-    answer = as_json(outcome)
-    assert (outcome.exit_code, answer["text"], answer["reasoning"]) == (0, "Nine.", "Hm.")
-    assert answer["finish_reason"] == "stop"
-    assert answer["usage"]["output_tokens"] > 0
-    body = sandbox.requests[-1].json
-    assert body["messages"] == [{"role": "user", "content": "When?"}]
-    assert (body["temperature"], body["max_tokens"]) == (0, 9)
-
-
-def test_a_failed_call_ends_with_1(sandbox: Sandbox) -> None:
-    sandbox.add_rule(Reply(fault=HTTPError(400, message="the prompt is odd")))
-    outcome = linkspan("chat", *SCALEWAY, "Hello")
-    assert outcome.exit_code == 1
-    assert "the prompt is odd" in outcome.output
-    told = linkspan("chat", *SCALEWAY, "--json", "Hello")
-    assert told.exit_code == 1
-    assert as_json(told)["error"] == "InvalidRequestError"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["scaleway", "Hello"], "llama-3.3-70b-instruct"),
-        (["llm-engine", "Hello"], "linkspan models llm-engine"),
-        (["gray-swan", "--template", "llama-2", "Hello"], "chats by itself"),
-        (["gray-swan", "--project-id", "p", "Hello"], "Scaleway's"),
-        (["llm-engine", "--model", "x", "--template", "lama-2", "Hello"], "llama-2"),
-        ([*SCALEWAY, "--json"], "the question is empty"),
-    ],
-)
-def test_what_cannot_be_asked_ends_with_2(sandbox: Sandbox, arguments: list[str], says: str) -> None:
-    outcome = linkspan("chat", *arguments)
-    assert outcome.exit_code == 2
-    assert says in outcome.output
-    assert not list(sandbox.requests)
-
-
-def test_a_missing_key_is_named(no_apis: None) -> None:
-    outcome = linkspan("chat", *SCALEWAY, "Hello")
-    assert outcome.exit_code == 2
-    assert "SCW_SECRET_KEY" in outcome.output
-
-
-def test_a_conversation_keeps_its_turns(sandbox: Sandbox) -> None:
-    sandbox.add_rule(Reply(text=["First answer."]), times=1)
-    sandbox.add_rule(Reply(text=["Second answer."]), times=1)
-    terminal, theirs = pty.openpty()
-    command = [*LINKSPAN, "chat", *SCALEWAY, "--system", "Be brief."]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ) as process:
-        os.close(theirs)
-        read_until(terminal, "you>")
-        os.write(terminal, b"One?\n")
-        assert "First answer." in read_until(terminal, "you>")
-        os.write(terminal, b"Two?\n")
-        assert "Second answer." in read_until(terminal, "you>")
-        os.write(terminal, b"\x04")
-        assert process.wait(timeout=60) == 0
-    os.close(terminal)
-    roles = [(turn["role"], turn["content"]) for turn in sandbox.requests[-1].json["messages"]]
-    assert roles == [
-        ("system", "Be brief."),
-        ("user", "One?"),
-        ("assistant", "First answer."),
-        ("user", "Two?"),
-    ]
-
-
-def read_until(terminal: int, text: str) -> str:
-    seen = b""
-    while text.encode() not in seen:
-        ready, _, _ = select.select([terminal], [], [], 30)
-        assert ready, f"{text!r} did not come; so far: {seen!r}"
-        seen += os.read(terminal, 4096)
-    return seen.decode()
 
 
 # ------------------------------------------------------------------ models
@@ -251,3 +151,28 @@ def test_a_port_that_is_none_is_named(no_apis: None) -> None:
     outcome = linkspan("sandbox", "--engine", "scripted", "--port", "99999")
     assert outcome.exit_code == 1
     assert "port must be 0 to 65535, not 99999" in outcome.output
+
+
+# ------------------------------------------------------------------ what reaches a terminal
+
+#: Sets the title, clears the screen, writes the clipboard; a C1 introducer; text turned around.
+HOSTILE = "\x1b]0;title\x07\x1b[2J\x1b]52;c;ZXZpbA==\x07\x9b2J\x7f\x08\r\u202eabc"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["models", "scaleway"], ["models", "scaleway", "--json"], ["doctor"], ["doctor", "--json"]]
+)
+@pytest.mark.parametrize("kind", ["names", "errors"])
+def test_nothing_a_server_says_steers_the_terminal(
+    no_apis: None, monkeypatch: pytest.MonkeyPatch, arguments: list[str], kind: str
+) -> None:
+    monkeypatch.setenv("SCW_SECRET_KEY", KEY)
+    names = {"object": "list", "data": [{"id": f"model{HOSTILE}", "object": "model", "owned_by": HOSTILE}]}
+    refusal = {"error": {"message": f"refused{HOSTILE}", "type": HOSTILE}}
+    answer = http(200, json.dumps(names).encode()) if kind == "names" else http(400, json.dumps(refusal).encode())
+    with LoopbackServer() as server:
+        monkeypatch.setenv("SCALEWAY_BASE_URL", f"http://127.0.0.1:{server.port}")
+        server.answer(answer)
+        printed = linkspan(*arguments).output
+    assert "refused" in printed or "model" in printed or arguments[0] == "doctor"
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", printed)

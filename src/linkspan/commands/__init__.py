@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import entry_points
 from importlib.metadata import version as installed_version
 from typing import Annotated
 
 import typer
 
-from linkspan.commands import console
-from linkspan.commands.apis import Address, ProviderName, chat_endpoint, model_or_default
-from linkspan.errors import LinkspanError
+from linkspan.commands.apis import Address, ProviderName
 
 __all__ = ["app"]
 
@@ -32,7 +29,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -41,49 +38,6 @@ def _root(
 _BASE_URL = typer.Option(help="The API's address; default: the environment's, then the public service.")
 _PROJECT = typer.Option(help="Scaleway's project, if the key is not for its default one.")
 _JSON = typer.Option("--json", help="Print JSON, for scripts.")
-
-
-@app.command()
-def chat(
-    provider: Annotated[ProviderName, typer.Argument(help="The API.")],
-    question: Annotated[str | None, typer.Argument(help="Ask this and leave; default: a conversation.")] = None,
-    *,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="The model's name.")] = None,
-    system: Annotated[str | None, typer.Option(help="What the model is told about its task.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="How random the answers are.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="The longest answer, in tokens.")] = None,
-    base_url: Annotated[str | None, _BASE_URL] = None,
-    project_id: Annotated[str | None, _PROJECT] = None,
-    template: Annotated[str | None, typer.Option(help="Chat template, for LLM Engine's v1 and TGI.")] = None,
-    as_json: Annotated[bool, _JSON] = False,
-) -> None:
-    """Talk to a model; streamed, without tools. Input from a pipe is one question."""
-    from linkspan.commands.chat import Conversation, ask_once, talk  # noqa: PLC0415  # not needed by other commands
-
-    if question is None and not sys.stdin.isatty():
-        question = sys.stdin.read()
-    if question is None and as_json:
-        console.failure("linkspan chat", ValueError("--json needs a question, as an argument or from a pipe"))
-        raise typer.Exit(2)
-    if question is not None and not question.strip():
-        console.failure("linkspan chat", ValueError("the question is empty"))
-        raise typer.Exit(2)
-    try:
-        name = model_or_default(provider, model)
-        address = Address(base_url=base_url, project_id=project_id, template=template)
-        endpoint = chat_endpoint(provider, name, address)
-    except LinkspanError as error:
-        console.failure("linkspan chat", error)
-        raise typer.Exit(2) from error
-    given = {"temperature": temperature, "max_tokens": max_tokens}
-    parameters = {word: value for word, value in given.items() if value is not None}
-    conversation = Conversation(endpoint, name, system, parameters)
-    try:
-        if question is not None:
-            raise typer.Exit(ask_once(conversation, question, as_json=as_json))
-        raise typer.Exit(talk(conversation, f"{provider.value}, {name or 'the model there'}"))
-    finally:
-        endpoint.close()
 
 
 @app.command()

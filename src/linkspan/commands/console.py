@@ -6,16 +6,49 @@ import contextlib
 import traceback
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, ConsoleRenderable, RenderHook
+from rich.control import Control
 from rich.markup import escape
+from rich.segment import Segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["failure", "out", "piece", "traceback_of", "working"]
+    from rich.console import ConsoleOptions, RenderableType
 
-out = Console(highlight=False)
-_errors = Console(stderr=True, highlight=False)
+__all__ = ["failure", "out", "traceback_of", "warning", "working"]
+
+#: Characters that a terminal obeys (C0 without line break and tab, DEL, C1) or that turn text around.
+_CONTROLS = dict.fromkeys(
+    {*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)} - {ord("\n"), ord("\t")}
+)
+
+
+class _Harmless:
+    """Something to print, without characters that a terminal obeys: names and errors come from servers."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self._content, options):
+            # What rich itself tells the terminal, to move its progress bars, is marked as such.
+            yield segment if segment.control else Segment(segment.text.translate(_CONTROLS), segment.style)
+
+
+class _Cleaning(RenderHook):
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [one if isinstance(one, Control) else _Harmless(one) for one in renderables]
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    console.push_render_hook(_Cleaning())
+    return console
+
+
+out = _console()
+_errors = _console(stderr=True)
 
 
 def failure(what: str, error: BaseException, *, advice: str | None = None) -> None:
@@ -26,10 +59,9 @@ def failure(what: str, error: BaseException, *, advice: str | None = None) -> No
         _errors.print(escape(advice), soft_wrap=True)
 
 
-def piece(text: str, *, thought: bool = False) -> None:
-    """Show a piece of an answer, at once and as it is; what the model thinks before it dimly."""
-    if text:
-        out.print(text, end="", markup=False, soft_wrap=True, style="dim" if thought else None)
+def warning(what: str) -> None:
+    """Say what the user may not want."""
+    _errors.print(f"[bold yellow]Careful:[/] {escape(what)}", soft_wrap=True)
 
 
 def traceback_of(error: BaseException) -> None:

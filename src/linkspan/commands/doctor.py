@@ -86,7 +86,7 @@ def examine(*, offline: bool, as_json: bool) -> int:
             "packages": versions,
             "apis": [asdict(finding) for finding in findings],
         }
-        sys.stdout.write(f"{json.dumps(report, ensure_ascii=False)}\n")
+        sys.stdout.write(f"{json.dumps(report)}\n")
     else:
         _print(findings, versions)
     return 1 if any(finding.state == "failed" for finding in findings) else 0

@@ -49,6 +49,8 @@ def read_call(body: Any, api: str, roles: Sequence[str]) -> Call:
     if not isinstance(model, str) or not model:
         raise RequestError("model is required", field="model")
     stop = _optional(body, "stop", (str, list)) or ()
+    if not all(isinstance(text, str) for text in ([stop] if isinstance(stop, str) else stop)):
+        raise RequestError("Input should be a valid string", field="stop")
     stream_options = _optional(body, "stream_options", (dict,))
     stream = bool(_optional(body, "stream", (bool,)))
     if stream_options is not None and not stream:

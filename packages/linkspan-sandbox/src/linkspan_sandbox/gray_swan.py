@@ -8,7 +8,6 @@ for, the engine answers.
 
 from __future__ import annotations
 
-import json
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from linkspan.conversation import Delta
 from linkspan_sandbox import chat_completions as wire
 from linkspan_sandbox.engine import Call, Engine, EngineError, HTTPAnswer, Piece, RawEvent
+from linkspan_sandbox.json_bodies import parse_json
 from linkspan_sandbox.responses import EventStream, compact_json, json_response, raw_response
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class _GraySwan:
 
 def _read_json(content: bytes) -> dict[str, Any]:
     try:
-        body = json.loads(content)
+        body = parse_json(content)
     except ValueError as error:
         raise wire.RequestError(f"JSON decode error: {error}") from error
     if not isinstance(body, dict):

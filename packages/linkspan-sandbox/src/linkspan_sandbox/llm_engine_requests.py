@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 
 from pydantic import AnyUrl, BaseModel, Field, ValidationError
 
+from linkspan_sandbox.json_bodies import parse_json
+
 __all__ = ["ChatV2Request", "CompletionV1Request", "InvalidBodyError", "RuleError", "check_rules", "parse", "read_json"]
 
 GUIDES = ("guided_json", "guided_regex", "guided_choice", "guided_grammar")
@@ -199,7 +201,7 @@ def read_json(content: bytes, content_type: str) -> Any:
     if "json" not in content_type:
         return content.decode("utf-8", "replace")
     try:
-        return json.loads(content)
+        return parse_json(content)
     except ValueError as error:
         position = error.pos if isinstance(error, json.JSONDecodeError) else 0
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)

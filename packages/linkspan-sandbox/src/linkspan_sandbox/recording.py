@@ -16,6 +16,10 @@ __all__ = ["RecordedRequest", "Recorder"]
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "grayswan-api-key", "cookie"})
 
 
+#: How much of bodies is kept, of all requests together. The latest is kept whatever its size.
+MOST_BYTES = 64 * 1024 * 1024
+
+
 @dataclass
 class RecordedRequest:
     """A request as it arrived, and what became of it.
@@ -25,7 +29,7 @@ class RecordedRequest:
         path: The path, without the query.
         query: The query string, ``""`` if none.
         headers: Names in lower case; the values of those that carry keys are masked.
-        content: The body's bytes.
+        content: The body's bytes; none where ``forgotten`` is set.
         client_port: The client's TCP port: equal for requests that came over one connection.
     """
 
@@ -39,6 +43,8 @@ class RecordedRequest:
     status: int | None = None
     #: The client closed its connection before the answer was complete.
     client_left: bool = False
+    #: The body is not kept any more, because later ones were too large.
+    forgotten: bool = False
     _finished: threading.Event = field(default_factory=threading.Event, repr=False)
 
     @property
@@ -46,8 +52,10 @@ class RecordedRequest:
         """The body as JSON.
 
         Raises:
-            ValueError: If it is none.
+            ValueError: It is not JSON, or was forgotten.
         """
+        if self.forgotten:
+            raise ValueError(f"the body was forgotten: the sandbox keeps the latest {MOST_BYTES >> 20} MiB of bodies")
         return json.loads(self.content)
 
     @property
@@ -59,28 +67,56 @@ class RecordedRequest:
         """Wait until the server is done with it, in whatever way; ``False`` if that took longer than ``timeout``."""
         return self._finished.wait(timeout)
 
+    def forget_content(self) -> None:
+        """Let the body go."""
+        self.content = b""
+        self.forgotten = True
+
     def finish(self) -> None:
         """Tell those who wait that it is over."""
         self._finished.set()
 
 
 class Recorder:
-    """The requests in the order of their arrival; safe to read while the server runs."""
+    """The requests in the order of their arrival; safe to read while the server runs.
 
-    def __init__(self) -> None:
+    Args:
+        most_requests: How many are kept, the latest; ``None`` for all. Bodies are bounded in any case.
+    """
+
+    def __init__(self, most_requests: int | None = None) -> None:
+        self._most_requests = most_requests
         self._requests: list[RecordedRequest] = []
         self._changed = threading.Condition()
+        self._bytes = 0
+        #: The first request whose body is still kept.
+        self._first_kept = 0
 
     def add(self, request: RecordedRequest) -> None:
-        """Remember a request."""
+        """Remember a request; forget the bodies of the oldest where all together are too large."""
         with self._changed:
             self._requests.append(request)
+            self._bytes += len(request.content)
+            self._drop_oldest()
+            while self._bytes > MOST_BYTES and self._first_kept < len(self._requests) - 1:
+                oldest = self._requests[self._first_kept]
+                self._bytes -= len(oldest.content)
+                oldest.forget_content()
+                self._first_kept += 1
             self._changed.notify_all()
+
+    def _drop_oldest(self) -> None:
+        spare = 0 if self._most_requests is None else len(self._requests) - self._most_requests
+        if spare > 0:
+            self._bytes -= sum(len(request.content) for request in self._requests[:spare])
+            del self._requests[:spare]
+            self._first_kept = max(0, self._first_kept - spare)
 
     def clear(self) -> None:
         """Forget them all."""
         with self._changed:
             self._requests.clear()
+            self._bytes = self._first_kept = 0
 
     def wait_for(self, count: int, timeout: float = 10) -> list[RecordedRequest]:
         """Wait until at least ``count`` requests have arrived and return all.

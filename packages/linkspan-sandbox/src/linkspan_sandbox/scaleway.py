@@ -10,7 +10,6 @@ Where the service's behaviour is not known, the sandbox is strict: ``n`` above 1
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
 import uuid
@@ -25,6 +24,7 @@ from linkspan.conversation import Delta
 from linkspan_sandbox import chat_completions as wire
 from linkspan_sandbox import scaleway_vectors as vectors
 from linkspan_sandbox.engine import Call, Engine, EngineError, HTTPAnswer, Interceptor, Piece, RawEvent
+from linkspan_sandbox.json_bodies import parse_json
 from linkspan_sandbox.responses import EventStream, compact_json, json_response, raw_response
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ def _request_id() -> dict[str, str]:
 
 def _read_json(content: bytes) -> Any:
     try:
-        return json.loads(content)
+        return parse_json(content)
     except ValueError as error:
         raise _GatewayError(400, f"payload validation: the body is not valid JSON: {error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, final
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from linkspan_sandbox.engine import Call, Engine
 
-__all__ = ["Sandbox", "run"]
+__all__ = ["Sandbox", "is_loopback", "run"]
 
 _HOST = "127.0.0.1"
 
@@ -54,10 +55,11 @@ class Sandbox:
         scaleway_options: scaleway.Options | None = None,
         llm_engine_options: llm_engine.Options | None = None,
         datacrunch_options: datacrunch.Options | None = None,
+        most_requests: int | None = None,
     ) -> None:
         self.engine = engine
         self._keys = KeyCheck(api_key)
-        self._requests = Recorder()
+        self._requests = Recorder(most_requests)
         self._address = (host, port)
         self._scaleway_options = scaleway_options or scaleway.Options()
         self._datacrunch_options = datacrunch_options or datacrunch.Options()
@@ -322,6 +324,7 @@ def run(
     scaleway_options: scaleway.Options | None = None,
     llm_engine_options: llm_engine.Options | None = None,
     datacrunch_options: datacrunch.Options | None = None,
+    most_requests: int | None = None,
 ) -> Sandbox:
     """Return a sandbox to be used as a context manager, sync or async.
 
@@ -339,6 +342,8 @@ def run(
         scaleway_options: How the Scaleway dialect behaves where the service's own behaviour varies.
         datacrunch_options: The version of TGI that the DataCrunch dialect answers as, its limits and its keep-alive.
         llm_engine_options: How the LLM Engine dialect behaves where deployments vary.
+        most_requests: How many requests ``requests`` keeps, the latest; ``None`` for all. Of their bodies it keeps the
+            latest 64 MiB.
 
     Raises:
         ConfigurationError: If the engine's name is unknown, or rules are given to another engine; on entering the
@@ -360,8 +365,17 @@ def run(
         scaleway_options=scaleway_options,
         llm_engine_options=llm_engine_options,
         datacrunch_options=datacrunch_options,
+        most_requests=most_requests,
     )
     if engine != "scripted":
         for _ in rules:
             raise ConfigurationError(f'rules belong to the scripted engine, not to engine="{chosen.name}"')
     return sandbox
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine can reach a server that listens on this host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

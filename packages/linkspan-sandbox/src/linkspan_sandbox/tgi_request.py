@@ -12,6 +12,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from linkspan_sandbox.json_bodies import parse_json
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -131,7 +133,7 @@ def read_json(content: bytes, content_type: str) -> Any:
     if len(content) > _BODY_LIMIT:
         raise PlainError(413, "Failed to buffer the request body: length limit exceeded")
     try:
-        return json.loads(content)
+        return parse_json(content)
     except ValueError as error:
         where = f"line {getattr(error, 'lineno', 1)} column {getattr(error, 'colno', 1)}"
         raise PlainError(400, f"Failed to parse the request body as JSON: expected value at {where}") from error

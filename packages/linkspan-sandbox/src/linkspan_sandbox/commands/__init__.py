@@ -30,7 +30,13 @@ def demo() -> None:
 def sandbox(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.")] = 8321,
     engine: Annotated[EngineName, typer.Option(help="local: a small real model; scripted: echoes.")] = EngineName.LOCAL,
-    api_key: Annotated[str | None, typer.Option(help="The only key accepted; default: any.")] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LINKSPAN_SANDBOX_API_KEY",
+            help="The only key accepted; default: any. As an option it shows in the list of processes.",
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     download: Annotated[
         bool, typer.Option("--download", help="Fetch the local model's weights first (98 MB, once).")

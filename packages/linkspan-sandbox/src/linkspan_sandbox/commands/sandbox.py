@@ -13,6 +13,7 @@ from linkspan_sandbox.commands.weights import ensure_weights
 from linkspan_sandbox.llm_engine import ENDPOINTS
 from linkspan_sandbox.responses import compact_json
 from linkspan_sandbox.scaleway import MODELS
+from linkspan_sandbox.server import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from linkspan_sandbox import Sandbox
 
 __all__ = ["serve"]
+
+#: Nobody looks at what a command's sandbox saw.
+_MOST_REQUESTS = 100
 
 
 def serve(engine: str, *, host: str, port: int, api_key: str | None, download: bool) -> None:
@@ -33,6 +37,12 @@ def serve(engine: str, *, host: str, port: int, api_key: str | None, download: b
         raise ConfigurationError("--download fetches the local engine's model; the scripted engine has none")
     if download:
         ensure_weights()
+    if not is_loopback(host):
+        console.warning(
+            f"the sandbox listens on {host}, so other machines can reach it. It is made for tests: "
+            + ("any key is accepted" if api_key is None else "its key is its only protection, over plain http")
+            + "."
+        )
     stop = threading.Event()
 
     def stop_on(_number: int, _frame: FrameType | None) -> None:
@@ -40,7 +50,7 @@ def serve(engine: str, *, host: str, port: int, api_key: str | None, download: b
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop_on)
-    sandbox = run(engine, host=host, port=port, api_key=api_key)
+    sandbox = run(engine, host=host, port=port, api_key=api_key, most_requests=_MOST_REQUESTS)
     with console.working(f"starting the {engine} engine"):
         sandbox.start()
     try:

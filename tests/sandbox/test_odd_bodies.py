@@ -1,0 +1,83 @@
+"""Odd bodies get the API's own error, never a traceback; what was seen is kept within bounds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+import linkspan_sandbox
+from linkspan_sandbox import recording
+from linkspan_sandbox.server import is_loopback
+
+DEEP = "[" * 3000 + "]" * 3000
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}
+PROMPT: dict[str, Any] = {"prompt": "Hi", "max_new_tokens": 5, "temperature": 0.2}
+ROUTES: dict[str, dict[str, Any]] = {
+    "/scaleway/v1/chat/completions": {"model": "llama-3.3-70b-instruct", **CHAT},
+    "/scaleway/v1/embeddings": {"model": "bge-multilingual-gemma2", "input": "Hi"},
+    "/gray-swan/chat/completion": {"model": "cygnet", **CHAT},
+    "/llm-engine/v1/llm/completions-sync?model_endpoint_name=llama-2-7b": PROMPT,
+    "/llm-engine/v1/llm/completions-stream?model_endpoint_name=llama-2-7b": PROMPT,
+    "/llm-engine/v2/chat/completions": {"model": "llama-2-7b", **CHAT},
+    "/datacrunch/container/generate": {"inputs": "Hi", "parameters": {"max_new_tokens": 5}},
+    "/datacrunch/v1/completions/generate": {"model": "m", "inputs": "Hi"},
+    "/datacrunch/container/v1/chat/completions": {"model": "m", **CHAT},
+}
+
+
+def bodies(good: dict[str, Any]) -> list[bytes]:
+    odd: list[Any] = [
+        None,
+        5,
+        -1,
+        10**400,
+        True,
+        "x\ud800",
+        [],
+        {},
+        [None],
+        [5],
+        [{"role": "user", "content": "\udc00"}],
+    ]
+    whole = ["", "null", "[]", "5", "{", DEEP, '{"messages":' + DEEP + "}", '{"a":NaN}']
+    whole += [json.dumps({**good, name: value}) for name in (*good, "stop") for value in odd]
+    whole += [json.dumps({**good, name: "DEEP"}).replace('"DEEP"', DEEP) for name in (*good, "stop", "seed")]
+    return [*(text.encode() for text in whole), b"\xff\xfe"]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_an_odd_body_is_answered_by_the_api(route: str) -> None:
+    with linkspan_sandbox.run() as sandbox, httpx.Client(base_url=sandbox.url, trust_env=False) as client:
+        for body in bodies(ROUTES[route]):
+            headers = {"Authorization": "Bearer any", "Content-Type": "application/json"}
+            answer = client.post(route, content=body, headers=headers)
+            assert answer.status_code < 500 or "json" in answer.headers["content-type"], body[:200]
+            assert "Internal Server Error" not in answer.text, body[:200]
+
+
+def test_bodies_and_requests_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "MOST_BYTES", 1000)
+    with linkspan_sandbox.run(most_requests=4) as sandbox, httpx.Client(trust_env=False) as client:
+        for number in range(8):
+            client.post(f"{sandbox.url}/x", content=json.dumps({"n": number, "pad": "x" * 300}))
+        assert len(sandbox.requests) == 4
+        assert [request.forgotten for request in sandbox.requests] == [True, False, False, False]
+        assert [request.json["n"] for request in list(sandbox.requests)[1:]] == [5, 6, 7]
+        with pytest.raises(ValueError, match="the body was forgotten"):
+            _ = sandbox.requests[0].json
+        client.post(f"{sandbox.url}/x", content=b"x" * 2000)
+        assert [len(request.content) for request in sandbox.requests] == [0, 0, 0, 2000]
+        sandbox.reset()
+        client.post(f"{sandbox.url}/x", content=b"{}")
+        assert sandbox.last_request.json == {}
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_what_listens_beyond_loopback_is_known(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
