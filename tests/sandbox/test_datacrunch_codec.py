@@ -12,7 +12,8 @@ from linkspan.assembler import assemble
 from linkspan.conversation import ChatRequest, Message, PromptRequest, ResponseFormat, Text, Usage
 from linkspan.endpoint import Endpoint, connect
 from linkspan.errors import AuthenticationError, ContextOverflowError, InterruptedStreamError, InvalidRequestError
-from linkspan.providers.datacrunch import DATACRUNCH, DataCrunchChatCodec, TGICodec, health, info, json_grammar
+from linkspan.providers.datacrunch import DATACRUNCH, DataCrunchChatCodec, TGICodec, json_grammar
+from linkspan.routes.tgi import health, info
 from linkspan_sandbox import DataCrunchOptions, EndEarly, Reply, Sandbox, run
 
 if TYPE_CHECKING:
