@@ -19,6 +19,9 @@ from linkspan.conversation import Image, Message, Reasoning, Text, Tool, ToolCal
 from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.prompts import ChatTemplate, chat_templates, guess_template
 
+# Many templates here are about something else than what marks the turns.
+pytestmark = pytest.mark.filterwarnings("ignore:Nothing was found that marks the turns")
+
 PUBLISHED = json.loads((Path(__file__).parent / "support" / "published_prompts.json").read_text(encoding="utf-8"))
 #: What the first renderer of named templates, which was no Jinja, wrote of many conversations.
 GOLDEN = json.loads((Path(__file__).parent / "support" / "golden_prompts.json").read_text(encoding="utf-8"))

@@ -11,10 +11,11 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ToolCallBlock
 
 from linkspan import langchain, llama_index
-from linkspan_sandbox import Sandbox, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from linkspan_sandbox import Sandbox
 
 #: Name to the arguments of the class and the address that it is led to.
 APIS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -134,20 +135,6 @@ def _llama_index(turn: Any) -> Any:
         return turn
     calls = [ToolCallBlock(tool_call_id=i, tool_name=name, tool_kwargs=args) for i, name, args in turn]
     return ChatMessage(role=MessageRole.ASSISTANT, blocks=[TextBlock(text=""), *calls])
-
-
-@pytest.fixture(scope="package")
-def running() -> Iterator[Sandbox]:
-    with run() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    for name in ("SCALEWAY_BASE_URL", "GRAY_SWAN_BASE_URL", "LLM_ENGINE_BASE_URL", "DATACRUNCH_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    running.reset()
-    return running
 
 
 @pytest.fixture(params=list(NAMES))

@@ -11,7 +11,7 @@ import pytest
 
 from linkspan import langchain, llama_index
 from linkspan.conversation import ToolCall
-from linkspan_sandbox import Reply, Sandbox, run
+from linkspan_sandbox import Reply, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,18 +66,6 @@ def reply(text: str, *, by_call: str | None = None, finish_reason: str = "stop")
     if by_call is None:
         return Reply(text, finish_reason=finish_reason)
     return Reply(tool_calls=[ToolCall("c", by_call, text)], finish_reason=finish_reason)
-
-
-@pytest.fixture(scope="package")
-def running() -> Iterator[Sandbox]:
-    with run() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
 
 
 @pytest.fixture
