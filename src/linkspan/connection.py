@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 
 from linkspan.endpoint import connect
 from linkspan.errors import ConfigurationError
-from linkspan.fields import check_value, refuse_unknown, takes_none, validation_problems
+from linkspan.fields import check_value, documented, refuse_unknown, takes_none, validation_problems
 from linkspan.locks import ForkSafeLock
 from linkspan.providers.retirement import warn_if_retired
 from linkspan.redaction import MaskedHeaders
@@ -149,6 +149,13 @@ class Connected(BaseModel):
 
     _slot: EndpointSlot = PrivateAttr(default_factory=EndpointSlot)
     _complete: bool = PrivateAttr(default=False)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        # A class of a framework for an API: what users make.
+        if hasattr(cls, "_provider") and "linkspan.settings" not in cls.__module__ and "__doc__" in vars(cls):
+            cls.__doc__ = documented(cls)
 
     def __init__(self, **settings: Any) -> None:
         cls = type(self)

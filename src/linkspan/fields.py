@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from functools import cache
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from linkspan.connection import Connected
 
-__all__ = ["check_value", "near_match", "refuse_unknown", "takes_none", "validation_problems"]
+__all__ = ["check_value", "documented", "near_match", "refuse_unknown", "takes_none", "validation_problems"]
 
 
 def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
@@ -87,3 +88,28 @@ def validation_problems(error: ValidationError, field: str | None = None) -> str
         place = ".".join(map(str, (field, *detail["loc"]) if field else detail["loc"])) or "arguments"
         problems.append(f"{place}: {detail['msg'].removeprefix('Value error, ')}")
     return "; ".join(problems)
+
+
+def documented(cls: type[Connected]) -> str:
+    """Return a class's docstring with an entry for each of linkspan's fields, for ``help`` and the reference."""
+    declaring = [base for base in cls.__mro__ if hasattr(base, "argument_aliases")]
+    places = {name: place for place, base in enumerate(declaring) for name in vars(base).get("__annotations__", ())}
+    # Those of the connection last: they are the same everywhere.
+    names = sorted((name for name in cls.model_fields if name in places), key=lambda name: places[name])
+    entries = [
+        fill(f"{name}: {_description(cls, name)}", 120, initial_indent=" " * 8, subsequent_indent=" " * 12)
+        for name in names
+        if cls.model_fields[name].description
+    ]
+    text, raises, end = (cls.__doc__ or "").rstrip().partition("\n    Raises:")
+    return "\n".join([text.rstrip(), "", "    Args:", *entries, f"{raises}{end}", "    "])
+
+
+def _description(cls: type[Connected], name: str) -> str:
+    """Return a field's description; key and address name the environment variables that stand in for them."""
+    provider = cls._provider
+    variables = {"api_key": provider.api_key_env, "base_url": provider.base_url_env}.get(name, ())
+    described = (cls.model_fields[name].description or "").replace(
+        "the environment's, see the class", "the environment's"
+    )
+    return f"{described} Environment: {', then '.join(f'`{one}`' for one in variables)}." if variables else described

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from typing import Any
 
@@ -116,6 +117,9 @@ def test_every_field_is_described_and_in_the_schema(subject: Subject) -> None:
     fields = [name for name in dict.fromkeys(own) if name in cls.model_fields]
     assert len(fields) > 10
     assert not [name for name in fields if not cls.model_fields[name].description]
+    shown = inspect.getdoc(cls) or ""
+    assert not [name for name in fields if f"\n    {name}: " not in shown]
+    assert "Environment: `" in shown
     described = cls.model_json_schema(mode="serialization")["properties"] if subject.framework == "langchain" else {}
     assert described == {} or described["timeout"]["description"]
 

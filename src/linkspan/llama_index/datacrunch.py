@@ -33,46 +33,6 @@ class DataCrunch(DataCrunchPromptSettings, CompletionLLM):
     too; log probabilities in ``logprobs``, in streams on the last chunk, with ``details=True`` or ``top_n_tokens`` on
     each its own.
 
-    Args:
-        model: Name of the model; needed on the legacy endpoint only.
-        api_key: The key; else ``DATACRUNCH_API_KEY``, then ``VERDA_INFERENCE_KEY``.
-        base_url: Address (also ``api_base``); else ``DATACRUNCH_BASE_URL``, ``VERDA_BASE_URL``, the legacy endpoint.
-        temperature: Sampling temperature; 0 for greedy decoding.
-        max_tokens: Longest answer in tokens (also ``max_new_tokens``).
-        stop: One text or several, at most four, that end the answer and are not part of it (also ``stop_sequences``).
-        chat_template: How conversations are written: a template's name, Jinja text, or a ``ChatTemplate``. Given, it
-            also makes the text of ``complete`` a user's turn. Else by the model's name, else plain lines.
-        messages_to_prompt: A function of your own for conversations; beats the template.
-        completion_to_prompt: A function of your own for the text of ``complete``; beats the template.
-        split_reasoning: Take text between ``<think>`` and ``</think>`` at the start of an answer for reasoning: in
-            ``chat`` a ``ThinkingBlock``, in ``complete`` ``additional_kwargs["reasoning"]``.
-        do_sample: Sample also where no other parameter makes the server sample.
-        top_k: Consider only this many of the likeliest tokens, from 1.
-        top_p: Nucleus sampling, more than 0; 1 means all.
-        typical_p: Typical decoding mass, more than 0; 1 means off.
-        repetition_penalty: More than 0; 1 means off.
-        frequency_penalty: -2.0 to 2.0; since TGI 1.4.
-        seed: Seed of the sampling, 0 to 2^64-1.
-        best_of: Generate this many answers and return the likeliest; not with streams, not with ``seed``.
-        truncate: Keep only so many of the prompt's last tokens.
-        watermark: Mark the answer as a machine's.
-        return_full_text: Put the prompt before the answer.
-        details: ``False`` asks for the text alone.
-        decoder_input_details: Ask for the prompt's tokens, in ``raw``; not with streams.
-        top_n_tokens: Ask for this many of the likeliest tokens at each place.
-        grammar: What the answer must look like: ``{"type": "json" | "regex", "value": ...}``.
-        adapter_id: LoRA adapter to use.
-        context_window: Tokens of prompt and answer together; 4096 unless set.
-        data_role: What becomes of data messages: an error, or ``"fenced"`` user turns.
-        additional_kwargs: Further parameters of the API.
-        extra_body: Merged into the body last, as it is.
-        default_headers: Sent with every request. Kept out of ``repr`` and ``to_dict``: they may hold a key.
-        timeout: Seconds of silence allowed; 300 unless set, since a container may have to start first.
-        max_retries: How often a failed attempt is repeated.
-        http_client: An ``httpx.Client`` to use; it is not closed, and not pickled.
-        http_async_client: An ``httpx.AsyncClient`` to use; it is not closed, and not pickled.
-        allow_insecure_http: Allow the key over plain http to a public host.
-
     Raises:
         ConfigurationError: An argument is unknown or wrong, the key is missing, or the model on the legacy endpoint.
     """
@@ -95,20 +55,6 @@ class ChatDataCrunch(DataCrunchChatSettings, ChatLLM):  # type: ignore[misc]  # 
         >>> agent = FunctionAgent(tools=[my_function], llm=llm)
 
     Nothing that is not set is sent. Structured output goes through TGI's grammars, which cannot be had with tools.
-
-    Args:
-        model: Name of the model, or of a LoRA adapter; a server has one model and needs none.
-        api_key: The key; else ``DATACRUNCH_API_KEY``, then ``VERDA_INFERENCE_KEY``.
-        base_url: Address (also ``api_base``); else ``DATACRUNCH_BASE_URL``, then ``VERDA_BASE_URL``.
-        split_reasoning: Take text between ``<think>`` and ``</think>`` at the start of an answer for reasoning.
-        temperature: Sampling temperature.
-        max_tokens: Longest answer in tokens.
-        top_p: Nucleus sampling.
-        seed: Seed of the sampling.
-        frequency_penalty: -2.0 to 2.0.
-        stop: One text or several, at most four, that end the answer and are not part of it.
-
-    The other arguments are those of ``DataCrunch`` and ``Scaleway``.
 
     Raises:
         ConfigurationError: An argument is unknown or wrong, or the address is the legacy one, which has no chat route.

@@ -32,35 +32,6 @@ class GraySwan(GraySwanSettings, ChatLLM):
     A blocked answer has ``finish_reason`` ``content_filter`` or ``violation``, or a ``refusal``, in the response's
     ``additional_kwargs``. Streams carry no token counts, as far as is known.
 
-    Args:
-        model: Name of the model; ``"cygnet"`` is the latest one, and any other name is welcome.
-        api_key: The key; else ``GRAYSWAN_API_KEY``.
-        base_url: Address of the API (also ``api_base``); else ``GRAY_SWAN_BASE_URL``, else the public service.
-        path: The route below it, ``"chat/completion"``. The public one may have been retired.
-        temperature: Sampling temperature.
-        max_tokens: Longest answer in tokens.
-        top_p: Nucleus sampling.
-        frequency_penalty: Penalty by how often tokens occurred.
-        n: How many answers to make; LlamaIndex shows the first, the others' texts are in
-            ``additional_kwargs["alternatives"]``.
-        moderate_before: By its name, to screen the input before an answer is made; undocumented beyond that.
-        stop: One text or several that end the answer and are not part of it.
-        raise_on_block: Raise ``ContentBlockedError`` for a blocked answer, also at the end of a stream.
-        any_tool: What becomes of a demand to call any of several tools: ``"error"``, or ``"auto"``.
-        speaker_names: What becomes of ``additional_kwargs["name"]`` of a user's message: ``"error"``, or ``"text"``,
-            which writes it before the text.
-        tool_results: ``"data"`` sends what tools return as untrusted text.
-        context_window: Tokens of prompt and answer together. Unpublished; 8192 is assumed.
-        is_function_calling_model: Whether the model takes tools: yes unless said otherwise.
-        additional_kwargs: Further documented parameters.
-        extra_body: Merged into the body last, as it is.
-        default_headers: Sent with every request. Kept out of ``repr`` and ``to_dict``: they may hold a key.
-        timeout: Seconds of silence allowed, before an answer and between the events of a stream; 60 unless set.
-        max_retries: How often a failed attempt is repeated: connection errors, 408, 429 and 5xx.
-        http_client: An ``httpx.Client`` to use; it is not closed, and not pickled.
-        http_async_client: An ``httpx.AsyncClient`` to use; it is not closed, and not pickled.
-        allow_insecure_http: Allow the key over plain http to a public host.
-
     Raises:
         ConfigurationError: An argument is unknown or wrong, or the key is missing.
     """

@@ -32,27 +32,6 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
         >>> embed_model = ScalewayEmbedding(model="qwen3-embedding-8b")  # the key comes from SCW_SECRET_KEY
         >>> vector = embed_model.get_query_embedding("Where is Oslo?")
 
-    Args:
-        model: Name of the model (also ``model_name``).
-        api_key: The secret key; else ``SCW_SECRET_KEY``, then ``SCALEWAY_API_KEY``.
-        base_url: Address of the API up to ``/v1`` (also ``api_base``); else ``SCALEWAY_BASE_URL``, else the public
-            service.
-        project_id: Bill this project: part of the public service's address, so not together with ``base_url``.
-        dimensions: Length of the vectors, where the model has a choice; another length in the answer is an error.
-        query_instruction: Put before each query exactly as it is, such as ``"Instruct: ...\nQuery: "``. LlamaIndex's
-            ``embeddings_cache`` does not tell queries from texts: with instructions, use none or two.
-        text_instruction: Put before each text exactly as it is.
-        embed_batch_size: Texts that LlamaIndex hands over at a time, 1 to 2048.
-        chunk_size: The most texts per request.
-        max_concurrency: How many requests may run at once.
-        extra_body: Merged into the body last, as it is.
-        default_headers: Sent with every request. Kept out of ``repr`` and ``to_dict``: they may hold a key.
-        timeout: Seconds of silence allowed.
-        max_retries: How often a failed request is repeated: connection errors, 408, 429 and 5xx.
-        http_client: An ``httpx.Client`` to use; it is not closed, and not pickled.
-        http_async_client: An ``httpx.AsyncClient`` to use; it is not closed, and not pickled.
-        allow_insecure_http: Allow the key over plain http to a public host.
-
     Raises:
         ConfigurationError: An argument is unknown or wrong, or the key is missing.
     """

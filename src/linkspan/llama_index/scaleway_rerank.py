@@ -34,21 +34,6 @@ class ScalewayRerank(ScalewayRerankSettings, LlamaIndexComponent, BaseNodePostpr
         >>> from llama_index.postprocessor.scaleway_rerank import ScalewayRerank
         >>> engine = index.as_query_engine(node_postprocessors=[ScalewayRerank(top_n=3)])
 
-    Args:
-        model: Name of the model.
-        top_n: How many of the best nodes to return; ``None`` for all.
-        api_key: The secret key; else ``SCW_SECRET_KEY``, then ``SCALEWAY_API_KEY``.
-        base_url: Address of the API up to ``/v1`` (also ``api_base``); else ``SCALEWAY_BASE_URL``, else the public
-            service.
-        project_id: Bill this project: part of the public service's address, so not together with ``base_url``.
-        extra_body: Merged into the body last, as it is.
-        default_headers: Sent with every request. Kept out of ``repr`` and ``to_dict``: they may hold a key.
-        timeout: Seconds of silence allowed.
-        max_retries: How often a failed request is repeated: connection errors, 408, 429 and 5xx.
-        http_client: An ``httpx.Client`` to use; it is not closed, and not pickled.
-        http_async_client: An ``httpx.AsyncClient`` to use; it is not closed, and not pickled.
-        allow_insecure_http: Allow the key over plain http to a public host.
-
     Raises:
         ConfigurationError: An argument is unknown or wrong, or the key is missing.
     """
