@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sys import getsizeof
-
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk, GenerationChunk
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, LogProb, MessageRole, TextBlock
@@ -46,14 +44,6 @@ def test_what_a_piece_holds_is_kept_where_unset_fields_are_left_out() -> None:
     (chunk,) = ChunkBuilder("scaleway").chunks([Delta("Hel", id="1", reasoning="Hm")])
     assert chunk.message.model_dump(exclude_unset=True) == chunk.message.model_dump()
     assert chunk.message.model_copy(update={"name": "somebody"}).model_dump(exclude_unset=True)["name"] == "somebody"
-
-
-def test_a_piece_takes_less_memory_than_the_validated_chunk() -> None:
-    (chunk,) = ChunkBuilder("scaleway").chunks([Delta("Hel", id="1")])
-    message = AIMessageChunk(content="Hel", id="1", response_metadata={"model_provider": "scaleway"})
-    validated = ChatGenerationChunk(message=message)
-    assert getsizeof(vars(chunk)) < getsizeof(vars(validated))
-    assert getsizeof(vars(chunk.message)) < getsizeof(vars(message))
 
 
 def test_an_attribute_of_ones_own_stays_with_its_piece() -> None:

@@ -265,9 +265,6 @@ class Endpoint(Generic[RequestT]):
         deltas: list[Delta] = []
         event = b""
         try:
-            texts = decoder.feed_texts(events) if len(events) > 1 else None
-            if texts is not None:
-                return texts, None
             for event in events:
                 deltas.extend(decoder.feed(event))
                 if decoder.finished:

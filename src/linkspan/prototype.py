@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -44,7 +42,7 @@ class Prototype(Generic[ModelT]):
 
     def __init__(self, pattern: ModelT) -> None:
         self._class = type(pattern)
-        self.fields: dict[str, Any] = _compact(pattern.__dict__)
+        self.fields: dict[str, Any] = dict(pattern.__dict__)
         self._set_fields = set(self.fields)
         self._extra = pattern.__pydantic_extra__
         self._private = pattern.__pydantic_private__
@@ -61,28 +59,3 @@ class Prototype(Generic[ModelT]):
     def with_fields(self, fields: Mapping[str, Any]) -> ModelT:
         """Return a new object, with these fields and the pattern's others. Nothing is validated."""
         return self.holding({**self.fields, **fields})
-
-
-def _compact(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a dict with these fields whose copies take little memory, if there is one on this Python."""
-    shared = _sharing_keys(tuple(fields)).copy()
-    for name, value in fields.items():
-        shared[name] = value
-    return min(shared, dict(fields), key=getsizeof)
-
-
-@cache
-def _sharing_keys(names: tuple[str, ...]) -> dict[str, Any]:
-    """Return a dict of which each copy holds values only and shares the keys, as a class's instances do (PEP 412).
-
-    A third of the size for a chunk, and so less to walk through for the garbage collector. CPython leaves room in such
-    dicts for 30 attributes, and for one fewer with each instance that it has seen of the class.
-    """
-    owner = type("Fields", (), {})
-    for _ in range(len(names) + 1, 30):
-        owner()
-    first = owner()
-    for name in names:
-        setattr(first, name, None)
-    fields: dict[str, Any] = vars(first)
-    return fields

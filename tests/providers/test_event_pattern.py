@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,64 +49,6 @@ def in_a_row(events: list[bytes]) -> list[Delta]:
 def test_a_row_of_events_reads_as_each_by_itself(rows: list[tuple[str, bool, dict[str, Any]]]) -> None:
     events = [event(text, ascii_only=ascii_only, **odd) for text, ascii_only, odd in rows]
     assert in_a_row(events) == one_by_one(events)
-
-
-def in_batches(events: list[bytes], cuts: list[int]) -> list[Delta]:
-    decoder = ChatStreamDecoder("x", {})
-    bounds = [0, *sorted(min(cut, len(events)) for cut in cuts), len(events)]
-    deltas: list[Delta] = []
-    for start, end in pairwise(bounds):
-        batch = events[start:end]
-        texts = decoder.feed_texts(batch)
-        deltas += [delta for data in batch for delta in decoder.feed(data)] if texts is None else texts
-    return deltas
-
-
-@given(
-    st.lists(st.tuples(TEXTS, st.booleans(), st.sampled_from([{}] * 12 + ODDITIES)), max_size=16),
-    st.lists(st.integers(0, 16), max_size=4),
-)
-def test_events_taken_together_read_as_each_by_itself(
-    rows: list[tuple[str, bool, dict[str, Any]]], cuts: list[int]
-) -> None:
-    events = [event(text, ascii_only=ascii_only, **odd) for text, ascii_only, odd in rows]
-    assert in_batches(events, cuts) == one_by_one(events)
-
-
-def test_events_of_text_are_taken_together() -> None:
-    decoder = ChatStreamDecoder("x", {})
-    decoder.feed(event("a"))
-    deltas = decoder.feed_texts([event(text) for text in ("b", "", 'c"\n\\', "\u2028")])
-    assert deltas is not None
-    assert [(delta.text, delta.id) for delta in deltas] == [("b", "c1"), ('c"\n\\', "c1"), ("\u2028", "c1")]
-
-
-@pytest.mark.parametrize(
-    "literals",
-    [
-        [rb'"a\"', rb'","b"'],  # good JSON together
-        [b'"', b'",","'],
-        [b'"a","b"', b'"c"'],
-        [b'"a"', b"1"],
-        [b'"a"', b'"\xff"'],
-        [b'"a"', b'"\n"'],
-        [b'"a"\0"b"', b'"c"'],
-        [b'"a"\n"b"', b'"c"'],
-    ],
-)
-def test_broken_events_are_not_mended_by_each_other(literals: list[bytes]) -> None:
-    decoder = ChatStreamDecoder("x", {})
-    decoder.feed(event("a"))
-    assert decoder.feed_texts([event("@").replace(b'"@"', literal) for literal in literals]) is None
-
-
-def test_an_event_cut_in_two_is_not_joined() -> None:
-    decoder = ChatStreamDecoder("x", {})
-    decoder.feed(event("a"))
-    head, tail = event("@").split(b'"@"')
-    assert decoder.feed_texts([head + b'"a"', b'"b"' + tail]) is None
-    assert decoder.feed_texts([head + b'"a"' + tail + b"\n" + head, b'"b"' + tail]) is None
-    assert decoder.feed_texts([]) is None
 
 
 def test_the_text_may_stand_where_another_key_has_the_same_name() -> None:

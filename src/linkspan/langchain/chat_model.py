@@ -23,7 +23,6 @@ from linkspan.langchain.profiles import model_profile
 from linkspan.langchain.registration import CHAT_MODELS
 from linkspan.langchain.tools import as_tool_dicts, schema_format, to_tools
 from linkspan.options import ChatSettings, read_response_format, read_tool_choice
-from linkspan.signatures import keeps_signature
 from linkspan.unreadable import building_answer
 
 if TYPE_CHECKING:
@@ -60,7 +59,6 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
 
     # ------------------------------------------------------------------ the four ways to ask
 
-    @keeps_signature
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -74,7 +72,6 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
             with building_answer(self._provider.name):
                 return to_chat_result(completion, self._provider.name, self._label(request.model))
 
-    @keeps_signature
     async def _agenerate(
         self,
         messages: list[BaseMessage],

@@ -26,7 +26,6 @@ from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.generations import to_generation_chunk, to_llm_result
 from linkspan.langchain.language_model import LinkspanLanguageModel
 from linkspan.options import refuse_chat_keywords
-from linkspan.signatures import keeps_signature
 from linkspan.unreadable import building_answer
 
 if TYPE_CHECKING:
@@ -75,7 +74,6 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
 
     # ------------------------------------------------------------------ the four ways to ask
 
-    @keeps_signature
     def _generate(
         self,
         prompts: list[str],
@@ -97,7 +95,6 @@ class LinkspanLLM(LinkspanLanguageModel, BaseLLM):
                 requests,
             )
 
-    @keeps_signature
     async def _agenerate(
         self,
         prompts: list[str],

@@ -21,7 +21,6 @@ from linkspan.llama_index.stream_owner import closes_stream, opened
 from linkspan.options import ModelSettings
 from linkspan.providers.catalog import model_info
 from linkspan.redaction import is_secret_keyword
-from linkspan.signatures import keeps_signature
 from linkspan.unreadable import building_answer, invalid_response
 
 if TYPE_CHECKING:
@@ -79,7 +78,6 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
 
     # ------------------------------------------------------------------ the eight endpoints
 
-    @keeps_signature
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation."""
@@ -88,7 +86,6 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         with building_answer(self._provider.name):
             return chat_response(completion)
 
-    @keeps_signature
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answer a conversation."""
@@ -97,21 +94,18 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         with building_answer(self._provider.name):
             return chat_response(completion)
 
-    @keeps_signature
     @closes_stream
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece; close the generator to stop early."""
         return opened(self._stream(*self._chat_request(messages, kwargs), kind="chat"))
 
-    @keeps_signature
     @closes_stream
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Answer a conversation piece by piece; close the generator to stop early."""
         return opened(self._astream(*self._chat_request(messages, kwargs), kind="chat"))
 
-    @keeps_signature
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a text. ``formatted`` says that it is in the model's own prompt format already."""
@@ -120,7 +114,6 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         with building_answer(self._provider.name):
             return completion_response(completion)
 
-    @keeps_signature
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a text. ``formatted`` says that it is in the model's own prompt format already."""
@@ -129,14 +122,12 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         with building_answer(self._provider.name):
             return completion_response(completion)
 
-    @keeps_signature
     @closes_stream
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """Answer a text piece by piece; close the generator to stop early. ``formatted`` as in ``complete``."""
         return opened(self._stream(*self._prompt_request(prompt, formatted, kwargs), kind="completion"))
 
-    @keeps_signature
     @closes_stream
     @llm_completion_callback()
     async def astream_complete(

@@ -64,11 +64,6 @@ class BlockWatch(WrappedDecoder["StreamDecoder"]):
         """Take the data of one event."""
         return self._note(self._inner.feed(data))
 
-    def feed_texts(self, events: Sequence[bytes]) -> Sequence[Delta] | None:
-        """Take the data of several events if all are pieces of text."""
-        deltas = self._inner.feed_texts(events)
-        return None if deltas is None else self._note(deltas)
-
     def close(self) -> Sequence[Delta]:
         """Take the end of the stream.
 

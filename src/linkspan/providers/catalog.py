@@ -1,4 +1,4 @@
-"""What is known of each model: data with a date, never a gate. Unknown names work everywhere.
+"""The catalogue of models: dated facts about each, never a gate. Unknown names work everywhere.
 
 The data lies in ``catalog_<provider>.json`` beside this module; its ``as_of`` is the day it was checked. Scaleway's is
 refreshed by ``make catalogue`` (sources: Scaleway reference, sections 3.2, 7, 10 and 15).
@@ -6,19 +6,27 @@ refreshed by ``make catalogue`` (sources: Scaleway reference, sections 3.2, 7, 1
 
 from __future__ import annotations
 
+import inspect
 import json
+import sysconfig
+import warnings
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timezone
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+from linkspan.errors import ModelRetiredWarning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal
 
-__all__ = ["ModelInfo", "Price", "model_info", "models", "read_catalogue"]
+    from linkspan.providers.provider import Provider
+
+__all__ = ["ModelInfo", "Price", "model_info", "models", "read_catalogue", "warn_if_retired"]
 
 _KINDS = ("chat", "embedding", "transcription", "ocr")
 _STATUSES = ("active", "preview", "deprecated", "retired")
@@ -131,3 +139,51 @@ def _model_info(name: str, row: Mapping[str, Any]) -> ModelInfo:
         if word not in words:
             raise ValueError(f"the catalogue's row {name!r} is wrong: {word!r} is none of {', '.join(words)}")
     return info
+
+
+def warn_if_retired(provider: Provider, model: str | None) -> None:
+    """Warn of a model that is deprecated or retired. Silent for all others, and for unknown names.
+
+    Only the public service's own names are looked up. A dedicated deployment's name, such as ``meta/NAME:fp8``, is
+    not: there a model lives as long as its deployment (Scaleway reference, section 2.2).
+
+    Args:
+        provider: The API.
+        model: The name as the user gave it; ``None`` where the API serves one model only.
+    """
+    info = models(provider.name).get(model) if model is not None else None
+    if info is not None and info.status in {"deprecated", "retired"}:
+        warnings.warn(_retirement(provider, info), ModelRetiredWarning, stacklevel=_callers_level())
+
+
+def _retirement(provider: Provider, info: ModelInfo) -> str:
+    way_out = (
+        f"Use {info.successor!r} instead."
+        if info.successor
+        else "No successor is known: list_models() names what is served."
+    )
+    return (
+        f"{provider.title}: the model {info.id!r} {_end_of(info)}; the API may refuse it, or answer with another "
+        f"model. {way_out}"
+    )
+
+
+def _end_of(info: ModelInfo) -> str:
+    if info.end_of_life is None:
+        return "is at its end of life" if info.status == "retired" else "is deprecated or at its end of life"
+    past = info.end_of_life <= datetime.now(timezone.utc).date()
+    return f"{'reached' if past else 'reaches'} its end of life on {info.end_of_life.isoformat()}"
+
+
+def _callers_level() -> int:
+    """Return the ``stacklevel``, for a warning of the calling function, of the first line outside installed packages.
+
+    ``warnings.warn(skip_file_prefixes=...)`` does the same, but from Python 3.12 on only.
+    """
+    own = Path(__file__).parents[1]
+    installed = (str(own), *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
+    frame = inspect.currentframe()
+    level = 0
+    while frame is not None and frame.f_code.co_filename.startswith(installed):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -37,13 +37,6 @@ class StreamDecoder(Protocol):
     def feed(self, data: bytes) -> Sequence[Delta]:
         """Take the data of one event."""
 
-    def feed_texts(self, events: Sequence[bytes]) -> Sequence[Delta] | None:
-        """Take the data of several events if all are pieces of text that are known at a glance.
-
-        Returns:
-            What feeding them one by one would return; or ``None``, having taken none: then that is to be done.
-        """
-
     def close(self) -> Sequence[Delta]:
         """Take the end of the stream; the last delta carries finish reason, usage and metadata.
 

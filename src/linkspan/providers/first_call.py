@@ -46,10 +46,6 @@ class FirstCallDecoder(WrappedDecoder[StreamDecoder]):
         """Take the data of one event."""
         return _trimmed(self._inner.feed(data))
 
-    def feed_texts(self, events: Sequence[bytes]) -> Sequence[Delta] | None:
-        """Take the data of several events if all are pieces of text."""
-        return self._inner.feed_texts(events)
-
     def close(self) -> Sequence[Delta]:
         """Take the end of the stream.
 

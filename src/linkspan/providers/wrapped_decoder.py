@@ -46,10 +46,6 @@ class WrappedDecoder(Generic[InnerT]):
         """Take the data of one event."""
         return self._inner.feed(data)
 
-    def feed_texts(self, events: Sequence[bytes]) -> Sequence[Delta] | None:  # noqa: ARG002
-        """Take no events: each is looked at. See :meth:`linkspan.providers.codec.StreamDecoder.feed_texts`."""
-        return None
-
     def close(self) -> Sequence[Delta]:
         """Take the end of the stream.
 

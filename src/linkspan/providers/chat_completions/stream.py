@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
 
 from linkspan.conversation import Delta, TokenLogprob, Usage
 from linkspan.errors import InterruptedStreamError, InvalidResponseError
@@ -18,7 +21,6 @@ from linkspan.providers.chat_completions.decode import (
     reasoning_of,
     unknown_fields,
 )
-from linkspan.providers.chat_completions.event_pattern import EventPattern
 from linkspan.providers.chat_completions.tool_call_stream import ToolCallStream
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.failed import failure_of
@@ -35,6 +37,13 @@ if TYPE_CHECKING:
 __all__ = ["ChatStreamDecoder", "asked_choices"]
 
 _DONE = b"[DONE]"
+#: The first text under the key ``content``, and its literal.
+_CONTENT = re.compile(rb'"content": *("[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*")')
+#: Replaces a text in a copy of its event: if the parsed copy has it as its text, that is where the text stands.
+_PROBE = "\x00probe"
+_PROBE_LITERAL = b'"\\u0000probe"'
+#: Patterns learned in a row without a use before the decoder stops learning: this stream changes more than its texts.
+_PATIENCE = 4
 
 
 class ChatStreamDecoder:
@@ -94,7 +103,7 @@ class ChatStreamDecoder:
         self._id: str | None = None
         self._model: str | None = None
         self._seen: set[int] = set()
-        self._pattern = EventPattern()
+        self._pattern = _EventPattern()
         self.finished = False
 
     @property
@@ -115,12 +124,6 @@ class ChatStreamDecoder:
         """
         text = self._pattern.text_of(data)
         return (Delta(text, self._id),) if text else self._feed_whole(data)
-
-    def feed_texts(self, events: Sequence[bytes]) -> Sequence[Delta] | None:
-        """Take the data of several events if all are pieces of text, otherwise equal to one before."""
-        texts = self._pattern.texts_of(events)
-        answer_id = self._id
-        return None if texts is None else [Delta(text, answer_id) for text in texts if text]
 
     def _feed_whole(self, data: bytes) -> Sequence[Delta]:
         if data[:6] == _DONE:
@@ -147,7 +150,7 @@ class ChatStreamDecoder:
             if delta is None:
                 return ()
             if self._is_text(chunk, choices[0]):
-                self._pattern.learn(data, "content", _content)
+                self._pattern.learn(data)
             return (delta,)
         return [delta for delta in map(self._take_choice, choices) if delta is not None]
 
@@ -292,5 +295,52 @@ def asked_choices(request: ChatRequest) -> int:
     return wanted if type(wanted) is int else 1
 
 
-def _content(chunk: Any) -> Any:
-    return chunk["choices"][0]["delta"]["content"]
+class _EventPattern:
+    """The bytes before and after the text of an event.
+
+    In most streams each event repeats the id, the model, the choice's index and a handful of nulls around a few letters
+    of text. Equal bytes mean the same, so once an event is parsed, only the text of the next one has to be.
+    """
+
+    __slots__ = ("_after", "_before", "_patience")
+
+    def __init__(self) -> None:
+        self._before = b""
+        self._after = b""
+        self._patience = _PATIENCE
+
+    def text_of(self, data: bytes) -> str | None:
+        """Return the text of an event that otherwise equals the learned one; ``None`` for any other event."""
+        before, after = self._before, self._after
+        if not before or not data.startswith(before) or not data.endswith(after):
+            return None
+        literal = data[len(before) : len(data) - len(after)]
+        # Exactly one string between equal bytes: the whole event has the structure of the learned one.
+        if literal[:1] != b'"':
+            return None
+        try:
+            text = from_json(literal)
+        except ValueError:
+            return None
+        if not isinstance(text, str):
+            return None
+        self._patience = _PATIENCE
+        return text
+
+    def learn(self, data: bytes) -> None:
+        """Take an event with a text as the pattern of the next events."""
+        if self._patience == 0:
+            return
+        self._patience -= 1
+        self._before = b""
+        found = _CONTENT.search(data)
+        if found is None:
+            return
+        before, after = data[: found.start(1)], data[found.end(1) :]
+        try:
+            choice = from_json(before + _PROBE_LITERAL + after)["choices"][0]
+            probed = choice["delta"]["content"] == _PROBE
+        except (ValueError, LookupError, TypeError):
+            return
+        if probed:
+            self._before, self._after = before, after

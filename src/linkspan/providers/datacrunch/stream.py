@@ -141,10 +141,6 @@ class TGIStreamDecoder:
             self._details = {**self._details, "finish_reason": STOPPED}
         return self._hand_out(text)
 
-    def feed_texts(self, events: Sequence[bytes]) -> Sequence[Delta] | None:  # noqa: ARG002
-        """Take no events: each differs from the one before in more than its text."""
-        return None
-
     def close(self) -> Sequence[Delta]:
         """Take the end of the stream.
 

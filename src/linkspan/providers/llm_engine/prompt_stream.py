@@ -150,10 +150,6 @@ class PromptStreamDecoder:
         event = event if event.get("request_id") else {**event, "request_id": self._request_id}
         return error_of(event, self._headers)
 
-    def feed_texts(self, events: Sequence[bytes]) -> Sequence[Delta] | None:  # noqa: ARG002
-        """Take no events: each differs from the one before in more than its text."""
-        return None
-
     def close(self) -> Sequence[Delta]:
         """Take the end of the stream.
 
