@@ -225,7 +225,7 @@ def test_a_template_without_markers_is_warned_of(source: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:Nothing was found that marks the turns")
 def test_a_template_that_cannot_be_checked_is_refused_unless_texts_are_trusted() -> None:
-    source = "{% for m in messages %}<|{{ m.role }}|>{{ m.content.split('=')[1].strip() }}{% endfor %}"
+    source = "{# <|user|> #}{% for m in messages %}<|{{ m.role }}|>{{ m.content.split('=')[1].strip() }}{% endfor %}"
     with pytest.raises(UnsupportedContentError, match=r"depends on what the messages say.*special_tokens='keep'"):
         ChatTemplate.from_jinja(source).render(say(("user", "a=b")))
     assert ChatTemplate.from_jinja(source, special_tokens="keep").render(say(("user", "a=b"))) == "<|user|>b"

@@ -36,6 +36,11 @@ def say(*turns: tuple[str, str]) -> list[Message]:
     return [Message(role, [Text(text)]) for role, text in turns]  # type: ignore[arg-type]  # roles of the test
 
 
+def trusting(source: str) -> ChatTemplate:
+    """A template in which nothing marks the turns: one that checks texts is warned of."""
+    return ChatTemplate.from_jinja(source, special_tokens="keep")
+
+
 # --------------------------------------------------------------------------- the published formats
 
 
@@ -336,14 +341,12 @@ def test_a_jinja_template_sees_what_hugging_face_gives_it() -> None:
 
 
 def test_blocks_leave_no_lines_behind() -> None:
-    template = ChatTemplate.from_jinja(
-        "{% for m in messages %}\n    {% if true %}\n{{ m.content }}\n    {% endif %}\n{% endfor %}"
-    )
+    template = trusting("{% for m in messages %}\n    {% if true %}\n{{ m.content }}\n    {% endif %}\n{% endfor %}")
     assert template.render(say(("user", "a"), ("assistant", "b"))) == "a\nb\n"
 
 
 def test_a_jinja_template_gets_reasoning_where_asked() -> None:
-    template = ChatTemplate.from_jinja("{% for m in messages %}{{ m.reasoning_content }}|{{ m.content }};{% endfor %}")
+    template = trusting("{% for m in messages %}{{ m.reasoning_content }}|{{ m.content }};{% endfor %}")
     messages = [Message("assistant", [Reasoning("hm"), Text("b")])]
     assert template.render(messages) == "|b;"
     assert template.render(messages, send_reasoning=True) == "hm|b;"
@@ -358,7 +361,7 @@ def test_stops_and_tokens_of_a_jinja_template_are_read_from_it() -> None:
 
 def test_a_role_that_the_template_names_is_let_through() -> None:
     source = "{% for m in messages %}{% if m.role == 'data' %}D{% endif %}{{ m.content }}{% endfor %}"
-    assert ChatTemplate.from_jinja(source).render(say(("data", "x"))) == "Dx"
+    assert trusting(source).render(say(("data", "x"))) == "Dx"
     with pytest.raises(UnsupportedContentError, match="no role 'data'"):
         ChatTemplate.from_jinja(CHATML).render(say(("data", "x")))
     assert "data\nx" in ChatTemplate.from_jinja(CHATML, roles=["user", "data"]).render(say(("data", "x")))
@@ -374,11 +377,11 @@ def test_a_token_hidden_in_the_arguments_of_a_call_is_found() -> None:
 
 
 def test_a_templates_own_refusal_and_failure_are_told() -> None:
-    template = ChatTemplate.from_jinja("{{ raise_exception('Only one system message!') }}")
+    template = trusting("{{ raise_exception('Only one system message!') }}")
     with pytest.raises(UnsupportedContentError, match="refuses this conversation: Only one system message!"):
         template.render(say(("user", "Hi")))
     with pytest.raises(UnsupportedContentError, match="fails on this conversation"):
-        ChatTemplate.from_jinja("{{ messages[0].nothing.more }}").render(say(("user", "Hi")))
+        trusting("{{ messages[0].nothing.more }}").render(say(("user", "Hi")))
 
 
 @pytest.mark.parametrize(
@@ -391,7 +394,7 @@ def test_a_templates_own_refusal_and_failure_are_told() -> None:
 )
 def test_a_template_cannot_leave_its_sandbox(source: str) -> None:
     with pytest.raises(UnsupportedContentError, match="fails on this conversation"):
-        ChatTemplate.from_jinja(source).render(say(("user", "Hi")))
+        trusting(source).render(say(("user", "Hi")))
 
 
 def test_a_syntax_error_is_told_with_its_line() -> None:
@@ -416,5 +419,5 @@ def test_a_template_tells_whether_the_answer_begins_inside_reasoning() -> None:
     opening = "{{ messages[0].content }}{% if enable_thinking is not defined or enable_thinking %}<think>\n{% endif %}"
     assert ChatTemplate.named("deepseek-r1").opens("<think>")
     assert not ChatTemplate.named("chatml").opens("<think>")
-    assert ChatTemplate.from_jinja(opening).opens("<think>")
-    assert not ChatTemplate.from_jinja(opening).opens("<think>", {"enable_thinking": False})
+    assert trusting(opening).opens("<think>")
+    assert not trusting(opening).opens("<think>", {"enable_thinking": False})
