@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
@@ -31,6 +32,7 @@ __all__ = ["HttpClient"]
 #: values. With more, all are dropped: a server that sets a new one with each answer must not make requests grow.
 _MOST_COOKIES, _LONGEST_COOKIES = 50, 8192
 
+_parsed = functools.lru_cache(maxsize=64)(httpx.URL)
 _log = logging.getLogger("linkspan.transport")
 
 
@@ -265,18 +267,19 @@ def _message(client: httpx.Client | httpx.AsyncClient, request: HttpRequest, *, 
         ConfigurationError: The address is not valid, or a header cannot be sent.
     """
     check_headers(request.headers, provider=request.provider)
-    headers = httpx.Headers(dict(request.headers))
-    headers.setdefault("accept-encoding", ACCEPTED_ENCODINGS)
+    given = {name.lower() for name in request.headers}
+    own = {"accept-encoding": ACCEPTED_ENCODINGS}
     if stream:
-        headers.setdefault("accept", "text/event-stream")
+        own["accept"] = "text/event-stream"
     if client.headers.get("user-agent", "").startswith("python-httpx/"):
-        headers.setdefault("user-agent", USER_AGENT)
+        own["user-agent"] = USER_AGENT
+    headers = {name: value for name, value in own.items() if name not in given} | dict(request.headers)
     silence = request.timeout
     limits = [seconds for seconds in (request.connect_timeout, silence) if seconds is not None]
     timeout = httpx.Timeout(connect=min(limits, default=None), read=silence, write=silence, pool=silence)
     try:
         return client.build_request(
-            request.method, request.url, headers=headers, content=request.content, timeout=timeout
+            request.method, _parsed(request.url), headers=headers, content=request.content, timeout=timeout
         )
     except httpx.InvalidURL as exc:
         raise unusable_address(exc, request) from None
