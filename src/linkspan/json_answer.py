@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from linkspan.errors import ContentBlockedError, InvalidResponseError
-from linkspan.providers.blocked import block_reason
+from linkspan.providers.filters.blocked import block_reason
 from linkspan.tool_arguments import CUT_OFF_REASONS, parse_arguments, unwrap_json_string
 
 if TYPE_CHECKING:

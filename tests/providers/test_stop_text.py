@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkspan.providers.stop_text import StopCutter
+from linkspan.providers.filters.stops import StopCutter
 
 
 def cut(pieces: list[str], stops: list[str]) -> tuple[str, str | None]:

@@ -14,9 +14,9 @@ from linkspan.endpoint import connect
 from linkspan.errors import InterruptedStreamError, UnsupportedContentError
 from linkspan.prompts import ChatTemplate
 from linkspan.providers.datacrunch import DATACRUNCH, TGICodec, grammar_of
+from linkspan.providers.filters.thinking import THINK_TAGS
 from linkspan.providers.llm_engine import LLM_ENGINE, LLMEnginePromptCodec
 from linkspan.providers.templated_chat import TemplatedChatCodec
-from linkspan.providers.think_tags import THINK_TAGS
 from tests.support.loopback import event_stream, http
 
 if TYPE_CHECKING:

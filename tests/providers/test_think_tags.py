@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from linkspan.assembler import assemble
 from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCallDelta
-from linkspan.providers.think_tags import ThinkTagDecoder, ThinkTagSplitter, split_completion, split_think_tags
+from linkspan.providers.filters.thinking import ThinkTagDecoder, ThinkTagSplitter, split_completion, split_think_tags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

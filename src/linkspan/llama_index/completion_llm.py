@@ -22,8 +22,8 @@ from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.llama_index.tools import schema_format
 from linkspan.options import ConversationSettings, read_response_format, refuse_chat_keywords
 from linkspan.prompts import ChatTemplate, find_template
+from linkspan.providers.filters.thinking import ThinkTagCodec
 from linkspan.providers.templated_chat import TemplatedChatCodec
-from linkspan.providers.think_tag_codec import ThinkTagCodec
 from linkspan.settings.templated import TemplateSettings
 
 if TYPE_CHECKING:

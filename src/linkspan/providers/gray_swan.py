@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Literal
 from linkspan.conversation import Image, NamedTool, Reasoning, Text
 from linkspan.errors import ConfigurationError, LinkspanError, NotFoundError, UnsupportedContentError
 from linkspan.json_schema import standing_alone
-from linkspan.providers.blocked import BlockWatch, raise_if_blocked
 from linkspan.providers.catalog import ModelInfo, model_info
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
 from linkspan.providers.chat_completions.encode import prepare
 from linkspan.providers.chat_completions.stream import ChatStreamDecoder, asked_choices
-from linkspan.providers.client_stop import StoppingDecoder, cut_at_stops
 from linkspan.providers.data_role import carry_data
-from linkspan.providers.first_call import (
+from linkspan.providers.filters.blocked import BlockWatch, raise_if_blocked
+from linkspan.providers.filters.first_call import (
     FirstCallDecoder,
     keep_first_call,
     wants_one_call,
     without_parallel_calls,
 )
+from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
 from linkspan.providers.idle_demands import without_idle_demands
 from linkspan.providers.provider import Provider
 from linkspan.providers.tool_names import ToolNames

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import PromptRequest
 from linkspan.errors import LinkspanError, UnsupportedContentError
+from linkspan.providers.codec import WrappedCodec
 from linkspan.providers.data_role import carry_data
-from linkspan.providers.think_tags import ThinkTagDecoder, split_completion
+from linkspan.providers.filters.thinking import ThinkTagDecoder, split_completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +31,7 @@ _NOT_FOR_CHAT = {
 }
 
 
-class TemplatedChatCodec:
+class TemplatedChatCodec(WrappedCodec[PromptRequest]):
     """``Codec[ChatRequest]`` over a ``Codec[PromptRequest]``: the conversation is rendered by a chat template.
 
     The texts that end a turn under the template are sent as stop texts after the user's own. As many are sent as the
@@ -41,9 +42,9 @@ class TemplatedChatCodec:
         inner: The API's codec for prompts.
         template: How a conversation becomes a prompt.
         title: The API's name for people, used in errors.
-        split_reasoning: The tags between which the model writes its reasoning, such as
-            :data:`~linkspan.providers.think_tags.THINK_TAGS`; it then arrives apart from the text. ``None`` leaves the
-            text as it is. Where the template opens the block in the prompt, the answer begins inside it.
+        split_reasoning: The tags between which the model writes its reasoning, such as ``THINK_TAGS``; it then arrives
+            apart from the text. ``None`` leaves the text as it is. Where the template opens the block in the prompt,
+            the answer begins inside it.
         structured: Turns a response format into parameters of the API (``guided_json``, ``grammar``); ``None`` where it
             has nothing of the kind.
         max_stops: How many stop texts the API takes, ``None`` for any number.
@@ -59,28 +60,13 @@ class TemplatedChatCodec:
         structured: Structured | None = None,
         max_stops: int | None = None,
     ) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.template = template
         self._title = title
         self._tags = split_reasoning
         self._structured = structured
         self._max_stops = max_stops
         self._inside = split_reasoning is not None and template.opens(split_reasoning[0])
-
-    @property
-    def provider(self) -> str:
-        """The API's short name."""
-        return self.inner.provider
-
-    def __getattr__(self, name: str) -> Any:
-        # Routes beside chat (lists of models) are the inner codec's own business.
-        if name == "inner":
-            raise AttributeError(name)
-        return getattr(self.inner, name)
-
-    def auth_headers(self, api_key: str) -> Mapping[str, str]:
-        """Headers that carry the key."""
-        return self.inner.auth_headers(api_key)
 
     def path(self, request: ChatRequest, *, stream: bool) -> str:
         """Path below the base URL, which does not depend on the conversation."""
@@ -121,14 +107,6 @@ class TemplatedChatCodec:
         if self._tags is None:
             return completion
         return split_completion(completion, self._tags, inside=self._inside)
-
-    def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
-        """Read an error answer, or the wrong kind of answer under status 200."""
-        return self.inner.decode_error(status_code, headers, body)
-
-    def event_error(self, data: bytes) -> LinkspanError | None:
-        """Return the error that a stream's first event reports, if it does."""
-        return self.inner.event_error(data)
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream."""

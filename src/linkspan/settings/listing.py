@@ -16,7 +16,7 @@ __all__ = ["ListsModels"]
 
 
 class ListsModels:
-    """Can ask its API which models it has. The codec must be a ``linkspan.routes.models.ModelsCodec``."""
+    """Can ask its API which models it has."""
 
     # A plain class, as it has no fields: each pydantic class makes the import longer.
 

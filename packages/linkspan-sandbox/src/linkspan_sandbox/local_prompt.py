@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Delta, TokenLogprob, Usage
-from linkspan.providers.stop_text import StopCutter
+from linkspan.providers.filters.stops import StopCutter
 from linkspan_sandbox.engine import Call, EngineError
 
 if TYPE_CHECKING:

@@ -12,17 +12,17 @@ from linkspan.conversation import Image
 from linkspan.errors import UnsupportedContentError
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
 from linkspan.providers.chat_completions.stream import ChatStreamDecoder
-from linkspan.providers.datacrunch.chat_stops import ChatStopDecoder, cut_chat
 from linkspan.providers.datacrunch.decode import put_common_words
 from linkspan.providers.datacrunch.errors import retyped
 from linkspan.providers.datacrunch.grammar import check_grammar, grammar_of, inlined
 from linkspan.providers.datacrunch.provider import DATACRUNCH
-from linkspan.providers.first_call import (
+from linkspan.providers.filters.first_call import (
     FirstCallDecoder,
     keep_first_call,
     wants_one_call,
     without_parallel_calls,
 )
+from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
 from linkspan.providers.idle_demands import without_idle_demands
 from linkspan.providers.tool_names import ToolNames
 
@@ -125,12 +125,12 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
         put_common_words(completion)
         if wants_one_call(request):
             completion = keep_first_call(completion)
-        return cut_chat(completion, request.stop) if request.stop else completion
+        return cut_at_stops(completion, request.stop, server_stops=True) if request.stop else completion
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream, which ends before the request's stop texts."""
         decoder = _TGIStreamDecoder(self.provider, headers, names=ToolNames(request), conversation=request.messages)
-        stopping = ChatStopDecoder(decoder, request.stop) if request.stop else decoder
+        stopping = StoppingDecoder(decoder, request.stop, server_stops=True) if request.stop else decoder
         return FirstCallDecoder(stopping) if wants_one_call(request) else stopping
 
     def explain(self, error: LinkspanError) -> LinkspanError:

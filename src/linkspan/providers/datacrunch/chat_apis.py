@@ -10,9 +10,8 @@ from linkspan.providers.datacrunch.chat import DataCrunchChatCodec
 from linkspan.providers.datacrunch.codec import TGICodec
 from linkspan.providers.datacrunch.grammar import grammar_of
 from linkspan.providers.datacrunch.provider import DATACRUNCH
+from linkspan.providers.filters.thinking import THINK_TAGS, ThinkTagCodec
 from linkspan.providers.templated_chat import TemplatedChatCodec
-from linkspan.providers.think_tag_codec import ThinkTagCodec
-from linkspan.providers.think_tags import THINK_TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ from linkspan.providers.datacrunch.decode import (
 from linkspan.providers.datacrunch.errors import error_in
 from linkspan.providers.datacrunch.parameters import stop_texts
 from linkspan.providers.error_bodies import request_id_of
-from linkspan.providers.stop_text import StopCutter
+from linkspan.providers.filters.stops import StopCutter
 from linkspan.providers.unknown_fields import join_fields
 from linkspan.providers.wire_json import parse_json
 from linkspan.providers.wire_values import as_name, as_object, as_text

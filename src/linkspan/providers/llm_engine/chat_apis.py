@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.prompts import chat_templates, find_template
+from linkspan.providers.filters.thinking import THINK_TAGS, ThinkTagCodec
 from linkspan.providers.llm_engine.chat import LLMEngineChatCodec
 from linkspan.providers.llm_engine.prompt import LLMEnginePromptCodec
 from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, Framework
 from linkspan.providers.templated_chat import TemplatedChatCodec
-from linkspan.providers.think_tag_codec import ThinkTagCodec
-from linkspan.providers.think_tags import THINK_TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,8 @@ from pydantic_core import from_json
 from linkspan.conversation import Completion
 from linkspan.errors import ConfigurationError, InvalidResponseError
 from linkspan.providers.chat_completions.decode import unknown_fields
-from linkspan.providers.client_stop import StoppingDecoder, cut_at_stops
 from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
 from linkspan.providers.llm_engine.errors import decode_error_answer, error_of
 from linkspan.providers.llm_engine.models import MODELS_PATH, decode_models
 from linkspan.providers.llm_engine.prompt_fields import prompt_parameters, stops_to_cut_at

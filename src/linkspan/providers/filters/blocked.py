@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from linkspan.assembler import Assembler
 from linkspan.errors import ContentBlockedError
-from linkspan.providers.wrapped_decoder import WrappedDecoder
+from linkspan.providers.codec import WrappedDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

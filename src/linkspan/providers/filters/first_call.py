@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from linkspan.providers.codec import StreamDecoder
-from linkspan.providers.wrapped_decoder import WrappedDecoder
+from linkspan.providers.codec import StreamDecoder, WrappedDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

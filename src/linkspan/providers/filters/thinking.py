@@ -1,0 +1,268 @@
+"""Reasoning that a model writes into its answer between tags (``<think>…</think>``), split from the answer.
+
+For servers without a reasoning parser: prompt APIs, and chat APIs in front of a server that was started without one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from linkspan.conversation import Delta, PromptRequest
+from linkspan.providers.codec import WrappedCodec, WrappedDecoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from linkspan.conversation import Completion
+    from linkspan.providers.codec import Codec, StreamDecoder
+
+__all__ = [
+    "THINK_TAGS",
+    "ThinkTagCodec",
+    "ThinkTagDecoder",
+    "ThinkTagSplitter",
+    "split_completion",
+    "split_think_tags",
+]
+
+RequestT = TypeVar("RequestT")
+
+#: The tags of DeepSeek-R1, Qwen3 and most others.
+THINK_TAGS = ("<think>", "</think>")
+
+
+class ThinkTagSplitter:
+    """Split reasoning from an answer that comes in pieces, also where a tag spans pieces.
+
+    Reasoning is one block that begins the answer (white space may come before it); a tag that comes later is text,
+    since an answer may speak of tags. White space around the reasoning and before the answer is left out; an answer
+    without reasoning is kept to the letter. A block without an end is all reasoning: the model ran out of tokens.
+
+    Args:
+        tags: Opening and closing tag.
+        inside: Whether the prompt opened the block already, so that the answer begins inside it. An opening tag at its
+            start is then left out too.
+    """
+
+    __slots__ = ("_closing", "_held", "_opening", "_started", "_step")
+
+    def __init__(self, tags: tuple[str, str] = THINK_TAGS, *, inside: bool = False) -> None:
+        opening, closing = tags
+        if not opening or not closing:
+            raise ValueError(f"tags={tags!r}: both tags need at least one character.")
+        self._opening = opening
+        self._closing = closing
+        self._held = ""
+        #: Whether any reasoning has been handed out.
+        self._started = False
+        self._step: Callable[[str], tuple[str, str]] = self._before_inside if inside else self._before
+
+    def feed(self, piece: str) -> tuple[str, str]:
+        """Take the next piece; return the text and the reasoning that are decided."""
+        return self._step(piece)
+
+    def flush(self) -> tuple[str, str]:
+        """Take the end of the answer; return what was held back, as text and reasoning."""
+        held, self._held = self._held, ""
+        if self._step == self._before:
+            return held, ""
+        if self._step == self._before_inside:
+            return "", held.strip()
+        return "", held.rstrip()
+
+    def _before(self, piece: str) -> tuple[str, str]:
+        """Before the answer: does it begin with the opening tag?"""
+        text = self._held + piece
+        begun = text.lstrip()
+        if begun.startswith(self._opening):
+            return self._enter(self._within, begun[len(self._opening) :])
+        if self._opening.startswith(begun):  # also when it is all white space
+            self._held = text
+            return "", ""
+        self._held = ""
+        self._step = self._plain
+        return text, ""
+
+    def _before_inside(self, piece: str) -> tuple[str, str]:
+        """Before reasoning that the prompt opened: does the model open it once more?"""
+        begun = (self._held + piece).lstrip()
+        if begun.startswith(self._opening):
+            return self._enter(self._within, begun[len(self._opening) :])
+        if self._opening.startswith(begun):
+            self._held = begun
+            return "", ""
+        return self._enter(self._within, begun)
+
+    def _within(self, piece: str) -> tuple[str, str]:
+        """Inside the block."""
+        thought = self._held + piece
+        if not self._started:
+            thought = thought.lstrip()
+        place = thought.find(self._closing)
+        if place >= 0:
+            text, _ = self._enter(self._after, thought[place + len(self._closing) :])
+            return text, thought[:place].rstrip()
+        keep = _undecided(thought, self._closing)
+        self._held = thought[len(thought) - keep :]
+        decided = thought[: len(thought) - keep]
+        self._started = self._started or bool(decided)
+        return "", decided
+
+    def _after(self, piece: str) -> tuple[str, str]:
+        """Between the block and the answer."""
+        text = piece.lstrip()
+        if text:
+            self._step = self._plain
+        return text, ""
+
+    def _plain(self, piece: str) -> tuple[str, str]:
+        return piece, ""
+
+    def _enter(self, step: Callable[[str], tuple[str, str]], rest: str) -> tuple[str, str]:
+        self._held = ""
+        self._step = step
+        return step(rest)
+
+
+def _undecided(thought: str, closing: str) -> int:
+    """Return the length of the end that may be white space before the closing tag, and the beginning of that tag."""
+    tag = next((n for n in range(min(len(closing) - 1, len(thought)), 0, -1) if thought.endswith(closing[:n])), 0)
+    body = thought[: len(thought) - tag]
+    return len(thought) - len(body.rstrip())
+
+
+def split_think_tags(text: str, tags: tuple[str, str] = THINK_TAGS, *, inside: bool = False) -> tuple[str, str]:
+    """Split reasoning from a whole answer; return text and reasoning. See :class:`ThinkTagSplitter`."""
+    splitter = ThinkTagSplitter(tags, inside=inside)
+    text, reasoning = splitter.feed(text)
+    rest, more = splitter.flush()
+    return text + rest, reasoning + more
+
+
+def split_completion(completion: Completion, tags: tuple[str, str] = THINK_TAGS, *, inside: bool = False) -> Completion:
+    """Split reasoning from the text of an answer and of its alternatives, in place; ``raw`` stays as it was.
+
+    Reasoning that the server has split off already stays, before what is found here.
+    """
+    for answer in (completion, *completion.alternatives):
+        if answer.text:
+            answer.text, reasoning = split_think_tags(answer.text, tags, inside=inside)
+            answer.reasoning += reasoning
+    return completion
+
+
+class ThinkTagDecoder(WrappedDecoder["StreamDecoder"]):
+    """A stream decoder that splits reasoning from text: a :class:`ThinkTagSplitter` for each choice.
+
+    What a splitter holds back comes before the next tool call, finish reason or the end. Everything else of a delta
+    passes as it is: log probabilities travel with the piece that brought them.
+
+    Args:
+        inner: The API's decoder.
+        tags: Opening and closing tag.
+        inside: Whether the prompt opened the block already.
+    """
+
+    __slots__ = ("_id", "_inside", "_splitters", "_tags")
+
+    def __init__(self, inner: StreamDecoder, tags: tuple[str, str] = THINK_TAGS, *, inside: bool = False) -> None:
+        super().__init__(inner)
+        self._tags = tags
+        self._inside = inside
+        self._splitters: dict[int, ThinkTagSplitter] = {}
+        self._id: str | None = None
+
+    def feed(self, data: bytes) -> Sequence[Delta]:
+        """Take the data of one event."""
+        deltas = self._inner.feed(data)
+        if len(deltas) == 1:  # the usual case, without a list of lists
+            return self._split(deltas[0])
+        return [split for delta in deltas for split in self._split(delta)]
+
+    def close(self) -> Sequence[Delta]:
+        """Take the end of the stream.
+
+        Raises:
+            InterruptedStreamError: The answer is not whole.
+        """
+        deltas = [split for delta in self._inner.close() for split in self._split(delta)]
+        rest = [held for choice in list(self._splitters) for held in self._flushed(choice)]
+        # The last delta stays the last one.
+        return [*deltas[:-1], *rest, *deltas[-1:]] if rest else deltas
+
+    def _split(self, delta: Delta) -> Sequence[Delta]:
+        choice = delta.choice
+        self._id = self._id or delta.id
+        if delta.text:
+            splitter = self._splitters.get(choice)
+            if splitter is None:
+                splitter = self._splitters[choice] = ThinkTagSplitter(self._tags, inside=self._inside)
+            delta.text, reasoning = splitter.feed(delta.text)
+            if reasoning:
+                delta.reasoning += reasoning
+            if not (delta.text or delta.reasoning or _says_more(delta)):
+                return ()
+        if (delta.tool_calls or delta.finish_reason is not None or delta.last) and choice in self._splitters:
+            return self._with_held(delta, ends=delta.finish_reason is not None or delta.last)
+        return (delta,)
+
+    def _with_held(self, delta: Delta, *, ends: bool) -> Sequence[Delta]:
+        held = self._flushed(delta.choice, forget=ends)
+        if not held or not delta.text:
+            return (*held, delta)
+        # The delta's own text comes before what was held back of it.
+        delta.text += held[0].text
+        delta.reasoning += held[0].reasoning
+        return (delta,)
+
+    def _flushed(self, choice: int, *, forget: bool = True) -> list[Delta]:
+        text, reasoning = self._splitters[choice].flush()
+        if forget:
+            del self._splitters[choice]
+        return [Delta(text=text, reasoning=reasoning, id=self._id, choice=choice)] if text or reasoning else []
+
+
+def _says_more(delta: Delta) -> bool:
+    return bool(
+        delta.tool_calls
+        or delta.refusal
+        or delta.finish_reason is not None
+        or delta.usage is not None
+        or delta.logprobs
+        or delta.extra
+        or delta.last
+    )
+
+
+class ThinkTagCodec(WrappedCodec[RequestT]):
+    """A codec whose answers have the text between think tags as reasoning. All else is the inner codec's.
+
+    Where a prompt ends with the opening tag, its answer begins inside the block.
+
+    Args:
+        inner: The API's codec.
+        tags: What begins and ends reasoning.
+    """
+
+    def __init__(self, inner: Codec[RequestT], tags: tuple[str, str] = THINK_TAGS) -> None:
+        super().__init__(inner)
+        self._tags = tags
+
+    def path(self, request: RequestT, *, stream: bool) -> str:
+        """Path below the base URL."""
+        return self.inner.path(request, stream=stream)
+
+    def encode(self, request: RequestT, *, stream: bool) -> dict[str, Any]:
+        """Write the body."""
+        return self.inner.encode(request, stream=stream)
+
+    def decode(self, body: bytes, headers: Mapping[str, str], request: RequestT) -> Completion:
+        """Read a whole answer."""
+        return split_completion(self.inner.decode(body, headers, request), self._tags, inside=self._inside(request))
+
+    def stream_decoder(self, request: RequestT, headers: Mapping[str, str]) -> StreamDecoder:
+        """A new decoder for one stream."""
+        return ThinkTagDecoder(self.inner.stream_decoder(request, headers), self._tags, inside=self._inside(request))
+
+    def _inside(self, request: RequestT) -> bool:
+        return isinstance(request, PromptRequest) and request.prompt.rstrip().endswith(self._tags[0])
