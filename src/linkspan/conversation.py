@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "DATA_ROLE_ADVICE",
     "Audio",
     "ChatRequest",
     "Completion",
@@ -35,6 +36,7 @@ __all__ = [
     "UnknownPart",
     "Usage",
     "Video",
+    "kind_of_part",
 ]
 
 #: Who speaks. ``data`` is untrusted text whose instructions are not to be obeyed.
@@ -107,7 +109,18 @@ class UnknownPart:
     kind: str
 
 
+#: What to do about untrusted text where an API, or a template, has no role for it.
+DATA_ROLE_ADVICE = (
+    "Untrusted text is never sent silently under another role: pass data_role='fenced' to have it rendered as a marked "
+    "user turn, or use an API with the role (Gray Swan)."
+)
+
 Part = Union[Text, Image, Audio, Video, File, Reasoning, UnknownPart]
+
+
+def kind_of_part(part: Part) -> str:
+    """Return the kind of a part, for errors: ``"image"``, or the name that an unknown part came with."""
+    return part.kind if isinstance(part, UnknownPart) else type(part).__name__.lower()
 
 
 # --------------------------------------------------------------------------- tools and messages
@@ -135,6 +148,14 @@ class Tool:
     description: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     strict: bool | None = None
+
+    def as_function(self) -> dict[str, Any]:
+        """Return name, description and parameters as JSON, as APIs and chat templates alike write a function."""
+        function: dict[str, Any] = {"name": self.name}
+        if self.description is not None:
+            function["description"] = self.description
+        function["parameters"] = dict(self.parameters) or {"type": "object", "properties": {}}
+        return function
 
 
 @dataclass(slots=True, frozen=True)
@@ -166,6 +187,10 @@ class Message:
     tool_calls: Sequence[ToolCall] = ()
     tool_call_id: str | None = None
     is_error: bool = False
+
+    def marked_if_failed(self, text: str) -> str:
+        """Return the text of a tool's result, marked as an error if it is one: few APIs have a field for that."""
+        return f"Error: {text}" if self.is_error and "error" not in text[:40].lower() else text
 
 
 @dataclass(slots=True)

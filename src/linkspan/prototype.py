@@ -34,8 +34,8 @@ class Prototype(Generic[ModelT]):
     the class allows such, shows in the ``model_fields_set`` of the others.
 
     Attributes:
-        fields: The fields of such an object, to be copied, filled in and handed to :meth:`holding`: a copy with a few
-            changes costs half of two dicts put together.
+        fields: The fields of such an object, to be copied, filled in and given to :meth:`from_fields`: a copy with a
+            few changes costs half of two merged dicts.
     """
 
     __slots__ = ("_class", "_extra", "_private", "_set_fields", "fields")
@@ -47,7 +47,7 @@ class Prototype(Generic[ModelT]):
         self._extra = pattern.__pydantic_extra__
         self._private = pattern.__pydantic_private__
 
-    def holding(self, fields: dict[str, Any]) -> ModelT:
+    def from_fields(self, fields: dict[str, Any]) -> ModelT:
         """Return a new object that has these fields, all of them, and keeps the dict. Nothing is validated."""
         made: ModelT = _new(self._class)
         _set_dict(made, fields)
@@ -58,4 +58,4 @@ class Prototype(Generic[ModelT]):
 
     def with_fields(self, fields: Mapping[str, Any]) -> ModelT:
         """Return a new object, with these fields and the pattern's others. Nothing is validated."""
-        return self.holding({**self.fields, **fields})
+        return self.from_fields({**self.fields, **fields})

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from linkspan import langchain, llama_index
-from linkspan.providers.catalog import model_info, models, read_catalogue
+from linkspan.providers.catalog import known_models, model_info, read_catalogue
 from tests.catalogue.conftest import KEY
 
-SCALEWAY = models("scaleway")
+SCALEWAY = known_models("scaleway")
 CURRENT_CHAT = [info for info in SCALEWAY.values() if info.kind == "chat" and info.status in {"active", "preview"}]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from linkspan import langchain, llama_index
 from linkspan.errors import ModelRetiredWarning
-from linkspan.providers.catalog import models
+from linkspan.providers.catalog import known_models
 from tests.catalogue.conftest import KEY, answer, name_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def test_all_others_are_silent(cls: Any, model: str) -> None:
 
 
 def test_every_retired_model_of_the_catalogue_warns_and_no_other() -> None:
-    for name, info in models("scaleway").items():
+    for name, info in known_models("scaleway").items():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             langchain.ChatScaleway(model=name, api_key=KEY)

@@ -12,7 +12,7 @@ from rich.table import Table
 from linkspan.commands import console
 from linkspan.commands.apis import PROVIDERS, Address, ProviderName, chat_endpoint
 from linkspan.errors import ConfigurationError, LinkspanError
-from linkspan.providers.catalog import models as catalogue
+from linkspan.providers.catalog import known_models
 from linkspan.providers.datacrunch import datacrunch_base_url
 from linkspan.providers.datacrunch.provider import is_legacy
 from linkspan.routes.models import list_models
@@ -31,7 +31,7 @@ _LISTING = frozenset({ProviderName.SCALEWAY, ProviderName.LLM_ENGINE, ProviderNa
 
 def show_models(name: ProviderName, address: Address, *, offline: bool, as_json: bool) -> int:
     """Print the models and return the exit code: 1 if the API was to be asked and could not be."""
-    known = catalogue(PROVIDERS[name].name)
+    known = known_models(PROVIDERS[name].name)
     listed: list[ListedModel] | None = None
     failure: LinkspanError | None = None
     if not offline:
@@ -64,7 +64,7 @@ def _listed(name: ProviderName, address: Address) -> list[ListedModel]:
 def _rows(listed: list[ListedModel] | None, known: Any) -> list[dict[str, Any]]:
     infos: dict[str, ModelInfo | None] = dict(known) if listed is None else {model.id: model.info for model in listed}
     served = None if listed is None else set(infos)
-    said = {model.id: _said(model) for model in listed or ()}
+    said = {model.id: _listed_facts(model) for model in listed or ()}
     rows = []
     for name in sorted(infos):
         info = infos[name]
@@ -73,7 +73,7 @@ def _rows(listed: list[ListedModel] | None, known: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def _said(model: ListedModel) -> dict[str, Any]:
+def _listed_facts(model: ListedModel) -> dict[str, Any]:
     """Return what the API says of a model, without what is its or linkspan's own business."""
     return {name: fact for name, fact in vars(model).items() if fact is not None and name not in {"info", "extra"}}
 

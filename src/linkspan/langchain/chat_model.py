@@ -43,7 +43,7 @@ __all__ = ["LinkspanChatModel"]
 
 # Of every provider at once: a stored message may be another one's than the class that is imported.
 for _name in CHAT_MODELS:
-    content_blocks.register(_name)
+    content_blocks.register_blocks(_name)
 
 
 class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):

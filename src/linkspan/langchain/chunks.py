@@ -94,7 +94,7 @@ def to_ai_message(completion: Completion, provider: str) -> AIMessage:
         "usage_metadata": to_usage_metadata(completion.usage),
     }
     if completion.tool_calls:
-        fields["content"] += _note(completion.text, completion.tool_calls)
+        fields["content"] += _note_on_broken_calls(completion.text, completion.tool_calls)
         fields["tool_calls"], fields["invalid_tool_calls"] = split_calls(completion.tool_calls)
     elif _has_usual_facts(completion):
         return _MESSAGE.with_fields(fields)
@@ -149,12 +149,12 @@ class ChunkBuilder:
             for delta in deltas:
                 add(delta)
                 if delta.last or delta.tool_calls or delta.refusal or delta.choice:
-                    made.extend(self._rare(delta))
+                    made.extend(self._special_chunks(delta))
                 else:
                     made.append(piece(delta))
         return made
 
-    def _rare(self, delta: Delta) -> Sequence[ChatGenerationChunk]:
+    def _special_chunks(self, delta: Delta) -> Sequence[ChatGenerationChunk]:
         """Return a step that is not only text as one chunk, or two for a last step that calls tools.
 
         A chunk marked as last is judged, so that mark never stands on a piece of a call.
@@ -182,7 +182,7 @@ class ChunkBuilder:
     def _last(self, delta: Delta) -> ChatGenerationChunk:
         answer = self.assembler.completion()
         if answer.tool_calls:
-            delta = replace(delta, text=delta.text + _note(answer.text, answer.tool_calls))
+            delta = replace(delta, text=delta.text + _note_on_broken_calls(answer.text, answer.tool_calls))
         chunk = _chunk(delta, self._provider)
         broken = {place: call for place, call in enumerate(answer.tool_calls) if call.problem is not None}
         if broken:
@@ -206,8 +206,8 @@ class ChunkBuilder:
         message["tool_call_chunks"] = []
         chunk = _PIECE.fields.copy()
         chunk["text"] = text
-        chunk["message"] = _PIECE_MESSAGE.holding(message)
-        return _PIECE.holding(chunk)
+        chunk["message"] = _PIECE_MESSAGE.from_fields(message)
+        return _PIECE.from_fields(chunk)
 
 
 def _chunk(delta: Delta, provider: str) -> ChatGenerationChunk:
@@ -280,7 +280,7 @@ def _metadata(answer: Completion | Delta, provider: str) -> dict[str, Any]:
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def _note(text: str, calls: Sequence[ToolCall]) -> str:
+def _note_on_broken_calls(text: str, calls: Sequence[ToolCall]) -> str:
     """Return what follows the text of an answer that calls, but whose calls are all broken: nobody runs those.
 
     An agent ends with such an answer. Without a word it would look as if the model had nothing to say, or had done what

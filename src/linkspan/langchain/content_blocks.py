@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, AIMessageChunk
     from langchain_core.messages.content import ContentBlock
 
-__all__ = ["register"]
+__all__ = ["register_blocks"]
 
 #: The block came with langchain-core 1.7.5, together with its error; agents' middleware looks for it.
 _KNOWS_REFUSALS = hasattr(exceptions, "ModelRefusalError")
 
 
-def register(provider: str) -> None:
+def register_blocks(provider: str) -> None:
     """Register the translators for messages whose ``model_provider`` is this."""
     register_translator(provider, _blocks_of_message, _blocks_of_chunk)
 
 
 def _blocks_of_message(message: AIMessage) -> list[ContentBlock]:
-    return cast("list[ContentBlock]", [*_said(message), *_finished_calls(message)])
+    return cast("list[ContentBlock]", [*_spoken_blocks(message), *_finished_calls(message)])
 
 
 def _blocks_of_chunk(chunk: AIMessageChunk) -> list[ContentBlock]:
-    blocks = _said(chunk)
+    blocks = _spoken_blocks(chunk)
     for block, index in zip(blocks, (_INDICES[block["type"]] for block in blocks), strict=True):
         block["index"] = index
     if chunk.chunk_position == "last":
@@ -51,7 +51,7 @@ def _blocks_of_chunk(chunk: AIMessageChunk) -> list[ContentBlock]:
 _INDICES = {"reasoning": "lc_rs_0", "text": "lc_txt_0", "refusal": "lc_rf_0", "non_standard": "lc_rf_0"}
 
 
-def _said(message: AIMessage) -> list[dict[str, Any]]:
+def _spoken_blocks(message: AIMessage) -> list[dict[str, Any]]:
     """Reasoning, text and refusal."""
     if not isinstance(message.content, str):
         # Not as linkspan makes it; core's best effort knows more shapes.

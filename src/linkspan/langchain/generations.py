@@ -47,7 +47,7 @@ def to_generation_chunk(delta: Delta, assembler: Assembler, model: str | None) -
         # Filled in after a validated one: validating each costs more than reading it.
         fields = _PIECES.fields.copy()
         fields["text"] = delta.text
-        return _PIECES.holding(fields)
+        return _PIECES.from_fields(fields)
     return GenerationChunk(text=delta.text, generation_info=_info(assembler.completion(), model))
 
 

@@ -118,7 +118,7 @@ def _assistant(message: AIMessage, provider: str, place: int) -> Message:
         ToolCall(call_id, name, arguments_text(arguments, name=name, place=place, provider=provider))
         for call_id, name, arguments in _tool_calls(message)
     ]
-    parts = _said(message.content, provider)
+    parts = _spoken_parts(message.content, provider)
     said_nothing = not any(not isinstance(part, Text) or part.text for part in parts)
     if said_nothing:
         refusal = message.additional_kwargs.get("refusal")
@@ -163,7 +163,7 @@ def _parts(content: str | Sequence[str | Mapping[str, Any]], provider: str) -> l
     return parts
 
 
-def _said(content: str | Sequence[str | Mapping[str, Any]], provider: str) -> list[Part]:
+def _spoken_parts(content: str | Sequence[str | Mapping[str, Any]], provider: str) -> list[Part]:
     """Return what an assistant turn holds, without the private records of the provider that made it.
 
     Such a record (hidden thoughts, signatures, calls and results of tools that ran on its servers) says nothing to

@@ -17,11 +17,11 @@ from linkspan.conversation import Message, Text
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.llama_index.tools import (
-    akeep_first_call_of_chunks,
+    afirst_call_of_chunks,
     chat_arguments,
-    keep_first_call,
-    keep_first_call_of_chunks,
-    schema_format,
+    first_call_of_chunks,
+    first_call_only,
+    pydantic_format,
     tool_from,
     tool_selections,
 )
@@ -98,7 +98,7 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
             messages,
             options,
             tools=[tool_from(tool) for tool in keywords.get("tools") or ()],
-            response_format=read_response_format(keywords.get("response_format"), schema_format),
+            response_format=read_response_format(keywords.get("response_format"), pydantic_format),
         )
         return request, options.timeout
 
@@ -133,7 +133,7 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
         allow_parallel_tool_calls: bool = False,
         **kwargs: Any,  # noqa: ARG002  # core's signature
     ) -> ChatResponse:
-        return response if allow_parallel_tool_calls else keep_first_call(response)
+        return response if allow_parallel_tool_calls else first_call_only(response)
 
     def stream_chat_with_tools(  # noqa: PLR0917  # core's signature
         self,
@@ -149,7 +149,7 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
         chunks = super().stream_chat_with_tools(
             tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
         )
-        return chunks if allow_parallel_tool_calls else keep_first_call_of_chunks(chunks)
+        return chunks if allow_parallel_tool_calls else first_call_of_chunks(chunks)
 
     async def astream_chat_with_tools(  # noqa: PLR0917  # core's signature
         self,
@@ -165,7 +165,7 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
         chunks = await super().astream_chat_with_tools(
             tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
         )
-        return chunks if allow_parallel_tool_calls else akeep_first_call_of_chunks(chunks)
+        return chunks if allow_parallel_tool_calls else afirst_call_of_chunks(chunks)
 
     def get_tool_calls_from_response(
         self,

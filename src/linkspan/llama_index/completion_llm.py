@@ -19,7 +19,7 @@ from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.prompt_format import for_function, one_system_turn, plain_lines
 from linkspan.llama_index.responses import as_chat_response
 from linkspan.llama_index.structured import NativeStructuredOutput
-from linkspan.llama_index.tools import schema_format
+from linkspan.llama_index.tools import pydantic_format
 from linkspan.options import ConversationSettings, read_response_format, refuse_chat_keywords
 from linkspan.prompts import ChatTemplate, find_template
 from linkspan.providers.filters.thinking import ThinkTagCodec
@@ -40,7 +40,7 @@ __all__ = ["CompletionLLM"]
 
 #: Context window in tokens assumed where the user says none: what prompt servers have by default. Core cuts retrieved
 #: text to it; too small a window costs calls, too large a one an error of the server's.
-DEFAULT_CONTEXT_WINDOW = 4096
+PROMPT_CONTEXT_WINDOW = 4096
 
 #: What core puts where the user gives no function.
 _CORE_FORMATS = (None, core_messages_to_prompt, core_completion_to_prompt)
@@ -148,7 +148,7 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
     def metadata(self) -> LLMMetadata:
         """Facts for LlamaIndex, without the network. The context window is 4096 tokens unless it is given."""
         return LLMMetadata(
-            context_window=self.context_window or DEFAULT_CONTEXT_WINDOW,
+            context_window=self.context_window or PROMPT_CONTEXT_WINDOW,
             num_output=self._object_parameters().get("max_tokens") or self._default_max_tokens,
             is_chat_model=False,
             is_function_calling_model=False,
@@ -240,7 +240,7 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
         return [*stops, *(end for end in ends if end not in stops)][:room]
 
     def _format_options(self, response_format: Any) -> dict[str, Any]:
-        wanted = read_response_format(response_format, schema_format)
+        wanted = read_response_format(response_format, pydantic_format)
         if wanted is None or wanted.kind == "text":
             return {}
         if wanted.kind != "json_schema" or wanted.schema is None:

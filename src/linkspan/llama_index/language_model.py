@@ -16,8 +16,8 @@ from pydantic import Field
 from linkspan.connection import reopening_fields
 from linkspan.errors import ConfigurationError, InvalidRequestError
 from linkspan.llama_index.component import LlamaIndexComponent
-from linkspan.llama_index.responses import ChunkBuilder, chat_response, completion_response
-from linkspan.llama_index.stream_owner import closes_stream, opened
+from linkspan.llama_index.responses import ResponseBuilder, chat_response, completion_response
+from linkspan.llama_index.stream_owner import closes_stream, owned
 from linkspan.options import ModelSettings
 from linkspan.providers.catalog import model_info
 from linkspan.redaction import is_secret_keyword
@@ -98,13 +98,13 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Answer a conversation piece by piece; close the generator to stop early."""
-        return opened(self._stream(*self._chat_request(messages, kwargs), kind="chat"))
+        return owned(self._stream(*self._chat_request(messages, kwargs), kind="chat"))
 
     @closes_stream
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Answer a conversation piece by piece; close the generator to stop early."""
-        return opened(self._astream(*self._chat_request(messages, kwargs), kind="chat"))
+        return owned(self._astream(*self._chat_request(messages, kwargs), kind="chat"))
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
@@ -126,7 +126,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """Answer a text piece by piece; close the generator to stop early. ``formatted`` as in ``complete``."""
-        return opened(self._stream(*self._prompt_request(prompt, formatted, kwargs), kind="completion"))
+        return owned(self._stream(*self._prompt_request(prompt, formatted, kwargs), kind="completion"))
 
     @closes_stream
     @llm_completion_callback()
@@ -137,14 +137,14 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         **kwargs: Any,
     ) -> CompletionResponseAsyncGen:
         """Answer a text piece by piece; close the generator to stop early. ``formatted`` as in ``complete``."""
-        return opened(self._astream(*self._prompt_request(prompt, formatted, kwargs), kind="completion"))
+        return owned(self._astream(*self._prompt_request(prompt, formatted, kwargs), kind="completion"))
 
     # ------------------------------------------------------------------ streams
 
     def _stream(
         self, request: Any, timeout: float | None, *, kind: Literal["chat", "completion"]
     ) -> Generator[Any, None, None]:
-        builder = ChunkBuilder()
+        builder = ResponseBuilder()
         build = builder.chat if kind == "chat" else builder.completion
         with contextlib.closing(self._endpoint().batches(request, builder.assembler, timeout=timeout)) as batches:
             for deltas in batches:
@@ -159,7 +159,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
     async def _astream(
         self, request: Any, timeout: float | None, *, kind: Literal["chat", "completion"]
     ) -> AsyncGenerator[Any, None]:
-        builder = ChunkBuilder()
+        builder = ResponseBuilder()
         build = builder.chat if kind == "chat" else builder.completion
         connected = self._endpoint()
         last: Any = None

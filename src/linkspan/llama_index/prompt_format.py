@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 
-from linkspan.conversation import Message, Text
+from linkspan.conversation import DATA_ROLE_ADVICE, Message, Text, kind_of_part
 from linkspan.errors import UnsupportedContentError
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.providers.data_role import fence_data
@@ -24,7 +24,7 @@ def plain_lines(messages: Sequence[Message], *, provider: str, data_role: Litera
     Raises:
         UnsupportedContentError: It holds something that is not text, or untrusted text without ``data_role="fenced"``.
     """
-    carried = _carried(messages, provider=provider, data_role=data_role)
+    carried = _fenced(messages, provider=provider, data_role=data_role)
     lines = [f"{message.role}: {_text(message, place, provider)}" for place, message in enumerate(carried)]
     return "\n".join([*lines, "assistant: "])
 
@@ -40,10 +40,10 @@ def for_function(
     conversation = messages_from_llama_index(messages, provider=provider)
     if all(message.role != "data" for message in conversation):
         return messages
-    fenced = _carried(conversation, provider=provider, data_role=data_role)
+    carried = _fenced(conversation, provider=provider, data_role=data_role)
     return [
-        ChatMessage(role=MessageRole.USER, content=_text(carried, place, provider)) if was.role == "data" else message
-        for place, (message, was, carried) in enumerate(zip(messages, conversation, fenced, strict=True))
+        ChatMessage(role=MessageRole.USER, content=_text(turn, place, provider)) if was.role == "data" else message
+        for place, (message, was, turn) in enumerate(zip(messages, conversation, carried, strict=True))
     ]
 
 
@@ -60,12 +60,11 @@ def one_system_turn(conversation: Sequence[Message]) -> Sequence[Message]:
     return [Message(role="system", parts=(Text("\n\n".join(texts)),)), *conversation[len(begun) :]]
 
 
-def _carried(messages: Sequence[Message], *, provider: str, data_role: Literal["error", "fenced"]) -> Sequence[Message]:
+def _fenced(messages: Sequence[Message], *, provider: str, data_role: Literal["error", "fenced"]) -> Sequence[Message]:
     for place, message in enumerate(messages):
         if message.role == "data" and data_role != "fenced":
             raise UnsupportedContentError(
-                f"message {place} has the role data, which a prompt has no place for: pass data_role='fenced' to have "
-                "it rendered as a marked user turn, or use an API with the role (Gray Swan).",
+                f"message {place} has the role data, which a prompt has no place for. {DATA_ROLE_ADVICE}",
                 provider=provider,
             )
     return fence_data(messages)
@@ -80,7 +79,7 @@ def _text(message: Message, place: int, provider: str) -> str:
     for part in message.parts:
         if not isinstance(part, Text):
             raise UnsupportedContentError(
-                f"message {place} holds {type(part).__name__.lower()}, and {provider} takes a prompt: text only.",
+                f"message {place} holds {kind_of_part(part)}, and {provider} takes a prompt: text only.",
                 provider=provider,
             )
     return "\n".join(part.text for part in message.parts if isinstance(part, Text))

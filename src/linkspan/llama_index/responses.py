@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
 
-__all__ = ["ChunkBuilder", "as_chat_response", "chat_response", "completion_response"]
+__all__ = ["ResponseBuilder", "as_chat_response", "chat_response", "completion_response"]
 
 #: What prompt APIs say about an answer beside its text, under their own names: here it is found in whole answers and
 #: streams alike, while ``raw`` has the API's own nesting.
@@ -68,7 +68,7 @@ def as_chat_response(response: CompletionResponse) -> ChatResponse:
     )
 
 
-class ChunkBuilder:
+class ResponseBuilder:
     """Builds the chunks of one stream; every chunk shows the whole answer so far, and in ``delta`` what is new.
 
     The last one holds usage and everything else that is known of the answer.
@@ -153,7 +153,7 @@ class ChunkBuilder:
         chunk["delta"] = delta.text
         chunk["logprobs"] = _logprobs(delta.logprobs)
         chunk["additional_kwargs"] = _with_reasoning(_chunk_facts(delta, completion), completion)
-        return _COMPLETION_CHUNK.holding(chunk)
+        return _COMPLETION_CHUNK.from_fields(chunk)
 
 
 _TEXT = Prototype(TextBlock(text=""))
@@ -169,19 +169,19 @@ _COMPLETION_CHUNK = Prototype(CompletionResponse(text="", raw={}, delta="", addi
 
 
 def _text_chunk(text: str, delta: Delta) -> ChatResponse:
-    """Return what nearly every chunk is: as ``ChunkBuilder.chat`` makes it, without the steps that no text needs."""
+    """Return what nearly every chunk is: as ``ResponseBuilder.chat`` makes it, without the steps that no text needs."""
     block = _TEXT.fields.copy()
     block["text"] = text
     message = _MESSAGE.fields.copy()
-    message["blocks"] = [_TEXT.holding(block)]
+    message["blocks"] = [_TEXT.from_fields(block)]
     message["additional_kwargs"] = {}
     chunk = _CHAT_CHUNK.fields.copy()
-    chunk["message"] = _MESSAGE.holding(message)
+    chunk["message"] = _MESSAGE.from_fields(message)
     chunk["raw"] = {"id": delta.id}
     chunk["delta"] = delta.text
     chunk["logprobs"] = _logprobs(delta.logprobs)
     chunk["additional_kwargs"] = {}
-    return _CHAT_CHUNK.holding(chunk)
+    return _CHAT_CHUNK.from_fields(chunk)
 
 
 def _message(text: str, reasoning: str, calls: Sequence[ToolCall], *, finished: bool) -> ChatMessage:
@@ -299,4 +299,4 @@ def _logprob(token: TokenLogprob) -> LogProb:
     fields["token"] = token.token
     fields["logprob"] = _UNKNOWN if token.logprob is None else token.logprob
     fields["bytes"] = list(token.bytes or ())
-    return _LOGPROB.holding(fields)
+    return _LOGPROB.from_fields(fields)

@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
 
-__all__ = ["closes_stream", "opened"]
+__all__ = ["closes_stream", "owned"]
 
 MethodT = TypeVar("MethodT", bound="Callable[..., Any]")
 StreamT = TypeVar("StreamT")
 
-_opened: ContextVar[list[Any]] = ContextVar("linkspan_opened_stream")
+_owned_streams: ContextVar[list[Any]] = ContextVar("linkspan_opened_stream")
 
 
-def opened(stream: StreamT) -> StreamT:
-    """Tell the :func:`closes_stream` around the caller which stream it has to close."""
-    _opened.get([]).append(stream)
+def owned(stream: StreamT) -> StreamT:
+    """Hand the stream to the :func:`closes_stream` around the caller, which closes it."""
+    _owned_streams.get([]).append(stream)
     return stream
 
 
 def closes_stream(method: MethodT) -> MethodT:
-    """Close the stream that the method has ``opened`` together with the generator that it returns.
+    """Close the stream that the method hands over with :func:`owned` together with the generator that it returns.
 
     It belongs outside core's callback decorator.
     """
@@ -38,11 +38,11 @@ def closes_stream(method: MethodT) -> MethodT:
         @functools.wraps(method)
         async def astream(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
             sources: list[Any] = []
-            token = _opened.set(sources)
+            token = _owned_streams.set(sources)
             try:
                 chunks = await method(*args, **kwargs)
             finally:
-                _opened.reset(token)
+                _owned_streams.reset(token)
             return _aowning(chunks, sources)
 
         return astream  # type: ignore[return-value]  # the same signature
@@ -50,11 +50,11 @@ def closes_stream(method: MethodT) -> MethodT:
     @functools.wraps(method)
     def stream(*args: Any, **kwargs: Any) -> Generator[Any, None, None]:
         sources: list[Any] = []
-        token = _opened.set(sources)
+        token = _owned_streams.set(sources)
         try:
             chunks = method(*args, **kwargs)
         finally:
-            _opened.reset(token)
+            _owned_streams.reset(token)
         return _owning(chunks, sources)
 
     return stream  # type: ignore[return-value]  # the same signature

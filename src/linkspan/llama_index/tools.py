@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
 __all__ = [
-    "akeep_first_call_of_chunks",
+    "afirst_call_of_chunks",
     "chat_arguments",
-    "keep_first_call",
-    "keep_first_call_of_chunks",
-    "schema_format",
+    "first_call_of_chunks",
+    "first_call_only",
+    "pydantic_format",
     "tool_from",
     "tool_selections",
 ]
@@ -122,7 +122,7 @@ def tool_from(tool: Any) -> Tool:
     )
 
 
-def schema_format(schema: Any) -> ResponseFormat:
+def pydantic_format(schema: Any) -> ResponseFormat:
     """Return the response format for a pydantic class.
 
     Raises:
@@ -142,7 +142,7 @@ def schema_format(schema: Any) -> ResponseFormat:
 # --------------------------------------------------------------------------- calls
 
 
-def keep_first_call(response: ChatResponse) -> ChatResponse:
+def first_call_only(response: ChatResponse) -> ChatResponse:
     """Return the response with at most one tool call, in the blocks and in ``additional_kwargs`` alike."""
     message = response.message
     calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
@@ -158,18 +158,18 @@ def keep_first_call(response: ChatResponse) -> ChatResponse:
     return response.model_copy(update={"message": trimmed})
 
 
-def keep_first_call_of_chunks(chunks: ChatResponseGen) -> ChatResponseGen:
+def first_call_of_chunks(chunks: ChatResponseGen) -> ChatResponseGen:
     """Yield the chunks of a stream with at most one tool call in each; closing it closes the stream."""
     with contextlib.closing(chunks) as opened:
         for chunk in opened:
-            yield keep_first_call(chunk)
+            yield first_call_only(chunk)
 
 
-async def akeep_first_call_of_chunks(chunks: ChatResponseAsyncGen) -> ChatResponseAsyncGen:
+async def afirst_call_of_chunks(chunks: ChatResponseAsyncGen) -> ChatResponseAsyncGen:
     """Yield the chunks of a stream with at most one tool call in each; closing it closes the stream."""
     async with contextlib.aclosing(chunks) as opened:
         async for chunk in opened:
-            yield keep_first_call(chunk)
+            yield first_call_only(chunk)
 
 
 def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> list[ToolSelection]:

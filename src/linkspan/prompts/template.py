@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from linkspan.call_history import with_call_ids
-from linkspan.conversation import Reasoning, Text, UnknownPart
+from linkspan.conversation import DATA_ROLE_ADVICE, Reasoning, Text, kind_of_part
 from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.prompts.checked import render_checked, special_token_error
 from linkspan.prompts.jinja import check_template, render_template
@@ -329,19 +329,16 @@ class ChatTemplate:
             if isinstance(part, Reasoning):
                 continue
             if not isinstance(part, Text):
-                kind = part.kind if isinstance(part, UnknownPart) else type(part).__name__.lower()
                 raise UnsupportedContentError(
-                    f"A prompt is text: message {number} ({message.role}) holds a part of type {kind!r}. Leave it out, "
-                    "or use a chat API."
+                    f"A prompt is text: message {number} ({message.role}) holds a part of type "
+                    f"{kind_of_part(part)!r}. Leave it out, or use a chat API."
                 )
             texts.append(part.text)
-        text = "\n".join(texts)
-        return f"Error: {text}" if message.is_error and "error" not in text[:40].lower() else text
+        return message.marked_if_failed("\n".join(texts))
 
     def _no_such_role(self, message: Message, number: int) -> UnsupportedContentError:
         way_out = {
-            "data": "Untrusted text is never sent silently under another role: pass data_role='fenced' to have it "
-            "rendered as a marked user turn, or use an API with the role (Gray Swan).",
+            "data": DATA_ROLE_ADVICE,
             "tool": "Use the model's own template (ChatTemplate.from_jinja) if that has the role, or a chat API.",
         }.get(message.role, f"It has {', '.join(self.roles)}.")
         return UnsupportedContentError(

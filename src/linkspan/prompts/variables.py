@@ -91,11 +91,7 @@ def texts_of_tools(tools: Sequence[Tool]) -> Iterator[tuple[str, str]]:
 
 
 def _tool_as_variable(tool: Tool) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": tool.name}
-    if tool.description is not None:
-        function["description"] = tool.description
-    function["parameters"] = dict(tool.parameters) or {"type": "object", "properties": {}}
-    return {"type": "function", "function": function}
+    return {"type": "function", "function": tool.as_function()}
 
 
 def _arguments(text: str, change: Callable[[str], str]) -> Any:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from linkspan.providers.provider import Provider
 
-__all__ = ["ModelInfo", "Price", "model_info", "models", "read_catalogue", "warn_if_retired"]
+__all__ = ["ModelInfo", "Price", "known_models", "model_info", "read_catalogue", "warn_if_retired"]
 
 _KINDS = ("chat", "embedding", "transcription", "ocr")
 _STATUSES = ("active", "preview", "deprecated", "retired")
@@ -94,7 +94,7 @@ class ModelInfo:
 
 
 @cache
-def models(provider: str) -> Mapping[str, ModelInfo]:
+def known_models(provider: str) -> Mapping[str, ModelInfo]:
     """Return what is known of a provider's models, by name; empty for a provider without a list."""
     source = files("linkspan.providers") / f"catalog_{provider}.json"
     return read_catalogue(source.read_text("utf-8")) if source.is_file() else MappingProxyType({})
@@ -105,7 +105,7 @@ def model_info(provider: str, model: str) -> ModelInfo | None:
 
     A dedicated deployment's name such as ``mistral/NAME:fp8`` is looked up as ``NAME``.
     """
-    known = models(provider)
+    known = known_models(provider)
     return known.get(model) or known.get(model.rsplit("/", 1)[-1].split(":", 1)[0])
 
 
@@ -151,7 +151,7 @@ def warn_if_retired(provider: Provider, model: str | None) -> None:
         provider: The API.
         model: The name as the user gave it; ``None`` where the API serves one model only.
     """
-    info = models(provider.name).get(model) if model is not None else None
+    info = known_models(provider.name).get(model) if model is not None else None
     if info is not None and info.status in {"deprecated", "retired"}:
         warnings.warn(_retirement(provider, info), ModelRetiredWarning, stacklevel=_callers_level())
 

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from linkspan.conversation import Message, Text
+from linkspan.conversation import Message, Text, kind_of_part
 from linkspan.errors import UnsupportedContentError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _unused_mark(messages: Sequence[Message]) -> str:
 def _fence(message: Message, mark: str, place: int) -> Message:
     texts = [part.text for part in message.parts if isinstance(part, Text)]
     if len(texts) != len(message.parts):
-        kind = next(type(part).__name__ for part in message.parts if not isinstance(part, Text))
+        kind = next(kind_of_part(part) for part in message.parts if not isinstance(part, Text))
         raise UnsupportedContentError(
             f"Untrusted text can be fenced, other content cannot: message {place} ({message.role}) holds a part of "
             f"type {kind}. Send its text, or use an API that can carry it."

@@ -8,13 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from linkspan.errors import ContextOverflowError, LinkspanError, ServerError, error_class_for_status
+from linkspan.errors import (
+    ContextOverflowError,
+    InvalidResponseError,
+    LinkspanError,
+    ServerError,
+    error_class_for_status,
+)
 from linkspan.redaction import mask_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ErrorBody", "make_error", "read_error", "read_error_body", "request_id_of", "short_text"]
+__all__ = [
+    "ErrorBody",
+    "make_error",
+    "read_error",
+    "read_error_body",
+    "request_id_of",
+    "short_text",
+    "wrong_kind_of_answer",
+]
 
 _LONGEST_MESSAGE = 1000
 #: Codes, types and request ids are words; a longer one is something else.
@@ -75,7 +89,7 @@ def read_error(parsed: Any) -> ErrorBody:
     if isinstance(parsed, list) and len(parsed) == 1:
         parsed = parsed[0]
     if not isinstance(parsed, dict):
-        return ErrorBody(_said(parsed), body=_clean(parsed))
+        return ErrorBody(_as_text(parsed), body=_clean(parsed))
     error = parsed.get("error")
     if isinstance(error, dict):
         found = _from_object(error)
@@ -86,7 +100,7 @@ def read_error(parsed: Any) -> ErrorBody:
         # Flat gateway bodies: "error" is a heading or the whole text.
         message = parsed.get("message")
         found = ErrorBody(
-            f"{_said(message)} ({_shorten(error)})" if message else error,
+            f"{_as_text(message)} ({_shorten(error)})" if message else error,
             code=short_text(parsed.get("error_type") or parsed.get("error_code"))
             or (short_text(error) if message else None),
             status=_status(parsed.get("status")),
@@ -124,11 +138,32 @@ def make_error(
     )
 
 
+def wrong_kind_of_answer(
+    provider: str, body: bytes, *, status_code: int, headers: Mapping[str, str]
+) -> InvalidResponseError:
+    """Return the error of an answer under status 200 that is not the stream that was asked for, and no error either."""
+    try:
+        from_json(body)
+    except ValueError:
+        found = read_error_body(body)
+        kind, shown = found.message, found.body
+    else:
+        kind, shown = "JSON", None
+    return InvalidResponseError(
+        f"{provider}: a stream was asked for, but the answer is not one: {kind}.",
+        provider=provider,
+        status_code=status_code,
+        request_id=request_id_of(headers),
+        body=shown,
+        headers=mask_headers(headers),
+    )
+
+
 def _from_object(error: Mapping[str, Any]) -> ErrorBody:
     """``{"message", "type", "code"}``, or LLM Engine's ``{"status_code", "content": {"error"}}``."""
     content = error.get("content")
     if isinstance(content, dict) and "error" in content:
-        return ErrorBody(_said(content["error"]), status=_status(error.get("status_code")))
+        return ErrorBody(_as_text(content["error"]), status=_status(error.get("status_code")))
     message = error.get("message")
     if message is None:
         message = error.get("detail")
@@ -137,7 +172,7 @@ def _from_object(error: Mapping[str, Any]) -> ErrorBody:
     code = error.get("code")
     named = error.get("error_code") or error.get("type") or (code if isinstance(code, str) else None)
     status = _status(code) or _status(error.get("http_status_code")) or _status(error.get("status"))
-    return ErrorBody(_said(message), code=short_text(named), status=status)
+    return ErrorBody(_as_text(message), code=short_text(named), status=status)
 
 
 def _from_detail(detail: Any) -> ErrorBody:
@@ -148,7 +183,7 @@ def _from_detail(detail: Any) -> ErrorBody:
         inner = detail.get("error")
         return _from_object(inner if isinstance(inner, dict) else detail)
     if not isinstance(detail, list):
-        return ErrorBody(_said(detail))
+        return ErrorBody(_as_text(detail))
     shown = [_from_detail_item(item) for item in detail[:_MOST_LIST_ITEMS]]
     more = len(detail) - len(shown)
     return ErrorBody("; ".join(shown) + (f"; and {more} more" if more else ""))
@@ -156,10 +191,10 @@ def _from_detail(detail: Any) -> ErrorBody:
 
 def _from_detail_item(item: Any) -> str:
     if not isinstance(item, dict):
-        return _said(item)
+        return _as_text(item)
     steps = item.get("loc")
-    place = ".".join(str(step) for step in steps[:_MOST_STEPS]) if isinstance(steps, list) else _said(steps or "")
-    message = _said(item.get("msg") or "")
+    place = ".".join(str(step) for step in steps[:_MOST_STEPS]) if isinstance(steps, list) else _as_text(steps or "")
+    message = _as_text(item.get("msg") or "")
     return f"{place}: {message}" if place else message
 
 
@@ -173,7 +208,7 @@ def _from_html(text: str) -> str:
     return f"the server answered with an HTML page{f': {said}' if said else ''}; check base_url"
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     """Return as text what a server says, whatever it is."""
     return _shorten(value if isinstance(value, str) else to_json(_clean(value), inf_nan_mode="constants").decode())
 

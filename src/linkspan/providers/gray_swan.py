@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from linkspan.providers.codec import StreamDecoder
 
 __all__ = [
+    "CHAT_PARAMETERS",
     "CONTEXT_WINDOW",
     "DEFAULT_MODEL",
     "DEFAULT_PATH",
     "GRAY_SWAN",
-    "PARAMETERS",
     "AnyTool",
     "GraySwanChatCodec",
     "SpeakerNames",
@@ -66,7 +66,7 @@ DEFAULT_PATH = "chat/completion"
 #: Tokens of prompt and answer together. Unpublished; Cygnet is built on a model with this window.
 CONTEXT_WINDOW = 8192
 #: The documented parameters of a call (Gray Swan reference, section 4), without what the request itself says.
-PARAMETERS = ("temperature", "max_tokens", "top_p", "frequency_penalty", "n", "moderate_before")
+CHAT_PARAMETERS = ("temperature", "max_tokens", "top_p", "frequency_penalty", "n", "moderate_before")
 
 #: What becomes of a demand to call any of several tools.
 AnyTool = Literal["error", "auto"]
@@ -231,7 +231,7 @@ def undocumented_parameter(name: str, value: object) -> str:
     """Return the words that refuse a parameter: its name, those there are, and the way to send it all the same."""
     shown = value if isinstance(value, (bool, int, float)) else "..."
     return (
-        f"{GRAY_SWAN.title} documents no parameter {name!r}; it has {', '.join(PARAMETERS)}. "
+        f"{GRAY_SWAN.title} documents no parameter {name!r}; it has {', '.join(CHAT_PARAMETERS)}. "
         f"To send it all the same, pass extra_body={{{name!r}: {shown}}}."
     )
 
@@ -250,7 +250,7 @@ def _checked_path(path: str) -> str:
 
 def _check_demands(request: ChatRequest) -> None:
     for name, value in request.parameters.items():
-        if name not in PARAMETERS:
+        if name not in CHAT_PARAMETERS:
             raise _refusal(undocumented_parameter(name, value))
     wanted = request.response_format
     if wanted is not None and wanted.kind != "text":

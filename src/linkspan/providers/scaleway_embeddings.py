@@ -13,8 +13,7 @@ from linkspan.errors import InvalidRequestError, InvalidResponseError, Unsupport
 from linkspan.providers.chat_completions.decode import decode_usage, error_in
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec
-from linkspan.providers.wire_json import parse_json
-from linkspan.providers.wire_values import as_name
+from linkspan.providers.wire import as_name, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from linkspan.providers.chat_completions.decode import decode_usage
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.scaleway import SCALEWAY
 from linkspan.providers.scaleway_embeddings import read_object
-from linkspan.providers.wire_values import as_name, as_number
+from linkspan.providers.wire import as_name, as_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

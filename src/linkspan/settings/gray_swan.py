@@ -9,11 +9,11 @@ from pydantic import Field
 from linkspan.errors import ConfigurationError
 from linkspan.options import ChatSettings, ModelName
 from linkspan.providers.gray_swan import (
+    CHAT_PARAMETERS,
     CONTEXT_WINDOW,
     DEFAULT_MODEL,
     DEFAULT_PATH,
     GRAY_SWAN,
-    PARAMETERS,
     AnyTool,
     GraySwanChatCodec,
     SpeakerNames,
@@ -35,7 +35,7 @@ class GraySwanSettings(ChatSettings):
 
     _provider: ClassVar[Provider] = GRAY_SWAN
     #: ``seed`` is here to be refused by name.
-    parameter_fields: ClassVar[tuple[str, ...]] = (*PARAMETERS, "seed")
+    parameter_fields: ClassVar[tuple[str, ...]] = (*CHAT_PARAMETERS, "seed")
     connection_fields: ClassVar[frozenset[str]] = frozenset({"any_tool", "path", "raise_on_block", "speaker_names"})
 
     model: ModelName = Field(default=DEFAULT_MODEL, description="Name of the model; `model_name` is another name.")

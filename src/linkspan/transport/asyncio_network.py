@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 import httpcore
 
-from linkspan.transport.cancellation import finished
+from linkspan.transport.cancellation import run_to_end
 from linkspan.transport.connections import OpenConnections, Unread
 from linkspan.transport.deadline import Deadline
 
@@ -146,7 +146,7 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
                 await asyncio.sleep(0)  # a server that is faster than its reader must not stop the event loop
         except asyncio.CancelledError:
             if self.on_cancel is not None:
-                await finished(self.on_cancel())
+                await run_to_end(self.on_cancel())
             raise
         if not self._unread and self._failure is not None:
             raise httpcore.ReadError(str(self._failure)) from self._failure

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["cancelled_once", "finished"]
+__all__ = ["cancelled_once", "run_to_end"]
 
 ResultT = TypeVar("ResultT")
 
@@ -32,31 +32,31 @@ async def cancelled_once(
     """
     task = asyncio.ensure_future(work)
     try:
-        await _over(task)
+        await _wait_shielded(task)
     except asyncio.CancelledError:
         task.cancel()
-        await _settled(task)
+        await _wait_uncancelled(task)
         if not task.cancelled() and task.exception() is None:
-            await finished(undo(task.result()))
+            await run_to_end(undo(task.result()))
         raise
     return task.result()
 
 
-async def finished(work: Coroutine[Any, Any, None]) -> None:
+async def run_to_end(work: Coroutine[Any, Any, None]) -> None:
     """Do something to its end, even if this task is cancelled meanwhile. That is raised afterwards."""
     task = asyncio.ensure_future(work)
-    cancellation = await _settled(task)
+    cancellation = await _wait_uncancelled(task)
     if cancellation is not None:
         raise cancellation
     task.result()
 
 
-async def _settled(task: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+async def _wait_uncancelled(task: asyncio.Future[Any]) -> asyncio.CancelledError | None:
     """Wait until a task is over; return the latest cancellation that came in the meantime."""
     cancellation = None
     while not task.done():
         try:
-            await _over(task)
+            await _wait_shielded(task)
         except asyncio.CancelledError as exc:  # noqa: PERF203  # it may come more than once
             cancellation = exc
     if not task.cancelled():
@@ -64,7 +64,7 @@ async def _settled(task: asyncio.Future[Any]) -> asyncio.CancelledError | None:
     return cancellation
 
 
-async def _over(task: asyncio.Future[Any]) -> None:
+async def _wait_shielded(task: asyncio.Future[Any]) -> None:
     """Wait until a task is over, whatever became of it; to cancel this leaves the task alone.
 
     As ``asyncio.wait`` does for any number of tasks; for one it costs half of that.

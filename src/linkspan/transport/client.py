@@ -13,7 +13,7 @@ import httpx
 
 from linkspan.errors import ConfigurationError
 from linkspan.transport.bodies import ACCEPTED_ENCODINGS, LARGEST_FOREIGN_BODY, Body, async_chunks, chunks, too_large
-from linkspan.transport.cancellation import cancelled_once, finished
+from linkspan.transport.cancellation import cancelled_once, run_to_end
 from linkspan.transport.clients import USER_AGENT, Clients, running_loop
 from linkspan.transport.failures import answer_error, connection_error, unusable_address
 from linkspan.transport.messages import HttpResponse, check_headers
@@ -145,7 +145,7 @@ class HttpClient:
         except httpx.RequestError as exc:
             reader.fail(exc, started)
         finally:
-            await finished(response.aclose())
+            await run_to_end(response.aclose())
         return reader.answer()
 
     def _open_once(self, request: HttpRequest) -> EventStream:

@@ -19,7 +19,7 @@ from linkspan.transport.bodies import (
     owns_connection,
     too_large,
 )
-from linkspan.transport.cancellation import finished
+from linkspan.transport.cancellation import run_to_end
 from linkspan.transport.deadline import Deadline
 from linkspan.transport.failures import answer_error, connection_error, interruption, with_retry_after
 from linkspan.transport.messages import HttpResponse
@@ -364,7 +364,7 @@ class AsyncEventStream(_Stream):
         if self._release():
             if connection is not None:
                 connection.on_cancel = None
-            await finished(self._response.aclose())
+            await run_to_end(self._response.aclose())
 
 
 def _shut_down_later(response: httpx.Response) -> threading.Timer | None:

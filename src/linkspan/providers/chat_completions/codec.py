@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from linkspan.errors import InvalidResponseError
-from linkspan.providers.chat_completions.decode import decode_whole, error_in
+from linkspan.providers.chat_completions.decode import decode_chat, error_in
 from linkspan.providers.chat_completions.encode import encode_request
 from linkspan.providers.chat_completions.models import MODELS_PATH, decode_models
 from linkspan.providers.chat_completions.stream import ChatStreamDecoder, asked_choices
-from linkspan.providers.error_bodies import make_error, read_error_body, request_id_of
+from linkspan.providers.error_bodies import make_error, read_error_body, wrong_kind_of_answer
 from linkspan.providers.tool_names import ToolNames
-from linkspan.redaction import mask_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +53,7 @@ class ChatCompletionsCodec:
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
         """Read a whole answer."""
-        return ToolNames(request).in_answer(decode_whole(body, headers, self.provider, request.messages))
+        return ToolNames(request).in_answer(decode_chat(body, headers, self.provider, request.messages))
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
         """Read the list of models."""
@@ -74,16 +72,7 @@ class ChatCompletionsCodec:
         error = error_in(parsed, self.provider, headers)
         if error is not None:
             return self.explain(error)
-        found = read_error_body(body)
-        said = "JSON" if parsed is not None else found.message
-        return InvalidResponseError(
-            f"{self.provider}: a stream was asked for, but the answer is not one: {said}.",
-            provider=self.provider,
-            status_code=status_code,
-            request_id=request_id_of(headers),
-            body=found.body if parsed is None else None,
-            headers=mask_headers(headers),
-        )
+        return wrong_kind_of_answer(self.provider, body, status_code=status_code, headers=headers)
 
     def event_error(self, data: bytes) -> LinkspanError | None:
         """Return the error that a stream's first event reports, if it does."""

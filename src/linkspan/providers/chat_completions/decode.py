@@ -10,8 +10,7 @@ from linkspan.providers.chat_completions.call_ids import CallIds
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of
 from linkspan.providers.failed import raise_if_failed
 from linkspan.providers.unknown_fields import merge_levels
-from linkspan.providers.wire_json import parse_json
-from linkspan.providers.wire_values import as_bytes, as_count, as_list, as_name, as_number, as_object, as_text
+from linkspan.providers.wire import as_bytes, as_count, as_list, as_name, as_number, as_object, as_text, parse_json
 from linkspan.tool_arguments import as_json_text, judge_calls, unwrap_json_string
 
 if TYPE_CHECKING:
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
     from linkspan.errors import LinkspanError
 
 __all__ = [
+    "decode_chat",
     "decode_logprobs",
     "decode_usage",
-    "decode_whole",
     "error_in",
     "read_content",
     "reasoning_of",
@@ -48,7 +47,7 @@ def error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> Linkspan
     return None
 
 
-def decode_whole(
+def decode_chat(
     content: bytes, headers: Mapping[str, str], provider: str, conversation: Sequence[Message] = ()
 ) -> Completion:
     """Read a whole answer. Each tool call gets an id that nothing before it has, and says if its arguments are broken.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from linkspan.call_history import object_text, with_call_ids
-from linkspan.conversation import Audio, Image, NamedTool, Reasoning, Text, UnknownPart
+from linkspan.conversation import DATA_ROLE_ADVICE, Audio, Image, NamedTool, Reasoning, Text, kind_of_part
 from linkspan.errors import UnsupportedContentError
 from linkspan.providers.chat_completions.call_ids import with_ids_for_model
 from linkspan.providers.data_role import carry_data
@@ -160,10 +160,7 @@ def _put_assistant_turn(
 def _encode_content(message: Message, dialect: Dialect, place: int) -> str | list[dict[str, Any]]:
     allowed = {"user": dialect.user_parts, "tool": dialect.tool_parts}.get(message.role, ())
     content = _encode_parts(list(message.parts), allowed, message, dialect, place)
-    if message.is_error and isinstance(content, str) and "error" not in content[:40].lower():
-        # The dialect has no field for a failed tool; the model has to read it.
-        return f"Error: {content}"
-    return content
+    return message.marked_if_failed(content) if isinstance(content, str) else content
 
 
 def _encode_parts(
@@ -194,14 +191,11 @@ def _encode_part(part: Part) -> dict[str, Any]:
         return {"type": "image_url", "image_url": image}
     if isinstance(part, Audio) and part.base64 is not None:
         return {"type": "input_audio", "input_audio": {"data": part.base64, "format": part.format}}
-    raise UnsupportedContentError(f"A part of type {_kind(part)} has no Chat Completions form.")
+    raise UnsupportedContentError(f"A part of type {kind_of_part(part)} has no Chat Completions form.")
 
 
 def _encode_tool(tool: Tool) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": tool.name}
-    if tool.description is not None:
-        function["description"] = tool.description
-    function["parameters"] = dict(tool.parameters) or {"type": "object", "properties": {}}
+    function = tool.as_function()
     if tool.strict is not None:
         function["strict"] = tool.strict
     return {"type": "function", "function": function}
@@ -226,12 +220,7 @@ def _encode_response_format(wanted: ResponseFormat) -> dict[str, Any]:
 
 def _unsupported_role(message: Message, dialect: Dialect, place: int) -> UnsupportedContentError:
     known = ", ".join(sorted(dialect.roles))
-    way_out = (
-        "Untrusted text is never sent as another role on the quiet: pass data_role='fenced' to have it rendered as a "
-        "marked user turn, or use an API with the role (Gray Swan)."
-        if message.role == "data"
-        else f"It knows {known}."
-    )
+    way_out = DATA_ROLE_ADVICE if message.role == "data" else f"It knows {known}."
     return UnsupportedContentError(
         f"{dialect.title} has no role {message.role!r} (message {place}). {way_out}", provider=dialect.provider
     )
@@ -240,11 +229,7 @@ def _unsupported_role(message: Message, dialect: Dialect, place: int) -> Unsuppo
 def _unsupported_part(part: Part, message: Message, dialect: Dialect, place: int) -> UnsupportedContentError:
     hint = next((f" {text}" for kind, text in dialect.hints if isinstance(part, kind)), "")
     return UnsupportedContentError(
-        f"{dialect.title} cannot carry a part of type {_kind(part)!r} in a {message.role} message "
+        f"{dialect.title} cannot carry a part of type {kind_of_part(part)!r} in a {message.role} message "
         f"(message {place}).{hint}",
         provider=dialect.provider,
     )
-
-
-def _kind(part: Part) -> str:
-    return part.kind if isinstance(part, UnknownPart) else type(part).__name__.lower()

@@ -9,7 +9,7 @@ from linkspan.errors import InvalidResponseError
 from linkspan.providers.catalog import model_info
 from linkspan.providers.chat_completions.decode import error_in
 from linkspan.providers.error_bodies import request_id_of
-from linkspan.providers.wire_json import parse_json
+from linkspan.providers.wire import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

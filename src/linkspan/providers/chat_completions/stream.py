@@ -25,8 +25,7 @@ from linkspan.providers.chat_completions.tool_call_stream import ToolCallStream
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.failed import failure_of
 from linkspan.providers.unknown_fields import ChoiceFields, join_fields, merge_levels
-from linkspan.providers.wire_json import parse_json
-from linkspan.providers.wire_values import as_count, as_name, as_text, wrong_type
+from linkspan.providers.wire import as_count, as_name, as_text, parse_json, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

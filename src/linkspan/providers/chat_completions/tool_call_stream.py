@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from linkspan.conversation import ToolCallDelta
 from linkspan.errors import InvalidResponseError
 from linkspan.providers.chat_completions.call_ids import CallIds
-from linkspan.providers.wire_values import as_object, as_text
+from linkspan.providers.wire import as_object, as_text
 from linkspan.tool_arguments import as_json_text, is_complete_json, unwrap_json_string
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from linkspan.errors import InvalidRequestError, InvalidResponseError
+from linkspan.errors import InvalidRequestError
 from linkspan.providers.chat_completions.models import decode_models
-from linkspan.providers.datacrunch.decode import decode_whole
-from linkspan.providers.datacrunch.errors import error_in, tgi_error
+from linkspan.providers.datacrunch.decode import decode_generated
+from linkspan.providers.datacrunch.errors import tgi_error, tgi_error_in
 from linkspan.providers.datacrunch.parameters import encode_parameters
 from linkspan.providers.datacrunch.provider import DATACRUNCH
 from linkspan.providers.datacrunch.stream import TGIStreamDecoder
-from linkspan.providers.error_bodies import read_error_body, request_id_of
+from linkspan.providers.error_bodies import read_error_body, wrong_kind_of_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +87,7 @@ class TGICodec:
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: PromptRequest) -> Completion:
         """Read a whole answer."""
-        return decode_whole(body, headers, request, self._provider)
+        return decode_generated(body, headers, request, self._provider)
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
         """Read the list of models."""
@@ -101,17 +101,10 @@ class TGICodec:
             parsed = from_json(body)
         except ValueError:
             parsed = None
-        error = error_in(parsed, self._provider, headers)
+        error = tgi_error_in(parsed, self._provider, headers)
         if error is not None:
             return error
-        said = "JSON" if parsed is not None else read_error_body(body).message
-        return InvalidResponseError(
-            f"{self._provider}: a stream was asked for, but the answer is not one: {said}.",
-            provider=self._provider,
-            status_code=status_code,
-            request_id=request_id_of(headers),
-            headers=headers,
-        )
+        return wrong_kind_of_answer(self._provider, body, status_code=status_code, headers=headers)
 
     def event_error(self, data: bytes) -> LinkspanError | None:
         """Return the error that a stream's first event reports, if it does."""
@@ -121,7 +114,7 @@ class TGICodec:
             parsed = from_json(data)
         except ValueError:
             return None
-        return error_in(parsed, self._provider, {})
+        return tgi_error_in(parsed, self._provider, {})
 
     def stream_decoder(self, request: PromptRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream."""

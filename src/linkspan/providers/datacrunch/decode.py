@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Completion, TokenLogprob, Usage
 from linkspan.errors import InvalidResponseError
-from linkspan.providers.datacrunch.errors import error_in
+from linkspan.providers.datacrunch.errors import tgi_error_in
 from linkspan.providers.datacrunch.parameters import stop_texts
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.filters.stops import StopCutter
-from linkspan.providers.wire_json import parse_json
-from linkspan.providers.wire_values import (
+from linkspan.providers.wire import (
     as_count,
     as_flag,
     as_list,
@@ -22,6 +21,7 @@ from linkspan.providers.wire_values import (
     as_number,
     as_object,
     as_text,
+    parse_json,
     wrong_type,
 )
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 __all__ = [
     "STOPPED",
     "asks_for_logprobs",
+    "count_tokens",
+    "decode_generated",
     "decode_token",
-    "decode_usage",
-    "decode_whole",
     "extra_of",
     "full_text_prompt",
     "put_common_words",
@@ -54,7 +54,7 @@ _KNOWN_DETAILS = frozenset({"finish_reason", "tokens"})
 _KNOWN_TOP = frozenset({"generated_text", "details"})
 
 
-def decode_whole(content: bytes, headers: Mapping[str, str], request: PromptRequest, provider: str) -> Completion:
+def decode_generated(content: bytes, headers: Mapping[str, str], request: PromptRequest, provider: str) -> Completion:
     """Read a whole answer: an object, or a list of one.
 
     Raises:
@@ -62,7 +62,7 @@ def decode_whole(content: bytes, headers: Mapping[str, str], request: PromptRequ
         LinkspanError: It reports an error under status 200.
     """
     parsed = parse_json(content, provider)
-    error = error_in(parsed, provider, headers)
+    error = tgi_error_in(parsed, provider, headers)
     if error is not None:
         raise error
     if isinstance(parsed, list) and len(parsed) == 1:
@@ -78,7 +78,7 @@ def decode_whole(content: bytes, headers: Mapping[str, str], request: PromptRequ
     details = as_object(parsed.get("details"), "details")
     answer = Completion(
         finish_reason=as_name(details.get("finish_reason"), "finish_reason"),
-        usage=decode_usage(details, headers),
+        usage=count_tokens(details, headers),
         logprobs=_logprobs(details),
         request_id=request_id_of(headers),
         extra={**_unknown(parsed, _KNOWN_TOP), **extra_of(details)},
@@ -163,7 +163,7 @@ def _logprobs(details: Mapping[str, Any]) -> list[TokenLogprob] | None:
     return [decode_token(token, rows[place] if place < len(rows) else None) for place, token in enumerate(tokens)]
 
 
-def decode_usage(details: Mapping[str, Any], headers: Mapping[str, str]) -> Usage | None:
+def count_tokens(details: Mapping[str, Any], headers: Mapping[str, str]) -> Usage | None:
     """Count tokens by what the server says in three places; what it does not say stays unknown."""
     generated = _first(
         as_count(details.get("generated_tokens"), "generated_tokens"), _number(headers.get("x-generated-tokens"))

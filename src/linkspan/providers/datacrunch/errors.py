@@ -17,7 +17,7 @@ from linkspan.providers.error_bodies import ErrorBody, make_error, read_error
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["error_in", "retyped", "tgi_error"]
+__all__ = ["retyped", "tgi_error", "tgi_error_in"]
 
 #: The statuses that belong to the error types: in a stream the type is all there is.
 _STATUS_OF_TYPE: Mapping[str, int] = {
@@ -75,7 +75,7 @@ def _of_class(error: LinkspanError, cls: type[LinkspanError]) -> LinkspanError:
     )
 
 
-def error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> LinkspanError | None:
+def tgi_error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> LinkspanError | None:
     """Return the error that a parsed body or event reports under status 200, if it does."""
     if isinstance(parsed, list) and len(parsed) == 1:
         parsed = parsed[0]

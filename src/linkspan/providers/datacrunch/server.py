@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import InvalidResponseError, ServerError
-from linkspan.providers.datacrunch.errors import error_in
+from linkspan.providers.datacrunch.errors import tgi_error_in
 from linkspan.providers.error_bodies import request_id_of
-from linkspan.providers.wire_json import parse_json
-from linkspan.providers.wire_values import as_count, as_name
+from linkspan.providers.wire import as_count, as_name, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +84,7 @@ def decode_info(body: bytes, headers: Mapping[str, str], provider: str) -> Serve
         LinkspanError: It reports an error under status 200.
     """
     parsed = parse_json(body, provider)
-    error = error_in(parsed, provider, headers)
+    error = tgi_error_in(parsed, provider, headers)
     if error is not None:
         raise error
     if not isinstance(parsed, dict) or "model_id" not in parsed:

@@ -9,20 +9,19 @@ from linkspan.errors import InterruptedStreamError, InvalidResponseError
 from linkspan.providers.datacrunch.decode import (
     STOPPED,
     asks_for_logprobs,
+    count_tokens,
     decode_token,
-    decode_usage,
     extra_of,
     full_text_prompt,
     put_common_words,
     wants_details,
 )
-from linkspan.providers.datacrunch.errors import error_in
+from linkspan.providers.datacrunch.errors import tgi_error_in
 from linkspan.providers.datacrunch.parameters import stop_texts
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.filters.stops import StopCutter
 from linkspan.providers.unknown_fields import join_fields
-from linkspan.providers.wire_json import parse_json
-from linkspan.providers.wire_values import as_name, as_object, as_text
+from linkspan.providers.wire import as_name, as_object, as_text, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,7 +102,7 @@ class TGIStreamDecoder:
         event = parse_json(data, self._provider)
         token = event.get("token") if isinstance(event, dict) else None
         if not isinstance(token, dict):
-            raise error_in(event, self._provider, self._headers) or self._foreign(event)
+            raise tgi_error_in(event, self._provider, self._headers) or self._foreign(event)
         if not _KNOWN.issuperset(event):
             self._note_unknown(event)
         text = "" if token.get("special") else as_text(token.get("text"), "the text of a token")
@@ -160,7 +159,7 @@ class TGIStreamDecoder:
             extra["top_tokens"] = self._rows
         last = Delta(
             finish_reason=as_name(details.get("finish_reason"), "finish_reason"),
-            usage=decode_usage(details, self._headers),
+            usage=count_tokens(details, self._headers),
             logprobs=self._take_scores(),
             request_id=request_id,
             extra=extra or None,

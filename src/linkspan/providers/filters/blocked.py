@@ -62,7 +62,7 @@ class BlockWatch(WrappedDecoder["StreamDecoder"]):
 
     def feed(self, data: bytes) -> Sequence[Delta]:
         """Take the data of one event."""
-        return self._note(self._inner.feed(data))
+        return self._record(self._inner.feed(data))
 
     def close(self) -> Sequence[Delta]:
         """Take the end of the stream.
@@ -71,11 +71,11 @@ class BlockWatch(WrappedDecoder["StreamDecoder"]):
             ContentBlockedError: The answer was blocked.
             InterruptedStreamError: The answer is not whole.
         """
-        ending = self._note(self._inner.close())
+        ending = self._record(self._inner.close())
         raise_if_blocked(self._answer.completion(), self._provider)
         return ending
 
-    def _note(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
+    def _record(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
         for delta in deltas:
             self._answer.add(delta)
         return deltas

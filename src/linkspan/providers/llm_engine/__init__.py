@@ -3,8 +3,8 @@
 from linkspan.providers.llm_engine.chat import CHAT_FIELDS, LLMEngineChatCodec
 from linkspan.providers.llm_engine.models import (
     LLMEngineModel,
+    decode_endpoints,
     decode_model,
-    decode_models,
     model_path,
 )
 from linkspan.providers.llm_engine.prompt import LLMEnginePromptCodec
@@ -22,7 +22,7 @@ __all__ = [
     "LLMEngineChatCodec",
     "LLMEngineModel",
     "LLMEnginePromptCodec",
+    "decode_endpoints",
     "decode_model",
-    "decode_models",
     "model_path",
 ]

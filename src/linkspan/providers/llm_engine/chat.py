@@ -9,7 +9,7 @@ from linkspan.conversation import Audio, File, Image, Video
 from linkspan.errors import ConfigurationError, ServerError
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
 from linkspan.providers.llm_engine.errors import decode_error_answer, explain
-from linkspan.providers.llm_engine.models import MODELS_PATH, decode_models
+from linkspan.providers.llm_engine.models import ENDPOINTS_PATH, decode_endpoints
 from linkspan.providers.llm_engine.prompt_fields import GUIDES, check_one_guide
 from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, auth_headers, check_auth
 
@@ -98,7 +98,7 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
     """
 
     #: The route of the list of models.
-    models_path = MODELS_PATH
+    models_path = ENDPOINTS_PATH
 
     def __init__(self, auth: Auth = "basic") -> None:
         check_auth(auth)
@@ -141,7 +141,7 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[LLMEngineModel]:  # type: ignore[override]  # each is a ListedModel
         """Read the list of models."""
-        return decode_models(body, headers)
+        return decode_endpoints(body, headers)
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Say what the gateway's answers mean where its words do not."""

@@ -10,23 +10,22 @@ from linkspan.errors import ConfigurationError, InvalidResponseError
 from linkspan.providers.chat_completions.models import ListedModel
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
-from linkspan.providers.wire_json import parse_json
-from linkspan.providers.wire_values import as_flag, as_name
+from linkspan.providers.wire import as_flag, as_name, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "ENDPOINTS_PATH",
     "HEALTH_PATH",
-    "MODELS_PATH",
     "LLMEngineModel",
+    "decode_endpoints",
     "decode_model",
-    "decode_models",
     "model_path",
 ]
 
 #: Routes below the base URL.
-MODELS_PATH = "v1/llm/model-endpoints"
+ENDPOINTS_PATH = "v1/llm/model-endpoints"
 HEALTH_PATH = "healthz"
 
 _NAME = LLM_ENGINE.name
@@ -61,7 +60,7 @@ class LLMEngineModel(ListedModel):
         return None if self.kind is None else self.kind == "streaming"
 
 
-def decode_models(body: bytes, headers: Mapping[str, str]) -> list[LLMEngineModel]:
+def decode_endpoints(body: bytes, headers: Mapping[str, str]) -> list[LLMEngineModel]:
     """Read the list: ``{"model_endpoints": [{…}]}``.
 
     Raises:
@@ -95,7 +94,7 @@ def model_path(name: str) -> str:
             "the list of models, but has no route of its own.",
             provider=_NAME,
         )
-    return f"{MODELS_PATH}/{quote(name, safe='')}"
+    return f"{ENDPOINTS_PATH}/{quote(name, safe='')}"
 
 
 def _read(row: Any, headers: Mapping[str, str]) -> LLMEngineModel:

@@ -10,22 +10,20 @@ from pydantic_core import from_json
 from linkspan.conversation import Completion
 from linkspan.errors import ConfigurationError, InvalidResponseError
 from linkspan.providers.chat_completions.decode import unknown_fields
-from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.error_bodies import request_id_of, wrong_kind_of_answer
 from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
 from linkspan.providers.llm_engine.errors import decode_error_answer, error_of
-from linkspan.providers.llm_engine.models import MODELS_PATH, decode_models
+from linkspan.providers.llm_engine.models import ENDPOINTS_PATH, decode_endpoints
 from linkspan.providers.llm_engine.prompt_fields import prompt_parameters, stops_to_cut_at
 from linkspan.providers.llm_engine.prompt_stream import (
+    KNOWN_FIELDS,
     KNOWN_OUTPUT,
-    KNOWN_TOP,
     PromptStreamDecoder,
     read_token,
     read_usage,
 )
 from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, Framework, auth_headers, check_auth
-from linkspan.providers.wire_json import parse_json
-from linkspan.providers.wire_values import as_list, as_name
-from linkspan.redaction import mask_headers
+from linkspan.providers.wire import as_list, as_name, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +55,7 @@ class LLMEnginePromptCodec:
     """
 
     #: The route of the list of models.
-    models_path = MODELS_PATH
+    models_path = ENDPOINTS_PATH
 
     def __init__(self, auth: Auth = "basic", *, inference_framework: Framework | None = None) -> None:
         check_auth(auth)
@@ -111,7 +109,7 @@ class LLMEnginePromptCodec:
             usage=read_usage(output.get("num_prompt_tokens"), output.get("num_completion_tokens")),
             logprobs=[read_token(token) for token in tokens] or None,
             request_id=as_name(parsed.get("request_id"), "request_id") or request_id_of(headers),
-            extra={**unknown_fields(parsed, KNOWN_TOP), **unknown_fields(output, KNOWN_OUTPUT)},
+            extra={**unknown_fields(parsed, KNOWN_FIELDS), **unknown_fields(output, KNOWN_OUTPUT)},
             raw=parsed,
         )
         stops = stops_to_cut_at(request)
@@ -119,7 +117,7 @@ class LLMEnginePromptCodec:
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[LLMEngineModel]:
         """Read the list of models."""
-        return decode_models(body, headers)
+        return decode_endpoints(body, headers)
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
         """Read an error answer, or the wrong kind of answer under status 200."""
@@ -128,13 +126,7 @@ class LLMEnginePromptCodec:
         error = self.event_error(body)
         if error is not None:
             return error
-        return InvalidResponseError(
-            f"{_NAME}: a stream was asked for, but the answer is not one. Check base_url.",
-            provider=_NAME,
-            status_code=status_code,
-            request_id=request_id_of(headers),
-            headers=mask_headers(headers),
-        )
+        return wrong_kind_of_answer(_NAME, body, status_code=status_code, headers=headers)
 
     def event_error(self, data: bytes) -> LinkspanError | None:
         """Return the error that a stream's first event reports, if it does."""

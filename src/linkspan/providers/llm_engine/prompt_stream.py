@@ -11,17 +11,16 @@ from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.llm_engine.errors import error_of
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
 from linkspan.providers.unknown_fields import join_fields
-from linkspan.providers.wire_json import parse_json
-from linkspan.providers.wire_values import as_count, as_name, as_number, as_text, wrong_type
+from linkspan.providers.wire import as_count, as_name, as_number, as_text, parse_json, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["KNOWN_OUTPUT", "KNOWN_TOP", "PromptStreamDecoder", "read_token", "read_usage"]
+__all__ = ["KNOWN_FIELDS", "KNOWN_OUTPUT", "PromptStreamDecoder", "read_token", "read_usage"]
 
 _NAME = LLM_ENGINE.name
 
-KNOWN_TOP = frozenset({"request_id", "output", "error"})
+KNOWN_FIELDS = frozenset({"request_id", "output", "error"})
 KNOWN_OUTPUT = frozenset({"text", "finished", "num_prompt_tokens", "num_completion_tokens", "token", "tokens"})
 
 
@@ -109,8 +108,8 @@ class PromptStreamDecoder:
             self._request_id = as_name(event.get("request_id"), "request_id")
         if event.get("error") or "detail" in event:
             raise self._error(event)
-        if not KNOWN_TOP.issuperset(event):
-            join_fields(self._extra, unknown_fields(event, KNOWN_TOP), pieces=False)
+        if not KNOWN_FIELDS.issuperset(event):
+            join_fields(self._extra, unknown_fields(event, KNOWN_FIELDS), pieces=False)
         output = event.get("output")
         return () if output is None else self._take(output)
 

@@ -1,4 +1,4 @@
-"""Values of parsed JSON, read as what they must be: texts, counts, numbers, lists and objects.
+"""JSON from the wire: parsed, and its values read as what they must be (texts, counts, numbers, lists, objects).
 
 A server may send anything in the place of anything. What can be taken for the value that was meant (a count as text, an
 id as a number, ``null`` for nothing) is taken; anything else raises, with the name of the field.
@@ -6,17 +6,70 @@ id as a number, ``null`` for nothing) is taken; anything else raises, with the n
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
 
 from linkspan.errors import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["as_bytes", "as_count", "as_flag", "as_list", "as_name", "as_number", "as_object", "as_text", "wrong_type"]
+__all__ = [
+    "as_bytes",
+    "as_count",
+    "as_flag",
+    "as_list",
+    "as_name",
+    "as_number",
+    "as_object",
+    "as_text",
+    "parse_json",
+    "wrong_type",
+]
 
 #: Digits of a count that is written as text.
 _LONGEST_COUNT = 18
+
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+)
+
+
+def parse_json(content: bytes, provider: str) -> Any:
+    """Parse JSON from the wire.
+
+    Raises:
+        InvalidResponseError: It is not JSON.
+    """
+    try:
+        return from_json(content)
+    except ValueError as error:
+        failure = error
+    mended = _mended(content)
+    if mended != content:
+        try:
+            return from_json(mended)
+        except ValueError as error:
+            failure = error
+    start = content[:80].decode("utf-8", "replace")
+    hint = " An HTML page: check base_url." if start.lstrip().startswith("<") else ""
+    raise InvalidResponseError(
+        f"{provider}: the answer is not JSON; it begins with {start!r}.{hint}", provider=provider
+    ) from failure
+
+
+def _mended(content: bytes) -> bytes:
+    """Return JSON without a byte order mark, and with U+FFFD for halves of surrogate pairs, which are no characters.
+
+    Gateways that cut texts by UTF-16 units send such halves.
+    """
+    return _ESCAPE.sub(_whole, content.removeprefix(b"\xef\xbb\xbf"))
+
+
+def _whole(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape.lastgroup == "half" else escape[0]
 
 
 def as_text(value: Any, name: str) -> str:
