@@ -69,6 +69,7 @@ def endpoint(work: Work) -> Contestant:
     """Ask through linkspan without a framework."""
     from pydantic import SecretStr  # noqa: PLC0415  # raw reading is measured without it
 
+    from linkspan.assembler import Assembler  # noqa: PLC0415
     from linkspan.conversation import ChatRequest, Message, Text, Tool  # noqa: PLC0415
     from linkspan.endpoint import connect  # noqa: PLC0415
     from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec  # noqa: PLC0415
@@ -82,14 +83,14 @@ def endpoint(work: Work) -> Contestant:
     )
 
     def stream() -> Iterator[str]:
-        return (delta.text for delta in connected.stream(request))
+        return (delta.text for deltas in connected.batches(request, Assembler()) for delta in deltas)
 
     async def acall() -> str:
         return (await connected.acomplete(request)).text
 
     return Contestant(
         stream,
-        lambda: (delta.text async for delta in connected.astream(request)),
+        lambda: (delta.text async for deltas in connected.abatches(request, Assembler()) for delta in deltas),
         lambda: connected.complete(request).text,
         acall,
     )

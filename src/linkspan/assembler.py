@@ -8,11 +8,9 @@ from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usa
 from linkspan.tool_arguments import judge_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from linkspan.conversation import ToolCallDelta
 
-__all__ = ["Assembler", "assemble"]
+__all__ = ["Assembler"]
 
 
 class _PartialCall:
@@ -141,11 +139,3 @@ class Assembler:
             extra=dict(self.extra),
             alternatives=[part.completion() for _, part in sorted(self._alternatives.items())],
         )
-
-
-def assemble(deltas: Iterable[Delta]) -> Completion:
-    """Put a whole stream together."""
-    assembler = Assembler()
-    for delta in deltas:
-        assembler.add(delta)
-    return assembler.completion()

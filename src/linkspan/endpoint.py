@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import aclosing, closing
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from linkspan.assembler import Assembler
 from linkspan.call_headers import merged_headers
-from linkspan.errors import ConfigurationError, InterruptedStreamError, InvalidRequestError, LinkspanError
+from linkspan.errors import InterruptedStreamError, InvalidRequestError, LinkspanError
 from linkspan.json_fields import unwritable_field
 from linkspan.redaction import Secrets
 from linkspan.transport import LARGEST_RESPONSE, HttpClient, HttpRequest, check_base_url, join_url
@@ -27,12 +25,13 @@ if TYPE_CHECKING:
     import httpx
     from pydantic import SecretStr
 
+    from linkspan.assembler import Assembler
     from linkspan.conversation import Completion, Delta
     from linkspan.providers.codec import Codec, StreamDecoder
     from linkspan.providers.provider import Provider
     from linkspan.transport import HttpResponse
 
-__all__ = ["Endpoint", "as_extra_body", "connect"]
+__all__ = ["Endpoint", "connect"]
 
 RequestT = TypeVar("RequestT")
 ResultT = TypeVar("ResultT")
@@ -85,20 +84,6 @@ class Endpoint(Generic[RequestT]):
         with self._redacted_errors:
             response = await self.client.asend(self._http_request(request, stream=False, timeout=timeout))
             return self._decode(response, lambda body, headers: self.codec.decode(body, headers, request))
-
-    def stream(
-        self, request: RequestT, *, assembler: Assembler | None = None, timeout: float | None = None
-    ) -> Generator[Delta, None, None]:
-        """Ask for a streamed answer. Each delta has gone into ``assembler`` before it is handed out."""
-        assembler = assembler or Assembler()
-        return _one_by_one(self.batches(request, assembler, timeout=timeout), assembler)
-
-    def astream(
-        self, request: RequestT, *, assembler: Assembler | None = None, timeout: float | None = None
-    ) -> AsyncGenerator[Delta, None]:
-        """Ask for a streamed answer. Each delta has gone into ``assembler`` before it is handed out."""
-        assembler = assembler or Assembler()
-        return _one_by_one_async(self.abatches(request, assembler, timeout=timeout), assembler)
 
     def batches(
         self, request: RequestT, assembler: Assembler, *, timeout: float | None = None
@@ -334,24 +319,6 @@ class _RedactedErrors:
             error.redacted(self._secrets)
 
 
-def _one_by_one(batches: Generator[Sequence[Delta], None, None], assembler: Assembler) -> Generator[Delta, None, None]:
-    with closing(batches):
-        for deltas in batches:
-            for delta in deltas:
-                assembler.add(delta)
-                yield delta
-
-
-async def _one_by_one_async(
-    batches: AsyncGenerator[Sequence[Delta], None], assembler: Assembler
-) -> AsyncGenerator[Delta, None]:
-    async with aclosing(batches):
-        async for deltas in batches:
-            for delta in deltas:
-                assembler.add(delta)
-                yield delta
-
-
 def connect(
     codec: Codec[RequestT],
     provider: Provider,
@@ -441,18 +408,3 @@ def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
 def _reason(body: Mapping[str, Any], error: Exception) -> str:
     field = unwritable_field(body)
     return f"{field!r}: {error}" if field else str(error)
-
-
-def as_extra_body(value: Any) -> Mapping[str, Any]:
-    """Return the further fields of one call's body, none for ``None``.
-
-    Raises:
-        ConfigurationError: They are no mapping.
-    """
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(
-            f"extra_body must be a dict of further fields of the body, not {type(value).__name__}."
-        )
-    return value

@@ -18,7 +18,6 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from pydantic import SecretStr
 
 from linkspan import langchain, llama_index
-from linkspan.assembler import assemble
 from linkspan.conversation import ChatRequest, Completion, Image, Message, PromptRequest, Text, ToolCall, Usage
 from linkspan.endpoint import Endpoint, connect
 from linkspan.providers.datacrunch import DATACRUNCH, TGICodec
@@ -27,6 +26,7 @@ from linkspan.providers.gray_swan import GRAY_SWAN, GraySwanChatCodec
 from linkspan.providers.llm_engine import LLM_ENGINE, LLMEnginePromptCodec
 from linkspan.providers.llm_engine.chat_apis import chat_codec as llm_engine_chat_codec
 from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec
+from tests.support.streams import assemble, astream_deltas, stream_deltas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -228,9 +228,9 @@ def four_completions(endpoint: Endpoint[Any], request: Any) -> list[Completion]:
 
     async def in_a_loop() -> list[Completion]:
         whole = await endpoint.acomplete(request)
-        return [whole, assemble([delta async for delta in endpoint.astream(request)])]
+        return [whole, assemble([delta async for delta in astream_deltas(endpoint, request)])]
 
-    return [endpoint.complete(request), assemble(endpoint.stream(request)), *asyncio.run(in_a_loop())]
+    return [endpoint.complete(request), assemble(stream_deltas(endpoint, request)), *asyncio.run(in_a_loop())]
 
 
 def comparable(completion: Completion) -> Completion:

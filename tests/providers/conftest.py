@@ -14,6 +14,7 @@ from linkspan.endpoint import connect
 from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec
 from tests.providers.tgi import Caller as TGICaller
 from tests.support.loopback import LoopbackServer, event_stream, http
+from tests.support.streams import astream_deltas, stream_deltas
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -57,11 +58,11 @@ class Caller:
         deltas: list[Delta] = []
         texts = [] if taken is None else taken
         if self.face == "sync":
-            for delta in self.endpoint.stream(request or ask()):
+            for delta in stream_deltas(self.endpoint, request or ask()):
                 deltas.append(delta)
                 texts.append(delta.text)
         else:
-            async for delta in self.endpoint.astream(request or ask()):
+            async for delta in astream_deltas(self.endpoint, request or ask()):
                 deltas.append(delta)
                 texts.append(delta.text)
         return deltas

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from linkspan.assembler import assemble
 from linkspan.errors import (
     ContextOverflowError,
     InterruptedStreamError,
@@ -23,6 +22,7 @@ from linkspan.providers.scaleway import ScalewayChatCodec
 from tests.providers.conftest import KEY, Caller, ask, chunk
 from tests.support.loopback import END, Cut, Repeat, Step, event, event_stream, head, http
 from tests.support.loopback import chunk as framed
+from tests.support.streams import assemble, astream_deltas, stream_deltas
 
 USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 
@@ -227,7 +227,7 @@ def test_two_event_loops_each_send_once(server) -> None:
     )
 
     async def once() -> str:
-        text = assemble([delta async for delta in endpoint.astream(ask())]).text
+        text = assemble([delta async for delta in astream_deltas(endpoint, ask())]).text
         await endpoint.aclose()
         return text
 
@@ -278,10 +278,10 @@ async def test_five_streams_in_a_row_share_one_connection(caller: Caller) -> Non
 async def test_a_reader_that_stops_closes_the_stream(caller: Caller) -> None:
     caller.server.answer(head(), event(chunk({"content": "a"})), Repeat(event(chunk({"content": "b"}))))
     if caller.face == "sync":
-        for _ in caller.endpoint.stream(ask()):
+        for _ in stream_deltas(caller.endpoint, ask()):
             break
     else:
-        async for _ in caller.endpoint.astream(ask()):
+        async for _ in astream_deltas(caller.endpoint, ask()):
             break
         await asyncio.sleep(0)  # the event loop closes an abandoned generator in its next round
     assert await asyncio.to_thread(caller.server.wait_closed)

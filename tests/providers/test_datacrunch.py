@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkspan.assembler import assemble
 from linkspan.conversation import (
     Delta,
     TokenLogprob,
@@ -20,6 +19,7 @@ from linkspan.errors import (
 from linkspan.providers.datacrunch import TGICodec
 from tests.providers.tgi import HEADERS, KEY, ask, event, last, step, stream, token, whole
 from tests.support.loopback import Cut, chunk, head
+from tests.support.streams import assemble
 
 if TYPE_CHECKING:
     from tests.providers.tgi import Caller

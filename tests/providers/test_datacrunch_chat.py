@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from linkspan.assembler import assemble
 from linkspan.conversation import (
     ChatRequest,
     Message,
@@ -26,6 +25,7 @@ from linkspan.errors import (
 from linkspan.providers.datacrunch import DataCrunchChatCodec, regex_grammar
 from tests.providers.tgi import event
 from tests.support.loopback import event_stream, http
+from tests.support.streams import assemble
 
 if TYPE_CHECKING:
     from tests.providers.tgi import Caller

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from linkspan.assembler import assemble
 from linkspan.errors import (
     AuthenticationError,
     ContextOverflowError,
@@ -22,6 +21,7 @@ from linkspan.routes.tgi import ahealth, ainfo, health, info
 from linkspan.transport import retries
 from tests.providers.tgi import KEY, ask, event, last, step, stream, whole
 from tests.support.loopback import http
+from tests.support.streams import assemble
 
 if TYPE_CHECKING:
     from tests.providers.tgi import Caller

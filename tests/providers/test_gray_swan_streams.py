@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkspan.assembler import Assembler, assemble
+from linkspan.assembler import Assembler
 from linkspan.endpoint import connect
 from linkspan.errors import (
     ContentBlockedError,
@@ -25,6 +25,7 @@ from tests.providers.conftest import Caller, chunk
 from tests.providers.gray_swan import connected, cygnet
 from tests.support.loopback import END, Cut, Repeat, UntilClosed, event, event_stream, head, http
 from tests.support.loopback import chunk as http_chunk
+from tests.support.streams import assemble, stream_deltas
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -150,7 +151,7 @@ async def test_a_stall_is_an_error(server: LoopbackServer) -> None:
     hasty = replace(GRAY_SWAN, default_stall_timeout=0.05)
     endpoint = connect(GraySwanChatCodec(), hasty, api_key=None, base_url=server.url, max_retries=0)
     with pytest.raises(InterruptedStreamError) as caught:
-        list(endpoint.stream(cygnet()))
+        list(stream_deltas(endpoint, cygnet()))
     assert caught.value.partial_text == "Hello"
 
 
@@ -289,9 +290,9 @@ async def test_a_blocked_stream_raises_if_asked(server: LoopbackServer, reason: 
 async def test_a_stream_that_is_not_blocked_passes_where_blocks_raise(server: LoopbackServer) -> None:
     server.answer(*event_stream(*HELLO, LAST))
     endpoint = connected(server, raise_on_block=True)
-    assert assemble(endpoint.stream(cygnet())).text == "Hello"
+    assert assemble(stream_deltas(endpoint, cygnet())).text == "Hello"
     server.answer(head(), *(event(item) for item in HELLO), Repeat(event(HELLO[1])))
-    assert assemble(endpoint.stream(cygnet(stop=["lo"]))).text == "Hel"
+    assert assemble(stream_deltas(endpoint, cygnet(stop=["lo"]))).text == "Hel"
     assert server.wait_closed()
 
 

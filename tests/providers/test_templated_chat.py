@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from linkspan.assembler import assemble
 from linkspan.conversation import ChatRequest, Image, Message, ResponseFormat, Text, Tool
 from linkspan.endpoint import connect
 from linkspan.errors import InterruptedStreamError, UnsupportedContentError
@@ -18,6 +17,7 @@ from linkspan.providers.filters.thinking import THINK_TAGS
 from linkspan.providers.llm_engine import LLM_ENGINE, LLMEnginePromptCodec
 from linkspan.providers.templated_chat import TemplatedChatCodec
 from tests.support.loopback import event_stream, http
+from tests.support.streams import assemble, astream_deltas, stream_deltas
 
 if TYPE_CHECKING:
     from linkspan.conversation import Completion
@@ -69,8 +69,8 @@ class Chat:
         endpoint = self._connect(codec)
         try:
             if self.face == "sync":
-                return assemble(endpoint.stream(request))
-            return assemble([delta async for delta in endpoint.astream(request)])
+                return assemble(stream_deltas(endpoint, request))
+            return assemble([delta async for delta in astream_deltas(endpoint, request)])
         finally:
             endpoint.close()
             await endpoint.aclose()

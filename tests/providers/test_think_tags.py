@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from linkspan.assembler import assemble
 from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCallDelta
 from linkspan.providers.filters.thinking import ThinkTagDecoder, ThinkTagSplitter, split_completion, split_think_tags
+from tests.support.streams import assemble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from linkspan.assembler import Assembler, assemble
 from linkspan.conversation import PromptRequest
 from linkspan.endpoint import Endpoint, connect
 from linkspan.errors import LinkspanError
 from linkspan.providers.datacrunch import DATACRUNCH, TGICodec
 from tests.support.loopback import END, LoopbackServer, Step, chunk, head, http
+from tests.support.streams import assemble
 
 if TYPE_CHECKING:
+    from linkspan.assembler import Assembler
     from linkspan.conversation import Completion, Delta
     from linkspan.providers.codec import Codec
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from linkspan.assembler import assemble
 from linkspan.conversation import ChatRequest, Message, PromptRequest, ResponseFormat, Text, Usage
 from linkspan.endpoint import Endpoint, connect
 from linkspan.errors import AuthenticationError, ContextOverflowError, InterruptedStreamError, InvalidRequestError
 from linkspan.providers.datacrunch import DATACRUNCH, DataCrunchChatCodec, TGICodec, json_grammar
 from linkspan.routes.tgi import health, info
 from linkspan_sandbox import DataCrunchOptions, EndEarly, Reply, Sandbox, run
+from tests.support.streams import assemble, stream_deltas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def endpoint(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[Endpo
 )
 def test_streamed_and_whole_agree(endpoint: Endpoint[Any], request_: PromptRequest, text: str, finish: str) -> None:
     whole = endpoint.complete(request_)
-    streamed = assemble(endpoint.stream(request_))
+    streamed = assemble(stream_deltas(endpoint, request_))
     assert (whole.text, whole.finish_reason) == (streamed.text, streamed.finish_reason) == (text, finish)
     assert whole.logprobs == streamed.logprobs
     if "ig w" not in request_.stop:  # else the connection was closed before the counts came
@@ -67,24 +67,24 @@ def test_errors_arrive_typed(endpoint: Endpoint[Any]) -> None:
     with pytest.raises(ContextOverflowError):
         endpoint.complete(ask("word " * 5000))
     with pytest.raises(ContextOverflowError):
-        list(endpoint.stream(ask("word " * 5000)))
+        list(stream_deltas(endpoint, ask("word " * 5000)))
     unchecked = PromptRequest("mixtral", "Hi", extra_body={"parameters": {"top_k": "x"}})
     with pytest.raises(InvalidRequestError, match="expected i32"):
-        list(endpoint.stream(unchecked))
+        list(stream_deltas(endpoint, unchecked))
 
 
 def test_a_wrong_key() -> None:
     with run(api_key="right") as sandbox:
         endpoint = reach(sandbox.tgi_url, key="wrong")
         with pytest.raises(AuthenticationError, match="Check the key"):
-            list(endpoint.stream(ask()))
+            list(stream_deltas(endpoint, ask()))
         endpoint.close()
 
 
 def test_a_stream_that_ends_early_holds_the_text_so_far(sandbox: Sandbox, endpoint: Endpoint[Any]) -> None:
     sandbox.add_rule(Reply("one two three", fault=EndEarly(after=2)))
     with pytest.raises(InterruptedStreamError) as caught:
-        list(endpoint.stream(ask()))
+        list(stream_deltas(endpoint, ask()))
     assert caught.value.partial_text == "one two"
 
 
@@ -96,7 +96,7 @@ def test_answers_in_the_shape_of_a_schema(endpoint: Endpoint[Any]) -> None:
 def test_every_version_is_understood(version: str) -> None:
     with run(datacrunch_options=DataCrunchOptions(version=version)) as sandbox:
         endpoint = reach(sandbox.tgi_url)
-        streamed = assemble(endpoint.stream(ask()))
+        streamed = assemble(stream_deltas(endpoint, ask()))
         assert (streamed.text, streamed.finish_reason) == ("Hello big world", "eos_token")
         told = streamed.usage
         assert told == (Usage(3, 4, 7) if version >= "2.3" else Usage(None, 4, None))

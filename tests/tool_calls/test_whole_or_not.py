@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from linkspan.assembler import assemble
 from linkspan.conversation import ChatRequest
 from linkspan.errors import InvalidResponseError
 from linkspan.langchain.chunks import ChunkBuilder as LangChainChunks
 from linkspan.llama_index.responses import ChunkBuilder as LlamaIndexChunks
 from linkspan.llama_index.tools import tool_selections
 from linkspan.providers.scaleway import ScalewayChatCodec
+from tests.support.streams import assemble
 from tests.tool_calls.conftest import WAYS, answer_with, event, merged, piece
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictEndEvent,
     LLMStructuredPredictStartEvent,
 )
 from llama_index.core.output_parsers.pydantic import PydanticOutputParser
 from llama_index.core.types import PydanticProgramMode
+from llama_index_instrumentation import get_dispatcher
 
 from linkspan.errors import ConfigurationError
 from linkspan.json_answer import JSONAnswerReader, validator_of

@@ -13,6 +13,7 @@ from linkspan.conversation import ChatRequest, Message, PromptRequest, Text
 from linkspan.endpoint import connect
 from linkspan.providers.llm_engine import LLM_ENGINE, LLMEngineChatCodec, LLMEnginePromptCodec
 from tests.support.loopback import END, LoopbackServer, chunk, head, http
+from tests.support.streams import astream_deltas, stream_deltas
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -75,8 +76,8 @@ class Caller(Generic[RequestT]):
 
     async def stream(self, request: RequestT) -> list[Delta]:
         if self.face == "sync":
-            return list(self.endpoint.stream(request))
-        return [delta async for delta in self.endpoint.astream(request)]
+            return list(stream_deltas(self.endpoint, request))
+        return [delta async for delta in astream_deltas(self.endpoint, request)]
 
     async def streamed(self, request: RequestT, *events: bytes, end: bool = True) -> Completion:
         """Answer with these events as the gateway frames them; return the answer put together."""

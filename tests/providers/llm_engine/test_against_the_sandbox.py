@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from linkspan.assembler import assemble
 from linkspan.conversation import ChatRequest, Image, Message, PromptRequest, ResponseFormat, Text
 from linkspan.endpoint import connect
 from linkspan.errors import (
@@ -29,6 +28,7 @@ from linkspan.routes.llm_engine import check_health, get_model
 from linkspan_sandbox import ErrorEvent, HTTPError, LLMEngineOptions, Reply, Sandbox, Stall
 from tests.providers.llm_engine.conftest import said
 from tests.support.loopback import END, Delay, chunk, head
+from tests.support.streams import assemble, stream_deltas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,14 +80,14 @@ def test_every_framework_says_the_same_whole_and_streamed(sandbox: Sandbox, mode
         (prompt(model=model, stop=["two"]), "one "),
     ):
         assert prompts.complete(request).text == text
-        assert assemble(prompts.stream(request)).text == text
+        assert assemble(stream_deltas(prompts, request)).text == text
     prompts.close()
 
 
 def test_log_probabilities_whole_and_streamed(prompts: Endpoint[PromptRequest]) -> None:
     request = prompt(parameters={"return_token_log_probs": True})
     whole = prompts.complete(request).logprobs
-    assert whole == assemble(prompts.stream(request)).logprobs
+    assert whole == assemble(stream_deltas(prompts, request)).logprobs
     assert whole is not None
     assert [token.token for token in whole] == ["one", " two", " three"]
 
@@ -103,17 +103,17 @@ def test_too_long_a_prompt(prompts: Endpoint[PromptRequest], chats: Endpoint[Cha
     with pytest.raises(ContextOverflowError):
         prompts.complete(prompt(long))
     with pytest.raises(ContextOverflowError, match=r"^llm_engine: This model's maximum context length") as caught:
-        list(prompts.stream(prompt(long)))
+        list(stream_deltas(prompts, prompt(long)))
     assert caught.value.request_id
     with pytest.raises(ContextOverflowError):
         chats.complete(chat(Text(long)))
     with pytest.raises(ServerError, match="without streaming says it"):
-        list(chats.stream(chat(Text(long))))
+        list(stream_deltas(chats, chat(Text(long))))
 
 
 def test_what_an_endpoint_cannot_do(prompts: Endpoint[PromptRequest], chats: Endpoint[ChatRequest]) -> None:
     with pytest.raises(InvalidRequestError, match='endpoint_type is "sync"'):
-        list(prompts.stream(prompt(model="llama-2-13b")))
+        list(stream_deltas(prompts, prompt(model="llama-2-13b")))
     with pytest.raises(InvalidRequestError, match="chat only"):
         prompts.complete(prompt(model="qwen2-72b-instruct"))
     with pytest.raises(NotFoundError, match="another team"):
@@ -132,12 +132,12 @@ def test_a_long_validation_error_says_what_matters(chats: Endpoint[ChatRequest])
 
 def test_failures(sandbox: Sandbox, prompts: Endpoint[PromptRequest]) -> None:
     sandbox.add_rule(Reply(fault=HTTPError(429)), times=2)
-    for ask in (prompts.complete, lambda request: list(prompts.stream(request))):
+    for ask in (prompts.complete, lambda request: list(stream_deltas(prompts, request))):
         with pytest.raises(RateLimitError, match="Too many requests"):
             ask(prompt())
     sandbox.add_rule(Reply("one two", fault=ErrorEvent(1)), times=1)
     with pytest.raises(ServerError) as caught:
-        list(prompts.stream(prompt()))
+        list(stream_deltas(prompts, prompt()))
     assert caught.value.partial_text == "one"
 
 
@@ -154,7 +154,7 @@ class TestSilence:
         hasty = replace(LLM_ENGINE, default_stall_timeout=0.15)
         endpoint = connect(LLMEnginePromptCodec(), hasty, api_key=KEY, base_url=sandbox.llm_engine_url)
         with pytest.raises(InterruptedStreamError, match="stalled") as caught:
-            list(endpoint.stream(prompt()))
+            list(stream_deltas(endpoint, prompt()))
         assert caught.value.partial_text == "one"
         endpoint.close()
 
@@ -165,12 +165,12 @@ class TestSilence:
         # The answer in one piece: a busy machine may take longer between two.
         answer = chunk(b"data: " + said("one", finished=True) + b"\r\n\r\n") + END
         server.answer(head(), ping, Delay(0.2), ping, answer)
-        assert assemble(endpoint.stream(prompt())).text == "one"
+        assert assemble(stream_deltas(endpoint, prompt())).text == "one"
         endpoint.close()
 
     def test_a_timeout_of_ones_own_is_for_both(self, sandbox: Sandbox) -> None:
         sandbox.add_rule(Reply("one two", pause=0.4))
         hasty = replace(LLM_ENGINE, default_stall_timeout=0.15)
         endpoint = connect(LLMEnginePromptCodec(), hasty, api_key=KEY, base_url=sandbox.llm_engine_url, timeout=60)
-        assert assemble(endpoint.stream(prompt())).text == "one two"
+        assert assemble(stream_deltas(endpoint, prompt())).text == "one two"
         endpoint.close()
