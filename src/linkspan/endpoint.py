@@ -6,7 +6,6 @@ The sync and the async methods differ in the transport call and in nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -18,7 +17,7 @@ from linkspan.transport import LARGEST_RESPONSE, HttpClient, HttpRequest, check_
 from linkspan.unreadable import invalid_response, unreadable_error, worth_reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
     from types import TracebackType
     from typing import TypeAlias
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from linkspan.transport import HttpClient
-from linkspan.transport.cancellation import cancelled_once, finished
+from linkspan.transport.cancellation import cancelled_once, run_to_end
 from tests.support.loopback import PATIENCE, UntilClosed, event, event_stream, head
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ async def test_what_must_not_break_off_is_finished_before_the_cancellation_is_ra
         await may_end.wait()
         done.append("all of it")
 
-    task = asyncio.create_task(finished(work()))
+    task = asyncio.create_task(run_to_end(work()))
     for _ in range(3):
         await asyncio.sleep(0)
         task.cancel()
@@ -132,6 +132,6 @@ async def test_errors_come_through():
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await finished(fail())
+        await run_to_end(fail())
     with pytest.raises(ValueError, match="no"):
         await cancelled_once(fail(), lambda _: fail())
