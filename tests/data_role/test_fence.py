@@ -70,7 +70,7 @@ def test_an_api_with_the_role_is_sent_no_fence() -> None:
 
 def test_only_text_can_be_fenced() -> None:
     for message in (Message("data", [Text("x"), Image(url="u")]), Message("tool", [Image(url="u")], tool_call_id="1")):
-        with pytest.raises(UnsupportedContentError, match=rf"message 1 \({message.role}\) holds a part of type Image"):
+        with pytest.raises(UnsupportedContentError, match=rf"message 1 \({message.role}\) holds a part of type image"):
             fence_data([Message("user", [Text("Q")]), message], roles={"data", "tool"})
 
 

@@ -13,7 +13,7 @@ from linkspan.endpoint import Endpoint, connect
 from linkspan.errors import LinkspanError
 from linkspan.providers.datacrunch import DATACRUNCH, TGICodec
 from tests.support.loopback import END, LoopbackServer, Step, chunk, head, http
-from tests.support.streams import assemble
+from tests.support.streams import assemble, astream_deltas, stream_deltas
 
 if TYPE_CHECKING:
     from linkspan.assembler import Assembler
@@ -98,8 +98,8 @@ class Caller:
     ) -> list[Delta]:
         chosen = endpoint or self.generate
         if self.face == "sync":
-            return list(chosen.stream(request, assembler=assembler))
-        return [delta async for delta in chosen.astream(request, assembler=assembler)]
+            return list(stream_deltas(chosen, request, assembler=assembler))
+        return [delta async for delta in astream_deltas(chosen, request, assembler=assembler)]
 
     async def answered(self, body: Any, request: PromptRequest | None = None, **headers: str) -> Completion:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
