@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from functools import cache
 from textwrap import fill
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -77,7 +77,8 @@ def _adapter(cls: type[Connected], name: str) -> TypeAdapter[Any] | None:
     field = cls.model_fields[name]
     annotation: Any = field.annotation
     if field.metadata:
-        annotation = Annotated.__class_getitem__((annotation, *field.metadata))  # type: ignore[attr-defined]  # at run time it is there
+        parts = (annotation, *field.metadata)
+        annotation = cast("Any", Annotated)[parts]
     return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, hide_input_in_errors=True))
 
 
