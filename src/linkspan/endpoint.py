@@ -249,8 +249,9 @@ class Endpoint(Generic[RequestT]):
         deltas: list[Delta] = []
         event = b""
         try:
+            feed = decoder.feed
             for event in events:
-                deltas.extend(decoder.feed(event))
+                deltas += feed(event)
                 if decoder.finished:
                     break
         except Exception as error:  # noqa: BLE001  # whatever a decoder makes of a malformed event

@@ -99,7 +99,8 @@ def test_every_version_is_understood(version: str) -> None:
     with run(datacrunch_options=DataCrunchOptions(version=version)) as sandbox:
         endpoint = reach(sandbox.tgi_url)
         streamed = assemble(stream_deltas(endpoint, ask()))
-        assert (streamed.text, streamed.finish_reason) == ("Hello big world", "eos_token")
+        assert (streamed.text, streamed.finish_reason) == ("Hello big world", "stop")
+        assert streamed.extra["tgi_finish_reason"] == "eos_token"
         told = streamed.usage
         assert told == (Usage(3, 4, 7) if version >= "2.3" else Usage(None, 4, None))
         whole = endpoint.complete(ask())

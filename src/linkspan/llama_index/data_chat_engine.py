@@ -11,7 +11,7 @@ from llama_index.core.response_synthesizers import CompactAndRefine
 from pydantic import PrivateAttr
 
 from linkspan.errors import ConfigurationError
-from linkspan.llama_index.data_role import REFINEMENT, data_message
+from linkspan.llama_index.data_role import data_message, refinement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,15 +87,11 @@ class DataContextChatEngine(ContextChatEngine):
     def _get_response_synthesizer(self, chat_history: list[ChatMessage], streaming: bool = False) -> CompactAndRefine:
         before = [*self._opening(), *chat_history]
         question = ChatMessage("{query_str}", role=MessageRole.USER)
-        answer = [
-            ChatMessage("{existing_answer}", role=MessageRole.ASSISTANT),
-            ChatMessage(REFINEMENT, role=MessageRole.USER),
-        ]
         return CompactAndRefine(
             llm=self._llm,
             callback_manager=self.callback_manager,
             text_qa_template=_ConversationTemplate(before, [question, data_message("{context_str}")]),
-            refine_template=_ConversationTemplate(before, [question, *answer, data_message("{context_msg}")]),
+            refine_template=_ConversationTemplate(before, refinement("{context_msg}")),
             streaming=streaming,
         )
 

@@ -313,15 +313,13 @@ class _EventPattern:
         before, after = self._before, self._after
         if not before or not data.startswith(before) or not data.endswith(after):
             return None
-        literal = data[len(before) : len(data) - len(after)]
+        literal = data[len(before) : -len(after)]
         # Exactly one string between equal bytes: the whole event has the structure of the learned one.
         if literal[:1] != b'"':
             return None
         try:
-            text = from_json(literal)
+            text: str = from_json(literal)
         except ValueError:
-            return None
-        if not isinstance(text, str):
             return None
         self._patience = _PATIENCE
         return text
