@@ -93,7 +93,9 @@ def record(sources: dict[str, Start], *, live: bool = False) -> int:
         recording = Recording(sources, Path(directory), live=live)
         # Uncaptured, so that it can be seen what the servers are doing.
         folders = [str(ROOT / "tests" / name) for name in ("cassettes", "conformance/langchain")]
-        options = ["-q", "-s", "-p", "no:cacheprovider", f"--rootdir={ROOT}", *folders]
+        # This script has imported plugins before pytest could.
+        unwarned = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        options = ["-q", "-s", "-p", "no:cacheprovider", *unwarned, f"--rootdir={ROOT}", *folders]
         try:
             failed = pytest.main(options, [recording])
         finally:

@@ -27,7 +27,7 @@ class TestScaleway(LLMTests):
     data_role_settings = {"data_role": "fenced"}  # noqa: RUF012
 
     def make_llm(self, base_url: str, **settings: Any) -> Scaleway:
-        return Scaleway(**{"model": "mistral-small-3.2-24b-instruct-2506", "base_url": base_url, **settings})
+        return Scaleway(**{"model": "qwen3.6-35b-a3b", "base_url": base_url, **settings})
 
 
 class TestGraySwan(LLMTests):
@@ -110,7 +110,6 @@ class TestDataCrunch(LLMTests):
 class TestChatDataCrunch(LLMTests):
     import_path = "llama_index.llms.datacrunch"
     key_environment = "DATACRUNCH_API_KEY"
-    supports_tool_images = False
     supports_reasoning = False
     think_tag_settings = {"split_reasoning": True}  # noqa: RUF012
     data_role_settings = {"data_role": "fenced"}  # noqa: RUF012

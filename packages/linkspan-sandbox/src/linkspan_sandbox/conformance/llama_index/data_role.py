@@ -98,9 +98,12 @@ class DataRoleTests(LLMSuite):
         holding = [message for message in call.messages if UNTRUSTED in str(message.get("content"))]
         (message,) = holding
         assert message["role"] in {"data", "user"}
-        # In a user's turn it is fenced: never the whole of what the user seems to say.
-        assert message["role"] == "data" or message["content"] != UNTRUSTED
-        assert "How long is it?" not in str(message["content"])
+        if message["role"] == "data":
+            assert "How long is it?" not in str(message["content"])
+            return
+        # In a user's turn it is fenced, behind a notice: never what the user seems to say.
+        before, _, _ = str(message["content"]).partition(UNTRUSTED)
+        assert before.removeprefix("How long is it?").strip()
 
 
 def _shown(call: Call) -> str:
