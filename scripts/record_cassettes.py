@@ -30,10 +30,10 @@ from tests.cassettes.recording import Recording, refuse_secrets  # noqa: E402
 from tests.cassettes.tape import CASSETTES, KEY, Source  # noqa: E402
 from tests.conformance.langchain.answers import RULES  # noqa: E402
 
-from linkspan.commands import console  # noqa: E402  # not before the root is on the path, for tests.cassettes
 from linkspan.errors import ConfigurationError  # noqa: E402
 from linkspan.providers.scaleway import SCALEWAY  # noqa: E402
 from linkspan_sandbox import run  # noqa: E402
+from linkspan_sandbox.commands.weights import ensure_weights  # noqa: E402
 from linkspan_sandbox.local_model import FILE_NAME, MODEL_NAME  # noqa: E402
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def record(sources: dict[str, Start], *, live: bool = False) -> int:
 @contextlib.contextmanager
 def sandbox_source(dialect: str, engine: str, model: str) -> Iterator[Source]:
     """The sandbox with llama.cpp behind it."""
-    console.ensure_weights()
+    ensure_weights()
     say(f"starting the sandbox with the local model, for {dialect}")
     with run("local", api_key=KEY) as sandbox:
         yield Source(address(sandbox, dialect), provenance(engine, model), MODEL_NAME)
