@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import httpx
 import setup_venv
 
-from linkspan.commands import console
+from linkspan_sandbox.commands.weights import ensure_weights
 from linkspan_sandbox.local_model import cache_directory
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def model_folders(python: Path) -> Path:
     models.mkdir(parents=True, exist_ok=True)
     smollm2 = (models / CHAT.folder).parent
     if not smollm2.exists():
-        weights = console.ensure_weights()
+        weights = ensure_weights()
         say("unpacking the weights for vLLM")
         with tempfile.TemporaryDirectory(dir=models) as temporary:
             made = Path(temporary) / "made"
