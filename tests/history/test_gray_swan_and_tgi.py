@@ -116,9 +116,12 @@ def test_prompt_apis_take_what_asks_for_nothing(framework: str, sandbox: Sandbox
     made = getattr(langchain if framework == "langchain" else llama_index, cls)
     llm = made(base_url=getattr(sandbox, where[0]), model=where[1], api_key="any-key", max_retries=0)
     sandbox.add_rule("fine")
-    answer = llm.invoke("x", **IDLE) if framework == "langchain" else llm.complete("x", **IDLE).text
-    assert answer == "fine"
+    for parallel in (True, False):
+        idle = {**IDLE, "parallel_tool_calls": parallel}
+        answer = llm.invoke("x", **idle) if framework == "langchain" else llm.complete("x", **idle).text
+        assert answer == "fine"
     body = str(sandbox.last_request.json)
+    assert "parallel" not in body
     assert "logprobs'" not in body
     assert "'n'" not in body
     with pytest.raises(UnsupportedContentError):

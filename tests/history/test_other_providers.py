@@ -67,6 +67,22 @@ def test_words_are_carried_whatever_their_block_is_called(sandbox: Sandbox, bloc
     assert subject.sent()[1]["content"] == "b"
 
 
+def test_a_text_block_without_a_text_is_left_out(sandbox: Sandbox, api: str) -> None:
+    # What is left of a text when another provider's chunks are merged.
+    subject = Subject("langchain", api, sandbox)
+    subject.ask("a", AIMessage([{"type": "text", "text": None, "index": 0}, {"type": "text", "text": "b"}]), "c")
+    assert subject.sent()[1]["content"] in ("b", [{"type": "text", "text": "b"}])
+
+
+def test_a_call_from_before_tools_is_a_call(sandbox: Sandbox, api: str) -> None:
+    subject = Subject("langchain", api, sandbox)
+    function = {"name": "fare", "arguments": '{"port": "Ostra"}'}
+    subject.ask("a", AIMessage("", additional_kwargs={"function_call": function}), "c")
+    (call,) = subject.sent()[1]["tool_calls"]
+    assert call["function"] == function
+    assert call["id"]
+
+
 def test_thoughts_of_bedrock_are_thoughts(sandbox: Sandbox) -> None:
     subject = Subject("langchain", "Scaleway", sandbox)
     thought = {"type": "reasoning_content", "reasoning_content": {"text": "hm", "signature": "s"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -13,7 +14,7 @@ import pytest
 from langchain_core.exceptions import OutputParserException
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, RootModel
 from pydantic import v1 as pydantic_v1
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from linkspan import errors
 from linkspan.conversation import ToolCall
@@ -39,6 +40,23 @@ class TimetableDict(TypedDict, total=False):
 
     port: str
     departures: list[str]
+
+
+class Ship(TypedDict, total=False):
+    """A ship."""
+
+    name: str
+    masts: int
+
+
+class FleetDict(TypedDict):
+    """A fleet."""
+
+    port: str
+    ships: list[Ship]
+    flag: NotRequired[Ship]
+    motto: NotRequired[Annotated[str, ..., "What they say."]]
+    size: Annotated[int, 3, "How many."]
 
 
 SCHEMA = {
@@ -175,6 +193,23 @@ async def test_a_typed_dict_is_checked(ask: Callable[..., Any], way: tuple[str, 
     assert await ask(TimetableDict, reply(WHOLE, by_call=by_call)) == [FACTS] * 2
     found = await ask(TimetableDict, reply('{"port": 1}', by_call=by_call))
     assert {type(error) for error in found} == {OutputParserException}
+
+
+async def test_a_typed_dict_says_what_may_be_missing(ask: Callable[..., Any], way: tuple[str, str]) -> None:
+    fleet = {"port": "Ostra", "ships": [{"name": "Ada"}, {}]}
+    answer = reply(json.dumps(fleet), by_call=name_for(way, "FleetDict"))
+    assert await ask(FleetDict, answer) == [fleet] * 2
+    found = await ask(FleetDict, reply('{"port": "Ostra"}', by_call=name_for(way, "FleetDict")))
+    assert [type(error) for error in found] == [OutputParserException] * 2
+
+
+def test_a_typed_dict_as_a_tool_says_what_may_be_missing(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    sandbox.add_rule("fine")
+    make(LANGCHAIN, "scaleway").bind_tools([FleetDict]).invoke("?")
+    parameters = sandbox.last_request.json["tools"][0]["function"]["parameters"]
+    assert parameters["required"] == ["port", "ships"]
+    assert parameters["properties"]["motto"] == {"type": "string", "description": "What they say."}
+    assert "required" not in parameters["properties"]["ships"]["items"]
 
 
 async def test_raw_line_breaks_are_read(ask: Callable[..., Any], way: tuple[str, str]) -> None:

@@ -135,11 +135,16 @@ def _tool_calls(message: AIMessage) -> Iterator[tuple[str | None, str, Any]]:
         yield call.get("id"), call["name"], call["args"]
     for broken in message.invalid_tool_calls:
         yield broken.get("id"), broken.get("name") or "", broken.get("args")
-    if not message.tool_calls and not message.invalid_tool_calls and not isinstance(message.content, str):
+    if message.tool_calls or message.invalid_tool_calls:
+        return
+    if not isinstance(message.content, str):
         # A history written by hand may hold its calls as blocks only.
         for block in message.content:
             if isinstance(block, dict) and block.get("type") in _CALL_BLOCKS:
                 yield _call_of_block(block)
+    function = message.additional_kwargs.get("function_call")
+    if isinstance(function, Mapping) and function.get("name"):
+        yield None, function["name"], function.get("arguments")  # OpenAI's form before tools.
 
 
 def _call_of_block(block: Mapping[str, Any]) -> tuple[str | None, str, Any]:
@@ -191,8 +196,9 @@ def _part_of_answer(block: Mapping[str, Any], provider: str) -> Part | None:
         inner = block.get("reasoning_content")
         thought = inner.get("text") if isinstance(inner, Mapping) else inner
         return Reasoning(thought) if isinstance(thought, str) else None
-    # What says something in words is no private record, whatever its name (``output_text``).
-    return _part(block, provider) if kind in _READERS else _text(block)
+    # What says something in words is no private record, whatever its name (``output_text``). Merged chunks of other
+    # providers can leave a text without any.
+    return _part(block, provider) if kind in _READERS and kind != "text" else _text(block)
 
 
 def _part(block: Mapping[str, Any], provider: str) -> Part:

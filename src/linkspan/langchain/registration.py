@@ -36,7 +36,7 @@ def register() -> None:
     Afterwards ``init_chat_model("scaleway:MODEL", temperature=0)`` and ``create_agent("scaleway:MODEL", tools)`` work;
     the names are ``scaleway``, ``gray_swan``, ``llm_engine`` and ``datacrunch``, for embeddings ``scaleway``. Calling
     it again does nothing. LangChain has no public hook for this, so it is never done by itself; the classes work
-    anywhere without it.
+    anywhere without it. The deprecated ``init_chat_model`` of ``langchain_classic`` has a fixed list and learns none.
 
     Raises:
         ConfigurationError: ``langchain`` is not installed, its registry is not where it was (tested with 1.4), or it

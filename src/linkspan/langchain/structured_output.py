@@ -14,6 +14,7 @@ from linkspan.errors import ConfigurationError
 from linkspan.json_schema import takes_object
 from linkspan.langchain.answer_parsers import AnswerParser, merged
 from linkspan.langchain.tools import schema_format
+from linkspan.langchain.typed_dicts import with_plain_fields
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -54,6 +55,7 @@ def structured(
     Raises:
         ConfigurationError: If the method is unknown or the schema is missing or unusable.
     """
+    schema = with_plain_fields(schema)  # Core reads the schema, too, for traces.
     asked = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     limit = kwargs.get("max_tokens") or model.max_tokens
     if method == "json_mode":
@@ -118,6 +120,7 @@ def structured_by_prompt(
     Raises:
         ConfigurationError: If the schema is unusable.
     """
+    schema = with_plain_fields(schema)
     asked = {"kwargs": {"method": "json_mode"}, "schema": schema}
     told = RunnableLambda(partial(_with_instructions, _instructions(schema)), name="tell_the_shape")
     bound = told | model.bind(ls_structured_output_format=asked, **kwargs)

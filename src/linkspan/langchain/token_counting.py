@@ -26,10 +26,15 @@ _PRICES = {
     "image_url": _IMAGE,
     "audio": _SOUND,
     "input_audio": _SOUND,
+    "audio_url": _SOUND,
     "video": _OTHER,
     "video_url": _OTHER,
     "file": _OTHER,
+    "document": _OTHER,
+    "media": _OTHER,
 }
+#: Where other blocks hold their words.
+_WORDS = ("text", "reasoning", "thinking", "refusal", "title", "context")
 
 
 def count_text_tokens(text: str, tokenize: Callable[[str], list[int]] | None) -> int:
@@ -54,12 +59,21 @@ def count_message_tokens(
 
 
 def _without_media(message: BaseMessage) -> tuple[BaseMessage, int]:
-    """Return the message with its texts alone, and the price of what else it holds."""
+    """Return the message with its words alone, and the price of what else it holds.
+
+    Private records of other providers hold no words and are not sent: they cost nothing.
+    """
     content = message.content
     if isinstance(content, str):
         return message, 0
-    prices = [_PRICES.get(str(block.get("type")), 0) if isinstance(block, dict) else 0 for block in content]
-    if not any(prices):
-        return message, 0
-    kept = [block for block, price in zip(content, prices, strict=True) if not price]
-    return message.model_copy(update={"content": kept}), sum(prices)
+    price = 0
+    words: list[str | dict[str, Any]] = []
+    for block in content:
+        if isinstance(block, str):
+            words.append(block)
+        elif block.get("type") in _PRICES:
+            price += _PRICES[block["type"]]
+        else:
+            said = "\n".join(block[name] for name in _WORDS if isinstance(block.get(name), str))
+            words += [{"type": "text", "text": said}] if said else []
+    return message.model_copy(update={"content": words}), price

@@ -10,6 +10,7 @@ from langchain_core.utils.function_calling import convert_to_openai_function, co
 
 from linkspan.conversation import ResponseFormat, Tool
 from linkspan.errors import ConfigurationError, UnsupportedContentError
+from linkspan.langchain.typed_dicts import with_plain_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +33,7 @@ __all__ = [
 
 def as_tool_dicts(tools: Sequence[ToolLike], strict: bool | None = None) -> list[dict[str, Any]]:
     """Return tools in the dict form that LangChain's own code expects among bound arguments."""
-    return [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+    return [convert_to_openai_tool(with_plain_fields(tool), strict=strict) for tool in tools]
 
 
 def to_tools(tools: Sequence[ToolLike], provider: str, strict: bool | None = None) -> list[Tool]:
@@ -92,6 +93,6 @@ def schema_format(schema: Any, strict: bool | None = None) -> ResponseFormat:
 def _described(schema: Any) -> Any:
     """Return the function of a tool dict: core's conversion takes every other form as it is."""
     if not isinstance(schema, Mapping) or schema.get("type") != "function":
-        return schema
+        return with_plain_fields(schema)
     function = schema.get("function", schema)
     return {"parameters": {}, **function} if isinstance(function, Mapping) else schema

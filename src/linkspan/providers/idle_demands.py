@@ -9,8 +9,14 @@ if TYPE_CHECKING:
 
 __all__ = ["without_idle_demands"]
 
-#: What every API does unasked: one answer, in one piece (a stream is another call), without log probabilities.
-_IDLE: Mapping[str, Any] = {"n": 1, "stream": False, "logprobs": False}
+#: What every API does unasked: one answer, in one piece (a stream is another call), without log probabilities. How many
+#: tools may be called at once says nothing to an API without tools; one that has them reads it before.
+_IDLE: Mapping[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "stream": (False,),
+    "logprobs": (False,),
+    "parallel_tool_calls": (True, False),
+}
 
 
 def without_idle_demands(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,5 +24,5 @@ def without_idle_demands(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in parameters.items()
-        if value is not None and not (name in _IDLE and value == _IDLE[name] and type(value) is type(_IDLE[name]))
+        if value is not None and not any(value == idle and type(value) is type(idle) for idle in _IDLE.get(name, ()))
     }
