@@ -98,3 +98,10 @@ def test_one_class_is_enough_to_read_stored_messages_of_every_provider() -> None
         "    assert [block['type'] for block in message.content_blocks] == ['reasoning', 'text'], provider\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    "module", ["linkspan.commands", "linkspan_sandbox.commands", "linkspan_sandbox.commands.weights"]
+)
+def test_the_commands_of_both_distributions_can_be_imported_first(module: str) -> None:
+    assert module in loaded_by(f"import {module}")

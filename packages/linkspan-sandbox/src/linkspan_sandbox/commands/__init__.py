@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from linkspan.commands import console
 from linkspan.errors import LinkspanError
 
 __all__ = ["demo", "sandbox"]
@@ -43,6 +42,7 @@ def sandbox(
     ] = False,
 ) -> None:
     """Serve the APIs locally, until Ctrl-C."""
+    from linkspan.commands import console  # noqa: PLC0415  # it loads these commands, too
     from linkspan_sandbox.commands.sandbox import serve  # noqa: PLC0415  # it imports the server
 
     try:
