@@ -146,6 +146,7 @@ def address(sandbox: Sandbox, dialect: str) -> str:
         "Gray Swan": sandbox.gray_swan_url,
         "LLM Engine": sandbox.llm_engine_url,
         "TGI": sandbox.tgi_url,
+        "vLLM": sandbox.vllm_url,
     }[dialect]
 
 
@@ -199,12 +200,14 @@ ENGINES: dict[str, dict[str, Start]] = {
         "sandbox-gray-swan": llama_cpp("Gray Swan"),
         "sandbox-llm-engine": llama_cpp("LLM Engine"),
         "sandbox-datacrunch": llama_cpp("TGI"),
+        "sandbox-vllm": llama_cpp("vLLM"),
     },
     "scripted": {
         "scripted-scaleway": partial(scripted_source, "Scaleway", "mistral-small-3.2-24b-instruct-2506"),
         "scripted-gray-swan": partial(scripted_source, "Gray Swan", "cygnet"),
         "scripted-llm-engine": partial(scripted_source, "LLM Engine", "llama-3-8b-instruct"),
         "scripted-datacrunch": partial(scripted_source, "TGI", "mixtral"),
+        "scripted-vllm": partial(scripted_source, "vLLM", "sandbox"),
         "scripted-agents-scaleway": partial(agents_source, "Scaleway", "mistral-small-3.2-24b-instruct-2506"),
         "scripted-agents-gray-swan": partial(agents_source, "Gray Swan", "cygnet"),
         "scripted-agents-llm-engine": partial(agents_source, "LLM Engine", "llama-3-8b-instruct"),

@@ -176,6 +176,10 @@ class Connected(BaseModel):
         """Return the codec."""
         raise NotImplementedError
 
+    def _endpoint_class(self) -> type[Endpoint[Any]] | None:
+        """Return the class of the endpoint, ``None`` for the usual one."""
+        return None
+
     def _resolved_base_url(self) -> str:
         """Return the address of the API."""
         return self._provider.resolve_base_url(self.base_url)
@@ -248,6 +252,7 @@ class Connected(BaseModel):
             max_retries=self.max_retries,
             max_response_bytes=self.max_response_bytes,
             allow_insecure_http=self.allow_insecure_http,
+            endpoint_class=self._endpoint_class(),
         )
 
     def close(self) -> None:

@@ -216,7 +216,8 @@ class ChatRequest:
     are sent with this call only. ``stream_usage`` asks for token counts in a stream where that
     has to be asked for. ``send_reasoning`` sends reasoning of earlier turns back. ``data_role`` says what becomes of
     untrusted text on an API without that role: ``"error"`` refuses it, ``"fenced"`` renders it as a marked user turn.
-    ``tool_results="data"`` counts what tools return as untrusted text too.
+    ``tool_results="data"`` counts what tools return as untrusted text too. ``model_origin`` is what the model was
+    loaded from, where the server's list says it.
     """
 
     model: str | None
@@ -232,6 +233,7 @@ class ChatRequest:
     send_reasoning: bool = False
     data_role: Literal["error", "fenced"] = "error"
     tool_results: Literal["tool", "data"] = "tool"
+    model_origin: str | None = None
 
 
 @dataclass(slots=True)

@@ -181,15 +181,15 @@ class Endpoint(Generic[RequestT]):
         with self._redacted_errors:
             return await self.client.asend(self._to_route(path, "GET", None, timeout))
 
-    def read(self, path: str, decode: Decoder[ResultT]) -> ResultT:
+    def read(self, path: str, decode: Decoder[ResultT], *, timeout: float | None = None) -> ResultT:
         """Read another route of the same API with ``decode``."""
         with self._redacted_errors:
-            return self._decode(self.get(path), decode)
+            return self._decode(self.get(path, timeout=timeout), decode)
 
-    async def aread(self, path: str, decode: Decoder[ResultT]) -> ResultT:
+    async def aread(self, path: str, decode: Decoder[ResultT], *, timeout: float | None = None) -> ResultT:
         """Read another route of the same API with ``decode``."""
         with self._redacted_errors:
-            return self._decode(await self.aget(path), decode)
+            return self._decode(await self.aget(path, timeout=timeout), decode)
 
     def close(self) -> None:
         """Close the connections that this endpoint opened for sync calls."""
@@ -333,6 +333,7 @@ def connect(
     max_retries: int = 2,
     max_response_bytes: int = LARGEST_RESPONSE,
     allow_insecure_http: bool = False,
+    endpoint_class: type[Endpoint[RequestT]] | None = None,
 ) -> Endpoint[RequestT]:
     """Make an endpoint. Nothing is opened before the first call.
 
@@ -350,6 +351,7 @@ def connect(
         max_retries: How often a failed attempt is repeated.
         max_response_bytes: The most bytes, decompressed, of an answer, of an event, and of what carries nothing.
         allow_insecure_http: Allow a key to travel over plain http to a public host.
+        endpoint_class: A class that does more at each call; ``None`` for :class:`Endpoint`.
 
     Raises:
         ConfigurationError: The URL is malformed or insecure, or the key is missing where one is needed.
@@ -372,7 +374,7 @@ def connect(
         )
     if stall_timeout is None and timeout is None:
         stall_timeout = provider.default_stall_timeout
-    return Endpoint(
+    return (endpoint_class or Endpoint)(
         codec,
         HttpClient(http_client=http_client, http_async_client=http_async_client),
         base_url=url,

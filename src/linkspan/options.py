@@ -169,6 +169,10 @@ class ModelSettings(Connected):
         """Return what a model without a name is called, for counters and traces; ``None`` where each has one."""
         return None
 
+    def _served_window(self) -> int | None:
+        """Return the context window that the server has told already, ``None`` if it has not. No network."""
+        return None
+
     def _label(self, model: str | None = None) -> str | None:
         """Return the name of a call's model, or what stands for it."""
         return model or self.model or self._unnamed_model()

@@ -52,6 +52,7 @@ def _answer(request: httpx.Request) -> Any:
         "/model-endpoints": {"model_endpoints": [{"name": "m"}]},
         "/models": {"object": "list", "data": [{"id": "m", "object": "model"}]},
         "/generate": [{"generated_text": "there", "details": _DETAILS}],
+        "/v1/completions": {**_chat("there"), "object": "text_completion", "choices": [_COMPLETION]},
         "/completions-sync": {"request_id": "r", "output": {"text": "there", "num_completion_tokens": 1}},
         "/embeddings": {"data": [{"index": 0, "embedding": [1.0]}], "model": "m"},
         "/rerank": {"results": [{"index": 0, "relevance_score": 0.5}], "model": "m"},
@@ -59,6 +60,7 @@ def _answer(request: httpx.Request) -> Any:
     return next((answer for end, answer in answers.items() if path.endswith(end)), _chat("there"))
 
 
+_COMPLETION = {"index": 0, "text": "there", "logprobs": None, "finish_reason": "stop"}
 _DETAILS = {"finish_reason": "eos_token", "generated_tokens": 1, "seed": None, "prefill": [], "tokens": []}
 
 
@@ -125,17 +127,21 @@ SUBJECTS = [
     Subject("langchain", "ChatLLMEngine", {**_M, "api": "v2"}),
     Subject("langchain", "ChatLLMEngine", {**_M, "api": "v1", "chat_template": "chatml"}, "template"),
     Subject("langchain", "ChatDataCrunch", {**_M, "api": "messages"}),
+    Subject("langchain", "ChatDataCrunch", {**_M, "api": "openai"}),
     Subject("langchain", "ChatDataCrunch", {**_M, "api": "generate", "chat_template": "chatml"}, "template"),
     Subject("langchain", "LLMEngine", _M, "prompt"),
     Subject("langchain", "DataCrunch", _M, "prompt"),
+    Subject("langchain", "DataCrunch", {**_M, "api": "openai"}, "prompt"),
     Subject("llama_index", "Scaleway", _M),
     Subject("llama_index", "GraySwan"),
     Subject("llama_index", "ChatLLMEngine", {**_M, "api": "v2"}),
     Subject("llama_index", "ChatLLMEngine", {**_M, "api": "v1", "chat_template": "chatml"}, "template"),
     Subject("llama_index", "ChatDataCrunch", {**_M, "api": "messages"}),
+    Subject("llama_index", "ChatDataCrunch", {**_M, "api": "openai"}),
     Subject("llama_index", "ChatDataCrunch", {**_M, "api": "generate", "chat_template": "chatml"}, "template"),
     Subject("llama_index", "LLMEngine", _M, "prompt"),
     Subject("llama_index", "DataCrunch", _M, "prompt"),
+    Subject("llama_index", "DataCrunch", {**_M, "api": "openai"}, "prompt"),
 ]
 VECTORS = [
     Subject("langchain", "ScalewayEmbeddings", _M, "embedding"),

@@ -30,7 +30,7 @@ HOST = "recorded.invalid"
 PROVENANCE = "# Recorded against "
 
 _REQUEST_HEADERS = frozenset({"accept", "content-type"})
-_RESPONSE_HEADERS = frozenset({"content-type", "retry-after", "x-request-id"})
+_RESPONSE_HEADERS = frozenset({"content-type", "retry-after", "x-prompt-tokens", "x-request-id"})
 
 
 @dataclass(frozen=True)

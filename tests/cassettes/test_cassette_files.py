@@ -55,6 +55,7 @@ def test_it_holds_no_address_and_only_harmless_headers(path: Path) -> None:
         assert {name.lower() for name in interaction["response"]["headers"]} <= {
             "content-type",
             "retry-after",
+            "x-prompt-tokens",
             "x-request-id",
         }
 

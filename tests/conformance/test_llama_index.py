@@ -121,6 +121,38 @@ class TestChatDataCrunch(LLMTests):
         return ChatDataCrunch(**{"base_url": base_url, **settings})
 
 
+class TestChatDataCrunchOpenAI(LLMTests):
+    """A vLLM container."""
+
+    import_path = "llama_index.llms.datacrunch"
+    key_environment = "DATACRUNCH_API_KEY"
+
+    def base_url(self, sandbox: Sandbox) -> str:
+        return sandbox.vllm_url
+
+    def make_llm(self, base_url: str, **settings: Any) -> ChatDataCrunch:
+        return ChatDataCrunch(**{"model": "sandbox", "api": "openai", "base_url": base_url, **settings})
+
+
+class TestDataCrunchOpenAI(LLMTests):
+    """Prompts to a vLLM container."""
+
+    import_path = "llama_index.llms.datacrunch"
+    key_environment = "DATACRUNCH_API_KEY"
+    is_chat_model = False
+    supports_tools = False
+    supports_images = False
+    supports_reasoning = False
+    logprob_options = {"logprobs": 1}  # noqa: RUF012
+    data_role_settings = {"data_role": "fenced"}  # noqa: RUF012
+
+    def base_url(self, sandbox: Sandbox) -> str:
+        return sandbox.vllm_url
+
+    def make_llm(self, base_url: str, **settings: Any) -> DataCrunch:
+        return DataCrunch(**{"model": "sandbox", "api": "openai", "base_url": base_url, **settings})
+
+
 class TestScalewayEmbedding(EmbeddingTests):
     key_environment = "SCW_SECRET_KEY"
     query_settings = {"query_instruction": "Q: ", "text_instruction": "T: "}  # noqa: RUF012

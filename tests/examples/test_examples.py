@@ -63,6 +63,14 @@ SCRIPTED = {
         "The next ferry to Ostra leaves at 09:40.",
     ],
     "langchain_rag": RAG,
+    "langchain_verda": [
+        "[('next_ferry', {'port': 'Ostra'})]",
+        "sandbox: a window of 32768 tokens",
+        DEPARTURE,
+        "2 answers, such as: A wall at the water's edge.",
+        "Once upon a time there was a ferry that sailed by night.",
+        "A hinged bridge between a quay and a ship.",
+    ],
     "llama_index_agent": [*BOTH_TOOLS, *HANDOFF, *BOTH_TOOLS, TRIP],
     "llama_index_datacrunch": [
         "A hinged bridge between a quay and a ship.",
@@ -100,6 +108,11 @@ ELSEWHERE = {
         "llm_engine_url",
         ("SCALE_API_KEY", "LLM_ENGINE_BASE_PATH"),
         ["completions-stream", *["completions-sync"] * 4, "completions"],
+    ),
+    "langchain_verda": (
+        "vllm_url",
+        ("VERDA_API_KEY", "VERDA_BASE_URL"),
+        ["models", *["completions"] * 3, "models", *["completions"] * 2],
     ),
     "llama_index_datacrunch": (
         "datacrunch_url",

@@ -135,7 +135,13 @@ def test_an_empty_prompt_is_refused() -> None:
         TGICodec().encode(ask(""), stream=False)
 
 
-@pytest.mark.parametrize("name", ["presence_penalty", "n", "stop_sequences", "temprature"])
+@pytest.mark.parametrize("name", ["presence_penalty", "n", "min_p"])
+def test_a_parameter_of_vllm_is_refused_with_the_api_that_takes_it(name: str) -> None:
+    with pytest.raises(UnsupportedContentError, match=f"'{name}' does not work on TGI.*choose api=\"openai\""):
+        TGICodec().encode(ask(**{name: 2}), stream=False)
+
+
+@pytest.mark.parametrize("name", ["stop_sequences", "temprature"])
 def test_a_parameter_that_tgi_would_ignore_is_refused_by_name(name: str) -> None:
     with pytest.raises(UnsupportedContentError, match=f"no parameter '{name}'"):
         TGICodec().encode(ask(**{name: 2}), stream=False)

@@ -1,15 +1,23 @@
-"""``ChatDataCrunch``: chat with TGI servers in LangChain."""
+"""``ChatDataCrunch``: chat with vLLM, SGLang and TGI servers in LangChain."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.language_models import ModelProfile
+from pydantic import PrivateAttr
+
 from linkspan.langchain.templated_chat import TemplatedChatModel
 from linkspan.settings.datacrunch_chat import DataCrunchChatSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["ChatDataCrunch"]
 
 
 class ChatDataCrunch(DataCrunchChatSettings, TemplatedChatModel):  # type: ignore[misc]  # pydantic's plugin repeats itself
-    """Chat models of DataCrunch (Verda), and of any other TGI server.
+    """Chat models of DataCrunch (Verda), and of any other vLLM, SGLang or TGI server.
 
     Setup:
         ``pip install 'linkspan[langchain]'`` and set ``DATACRUNCH_API_KEY`` (or ``VERDA_INFERENCE_KEY``).
@@ -18,8 +26,11 @@ class ChatDataCrunch(DataCrunchChatSettings, TemplatedChatModel):  # type: ignor
 
         from linkspan.langchain import ChatDataCrunch
 
+        container = "https://containers.datacrunch.io/my-deployment"
+        model = ChatDataCrunch(base_url=container, api="openai")  # vLLM and SGLang; the model that the server lists
+        model = ChatDataCrunch(base_url="https://inference.verda.com/v1", model="a-model")  # Verda's gateway
         model = ChatDataCrunch(model="mixtral", chat_template="mistral")  # the legacy endpoint, by a chat template
-        model = ChatDataCrunch(base_url="https://containers.datacrunch.io/my-deployment")  # TGI's own chat route: tools
+        model = ChatDataCrunch(base_url=container)  # TGI's own chat route: tools
         model = ChatDataCrunch(base_url="http://127.0.0.1:8080", chat_template="llama-3")  # generate, by a template
 
     Invoke, stream, async::
@@ -29,7 +40,7 @@ class ChatDataCrunch(DataCrunchChatSettings, TemplatedChatModel):  # type: ignor
             print(chunk.content, end="")
         await model.ainvoke([("system", "Be brief."), ("human", "Hello")])
 
-    Structured output, by TGI's grammars on either route::
+    Structured output, by a response format with ``"openai"``, else by TGI's grammars::
 
         model.with_structured_output(MyPydanticClass).invoke("...")  # or an Enum of texts
 
@@ -42,7 +53,14 @@ class ChatDataCrunch(DataCrunchChatSettings, TemplatedChatModel):  # type: ignor
         sends log probabilities unasked: a stream's last chunk then has all. Asked for, each chunk has its own:
         ``model.stream(..., details=True)`` or ``top_n_tokens=3``; ``logprobs=True`` on ``"messages"``.
 
-    Environment: ``DATACRUNCH_API_KEY``, then ``VERDA_INFERENCE_KEY``; ``DATACRUNCH_BASE_URL``, then ``VERDA_BASE_URL``.
+    With ``api="openai"``:
+        Tools beside a schema, ``n``, penalties, ``logit_bias``, ``structured_outputs``, images, sounds and videos as
+        the model takes them. Reasoning is in ``message.additional_kwargs["reasoning_content"]``. The server's list of
+        models, read by ``list_models()`` or the first call without ``model``, gives ``profile`` its window. A setting
+        of TGI's is refused. A server that loses tool calls in streams: ``disable_streaming="tool_calling"``.
+
+    Environment: ``DATACRUNCH_API_KEY``, then ``VERDA_INFERENCE_KEY``, then ``VERDA_API_KEY``;
+    ``DATACRUNCH_BASE_URL``, then ``VERDA_BASE_URL``.
     Source: DataCrunch reference, sections 1 to 8.
 
     Raises:
@@ -51,5 +69,20 @@ class ChatDataCrunch(DataCrunchChatSettings, TemplatedChatModel):  # type: ignor
         ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
     """
 
+    #: Whether the profile is what the server told.
+    _profile_told: bool = PrivateAttr(default=False)
+
     def _has_json_mode(self) -> bool:
-        return False
+        return self._api() == "openai"
+
+    def _models_known(self) -> None:
+        window = self._served_window()
+        if window is not None and (self.profile is None or self._profile_told):
+            self._profile_told = True
+            self.__dict__["profile"] = ModelProfile(max_input_tokens=window)
+
+    def _changed(self, update: Mapping[str, Any]) -> None:
+        super()._changed(update)
+        if self._profile_told and update.keys() & {"api", "base_url", "model"}:
+            self._profile_told = False
+            self.__dict__["profile"] = None

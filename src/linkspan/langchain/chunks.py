@@ -3,7 +3,8 @@
 Where things go: text in ``content``; reasoning in ``additional_kwargs["reasoning_content"]``; a refusal in
 ``additional_kwargs["refusal"]``; token counts in ``usage_metadata``; the rest in ``response_metadata``:
 ``model_provider``, and once per answer ``model_name``, ``finish_reason``, ``request_id``, ``extra`` (fields of the API
-that linkspan has no word for); ``logprobs`` as ``{"content": [...]}``, in streams on each chunk if they were asked for.
+that linkspan has no word for), ``token_usage`` (only where a server counts one side alone); ``logprobs`` as
+``{"content": [...]}``, in streams on each chunk if they were asked for.
 """
 
 from __future__ import annotations
@@ -233,10 +234,10 @@ def _chunk(delta: Delta, provider: str) -> ChatGenerationChunk:
 
 
 def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
-    """Return token counts as LangChain's; ``None`` if the server gave none."""
-    if usage is None or (usage.input_tokens is None and usage.output_tokens is None):
+    """Return token counts as LangChain's, which knows no unknown one: ``None`` unless the server gave both."""
+    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
         return None
-    given, made = usage.input_tokens or 0, usage.output_tokens or 0
+    given, made = usage.input_tokens, usage.output_tokens
     total = usage.total_tokens if usage.total_tokens is not None else given + made
     metadata: UsageMetadata = {"input_tokens": given, "output_tokens": made, "total_tokens": total}
     if usage.cached_tokens is not None:
@@ -244,6 +245,11 @@ def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
     if usage.reasoning_tokens is not None:
         metadata["output_token_details"] = {"reasoning": usage.reasoning_tokens}
     return metadata
+
+
+def _partial_counts(usage: Usage | None) -> dict[str, int] | None:
+    """Return the counts that are known where ``usage_metadata`` cannot hold them, as one of them is unknown."""
+    return token_counts(usage) or None if usage is not None and to_usage_metadata(usage) is None else None
 
 
 def _token_usage(usage: Usage) -> Mapping[str, Any]:
@@ -276,6 +282,7 @@ def _metadata(answer: Completion | Delta, provider: str) -> dict[str, Any]:
         "finish_reason": answer.finish_reason,
         "request_id": answer.request_id,
         "extra": dict(answer.extra) if answer.extra else None,
+        "token_usage": _partial_counts(answer.usage),
     }
     return {name: fact for name, fact in facts.items() if fact is not None}
 

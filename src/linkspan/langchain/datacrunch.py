@@ -1,4 +1,4 @@
-"""``DataCrunch``: TGI's ``generate`` and ``generate_stream`` in LangChain."""
+"""``DataCrunch``: prompts to TGI, vLLM and SGLang in LangChain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ __all__ = ["DataCrunch"]
 
 
 class DataCrunch(DataCrunchPromptSettings, LinkspanLLM):
-    """Models of DataCrunch (Verda), and of any other TGI server, by ``generate`` and ``generate_stream``.
+    """Models of DataCrunch (Verda), and of any other TGI, vLLM or SGLang server, by prompts.
+
+    TGI has ``generate`` and ``generate_stream``; with ``api="openai"`` prompts go to ``/v1/completions`` of vLLM and
+    SGLang. What follows on parameters and answers is about TGI; vLLM takes its own (``n``, ``echo``, ``logprobs``,
+    ``structured_outputs``, …), of which only ``max_tokens`` is sent unset (512), and ``generation_info`` has
+    ``finish_reason``, ``logprobs``, ``token_usage`` and what else it says.
 
     Setup:
         ``pip install 'linkspan[langchain]'`` and set ``DATACRUNCH_API_KEY`` (or ``VERDA_INFERENCE_KEY``).
@@ -21,6 +26,7 @@ class DataCrunch(DataCrunchPromptSettings, LinkspanLLM):
         llm = DataCrunch(model="mixtral", temperature=0.5, max_tokens=200)  # the legacy endpoint
         llm = DataCrunch(base_url="https://containers.datacrunch.io/my-deployment")  # a container
         llm = DataCrunch(base_url="http://127.0.0.1:8080")  # a TGI server of one's own
+        llm = DataCrunch(base_url="http://127.0.0.1:8000/v1", api="openai")  # vLLM or SGLang
 
     Invoke, stream, batch, async::
 
@@ -30,7 +36,7 @@ class DataCrunch(DataCrunchPromptSettings, LinkspanLLM):
         llm.batch(["One,", "Two,"])  # asked at once, at most max_concurrency
         await llm.ainvoke("Hello")
 
-    Structured output by TGI's grammars: a schema, or an ``Enum`` of texts::
+    Structured output by TGI's grammars, or a response format: a schema, or an ``Enum`` of texts::
 
         llm.with_structured_output(MyPydanticClass).invoke("...")
 
@@ -46,7 +52,8 @@ class DataCrunch(DataCrunchPromptSettings, LinkspanLLM):
         ``stop_sequence``), ``generated_tokens``, ``seed``,
         ``logprobs`` (token, id, probability), ``prefill``, ``best_of_sequences``, ``top_tokens``, ``token_usage``.
 
-    Environment: ``DATACRUNCH_API_KEY``, then ``VERDA_INFERENCE_KEY``; ``DATACRUNCH_BASE_URL``, then ``VERDA_BASE_URL``.
+    Environment: ``DATACRUNCH_API_KEY``, then ``VERDA_INFERENCE_KEY``, then ``VERDA_API_KEY``;
+    ``DATACRUNCH_BASE_URL``, then ``VERDA_BASE_URL``.
     Source: DataCrunch reference, sections 1 to 6.
 
     Raises:

@@ -56,10 +56,12 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
     def metadata(self) -> LLMMetadata:
         """Facts for LlamaIndex, from the catalogue and without the network.
 
-        For a model that the catalogue does not know: a context window of 128,000 tokens, and tools.
+        For a model that neither the catalogue knows nor the server has told of: a context window of 128,000 tokens, and
+        tools.
         """
         info = self._model_info()
-        window = self.context_window or (info.context_window if info is not None else None) or DEFAULT_CONTEXT_WINDOW
+        known = info.context_window if info is not None else None
+        window = self.context_window or known or self._served_window() or DEFAULT_CONTEXT_WINDOW
         tools = self.is_function_calling_model
         if tools is None:
             tools = info is None or info.tools

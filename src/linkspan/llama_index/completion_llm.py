@@ -146,9 +146,9 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
 
     @property
     def metadata(self) -> LLMMetadata:
-        """Facts for LlamaIndex, without the network. The context window is 4096 tokens unless it is given."""
+        """Facts for LlamaIndex, without the network. The context window is 4096 tokens unless it is given or known."""
         return LLMMetadata(
-            context_window=self.context_window or PROMPT_CONTEXT_WINDOW,
+            context_window=self.context_window or self._served_window() or PROMPT_CONTEXT_WINDOW,
             num_output=self._object_parameters().get("max_tokens") or self._default_max_tokens,
             is_chat_model=False,
             is_function_calling_model=False,

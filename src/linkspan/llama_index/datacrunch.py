@@ -1,4 +1,4 @@
-"""DataCrunch (Verda), and any TGI server, in LlamaIndex: ``generate`` and TGI's own chat route."""
+"""DataCrunch (Verda), and any vLLM, SGLang or TGI server, in LlamaIndex."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ __all__ = ["ChatDataCrunch", "DataCrunch"]
 
 
 class DataCrunch(DataCrunchPromptSettings, CompletionLLM):
-    """Models of DataCrunch (Verda), and of any other TGI server, by ``generate`` and ``generate_stream``.
+    """Models of DataCrunch (Verda), and of any other TGI, vLLM or SGLang server, by prompts.
+
+    TGI has ``generate`` and ``generate_stream``; with ``api="openai"`` prompts go to ``/v1/completions`` of vLLM and
+    SGLang, whose own parameters are sent as they are.
 
     Install with ``pip install 'linkspan[llama-index]'``.
 
     Example:
         >>> from llama_index.llms.datacrunch import DataCrunch
         >>> llm = DataCrunch(model="mixtral", chat_template="mistral")  # the legacy endpoint; DATACRUNCH_API_KEY
-        >>> llm = DataCrunch(base_url="https://containers.datacrunch.io/my-deployment")  # a container
+        >>> llm = DataCrunch(base_url="https://containers.datacrunch.io/my-deployment")  # a container with TGI
+        >>> llm = DataCrunch(base_url="https://containers.datacrunch.io/my-deployment", api="openai")  # vLLM, SGLang
         >>> print(llm.complete("What is deep learning?"))
 
     ``max_new_tokens`` (512 unless set) and ``details=true`` are always sent, else only what is set. ``temperature=0``
@@ -47,14 +51,18 @@ class DataCrunch(DataCrunchPromptSettings, CompletionLLM):
 
 
 class ChatDataCrunch(DataCrunchChatSettings, ChatLLM):  # type: ignore[misc]  # pydantic's plugin repeats itself
-    """Models of a TGI server by its own chat route, with tools. On containers and servers of one's own only.
+    """Chat models of a vLLM, SGLang or TGI server, with tools. On containers and servers of one's own only.
 
     Example:
         >>> from llama_index.llms.datacrunch import ChatDataCrunch
-        >>> llm = ChatDataCrunch(base_url="https://containers.datacrunch.io/my-deployment")
+        >>> container = "https://containers.datacrunch.io/my-deployment"
+        >>> llm = ChatDataCrunch(base_url=container)  # TGI's chat route
+        >>> llm = ChatDataCrunch(base_url=container, api="openai")  # vLLM, SGLang
         >>> agent = FunctionAgent(tools=[my_function], llm=llm)
 
-    Nothing that is not set is sent. Structured output goes through TGI's grammars, which cannot be had with tools.
+    Nothing that is not set is sent. With ``api="openai"`` structured output goes by a response format, tools beside it,
+    and the model and its window (``metadata``) are those that the server lists. TGI's grammars cannot be had with
+    tools.
 
     Raises:
         ConfigurationError: An argument is unknown or wrong, or the address is the legacy one, which has no chat route.

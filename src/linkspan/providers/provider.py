@@ -31,6 +31,7 @@ class Provider:
         api_key_env: Environment variables that may hold the key, first one first.
         base_url_env: Environment variables that may hold the base URL, first one first.
         default_base_url: The public service, ``None`` where there is none.
+        keyed_hosts: Further hosts that answer nobody without a key.
         default_timeout: Seconds of silence allowed if the user sets nothing.
         default_stall_timeout: Seconds allowed between two events of a stream if the user sets nothing; ``None``: the
             same.
@@ -43,6 +44,7 @@ class Provider:
     default_base_url: str | None
     default_timeout: float = 600.0
     default_stall_timeout: float | None = None
+    keyed_hosts: tuple[str, ...] = ()
 
     def resolve_api_key(self, explicit: SecretStr | str | None) -> SecretStr | None:
         """Return the key: the argument, else the environment's. A blank one counts as missing.
@@ -74,12 +76,13 @@ class Provider:
         return value
 
     def require_api_key(self, api_key: SecretStr | None, base_url: str) -> None:
-        """Refuse to use the public service without a key. Elsewhere a key is optional.
+        """Refuse to use a public service without a key. Elsewhere a key is optional.
 
         Raises:
             ConfigurationError: The base URL is the public service's and there is no key.
         """
-        if api_key is None and self.default_base_url and _host(base_url) == _host(self.default_base_url):
+        public = {*self.keyed_hosts, *([_host(self.default_base_url)] if self.default_base_url else [])}
+        if api_key is None and _host(base_url) in public:
             raise ConfigurationError(
                 f"{self.title} needs a key: give api_key, or set {' or '.join(self.api_key_env)}.",
                 provider=self.name,

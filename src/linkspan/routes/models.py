@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 __all__ = ["alist_models", "list_models"]
 
 
-def list_models(endpoint: Endpoint[Any]) -> list[ListedModel]:
+def list_models(endpoint: Endpoint[Any], *, timeout: float | None = None) -> list[ListedModel]:
     """Ask for the models, now and without a cache."""
     codec = endpoint.codec
-    return list(endpoint.read(codec.models_path, codec.decode_models))
+    return list(endpoint.read(codec.models_path, codec.decode_models, timeout=timeout))
 
 
-async def alist_models(endpoint: Endpoint[Any]) -> list[ListedModel]:
+async def alist_models(endpoint: Endpoint[Any], *, timeout: float | None = None) -> list[ListedModel]:
     """Ask for the models; see ``list_models``."""
     codec = endpoint.codec
-    return list(await endpoint.aread(codec.models_path, codec.decode_models))
+    return list(await endpoint.aread(codec.models_path, codec.decode_models, timeout=timeout))

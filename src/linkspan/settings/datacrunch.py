@@ -1,16 +1,18 @@
-"""DataCrunch (Verda), and any TGI server: the settings of the completion classes, and what all classes share."""
+"""DataCrunch (Verda), and any TGI, vLLM or SGLang server: settings of the completion classes, and shared ones."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
+from linkspan.errors import ConfigurationError
 from linkspan.options import ModelName, ModelSettings
 from linkspan.providers.datacrunch import (
     DATACRUNCH,
     GENERATE_FIELDS,
+    OpenAIPromptCodec,
     TGICodec,
     check_model,
     container_name,
@@ -18,12 +20,17 @@ from linkspan.providers.datacrunch import (
     json_grammar,
     regex_grammar,
 )
+from linkspan.providers.datacrunch.parameter_apis import API, OPENAI_ONLY, TGI_ONLY, refuse_foreign
+from linkspan.providers.datacrunch.provider import is_gateway
+from linkspan.routes.served_model import ServedModelEndpoint
 from linkspan.routes.tgi import ahealth, ainfo, health, info
 from linkspan.settings.listing import ListsModels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from linkspan.endpoint import Endpoint
+    from linkspan.providers.chat_completions.models import ListedModel
     from linkspan.providers.codec import Codec
     from linkspan.providers.datacrunch import ServerHealth, ServerInfo
     from linkspan.providers.provider import Provider
@@ -32,31 +39,77 @@ __all__ = ["DataCrunchPromptSettings", "DataCrunchSettings", "SharedParameters"]
 
 
 class DataCrunchSettings(ListsModels, ModelSettings):
-    """A connection to DataCrunch, or any TGI server. ``list_models()`` is answered by containers only, since TGI 2.3.
+    """A connection to DataCrunch (Verda), or any TGI, vLLM or SGLang server.
 
-    Environment: ``DATACRUNCH_API_KEY``, ``VERDA_INFERENCE_KEY``; ``DATACRUNCH_BASE_URL``, ``VERDA_BASE_URL``.
+    ``list_models()`` is answered by containers only, by TGI since 2.3. Environment: ``DATACRUNCH_API_KEY``,
+    ``VERDA_INFERENCE_KEY``, ``VERDA_API_KEY``; ``DATACRUNCH_BASE_URL``, ``VERDA_BASE_URL``.
     """
 
     _provider: ClassVar[Provider] = DATACRUNCH
+    connection_fields: ClassVar[frozenset[str]] = frozenset({"api"})
 
     model: ModelName | None = Field(
         default=None,
-        description="Name of the model; needed on the legacy endpoint only. `model_name` is another name.",
+        description='Name of the model; needed on the legacy endpoint only. With `api="openai"` the default is the '
+        "one that the server lists, asked for once. `model_name` is another name.",
     )
 
-    def _resolved_base_url(self) -> str:
-        return datacrunch_base_url(self.base_url)
+    if TYPE_CHECKING:
 
-    def _unnamed_model(self) -> str:
-        return container_name(self._resolved_base_url())
+        def _api(self) -> API:
+            """Return the API that answers."""
+
+    def _resolved_base_url(self) -> str:
+        return datacrunch_base_url(self.base_url, api=self._api())
 
     def _check(self) -> None:
         check_model(self.model, self._resolved_base_url())
+        foreign = (TGI_ONLY.keys() if self._api() == "openai" else OPENAI_ONLY) & set(self.parameter_fields)
+        refuse_foreign(self._api(), {name: getattr(self, name) for name in sorted(foreign)}, ConfigurationError)
         super()._check()
 
     def _choice_options(self, choices: list[str]) -> dict[str, Any]:
         """Return the parameters that hold an answer to one of these texts."""
-        return {"grammar": regex_grammar("|".join(map(re.escape, choices)))}
+        pattern = "|".join(map(re.escape, choices))
+        if self._api() == "openai":
+            # The first is vLLM's, the second SGLang's; each ignores the other's.
+            return {"structured_outputs": {"choice": choices}, "regex": f"({pattern})"}
+        return {"grammar": regex_grammar(pattern)}
+
+    # ------------------------------------------------------------------ the server's own list of models
+
+    def _endpoint_class(self) -> type[Endpoint[Any]] | None:
+        return ServedModelEndpoint if self._api() == "openai" else None
+
+    def _connect(self) -> Endpoint[Any]:
+        endpoint = super()._connect()
+        if isinstance(endpoint, ServedModelEndpoint):
+            endpoint.on_models(self._models_known)
+        return endpoint
+
+    def _models_listed(self, models: list[ListedModel]) -> None:
+        endpoint = self._endpoint()
+        if isinstance(endpoint, ServedModelEndpoint):
+            endpoint.note_models(models)
+
+    def _models_known(self) -> None:
+        """Called when the server's list was read: a framework's class takes from it what it shows."""
+
+    def _served(self) -> ListedModel | None:
+        """Return the server's word on this object's model, ``None`` if it was not asked. No network."""
+        endpoint = self._slot.endpoint
+        return endpoint.served(self.model) if isinstance(endpoint, ServedModelEndpoint) else None
+
+    def _served_window(self) -> int | None:
+        served = self._served()
+        return None if served is None else served.context_window
+
+    def _unnamed_model(self) -> str:
+        served = self._served()
+        if served is not None:
+            return served.id
+        name = container_name(self._resolved_base_url())
+        return "default" if name == "tgi" and self._api() == "openai" else name
 
     def health(self) -> ServerHealth:
         """Ask whether the server can generate: a truth value, with the server's words if not. Containers only.
@@ -88,7 +141,7 @@ class DataCrunchSettings(ListsModels, ModelSettings):
 
 
 class SharedParameters(BaseModel):
-    """The parameters that TGI's prompt and chat classes have in common."""
+    """The parameters that the prompt and chat classes have in common."""
 
     do_sample: bool | None = Field(
         default=None,
@@ -118,18 +171,32 @@ class SharedParameters(BaseModel):
         '"value": ...}`; since TGI 1.4. Not sent unless set.',
     )
     adapter_id: str | None = Field(default=None, description="LoRA adapter to use; since TGI 2.1. Not sent unless set.")
+    presence_penalty: float | None = Field(
+        default=None,
+        description='Discourages tokens that appeared already, -2.0 to 2.0; `api="openai"` only. Not sent unless set.',
+    )
+    min_p: float | None = Field(
+        default=None,
+        description="Consider only tokens that are at least so likely in relation to the likeliest, 0 to 1; "
+        '`api="openai"` only. Not sent unless set.',
+    )
 
 
 class DataCrunchPromptSettings(DataCrunchSettings, SharedParameters):
-    """A model of TGI's ``generate`` and ``generate_stream``."""
+    """A model of TGI's ``generate`` and ``generate_stream``, or of ``/v1/completions``."""
 
     argument_aliases: ClassVar[Mapping[str, str]] = {
         **ModelSettings.argument_aliases,
         "max_new_tokens": "max_tokens",
         "stop_sequences": "stop",
     }
-    parameter_fields: ClassVar[tuple[str, ...]] = GENERATE_FIELDS
+    parameter_fields: ClassVar[tuple[str, ...]] = (*GENERATE_FIELDS, "presence_penalty", "min_p")
 
+    api: Literal["generate", "openai"] | None = Field(
+        default=None,
+        description="`generate`, TGI's own prompts; or `openai`, `/v1/completions` of vLLM and SGLang. Default: "
+        "`openai` on Verda's gateway, else `generate`.",
+    )
     top_p: float | None = Field(
         default=None,
         description="Nucleus sampling: consider the likeliest tokens up to this probability, more than 0; 1 means all. "
@@ -160,8 +227,13 @@ class DataCrunchPromptSettings(DataCrunchSettings, SharedParameters):
 
     def _prompt_codec(self) -> Codec[Any]:
         """Return the codec of the prompt API."""
-        return TGICodec()
+        return OpenAIPromptCodec() if self._api() == "openai" else TGICodec()
 
     def _schema_options(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters that hold an answer to a JSON schema."""
-        return {"grammar": json_grammar(schema)}
+        return {"json_schema": dict(schema)} if self._api() == "openai" else {"grammar": json_grammar(schema)}
+
+    def _api(self) -> API:
+        if self.api is not None:
+            return self.api
+        return "openai" if is_gateway(DATACRUNCH.resolve_base_url(self.base_url)) else "generate"

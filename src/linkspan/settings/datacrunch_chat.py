@@ -1,4 +1,4 @@
-"""DataCrunch (Verda), and any TGI server: the settings of the chat classes."""
+"""DataCrunch (Verda), and any TGI, vLLM or SGLang server: the settings of the chat classes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from linkspan.options import ChatSettings
-from linkspan.providers.datacrunch import DATACRUNCH, datacrunch_base_url
-from linkspan.providers.datacrunch.chat_apis import ChatAPI, chat_codec
-from linkspan.providers.datacrunch.provider import is_legacy
+from linkspan.providers.datacrunch import DATACRUNCH
+from linkspan.providers.datacrunch.chat_apis import chat_codec
+from linkspan.providers.datacrunch.parameter_apis import API  # noqa: TC001  # pydantic reads the annotations at run time
+from linkspan.providers.datacrunch.provider import is_gateway, is_legacy
 from linkspan.settings.datacrunch import DataCrunchSettings, SharedParameters
 from linkspan.settings.templated import TemplateSettings
 
@@ -20,36 +21,49 @@ __all__ = ["DataCrunchChatSettings"]
 
 
 class DataCrunchChatSettings(DataCrunchSettings, TemplateSettings, SharedParameters, ChatSettings):
-    """A chat model of a TGI server."""
+    """A chat model of a TGI, vLLM or SGLang server."""
 
-    parameter_fields: ClassVar[tuple[str, ...]] = (*ChatSettings.parameter_fields, *SharedParameters.model_fields)
-    connection_fields: ClassVar[frozenset[str]] = frozenset({"api"})
+    parameter_fields: ClassVar[tuple[str, ...]] = (
+        *ChatSettings.parameter_fields,
+        *SharedParameters.model_fields,
+        "reasoning_effort",
+    )
+    connection_fields: ClassVar[frozenset[str]] = frozenset({"short_tool_call_ids"})
 
-    api: ChatAPI | None = Field(
+    api: API | None = Field(
         default=None,
-        description="`generate`, through a chat template; or `messages`, TGI's own chat route, on containers only. "
-        "Default: `generate` with a `chat_template` and on the legacy endpoint, else `messages`.",
+        description="`openai`, Chat Completions of vLLM and SGLang; `messages`, TGI's own chat route, on containers "
+        "only; or `generate`, TGI's prompts through a chat template. Default: `generate` with a `chat_template` and on "
+        "the legacy endpoint, `openai` on Verda's gateway, else `messages`.",
+    )
+    reasoning_effort: str | None = Field(
+        default=None,
+        description='How much a reasoning model thinks; `api="openai"` only. Not sent unless set.',
+    )
+    short_tool_call_ids: bool = Field(
+        default=False,
+        description="Send ids of tool calls as nine letters and digits, as Mistral's chat templates demand; "
+        "`api=\"openai\"` only. Needed where neither the model's name nor the server's list says that it is Mistral's.",
     )
 
-    def _chat_api(self) -> ChatAPI:
-        """Return the route that answers."""
+    def _api(self) -> API:
         if self.api is not None:
             return self.api
-        legacy = is_legacy(DATACRUNCH.resolve_base_url(self.base_url).rstrip("/"))
-        return "generate" if legacy or self.chat_template is not None else "messages"
+        url = DATACRUNCH.resolve_base_url(self.base_url).rstrip("/")
+        if is_gateway(url):
+            return "openai"
+        return "generate" if is_legacy(url) or self.chat_template is not None else "messages"
 
     @property
     def _writes_prompts(self) -> bool:
         """Whether conversations are written by a chat template."""
-        return self._chat_api() == "generate"
-
-    def _resolved_base_url(self) -> str:
-        return datacrunch_base_url(self.base_url, api=self._chat_api())
+        return self._api() == "generate"
 
     def _create_codec(self) -> Codec[Any]:
         return chat_codec(
-            api=self._chat_api(),
+            api=self._api(),
             model=self.model,
             chat_template=self.chat_template,
             split_reasoning=self.split_reasoning,
+            short_call_ids=self.short_tool_call_ids,
         )

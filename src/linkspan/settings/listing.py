@@ -26,6 +26,9 @@ class ListsModels:
 
         def _errors(self) -> AbstractContextManager[None]: ...
 
+    def _models_listed(self, models: list[ListedModel]) -> None:
+        """Called with each list that was read: a class keeps what it needs of it."""
+
     def list_models(self) -> list[ListedModel]:
         """Ask the API which models it has: names of all kinds, joined with what the catalogue knows of them.
 
@@ -39,9 +42,13 @@ class ListsModels:
             LinkspanError: The call failed.
         """
         with self._errors():
-            return list_models(self._endpoint())
+            models = list_models(self._endpoint())
+        self._models_listed(models)
+        return models
 
     async def alist_models(self) -> list[ListedModel]:
         """Ask the API which models it has; see ``list_models``."""
         with self._errors():
-            return await alist_models(self._endpoint())
+            models = await alist_models(self._endpoint())
+        self._models_listed(models)
+        return models

@@ -41,6 +41,21 @@ class TestDataCrunchLegacy(TestDataCrunch):
         return {**super().address(server), "base_url": server.datacrunch_url}
 
 
+class TestDataCrunchOpenAI(TestDataCrunch):
+    """Prompts to a vLLM container."""
+
+    @property
+    def model_params(self) -> dict[str, Any]:
+        return {"model": "mixtral", "api": "openai"}
+
+    @property
+    def generation_info_keys(self) -> Sequence[str]:
+        return ("finish_reason", "model_name", "token_usage")
+
+    def address(self, server: Sandbox) -> dict[str, Any]:
+        return {**super().address(server), "base_url": server.vllm_url}
+
+
 class TestLLMEngine(CompletionModelTests):
     @property
     def model_class(self) -> type[BaseLLM]:

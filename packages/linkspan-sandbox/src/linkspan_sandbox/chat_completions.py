@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from linkspan_sandbox.engine import Call, EngineError, HTTPAnswer, Piece, RawEvent
@@ -22,6 +22,7 @@ __all__ = [
     "read_call",
     "tool_call_delta_json",
     "usage_json",
+    "usage_of_all",
 ]
 
 #: Sampling parameters that are handed on to an engine.
@@ -231,6 +232,15 @@ def usage_json(usage: Usage) -> dict[str, Any]:
     if usage.reasoning_tokens is not None:
         counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
     return counts
+
+
+def usage_of_all(answers: Sequence[Answer]) -> dict[str, Any] | None:
+    """The ``usage`` of several answers to one prompt: its tokens count once."""
+    first = answers[0].usage
+    if first is None:
+        return None
+    made = sum(answer.usage.output_tokens or 0 for answer in answers if answer.usage is not None)
+    return usage_json(replace(first, output_tokens=made, total_tokens=(first.input_tokens or 0) + made))
 
 
 def logprobs_json(logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:

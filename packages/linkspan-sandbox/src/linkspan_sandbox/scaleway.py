@@ -13,7 +13,7 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from linkspan_sandbox.keys import KeyCheck
 
-__all__ = ["MODELS", "Model", "Options", "routes"]
+__all__ = ["MODELS", "ChunkWriter", "Model", "Options", "model_error_body", "routes"]
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class _Scaleway:
             return self._model_error(error.status, error.message, headers)
 
     async def _answer(self, call: Call, body: Mapping[str, Any], headers: Mapping[str, str]) -> ASGIApp:
-        writer = _ChunkWriter(self._options, body, self._served_model(call.model))
+        writer = ChunkWriter(self._options, body, self._served_model(call.model))
         first, pieces = await wire.first_piece(self._metered(call))
         if call.stream and not isinstance(first, HTTPAnswer):
             return EventStream(writer.events(pieces), headers)
@@ -286,7 +286,7 @@ class _Scaleway:
         return self._engine.served_model or self._models[asked].redirects_to or asked
 
     def _model_error(self, status: int, message: str, headers: Mapping[str, str]) -> Response:
-        return json_response(_model_error_body(self._options, status, message), status, headers)
+        return json_response(model_error_body(self._options, status, message), status, headers)
 
 
 def _request_id() -> dict[str, str]:
@@ -307,12 +307,13 @@ def _whole(answer: HTTPAnswer, headers: Mapping[str, str]) -> Response:
     return raw_response(answer.body, answer.status, merged)
 
 
-def _model_error_body(options: Options, status: int, message: str) -> dict[str, Any]:
+def model_error_body(options: Options, status: int, message: str) -> dict[str, Any]:
+    """The body of an error by the model's server."""
     error = {"message": message, "type": _MODEL_ERROR_TYPES.get(status, "APIError"), "param": None, "code": status}
     return {"object": "error", **error} if options.model_errors == "legacy" else {"error": error}
 
 
-class _ChunkWriter:
+class ChunkWriter:
     """Writes one answer as vLLM does: whole, or as chunks."""
 
     def __init__(self, options: Options, body: Mapping[str, Any], model: str) -> None:
@@ -325,6 +326,27 @@ class _ChunkWriter:
         self._named_tool = isinstance(body.get("tool_choice"), Mapping)
 
     def completion(self, answer: wire.Answer, headers: Mapping[str, str]) -> Response:
+        """The whole answer."""
+        return self.completions([answer], headers)
+
+    def completions(self, answers: Sequence[wire.Answer], headers: Mapping[str, str]) -> Response:
+        """Several answers to one call (``n``), with the tokens of all of them."""
+        body = {
+            "id": self._id,
+            "object": "chat.completion",
+            "created": self._created,
+            "model": answers[0].model or self._model,
+            "choices": [self._choice(index, answer) for index, answer in enumerate(answers)],
+            "service_tier": None,
+            "system_fingerprint": None,
+            "usage": wire.usage_of_all(answers),
+            "prompt_logprobs": None,
+            "prompt_token_ids": None,
+            "kv_transfer_params": None,
+        }
+        return json_response(body, headers=headers)
+
+    def _choice(self, index: int, answer: wire.Answer) -> dict[str, Any]:
         message = {
             "role": "assistant",
             "content": answer.text or (None if answer.tool_calls or answer.reasoning else ""),
@@ -335,30 +357,17 @@ class _ChunkWriter:
             "tool_calls": answer.tool_calls,
             self._options.reasoning_field: answer.reasoning or None,
         }
-        choice = {
-            "index": 0,
+        return {
+            "index": index,
             "message": message,
             "logprobs": wire.logprobs_json(answer.logprobs) if answer.logprobs else None,
             "finish_reason": self._finish_reason(answer.finish_reason),
             "stop_reason": None,
             "token_ids": None,
         }
-        body = {
-            "id": self._id,
-            "object": "chat.completion",
-            "created": self._created,
-            "model": answer.model or self._model,
-            "choices": [choice],
-            "service_tier": None,
-            "system_fingerprint": None,
-            "usage": wire.usage_json(answer.usage) if answer.usage else None,
-            "prompt_logprobs": None,
-            "prompt_token_ids": None,
-            "kv_transfer_params": None,
-        }
-        return json_response(body, headers=headers)
 
     async def events(self, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
+        """The events of a stream."""
         usage = None
         opened = finished = False
         try:
@@ -374,7 +383,7 @@ class _ChunkWriter:
                     for delta in self._deltas(piece):
                         yield self._chunk(piece, delta)
         except EngineError as error:
-            yield _event(compact_json(_model_error_body(self._options, error.status, error.message)))
+            yield _event(compact_json(model_error_body(self._options, error.status, error.message)))
             yield _DONE
             return
         finally:

@@ -16,7 +16,7 @@ from linkspan.providers.datacrunch.provider import DATACRUNCH
 from linkspan.providers.gray_swan import GRAY_SWAN
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
 from linkspan.providers.scaleway import SCALEWAY
-from linkspan_sandbox import datacrunch, gray_swan, llm_engine, scaleway
+from linkspan_sandbox import datacrunch, gray_swan, llm_engine, scaleway, vllm
 from linkspan_sandbox.app import build_app
 from linkspan_sandbox.keys import KeyCheck
 from linkspan_sandbox.local_engine import LocalEngine
@@ -98,6 +98,11 @@ class Sandbox:
     def tgi_url(self) -> str:
         """Root of a whole TGI server, as a DataCrunch container or a machine of one's own has it."""
         return f"{self.url}/datacrunch/container"
+
+    @property
+    def vllm_url(self) -> str:
+        """Root of a vLLM server, as a DataCrunch container has it, for ``api="openai"``."""
+        return f"{self.url}/datacrunch/vllm"
 
     @property
     def llm_engine_url(self) -> str:
@@ -254,6 +259,7 @@ class Sandbox:
                 *scaleway.routes(self.engine, self._keys, self._scaleway_options),
                 *gray_swan.routes(self.engine, self._keys),
                 *datacrunch.routes(self.engine, self._keys, self._datacrunch_options),
+                *vllm.routes(self.engine, self._keys),
                 *llm_engine.routes(self.engine, self._keys, self._llm_engine_options),
             ]
             app = build_app(self.engine, routes, self._requests, self._cut)

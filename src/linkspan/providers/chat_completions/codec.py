@@ -22,10 +22,49 @@ if TYPE_CHECKING:
     from linkspan.providers.chat_completions.models import ListedModel
     from linkspan.providers.codec import StreamDecoder
 
-__all__ = ["ChatCompletionsCodec"]
+__all__ = ["ChatCompletionsCodec", "ErrorReading"]
 
 
-class ChatCompletionsCodec:
+class ErrorReading:
+    """Reads the errors of OpenAI-compatible servers, whatever the route."""
+
+    @property
+    def provider(self) -> str:
+        """The API's short name."""
+        raise NotImplementedError
+
+    def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
+        """Read an error answer, or the wrong kind of answer under status 200."""
+        if status_code >= 400:
+            return self.explain(
+                make_error(self.provider, read_error_body(body), status_code=status_code, headers=headers)
+            )
+        try:
+            parsed = from_json(body)
+        except ValueError:
+            parsed = None
+        error = error_in(parsed, self.provider, headers)
+        if error is not None:
+            return self.explain(error)
+        return wrong_kind_of_answer(self.provider, body, status_code=status_code, headers=headers)
+
+    def event_error(self, data: bytes) -> LinkspanError | None:
+        """Return the error that a stream's first event reports, if it does."""
+        if b'"error"' not in data and b'"detail"' not in data and b'"message"' not in data:
+            return None
+        try:
+            parsed = from_json(data)
+        except ValueError:
+            return None
+        error = error_in(parsed, self.provider, {})
+        return None if error is None else self.explain(error)
+
+    def explain(self, error: LinkspanError) -> LinkspanError:
+        """Add what is known of this API to an error: what it means here, and the way out."""
+        return error
+
+
+class ChatCompletionsCodec(ErrorReading):
     """Encode and decode Chat Completions as one API speaks them."""
 
     #: The route of the list of models.
@@ -59,32 +98,6 @@ class ChatCompletionsCodec:
         """Read the list of models."""
         return decode_models(body, headers, self.provider)
 
-    def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
-        """Read an error answer, or the wrong kind of answer under status 200."""
-        if status_code >= 400:
-            return self.explain(
-                make_error(self.provider, read_error_body(body), status_code=status_code, headers=headers)
-            )
-        try:
-            parsed = from_json(body)
-        except ValueError:
-            parsed = None
-        error = error_in(parsed, self.provider, headers)
-        if error is not None:
-            return self.explain(error)
-        return wrong_kind_of_answer(self.provider, body, status_code=status_code, headers=headers)
-
-    def event_error(self, data: bytes) -> LinkspanError | None:
-        """Return the error that a stream's first event reports, if it does."""
-        if b'"error"' not in data and b'"detail"' not in data and b'"message"' not in data:
-            return None
-        try:
-            parsed = from_json(data)
-        except ValueError:
-            return None
-        error = error_in(parsed, self.provider, {})
-        return None if error is None else self.explain(error)
-
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """A new decoder for one stream."""
         return ChatStreamDecoder(
@@ -94,7 +107,3 @@ class ChatCompletionsCodec:
             names=ToolNames(request),
             conversation=request.messages,
         )
-
-    def explain(self, error: LinkspanError) -> LinkspanError:
-        """Add what is known of this API to an error: what it means here, and the way out."""
-        return error

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from linkspan.call_history import object_text, with_call_ids
-from linkspan.conversation import DATA_ROLE_ADVICE, Audio, Image, NamedTool, Reasoning, Text, kind_of_part
+from linkspan.conversation import DATA_ROLE_ADVICE, Audio, Image, NamedTool, Reasoning, Text, Video, kind_of_part
 from linkspan.errors import UnsupportedContentError
 from linkspan.providers.chat_completions.call_ids import with_ids_for_model
 from linkspan.providers.data_role import carry_data
@@ -87,7 +87,8 @@ def prepare(request: ChatRequest) -> ChatRequest:
         ConfigurationError: Two tools have one name.
     """
     request = ToolNames(request).on_wire(request)
-    messages = with_ids_for_model(with_call_ids(request.messages), request.model)
+    origin = f"{request.model or ''} {request.model_origin or ''}"
+    messages = with_ids_for_model(with_call_ids(request.messages), origin)
     return request if messages is request.messages else replace(request, messages=messages)
 
 
@@ -191,6 +192,9 @@ def _encode_part(part: Part) -> dict[str, Any]:
         return {"type": "image_url", "image_url": image}
     if isinstance(part, Audio) and part.base64 is not None:
         return {"type": "input_audio", "input_audio": {"data": part.base64, "format": part.format}}
+    if isinstance(part, Video):
+        url = part.url if part.url is not None else f"data:{part.media_type};base64,{part.base64}"
+        return {"type": "video_url", "video_url": {"url": url}}
     raise UnsupportedContentError(f"A part of type {kind_of_part(part)} has no Chat Completions form.")
 
 

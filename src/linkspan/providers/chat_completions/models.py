@@ -42,6 +42,25 @@ class ListedModel:
     extra: Mapping[str, Any] = field(default_factory=dict)
     info: ModelInfo | None = None
 
+    @property
+    def context_window(self) -> int | None:
+        """Tokens of prompt and answer together, as the server says (``max_model_len``), else as the catalogue does."""
+        for said in (self.extra.get("max_model_len"), _object(self.extra.get("meta")).get("n_ctx")):
+            if type(said) is int and said > 0:
+                return said
+        return None if self.info is None else self.info.context_window
+
+    @property
+    def origin(self) -> str | None:
+        """What the model was loaded from (vLLM's ``root``), ``None`` if the server does not say."""
+        root = self.extra.get("root")
+        return root if isinstance(root, str) and root else None
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether it is a LoRA adapter of another model of the list (vLLM's ``parent``)."""
+        return bool(self.extra.get("parent"))
+
 
 def decode_models(body: bytes, headers: Mapping[str, str], provider: str) -> list[ListedModel]:
     """Read the list: ``{"object": "list", "data": [{"id", "object", "created", "owned_by", …}]}``, or ``data`` alone.
@@ -81,6 +100,10 @@ def _listed(row: Any, index: int, headers: Mapping[str, str], provider: str) -> 
         extra=fields,
         info=model_info(provider, name),
     )
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _invalid(what: str, headers: Mapping[str, str], provider: str) -> InvalidResponseError:

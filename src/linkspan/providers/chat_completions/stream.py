@@ -186,17 +186,7 @@ class ChatStreamDecoder:
             raise error
 
     def _take_choice(self, choice: Any) -> Delta | None:
-        if choice.__class__ is not dict:
-            raise wrong_type(choice, "a choice", "an object")
-        index = choice.get("index") or 0
-        if index.__class__ is not int:
-            index = as_count(index, "index") or 0
-        self._seen.add(index)
-        finish = choice.get("finish_reason")
-        if finish:
-            self._finish[index] = as_name(finish, "finish_reason") or ""
-        if not KNOWN_CHOICE.issuperset(choice):
-            self._fields_of(index).add_choice(unknown_fields(choice, KNOWN_CHOICE))
+        index = self._note_choice(choice, KNOWN_CHOICE)
         message = choice.get("delta")
         logprobs = choice.get("logprobs")
         scores = decode_logprobs(logprobs) if logprobs else None
@@ -205,6 +195,21 @@ class ChatStreamDecoder:
         if message.__class__ is not dict:
             raise wrong_type(message, "delta", "an object")
         return self._take_delta(message, scores, index)
+
+    def _note_choice(self, choice: Any, known: frozenset[str]) -> int:
+        """Keep finish reason and unknown fields of a choice, and return its index."""
+        if choice.__class__ is not dict:
+            raise wrong_type(choice, "a choice", "an object")
+        index: int = choice.get("index") or 0
+        if index.__class__ is not int:
+            index = as_count(index, "index") or 0
+        self._seen.add(index)
+        finish = choice.get("finish_reason")
+        if finish:
+            self._finish[index] = as_name(finish, "finish_reason") or ""
+        if not known.issuperset(choice):
+            self._fields_of(index).add_choice(unknown_fields(choice, known))
+        return index
 
     def _take_delta(self, message: Mapping[str, Any], scores: list[TokenLogprob] | None, index: int) -> Delta | None:
         if not KNOWN_MESSAGE.issuperset(message):

@@ -1,8 +1,10 @@
-"""DataCrunch (Verda) and every other TGI server: ``generate``, ``generate_stream`` and the Messages API."""
+"""DataCrunch (Verda), and every TGI, vLLM or SGLang server: ``generate``, the Messages API, the OpenAI API."""
 
 from linkspan.providers.datacrunch.chat import DataCrunchChatCodec
 from linkspan.providers.datacrunch.codec import TGICodec
 from linkspan.providers.datacrunch.grammar import grammar_of, json_grammar, plain_schema, regex_grammar
+from linkspan.providers.datacrunch.openai_chat import OpenAIChatCodec
+from linkspan.providers.datacrunch.openai_prompt import OpenAIPromptCodec
 from linkspan.providers.datacrunch.parameters import DEFAULT_MAX_NEW_TOKENS, GENERATE_FIELDS
 from linkspan.providers.datacrunch.provider import DATACRUNCH, check_model, container_name, datacrunch_base_url
 from linkspan.providers.datacrunch.server import ServerHealth, ServerInfo
@@ -12,6 +14,8 @@ __all__ = [
     "DEFAULT_MAX_NEW_TOKENS",
     "GENERATE_FIELDS",
     "DataCrunchChatCodec",
+    "OpenAIChatCodec",
+    "OpenAIPromptCodec",
     "ServerHealth",
     "ServerInfo",
     "TGICodec",

@@ -15,6 +15,8 @@ from linkspan.providers.chat_completions.stream import ChatStreamDecoder
 from linkspan.providers.datacrunch.decode import put_common_words
 from linkspan.providers.datacrunch.errors import retyped
 from linkspan.providers.datacrunch.grammar import check_grammar, grammar_of, inlined
+from linkspan.providers.datacrunch.hints import USE_OPENAI
+from linkspan.providers.datacrunch.parameter_apis import refuse_foreign
 from linkspan.providers.datacrunch.provider import DATACRUNCH
 from linkspan.providers.filters.first_call import (
     FirstCallDecoder,
@@ -49,9 +51,9 @@ _ANY_MODEL = "tgi"
 
 #: Parameters that TGI takes without doing what they say.
 _MISLEADING = {
-    "logit_bias": "TGI ignores it. Leave it out.",
+    "logit_bias": "TGI ignores it. Leave it out",
     "presence_penalty": "TGI turns it into a repetition penalty of the value plus 2. Use frequency_penalty; or pass it "
-    "in extra_body if that is what you want.",
+    "in extra_body if that is what you want",
 }
 
 
@@ -99,16 +101,19 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
         parameters = without_idle_demands(without_parallel_calls(request).parameters)
         for name, why in _MISLEADING.items():
             if name in parameters:
-                raise self._unsupported(f"{name} does not work on TGI's chat route: {why}")
+                raise self._unsupported(f"{name} does not work on TGI's chat route: {why}. {USE_OPENAI}")
         if parameters.get("n", 1) != 1:
-            raise self._unsupported(f"n={parameters['n']!r}: TGI gives one answer per call. Call several times.")
+            raise self._unsupported(
+                f"n={parameters['n']!r}: TGI gives one answer per call. Call several times. {USE_OPENAI}"
+            )
+        refuse_foreign("messages", parameters, UnsupportedContentError)
         grammar = parameters.pop("grammar", None)
         if grammar is not None:
             grammar = check_grammar(grammar, self.provider)
         elif request.response_format is not None:
             grammar = grammar_of(request.response_format, self.provider)
         if grammar is not None and request.tools:
-            raise self._unsupported("TGI takes a response format or tools, not both. Leave one out.")
+            raise self._unsupported(f"TGI takes a response format or tools, not both. Leave one out. {USE_OPENAI}")
         tools = [replace(tool, parameters=inlined(tool.parameters, self.provider)) for tool in request.tools]
         plain = replace(
             request, model=request.model or _ANY_MODEL, parameters=parameters, tools=tools, response_format=None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from linkspan.conversation import Completion, TokenLogprob, Usage
 from linkspan.errors import InvalidResponseError
 from linkspan.providers.datacrunch.errors import tgi_error_in
+from linkspan.providers.datacrunch.hints import is_sglang_answer, sglang_answer
 from linkspan.providers.datacrunch.parameters import stop_texts
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.filters.stops import StopCutter
@@ -50,8 +51,9 @@ _LONGEST_COUNT = 18
 
 #: TGI's words for an answer that came to its end.
 _ENDED = frozenset({"eos_token", STOPPED})
-_KNOWN_DETAILS = frozenset({"finish_reason", "tokens"})
+_KNOWN_DETAILS = frozenset({"finish_reason", "tokens", "prompt_tokens"})
 _KNOWN_TOP = frozenset({"generated_text", "details"})
+_KNOWN_LIGHTLLM = frozenset({"generated_text", "finish_reason", "count_output_tokens", "prompt_tokens"})
 
 
 def decode_generated(content: bytes, headers: Mapping[str, str], request: PromptRequest, provider: str) -> Completion:
@@ -65,9 +67,13 @@ def decode_generated(content: bytes, headers: Mapping[str, str], request: Prompt
     error = tgi_error_in(parsed, provider, headers)
     if error is not None:
         raise error
+    if is_sglang_answer(parsed):
+        raise sglang_answer(provider, request_id_of(headers))
     if isinstance(parsed, list) and len(parsed) == 1:
         parsed = parsed[0]
     generated = parsed.get("generated_text") if isinstance(parsed, dict) else None
+    if isinstance(generated, list) and generated:
+        return _decode_lightllm(parsed, headers, request)
     if not isinstance(generated, str):
         held = ", ".join(parsed) if isinstance(parsed, dict) else f"a {type(parsed).__name__}"
         raise InvalidResponseError(
@@ -89,12 +95,46 @@ def decode_generated(content: bytes, headers: Mapping[str, str], request: Prompt
     return answer
 
 
+def _decode_lightllm(parsed: Mapping[str, Any], headers: Mapping[str, str], request: PromptRequest) -> Completion:
+    """Read an answer of LightLLM's own ``/generate``: several texts at once, and counts beside them.
+
+    ``finish_reason`` and ``count_output_tokens`` are lists where there are several texts.
+    """
+    texts = as_list(parsed["generated_text"], "generated_text")
+    reasons = _one_each(parsed.get("finish_reason"), len(texts))
+    counts = _one_each(parsed.get("count_output_tokens"), len(texts))
+    answers = []
+    for text, reason in zip(texts, reasons, strict=True):
+        answer = Completion(finish_reason=as_name(reason, "finish_reason"), request_id=request_id_of(headers))
+        _put_text(answer, as_text(text, "generated_text"), request)
+        put_common_words(answer)
+        answers.append(answer)
+    first = answers[0]
+    first.alternatives = answers[1:]
+    made = [as_count(count, "count_output_tokens") for count in counts]
+    known = [count for count in made if count is not None]
+    first.usage = _usage_of(
+        as_count(parsed.get("prompt_tokens"), "prompt_tokens"), sum(known) if len(known) == len(made) else None
+    )
+    first.extra.update(_unknown(parsed, _KNOWN_LIGHTLLM))
+    first.raw = parsed
+    return first
+
+
+def _one_each(value: Any, count: int) -> list[Any]:
+    """Return a value for each of several answers; a list of another length tells nothing of any."""
+    values = value if isinstance(value, list) else [value] if count == 1 else []
+    return values if len(values) == count else [None] * count
+
+
 def _put_text(answer: Completion, generated: str, request: PromptRequest) -> None:
-    """Put the text, cut before the first stop text: TGI leaves it in, and may not have noticed it at all."""
+    """Put the text, cut before the first stop text: TGI leaves it in, and may not have noticed it at all.
+
+    Where the answer is to begin with the prompt, it does, also that of a server that ignores ``return_full_text``: as
+    in streams, where the tokens never hold the prompt.
+    """
     prompt = full_text_prompt(request)
-    if not generated.startswith(prompt):
-        prompt = ""
-    spoken = generated[len(prompt) :]
+    spoken = generated.removeprefix(prompt)
     cutter = StopCutter(stop_texts(request))
     kept = cutter.feed(spoken) + cutter.flush()
     answer.text = prompt + kept
@@ -164,19 +204,24 @@ def _logprobs(details: Mapping[str, Any]) -> list[TokenLogprob] | None:
 
 
 def count_tokens(details: Mapping[str, Any], headers: Mapping[str, str]) -> Usage | None:
-    """Count tokens by what the server says in three places; what it does not say stays unknown."""
+    """Count tokens by what the server says in several places; what it does not say stays unknown."""
     generated = _first(
         as_count(details.get("generated_tokens"), "generated_tokens"), _number(headers.get("x-generated-tokens"))
     )
     given = _first(
         _number(headers.get("x-prompt-tokens")),
         as_count(details.get("input_length"), "input_length"),
+        as_count(details.get("prompt_tokens"), "prompt_tokens"),
         len(as_list(details.get("prefill"), "prefill")) or None,
     )
-    if generated is None and given is None:
+    return _usage_of(given, generated)
+
+
+def _usage_of(given: int | None, made: int | None) -> Usage | None:
+    if made is None and given is None:
         return None
-    total = None if generated is None or given is None else given + generated
-    return Usage(input_tokens=given, output_tokens=generated, total_tokens=total)
+    total = None if made is None or given is None else given + made
+    return Usage(input_tokens=given, output_tokens=made, total_tokens=total)
 
 
 def put_common_words(answer: Completion | Delta) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import (
-    AuthenticationError,
     ContextOverflowError,
     LinkspanError,
-    NotFoundError,
     ServerError,
     error_class_for_status,
 )
+from linkspan.providers.datacrunch.hints import hint_for_tgi
 from linkspan.providers.error_bodies import ErrorBody, make_error, read_error
 
 if TYPE_CHECKING:
@@ -52,14 +51,7 @@ def retyped(error: LinkspanError) -> LinkspanError:
     if status is not None:
         error = _of_class(error, ServerError if status == _GENERATION_FAILED else error_class_for_status(status))
         error.status_code = status
-    if isinstance(error, NotFoundError):
-        error.with_hint(
-            "Check base_url: it is what stands before the route (https://containers.datacrunch.io/<deployment>), and "
-            "the deployment has to exist.",
-        )
-    elif isinstance(error, AuthenticationError):
-        error.with_hint("Check the key: it is an inference API key, not the id and secret of the cloud API.")
-    return error
+    return hint_for_tgi(error)
 
 
 def _of_class(error: LinkspanError, cls: type[LinkspanError]) -> LinkspanError:

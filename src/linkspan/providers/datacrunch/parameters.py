@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import InvalidRequestError, UnsupportedContentError
 from linkspan.providers.datacrunch.grammar import check_grammar
+from linkspan.providers.datacrunch.parameter_apis import refuse_foreign
 from linkspan.providers.idle_demands import without_idle_demands
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class _Checker:
         return InvalidRequestError(f"{self._provider}: {name}={value!r} {rule}. {way_out}", provider=self._provider)
 
     def check_names(self, given: Mapping[str, Any]) -> None:
+        refuse_foreign("generate", given, UnsupportedContentError)
         for name in given:
             if name not in PARAMETERS:
                 raise UnsupportedContentError(

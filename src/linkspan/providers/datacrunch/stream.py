@@ -17,6 +17,7 @@ from linkspan.providers.datacrunch.decode import (
     wants_details,
 )
 from linkspan.providers.datacrunch.errors import tgi_error_in
+from linkspan.providers.datacrunch.hints import is_sglang_answer, sglang_answer
 from linkspan.providers.datacrunch.parameters import stop_texts
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.filters.stops import StopCutter
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["TGIStreamDecoder"]
 
 _DONE = b"[DONE]"
-_KNOWN = frozenset({"index", "token", "top_tokens", "generated_text", "details"})
+_KNOWN = frozenset({"index", "token", "top_tokens", "generated_text", "details", "finished", "finish_reason"})
 
 
 class TGIStreamDecoder:
@@ -107,11 +108,10 @@ class TGIStreamDecoder:
             self._note_unknown(event)
         text = "" if token.get("special") else as_text(token.get("text"), "the text of a token")
         if self._with_scores:
-            row = event.get("top_tokens")
-            self._scores.append(decode_token(token, row))
-            if row is not None:
-                self._rows.append(row)
+            self._note_scores(token, event.get("top_tokens"))
         generated = event.get("generated_text")
+        if "finished" in event:
+            generated = self._take_lightllm(event, token, text)
         if generated is not None:
             return self._end(event, text, as_text(generated, "generated_text"))
         if not text:
@@ -124,7 +124,7 @@ class TGIStreamDecoder:
 
     def _end(self, event: Mapping[str, Any], text: str, generated: str) -> Sequence[Delta]:
         """Take the last event. ``generated`` is the whole text: never an addition to what was streamed."""
-        self._details = as_object(event.get("details"), "details")
+        self._details = as_object(event.get("details"), "details") or self._details
         self._final = self.finished = True
         self._pieces.append(text)
         spoken = "".join(self._pieces)
@@ -185,7 +185,28 @@ class TGIStreamDecoder:
         unknown = {key: value for key, value in event.items() if key not in _KNOWN and value is not None}
         join_fields(self._extra, unknown, pieces=False)
 
+    def _note_scores(self, token: Mapping[str, Any], row: Any) -> None:
+        self._scores.append(decode_token(token, row))
+        if row is not None:
+            self._rows.append(row)
+
+    def _take_lightllm(self, event: Mapping[str, Any], token: Mapping[str, Any], text: str) -> Any:
+        """Take the counts and the finish reason that LightLLM says in each event.
+
+        Returns:
+            The whole text with the last event, which on its own route does not repeat it.
+        """
+        self._details = {
+            "prompt_tokens": token.get("prompt_tokens"),
+            "generated_tokens": token.get("count_output_tokens"),
+            "finish_reason": event.get("finish_reason"),
+        }
+        generated = event.get("generated_text")
+        return "".join((*self._pieces, text)) if generated is None and event["finished"] is True else generated
+
     def _foreign(self, event: Any) -> InvalidResponseError:
+        if is_sglang_answer(event):
+            return sglang_answer(self._provider, request_id_of(self._headers))
         held = ", ".join(event) if isinstance(event, dict) else type(event).__name__
         return InvalidResponseError(
             f"{self._provider}: an event of the stream is none of TGI's: it has no token, but {held or 'nothing'}.",

@@ -1,0 +1,215 @@
+"""Prompts to vLLM, SGLang and other OpenAI-compatible servers: ``/v1/completions``.
+
+Sources: vLLM's ``CompletionRequest`` and ``CompletionResponse``, SGLang's likewise, llama.cpp's server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from linkspan.conversation import Completion, Delta, TokenLogprob
+from linkspan.errors import InvalidRequestError, InvalidResponseError, UnsupportedContentError
+from linkspan.providers.chat_completions.codec import ErrorReading
+from linkspan.providers.chat_completions.decode import (
+    KNOWN_TOP,
+    decode_logprobs,
+    decode_usage,
+    error_in,
+    unknown_fields,
+)
+from linkspan.providers.chat_completions.models import decode_models
+from linkspan.providers.chat_completions.stream import ChatStreamDecoder
+from linkspan.providers.datacrunch.hints import hint_for_openai
+from linkspan.providers.datacrunch.parameter_apis import refuse_foreign
+from linkspan.providers.datacrunch.parameters import DEFAULT_MAX_NEW_TOKENS
+from linkspan.providers.datacrunch.provider import DATACRUNCH
+from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.failed import raise_if_failed
+from linkspan.providers.unknown_fields import merge_levels
+from linkspan.providers.wire import (
+    as_count,
+    as_list,
+    as_name,
+    as_number,
+    as_object,
+    as_text,
+    parse_json,
+    wrong_type,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.conversation import PromptRequest
+    from linkspan.errors import LinkspanError
+    from linkspan.providers.chat_completions.models import ListedModel
+    from linkspan.providers.codec import StreamDecoder
+
+__all__ = ["OpenAIPromptCodec"]
+
+_KNOWN_CHOICE = frozenset({"index", "text", "logprobs", "finish_reason"})
+
+
+class OpenAIPromptCodec(ErrorReading):
+    """``Codec[PromptRequest]`` of the OpenAI completions dialect, below a server's root.
+
+    ``max_tokens`` is sent where it is not set: the servers' own default is 16. ``logprobs`` may be the API's number of
+    alternatives, or ``True`` as in chat, with ``top_logprobs``. The parameter ``json_schema`` is sent as a response
+    format. Further parameters are sent under their own names.
+    """
+
+    #: The route of the list of models.
+    models_path = "v1/models"
+
+    @property
+    def provider(self) -> str:
+        """The API's short name."""
+        return DATACRUNCH.name
+
+    def auth_headers(self, api_key: str) -> Mapping[str, str]:
+        """A bearer token."""
+        return {"Authorization": f"Bearer {api_key}"}
+
+    def path(self, request: PromptRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
+        """The route below the server's root."""
+        return "v1/completions"
+
+    def encode(self, request: PromptRequest, *, stream: bool) -> dict[str, Any]:
+        """Write the body.
+
+        Raises:
+            InvalidRequestError: The prompt is empty.
+            UnsupportedContentError: A parameter of TGI, or several answers in one stream.
+        """
+        if not request.prompt:
+            raise InvalidRequestError(
+                f"{self.provider}: the prompt is empty, and servers refuse that. Give it at least one character.",
+                provider=self.provider,
+            )
+        body: dict[str, Any] = {}
+        if request.model is not None:
+            body["model"] = request.model
+        body["prompt"] = request.prompt
+        body["max_tokens"] = DEFAULT_MAX_NEW_TOKENS
+        body.update(_parameters(request))
+        if request.stop:
+            body["stop"] = list(request.stop)
+        if stream:
+            body["stream"] = True
+            body["stream_options"] = {"include_usage": True}
+        body.update(request.extra_body)
+        if stream and (body.get("n") or 1) != 1:
+            raise UnsupportedContentError(
+                f"{self.provider}: n={body['n']} cannot be streamed: ask without streaming.", provider=self.provider
+            )
+        return body
+
+    def decode(self, body: bytes, headers: Mapping[str, str], request: PromptRequest) -> Completion:  # noqa: ARG002  # other APIs need it
+        """Read a whole answer.
+
+        Raises:
+            InvalidResponseError: It is not a completion.
+            ServerError: The server gave up on it, by its finish reason.
+            LinkspanError: It reports an error under status 200.
+        """
+        parsed = parse_json(body, self.provider)
+        error = error_in(parsed, self.provider, headers)
+        if error is not None:
+            raise self.explain(error)
+        choices = parsed.get("choices") if isinstance(parsed, dict) else None
+        if not isinstance(choices, list) or not choices:
+            held = ", ".join(parsed) if isinstance(parsed, dict) else type(parsed).__name__
+            raise InvalidResponseError(
+                f"{self.provider}: the answer is no completion: it has no choices (it holds: {held or 'nothing'}).",
+                provider=self.provider,
+                request_id=request_id_of(headers),
+            )
+        answers = [answer for _, answer in sorted(map(_read_choice, choices), key=lambda pair: pair[0])]
+        first = answers[0]
+        first.alternatives = answers[1:]
+        first.usage = decode_usage(parsed.get("usage"))
+        first.id = as_name(parsed.get("id"), "id")
+        first.model = as_name(parsed.get("model"), "model")
+        first.request_id = request_id_of(headers)
+        first.raw = parsed
+        merge_levels(first.extra, unknown_fields(parsed, KNOWN_TOP))
+        raise_if_failed(first, self.provider)
+        return first
+
+    def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
+        """Read the list of models."""
+        return decode_models(body, headers, self.provider)
+
+    def stream_decoder(self, request: PromptRequest, headers: Mapping[str, str]) -> StreamDecoder:  # noqa: ARG002  # other APIs need it
+        """A new decoder for one stream."""
+        return _PromptStreamDecoder(self.provider, headers)
+
+    def explain(self, error: LinkspanError) -> LinkspanError:
+        """Say what the server's answers mean where its words do not."""
+        return hint_for_openai(error)
+
+
+def _parameters(request: PromptRequest) -> dict[str, Any]:
+    """Return the parameters under the API's names."""
+    given = refuse_foreign("openai", request.parameters, UnsupportedContentError)
+    top = given.pop("top_logprobs", None)
+    if given.get("logprobs") is True:
+        # 0 asks some servers for nothing at all.
+        given["logprobs"] = top or 1
+    schema = given.pop("json_schema", None)
+    if schema is not None:
+        given["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    return given
+
+
+def _read_choice(choice: Any) -> tuple[int, Completion]:
+    fields = as_object(choice, "a choice")
+    if "text" not in fields:
+        raise wrong_type(choice, "a choice", "an object with a text")
+    answer = Completion(
+        text=as_text(fields["text"], "text"),
+        finish_reason=as_name(fields.get("finish_reason"), "finish_reason"),
+        logprobs=_read_logprobs(fields.get("logprobs")),
+        extra=unknown_fields(fields, _KNOWN_CHOICE),
+    )
+    return as_count(fields.get("index"), "index") or 0, answer
+
+
+def _read_logprobs(logprobs: Any) -> list[TokenLogprob] | None:
+    """Read log probabilities: parallel lists, or (llama.cpp) a ``content`` list as in chat."""
+    if not logprobs:
+        return None
+    fields = as_object(logprobs, "logprobs")
+    if "content" in fields:
+        return decode_logprobs(fields)
+    tokens = as_list(fields.get("tokens"), "logprobs.tokens")
+    values = as_list(fields.get("token_logprobs"), "logprobs.token_logprobs")
+    tops = as_list(fields.get("top_logprobs"), "logprobs.top_logprobs")
+    return [
+        TokenLogprob(
+            as_text(token, "a token"),
+            as_number(values[place] if place < len(values) else None, "a log probability"),
+            top=_read_top(tops[place] if place < len(tops) else None),
+        )
+        for place, token in enumerate(tokens)
+    ] or None
+
+
+def _read_top(top: Any) -> list[TokenLogprob] | tuple[()]:
+    """Read the likeliest tokens of one place."""
+    likeliest = as_object(top, "top_logprobs") if top else {}
+    return [TokenLogprob(token, as_number(value, "a log probability")) for token, value in likeliest.items()] or ()
+
+
+class _PromptStreamDecoder(ChatStreamDecoder):
+    """State of one stream: as in chat, but each choice holds its text itself."""
+
+    __slots__ = ()
+
+    def _take_choice(self, choice: Any) -> Delta | None:
+        index = self._note_choice(choice, _KNOWN_CHOICE)
+        text = choice.get("text") or ""
+        if text.__class__ is not str:
+            text = as_text(text, "text")
+        scores = _read_logprobs(choice.get("logprobs"))
+        return Delta(text, self._id, logprobs=scores, choice=index) if text or scores else None

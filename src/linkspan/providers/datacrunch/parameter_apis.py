@@ -1,0 +1,68 @@
+"""Which parameters belong to which of a DataCrunch server's APIs: a foreign one is refused, with the way out.
+
+TGI takes ``generate`` and ``messages``; vLLM and SGLang take ``openai``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from linkspan.providers.datacrunch.provider import DATACRUNCH
+from linkspan.providers.idle_demands import without_idle_demands
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from linkspan.errors import LinkspanError
+
+__all__ = ["API", "OPENAI_ONLY", "TGI_ONLY", "foreign_parameter", "refuse_foreign"]
+
+#: The APIs that servers on DataCrunch (Verda) speak.
+API = Literal["generate", "messages", "openai"]
+
+#: Parameters of TGI that vLLM and SGLang ignore without a word, and what does the same there.
+TGI_ONLY: Mapping[str, str] = {
+    "adapter_id": "Give the adapter's name as model.",
+    "best_of": "Ask for n answers, or call several times.",
+    "decoder_input_details": "vLLM takes prompt_logprobs.",
+    "details": "Finish reason and token counts always come.",
+    "do_sample": "temperature=0 means greedy decoding.",
+    "grammar": "Use a response format or with_structured_output; vLLM also takes structured_outputs.",
+    "return_full_text": "Use echo=True for prompts.",
+    "top_n_tokens": "Use logprobs=True and top_logprobs.",
+    "truncate": "vLLM takes truncate_prompt_tokens.",
+    "typical_p": "Use top_p or min_p.",
+    "watermark": "There is no such setting.",
+}
+
+#: Parameters of vLLM and SGLang that TGI ignores or misreads.
+OPENAI_ONLY = frozenset({"logit_bias", "min_p", "n", "presence_penalty", "reasoning_effort"})
+
+
+def foreign_parameter(api: API, names: Iterable[str]) -> str | None:
+    """Return what to say about the first parameter that the API does not take, ``None`` if it takes all."""
+    for name in names:
+        if api == "openai" and name in TGI_ONLY:
+            return (
+                f'{name!r} is a parameter of TGI, and api="openai" (vLLM, SGLang) does not take it. {TGI_ONLY[name]} '
+                'On a TGI server choose api="generate" or "messages".'
+            )
+        if api != "openai" and name in OPENAI_ONLY:
+            return (
+                f'{name!r} does not work on TGI (api="{api}"): leave it out, or put it into extra_body to send it all '
+                'the same. On a vLLM or SGLang server choose api="openai".'
+            )
+    return None
+
+
+def refuse_foreign(api: API, parameters: Mapping[str, Any], error: type[LinkspanError]) -> dict[str, Any]:
+    """Return the parameters that ask for something, if the API takes them all.
+
+    Raises:
+        LinkspanError: Of the class ``error``: one belongs to another API.
+    """
+    given = without_idle_demands(parameters)
+    foreign = foreign_parameter(api, given)
+    if foreign is not None:
+        raise error(f"{DATACRUNCH.name}: {foreign}", provider=DATACRUNCH.name)
+    return given
