@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import wrap_model_call
+from langchain_core.tools import StructuredTool
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.tools import FunctionTool
+from pydantic import BaseModel
 
+from linkspan.errors import InvalidResponseError
+from linkspan.langchain import ChatScaleway
+from linkspan.llama_index import Scaleway
 from linkspan_sandbox import local_model
 from tests.sandbox.conftest import Client, text_of
 
@@ -64,13 +74,66 @@ def test_gives_log_probabilities(client: Client) -> None:
 
 
 def test_says_what_it_cannot_do(client: Client) -> None:
-    tool = {"type": "function", "function": {"name": "weather", "parameters": {}}}
     picture = [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]
     refusals = [
-        (client.post(tools=[tool], tool_choice="required"), "cannot call tools"),
         (client.post(messages=[{"role": "user", "content": picture}]), "takes text only, not image_url"),
         (client.post("word " * 5000), "maximum context length is 4096 tokens"),
     ]
     for response, words in refusals:
         assert response.status_code == 400
         assert words in response.json()["error"]["message"]
+
+
+# --------------------------------------------------------------------------- forced tools, and calls that are cut off
+
+WHERE = {"model": "llama-3.3-70b-instruct", "api_key": "any", "max_retries": 0, "temperature": 0}
+ran: list[str] = []
+
+
+class Note(BaseModel):
+    """A note."""
+
+    place: Literal["the old harbour of Ostra, behind the lighthouse"]
+    remark: Literal["none"] = "none"
+
+
+def note_down(place: str, remark: str = "none") -> str:
+    """Note a place down."""
+    ran.append(f"{place} {remark}")
+    return "noted"
+
+
+def test_calls_a_forced_tool(local: Sandbox) -> None:
+    model = ChatScaleway(base_url=local.scaleway_url, max_tokens=100, **WHERE)
+    answer = model.bind_tools([Note], tool_choice="required").invoke("Where?")
+    (call,) = answer.tool_calls
+    assert Note.model_validate(call["args"])
+    assert answer.response_metadata["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize("limit", [3, 8, 12])
+def test_agents_run_no_tool_on_half_a_call(local: Sandbox, limit: int) -> None:
+    ran.clear()
+    model = ChatScaleway(base_url=local.scaleway_url, max_tokens=limit, **WHERE)
+
+    @wrap_model_call
+    def force(request: Any, ask: Callable[[Any], Any]) -> Any:
+        return ask(request.override(tool_choice="required"))
+
+    tool = StructuredTool.from_function(note_down, args_schema=Note)
+    agent = create_agent(model, [tool], middleware=[force])
+    asked: Any = {"messages": [("user", "Where?")]}
+    assert "cut off by max_tokens" in agent.invoke(asked)["messages"][-1].content
+    list(agent.stream(asked, stream_mode="messages"))
+
+    of_llama_index = FunctionTool.from_defaults(note_down, fn_schema=Note)
+
+    async def talk(streaming: bool) -> None:
+        options = {"base_url": local.scaleway_url, "max_tokens": limit, **WHERE}
+        async with Scaleway(additional_kwargs={"tool_choice": "required"}, **options) as llm:
+            await FunctionAgent(tools=[of_llama_index], llm=llm, streaming=streaming).run("Where?")
+
+    for streaming in (True, False):
+        with pytest.raises(InvalidResponseError, match="cut off by max_tokens"):
+            asyncio.run(talk(streaming))
+    assert ran == []

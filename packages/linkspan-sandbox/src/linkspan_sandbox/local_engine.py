@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import importlib.util
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import httpx
 
-from linkspan.conversation import Delta, TokenLogprob, Usage
+from linkspan.conversation import Delta, TokenLogprob, ToolCallDelta, Usage
 from linkspan.errors import ConfigurationError
 from linkspan.transport.sse import SSEDecoder
 from linkspan_sandbox import local_model
@@ -30,7 +32,8 @@ class LocalEngine:
     """SmolLM2-135M-Instruct, on the CPU, in a child process.
 
     It answers whatever model is asked for, and the answers say so: their ``model`` is its own name. It knows no tools,
-    no images and no reasoning: a call that forces a tool is refused, offered tools are never called.
+    no images and no reasoning. Where a tool is forced, its answer is held to the tool's schema, as vLLM does it;
+    tools that are only offered are never called.
     """
 
     name = "local"
@@ -82,16 +85,14 @@ class LocalEngine:
         Raises:
             EngineError: If the model cannot do what is asked, or its server fails.
         """
-        if call.forced_tool is not None:
-            raise EngineError(
-                f"{local_model.MODEL_NAME} cannot call tools, and tool_choice forces one: use the scripted engine",
-                status=400,
-            )
+        forced = call.forced_tool
+        if forced is not None:
+            call = _held_to(forced, call)
         _check_parts(call)
         answering = self._answer_prompt(call) if call.prompt is not None else self._answer_chat(call)
         try:
             async with contextlib.aclosing(answering) as deltas:
-                async for delta in deltas:
+                async for delta in deltas if forced is None else _as_call(forced, deltas):
                     yield delta
         except httpx.HTTPError as error:
             raise EngineError(f"the local model's server failed: {error!r}", status=502) from error
@@ -153,6 +154,28 @@ class LocalEngine:
         if self._client is None:
             raise EngineError("the local model is not running", status=503)
         return self._client
+
+
+def _held_to(tool: str, call: Call) -> Call:
+    """Return the call with the arguments of a tool as the form of its answer."""
+    described: Mapping[str, Any] = next((one["function"] for one in call.tools if one["function"]["name"] == tool), {})
+    wanted = {"name": tool, "schema": described.get("parameters") or {"type": "object"}}
+    return replace(call, response_format={"type": "json_schema", "json_schema": wanted}, guide=None, logprobs=None)
+
+
+async def _as_call(tool: str, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
+    """Yield an answer's text as the arguments of one call."""
+    call_id: str | None = f"call_{uuid4().hex[:24]}"
+    async for piece in pieces:
+        if not isinstance(piece, Delta):
+            yield piece
+            continue
+        calls = []
+        if piece.text:
+            calls = [ToolCallDelta(0, call_id, tool if call_id else None, piece.text)]
+            call_id = None
+        finish_reason = "tool_calls" if piece.finish_reason == "stop" else piece.finish_reason
+        yield replace(piece, text="", tool_calls=calls, finish_reason=finish_reason)
 
 
 def _check_parts(call: Call) -> None:
