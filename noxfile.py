@@ -62,10 +62,13 @@ def lowest(session: nox.Session) -> None:
     folder = Path(session.virtualenv.location)
     wanted, pins, overrides = (folder / name for name in ("wanted.txt", "lowest.txt", "overrides.txt"))
     wanted.write_text("\n".join(" ".join(pair) for pair in zip(PACKAGES[::2], PACKAGES[1::2], strict=True)), "utf-8")
-    options = ("--quiet", "--no-header", "--no-annotate", "--resolution", "lowest-direct")
+    options = ("--quiet", "--no-header", "--annotation-style", "line", "--resolution", "lowest-direct")
     python = ("--python", str(Path(session.bin) / "python"))
     session.run_install("uv", "pip", "compile", *options, *python, str(wanted), "--output-file", str(pins))
-    lines = [line for line in pins.read_text("utf-8").splitlines() if "==" in line]
+    # "httpx==0.27.0   # via langsmith, linkspan": what only others ask for is theirs to choose.
+    annotated = [line.split("# via") for line in pins.read_text("utf-8").splitlines() if "==" in line]
+    lines = [requirement.strip() for requirement, askers in annotated if "linkspan" in askers]
+    session.log(", ".join(lines))
     pins.write_text("\n".join(lines), "utf-8")
     overrides.write_text("\n".join(line for line in lines if line.split("==")[0] in OVERRIDDEN), "utf-8")
     install(session, "--constraint", str(pins), "--override", str(overrides))
