@@ -42,14 +42,16 @@ def next_ferry(port: str) -> str:
 
 
 def main() -> None:
-    """Ask in five ways."""
+    """Ask in six ways."""
     with ExitStack() as stack:
         where = {} if os.environ.get("VERDA_API_KEY") else start_sandbox(stack)
         chat = stack.enter_context(ChatDataCrunch(api="openai", max_tokens=60, **where))
 
+        print(chat.invoke("What is a linkspan?").text)
+        print(f"{chat.model_name}: a window of {(chat.profile or {}).get('max_input_tokens')} tokens")
+
         called = chat.bind_tools([next_ferry]).invoke("When is the next ferry to Ostra?")
         print([(call["name"], call["args"]) for call in called.tool_calls])
-        print(f"{chat.model_name}: a window of {(chat.profile or {}).get('max_input_tokens')} tokens")
 
         print(repr(chat.with_structured_output(Departure).invoke(f"{NOTICE}\nThe departure as JSON.")))
 
@@ -62,7 +64,7 @@ def main() -> None:
             print(piece, end="", flush=True)
         print()
 
-        for chunk in chat.stream("What is a linkspan?"):
+        for chunk in chat.stream("What is a quay?"):
             print(chunk.text, end="", flush=True)
         print()
 

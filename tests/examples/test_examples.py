@@ -64,12 +64,13 @@ SCRIPTED = {
     ],
     "langchain_rag": RAG,
     "langchain_verda": [
-        "[('next_ferry', {'port': 'Ostra'})]",
+        "A hinged bridge between a quay and a ship.",
         "sandbox: a window of 32768 tokens",
+        "[('next_ferry', {'port': 'Ostra'})]",
         DEPARTURE,
         "2 answers, such as: A wall at the water's edge.",
         "Once upon a time there was a ferry that sailed by night.",
-        "A hinged bridge between a quay and a ship.",
+        "A wall at the water's edge.",
     ],
     "llama_index_agent": [*BOTH_TOOLS, *HANDOFF, *BOTH_TOOLS, TRIP],
     "llama_index_datacrunch": [
@@ -112,7 +113,7 @@ ELSEWHERE = {
     "langchain_verda": (
         "vllm_url",
         ("VERDA_API_KEY", "VERDA_BASE_URL"),
-        ["models", *["completions"] * 3, "models", *["completions"] * 2],
+        ["models", *["completions"] * 4, "models", *["completions"] * 2],
     ),
     "llama_index_datacrunch": (
         "datacrunch_url",

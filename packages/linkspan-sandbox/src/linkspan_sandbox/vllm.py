@@ -238,5 +238,6 @@ def _error(status: int, message: str) -> Response:
 def _instead(answer: HTTPAnswer) -> Response:
     """A whole HTTP answer in place of the model's."""
     if answer.body is None:
-        return json_response(model_error_body(_OPTIONS, answer.status, answer.message or "failed"), answer.status)
+        body = model_error_body(_OPTIONS, answer.status, answer.message or "failed")
+        return json_response(body, answer.status, answer.headers)
     return raw_response(answer.body, answer.status, answer.headers)
