@@ -203,10 +203,8 @@ def _character(character: str) -> str:
     code = _hex(ord(character))
     # Backslashes may be doubled by a second layer of JSON or by ``repr``. Each way begins with a character of its own.
     ways = [escaped, f"%(?:25){{0,3}}{code}", rf"\\\\{{0,7}}(?:u00{code}|x{code}|{escaped})"]
-    if not character.isalnum():
-        ways.append(
-            f"&(?:amp;){{0,3}}(?:#0{{0,5}}{ord(character)}|#[xX]0{{0,5}}{code}|{_ENTITIES.get(character, '#')});"
-        )
+    entity = f"|{_ENTITIES[character]}" if character in _ENTITIES else ""
+    ways.append(f"&(?:amp;){{0,3}}(?:#0{{0,5}}{ord(character)}|#[xX]0{{0,5}}{code}{entity});")
     if character in "+/-_":  # the two alphabets of base64
         ways.append(re.escape("-_+/"["+/-_".index(character)]))
     if character == " ":

@@ -38,9 +38,11 @@ WRITINGS = {
     "slashes escaped": KEY.replace("/", "\\/"),
     "unicode escapes": "".join(f"\\u{ord(letter):04x}" for letter in KEY),
     "html": KEY.replace("/", "&#47;").replace("+", "&#x2B;"),
+    "html, every character": "".join(f"&#{ord(letter)};" for letter in KEY),
+    "html, every character, hexadecimal": "".join(f"&#x{ord(letter):x};" for letter in KEY),
 }
 #: What must not be seen: each writing, and a part of the key that a careless cut would leave.
-FORBIDDEN = [*WRITINGS.values(), KEY[:14], WRITINGS["base64"][:16]]
+FORBIDDEN = [*WRITINGS.values(), KEY[:12], WRITINGS["base64"][:16]]
 
 
 def _error(**fields: Any) -> bytes:
@@ -75,6 +77,10 @@ def _failures() -> dict[str, list[Any]]:
         ],
         "redirect": [http(302, b"", headers={"location": f"https://x.example/{KEY}?key={PERCENT}"})],
         "redirect, percent": [http(302, b"", headers={"location": f"/{PERCENT}"})],
+        "redirect, password": [http(302, b"", headers={"location": f"https://u:{KEY}@x.example/"})],
+        "redirect, port": [http(302, b"", headers={"location": f"https://x.example:{KEY}/"})],
+        "redirect, fragment": [http(302, b"", headers={"location": f"https://x.example/#{KEY}"})],
+        "reason": [f"HTTP/1.1 500 {KEY}\r\ncontent-length: 0\r\n\r\n".encode()],
         "status line": [f"HTTP/1.1 {KEY}\r\n\r\n".encode(), Close()],
         "header line": [f"HTTP/1.1 200 OK\r\n{KEY} {KEY}\r\n\r\n".encode(), Close()],
         "not JSON": [http(200, f"{'y' * (80 - len(KEY) // 2)}{KEY}".encode())],

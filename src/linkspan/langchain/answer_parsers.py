@@ -12,7 +12,6 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import BaseOutputParser
 from langchain_core.output_parsers.transform import BaseTransformOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
-from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from linkspan.conversation import Completion, ToolCall, Usage
@@ -20,7 +19,7 @@ from linkspan.errors import ConfigurationError, InvalidResponseError
 from linkspan.json_answer import JSONAnswerReader, refuse_blocked, validator_of, was_cut
 from linkspan.langchain.errors import ContentBlockedError, converted_errors
 from linkspan.langchain.tools import schema_format
-from linkspan.tool_arguments import unwrap_json_string
+from linkspan.tool_arguments import read_unfinished, unwrap_json_string
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -219,7 +218,7 @@ class _GrowingAnswer:
             yield partial
 
     def _partial(self) -> Any:
-        found = parse_partial_json(self._text)
+        found = read_unfinished(self._text)
         if not found or not self._parser.is_class:
             return found or None
         return self._parser.reader.validate(json.dumps(found))

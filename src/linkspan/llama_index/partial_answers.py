@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatResponse
-from llama_index.core.llms.utils import parse_partial_json
 from pydantic import PrivateAttr
 
-from linkspan.tool_arguments import parse_arguments
+from linkspan.tool_arguments import parse_arguments, read_unfinished
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -58,10 +57,5 @@ class PartialChatResponse(ChatResponse):
 
 def _partial(arguments: str) -> dict[str, Any]:
     whole = parse_arguments(arguments)
-    if whole is not None:
-        return whole
-    try:
-        partial = parse_partial_json(arguments)
-    except (ValueError, RecursionError):
-        return {}
-    return partial if isinstance(partial, dict) else {}
+    read = read_unfinished(arguments) if whole is None else whole
+    return read if isinstance(read, dict) else {}

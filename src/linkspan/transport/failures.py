@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["answer_error", "connection_error", "interruption", "unusable_address", "with_retry_after"]
 
 
+#: How httpx words that a redirect's address is not valid.
+_INVALID_REDIRECT = "Invalid URL in location header"
+
+
 def connection_error(exc: httpx.RequestError, request: HttpRequest, seconds: float) -> LinkspanError:
     """Return the error of an attempt that got no answer, or not all of one."""
     host = request.host
@@ -44,7 +48,10 @@ def connection_error(exc: httpx.RequestError, request: HttpRequest, seconds: flo
         )
     if isinstance(exc, httpx.UnsupportedProtocol):
         return ConfigurationError(f"{public_url(request.url)!r} is no http(s) address", provider=request.provider)
-    if isinstance(exc, httpx.RemoteProtocolError) and "Invalid URL in location header" in str(exc):
+    if isinstance(exc, httpx.RemoteProtocolError) and _INVALID_REDIRECT in str(exc):
+        # httpx quotes a part of the address, which may be a part of a key that no search for the key would find.
+        exc.args = (_INVALID_REDIRECT,)
+        exc.__cause__ = exc.__context__ = None
         return unusable_address(exc, request)
     if isinstance(exc, httpx.ConnectError | httpx.ProxyError):
         return _connect_error(exc, host, request)

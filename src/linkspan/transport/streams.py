@@ -110,18 +110,18 @@ class _Stream:
     def _take_opening(self, chunk: bytes) -> bool:
         """Take a chunk before the first event. Return whether that is settled: here it is, or there will be none."""
         if self._is_events is None:
-            is_full = self._head.add(chunk)
             self._beginning += chunk
             self._is_events = looks_like_events(self._beginning, self.headers.get("content-type", ""))
-            if self._is_events is None:
-                if is_full:
+            if self._is_events:
+                chunk = self._head.content() + chunk
+            else:
+                is_full = self._head.add(chunk)
+                if self._is_events is None and is_full:
                     self._is_events = False
                 # Blanks may come one by one, any number of them: they are not looked at again.
-                elif not self._beginning.strip(_BLANKS):
+                elif self._is_events is None and not self._beginning.strip(_BLANKS):
                     self._beginning = b""
-            if not self._is_events:
                 return self._is_events is not None
-            chunk = self._head.content()
         self._pending = self._decoder.feed(chunk)
         if not self._pending:
             self._note_eventless(chunk)

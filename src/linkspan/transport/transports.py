@@ -59,7 +59,7 @@ class SyncTransport(httpx.HTTPTransport):
         """Send a request."""
         if self._direct is not None and self._direct[1].is_direct(request.url.host):
             return self._direct[0].handle_request(request)
-        return super().handle_request(request)
+        return _without_reason(super().handle_request(request))
 
 
 class AsyncTransport(httpx.AsyncHTTPTransport):
@@ -93,7 +93,7 @@ class AsyncTransport(httpx.AsyncHTTPTransport):
         """Send a request."""
         if self._direct is not None and self._direct[1].is_direct(request.url.host):
             return await self._direct[0].handle_async_request(request)
-        return await super().handle_async_request(request)
+        return _without_reason(await super().handle_async_request(request))
 
     async def close_unused(self) -> None:
         """Close connections that nobody uses or can use.
@@ -131,6 +131,12 @@ def async_transports(
         else AsyncTransport(backend if _can_reach(proxy) else None, context, proxy, by_network)
         for pattern, proxy in proxies.by_pattern.items()
     }
+
+
+def _without_reason(response: httpx.Response) -> httpx.Response:
+    """Take the words of the status line off: httpx logs them, and a server may repeat a key there."""
+    response.extensions.pop("reason_phrase", None)
+    return response
 
 
 def is_asyncio(loop: asyncio.AbstractEventLoop) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import ToolCallDelta
 from linkspan.errors import InvalidResponseError
 from linkspan.providers.chat_completions.call_ids import CallIds
 from linkspan.providers.wire import as_object, as_text
-from linkspan.tool_arguments import as_json_text, is_complete_json, unwrap_json_string
+from linkspan.tool_arguments import WholenessWatch, as_json_text, unwrap_json_string
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +29,7 @@ class _Call:
     is_open: bool = False
     #: A header of this very call came again when its arguments were whole: the next object is another call's.
     announced_again: bool = False
+    watch: WholenessWatch = field(default_factory=WholenessWatch)
 
     def append(self, piece: str) -> None:
         # A local text that nobody else holds grows in place; ``+=`` on an attribute would copy it for every piece.
@@ -37,7 +38,7 @@ class _Call:
         self.arguments = arguments
 
     def is_whole(self) -> bool:
-        return bool(self.arguments) and is_complete_json(self.arguments)
+        return self.watch.is_whole(self.arguments)
 
 
 class ToolCallStream:
