@@ -7,6 +7,7 @@ import re
 import sys
 from collections import defaultdict
 from functools import cache
+from importlib import import_module
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +15,11 @@ from typing import TYPE_CHECKING
 import linkspan
 from tests.test_layers import MODULES, imports
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Python 3.10 has it in a package, which pytest brings.
+tomllib = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 ROOT = Path(linkspan.__file__).parent
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping  # noqa: TC003  # pydantic reads the annotat
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Strict, ValidationError
 
 from linkspan.endpoint import connect
 from linkspan.errors import ConfigurationError
@@ -112,10 +112,9 @@ class Connected(BaseModel):
     extra_body: dict[str, Any] = Field(
         default_factory=dict, description="Further fields of each request body, merged last and as they are."
     )
-    timeout: float | None = Field(
+    timeout: Annotated[float, Strict()] | None = Field(
         default=None,
         gt=0,
-        strict=True,
         description="Seconds of silence allowed, before an answer and between the events of a stream. Default: the "
         "API's.",
     )

@@ -92,6 +92,7 @@ def test_several_answers_cannot_be_streamed(asker: Asker, sandbox: Sandbox) -> N
 @chats
 def test_reasoning_goes_back_under_both_names(asker: Asker, sandbox: Sandbox) -> None:
     model = asker.make(sandbox, send_reasoning=True)
+    earlier: Any
     if asker.framework == "langchain":
         from langchain_core.messages import AIMessage, HumanMessage
 
