@@ -101,6 +101,7 @@ TEXTS = {
     "/llm-engine/v2/chat/completions": lambda answer: answer["choices"][0]["message"]["content"],
     "/datacrunch/v1/completions/generate": lambda answer: answer["generated_text"],
     "/datacrunch/container/generate": lambda answer: answer["generated_text"],
+    "/datacrunch/vllm/v1/completions": lambda answer: answer["choices"][0]["text"],
 }
 
 

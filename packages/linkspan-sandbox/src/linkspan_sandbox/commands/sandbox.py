@@ -75,6 +75,10 @@ def _addresses(sandbox: Sandbox, api_key: str | None) -> Iterator[str]:
     apis: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
         "DataCrunch": (sandbox.datacrunch_url, {"/generate": {"model": "any", **prompt}}),
         "DataCrunch container, TGI": (sandbox.tgi_url, {"/generate": prompt}),
+        "DataCrunch container, vLLM": (
+            sandbox.vllm_url,
+            {"/v1/completions": {"model": "sandbox", "prompt": "Hello", "max_tokens": 32}},
+        ),
         "Gray Swan": (sandbox.gray_swan_url, {"/chat/completion": {"model": "cygnet", **chat}}),
         "LLM Engine": (
             sandbox.llm_engine_url,
