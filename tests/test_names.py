@@ -35,7 +35,7 @@ IN_BOTH_FRAMEWORKS = {
     "data_message",
 }
 #: The same facts of two APIs.
-OF_TWO_APIS = {"ChatAPI", "DEFAULT_MAX_NEW_TOKENS", "chat_codec"}
+OF_TWO_APIS = {"DEFAULT_MAX_NEW_TOKENS", "chat_codec"}
 #: What is imported only where it is there already: the second distribution, and LangChain's agents for its middleware.
 IGNORED = {*sys.stdlib_module_names, "linkspan", "linkspan_sandbox", "langchain"}
 #: Words that do not say what a function does.
