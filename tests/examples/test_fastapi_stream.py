@@ -110,8 +110,9 @@ def test_it_stops_when_the_reader_leaves(service: Sandbox, example: str, reply: 
 
 
 def test_a_reader_that_takes_nothing_more_is_let_go_of_too(service: Sandbox, example: str) -> None:
-    # Its buffers full, the answer waits for the reader and not for the model: a gigabyte fits into none.
-    service.add_rule(Reply(events=[content("x" * 100_000)] * 10_000), times=1)
+    # Its buffers full, the answer waits for the reader and not for the model: a gigabyte fits into none. The pauses let
+    # the server's event loop hear that the client has left: what it sends after that goes nowhere at once.
+    service.add_rule(Reply(events=[content("x" * 100_000)] * 10_000, pause=0.001), times=1)
     with httpx.stream("POST", f"{example}/ask", json=QUESTION, timeout=60) as answer:
         assert next(events_of(answer))[0] == "piece"
         assert not service.last_request.finished
