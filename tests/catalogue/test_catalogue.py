@@ -56,6 +56,18 @@ def test_cached_tokens_have_their_own_price_where_the_provider_says_so() -> None
     }
 
 
+def test_which_routes_serve_a_model_and_its_tools() -> None:
+    tools_only_over_responses = [info.id for info in CURRENT_CHAT if info.tool_apis == ("responses",)]
+    assert tools_only_over_responses == ["gpt-oss-120b"]
+    oss, glm, small = (SCALEWAY[name] for name in ("gpt-oss-120b", "glm-5.2", "mistral-small-3.2-24b-instruct-2506"))
+    assert [info.serves("chat/completions") for info in (oss, glm, small)] == [True, True, True]
+    # What no source says is unknown, and refuses nothing.
+    assert [info.serves("responses") for info in (oss, glm, small)] == [True, False, None]
+    assert [info.calls_tools_over("chat/completions") for info in (oss, glm, small)] == [False, True, True]
+    assert [info.calls_tools_over("responses") for info in (oss, glm, small)] == [True, False, True]
+    assert SCALEWAY["qwen3-embedding-8b"].supported_apis == ("embeddings", "rerank")
+
+
 def test_successors_are_served() -> None:
     for info in SCALEWAY.values():
         if info.successor is not None:

@@ -30,6 +30,8 @@ __all__ = ["ModelInfo", "Price", "known_models", "model_info", "read_catalogue",
 
 _KINDS = ("chat", "embedding", "transcription", "ocr")
 _STATUSES = ("active", "preview", "deprecated", "retired")
+#: Fields that are lists in the file.
+_LISTS = {"reasoning_efforts", "supported_apis", "unsupported_apis", "tool_apis"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class ModelInfo:
         max_output_tokens: The most tokens of an answer, a hard limit on Scaleway; ``None`` if unknown.
         vision: Whether it takes images.
         video: Whether the provider says that it takes videos.
-        tools: Whether it calls tools.
+        tools: Whether it calls tools, over whatever API it does; see :meth:`calls_tools_over`.
         reasoning: Whether it thinks before it answers.
         structured_output: Whether the server can hold the answer to a JSON schema.
         reasoning_efforts: Values of ``reasoning_effort`` that it takes.
@@ -73,6 +75,10 @@ class ModelInfo:
             not known whether it has come) or ``"retired"``. Of the public service: a deployment of one's own may go on.
         end_of_life: The day it is or was retired, ``None`` if not announced.
         successor: What to use instead of a retired model, if the provider says.
+        supported_apis: Routes that are known to serve it: paths below ``/v1/``, such as ``"chat/completions"``,
+            ``"responses"`` or ``"embeddings"``. Most likely not all; see :meth:`serves`.
+        unsupported_apis: Routes that are known to refuse it.
+        tool_apis: Routes over which it calls tools, where those are not all that it answers on.
     """
 
     id: str
@@ -91,6 +97,19 @@ class ModelInfo:
     status: Literal["active", "preview", "deprecated", "retired"] = "active"
     end_of_life: date | None = None
     successor: str | None = None
+    supported_apis: tuple[str, ...] = ()
+    unsupported_apis: tuple[str, ...] = ()
+    tool_apis: tuple[str, ...] = ()
+
+    def serves(self, api: str) -> bool | None:
+        """Return whether a route, such as ``"responses"``, answers for the model; ``None`` if that is unknown."""
+        if api in self.supported_apis:
+            return True
+        return False if api in self.unsupported_apis else None
+
+    def calls_tools_over(self, api: str) -> bool:
+        """Return whether the model calls tools over a route, as far as is known."""
+        return self.tools and self.serves(api) is not False and api in (self.tool_apis or (api,))
 
 
 @cache
@@ -122,8 +141,8 @@ def read_catalogue(text: str) -> Mapping[str, ModelInfo]:
 def _model_info(name: str, row: Mapping[str, Any]) -> ModelInfo:
     facts = dict(row)
     try:
-        if "reasoning_efforts" in facts:
-            facts["reasoning_efforts"] = tuple(facts["reasoning_efforts"])
+        for field in _LISTS & facts.keys():
+            facts[field] = tuple(facts[field])
         if "dimensions" in facts:
             shortest, longest = facts["dimensions"]
             facts["dimensions"] = (shortest, longest)
