@@ -46,7 +46,7 @@ class ChatLLMEngine(LLMEngineChatSettings, TemplatedChatModel):  # type: ignore[
         ``model_provider``, ``model_name``, ``finish_reason`` (v2 only: v1 gives none), ``request_id``, ``logprobs``,
         ``extra``; token counts in ``message.usage_metadata``.
 
-    Environment: ``SCALE_API_KEY``; ``LLM_ENGINE_BASE_PATH``. Source: LLM Engine reference, sections 3 to 7.
+    Environment: ``SCALE_API_KEY``; ``LLM_ENGINE_BASE_PATH``. Source: docs/apis/llm_engine.md.
 
     Raises:
         ConfigurationError: At construction for an unknown or wrong argument, a missing or bad address, or ``api="v1"``

@@ -7,7 +7,7 @@ Swan's API has it; for the others a model's ``data_role`` says what becomes of i
     prompt = ChatPromptTemplate([("human", "{question}"), MessagesPlaceholder("documents")])
     chain = {"question": RunnablePassthrough(), "documents": retriever | data_messages} | prompt | model
 
-Source: Gray Swan reference, section 5 ("Data elements").
+Source: docs/apis/gray_swan.md#data-role.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class DataCrunch(DataCrunchPromptSettings, LinkspanLLM):
 
     Environment: ``DATACRUNCH_API_KEY``, then ``VERDA_INFERENCE_KEY``, then ``VERDA_API_KEY``;
     ``DATACRUNCH_BASE_URL``, then ``VERDA_BASE_URL``.
-    Source: DataCrunch reference, sections 1 to 6.
+    Source: docs/apis/datacrunch.md.
 
     Raises:
         ConfigurationError: At construction for an unknown or wrong argument, a bad address, a missing key, or a missing

@@ -45,7 +45,7 @@ class LLMEngine(LLMEnginePromptSettings, LinkspanLLM):
         ``token_usage`` (as far as the server counts), ``logprobs`` (with ``return_token_log_probs``). The API gives no
         finish reason.
 
-    Environment: ``SCALE_API_KEY``; ``LLM_ENGINE_BASE_PATH``. Source: LLM Engine reference, sections 3 to 5.
+    Environment: ``SCALE_API_KEY``; ``LLM_ENGINE_BASE_PATH``. Source: docs/apis/llm_engine.md.
 
     Raises:
         ConfigurationError: At construction for an unknown or wrong argument, or a missing or bad address.

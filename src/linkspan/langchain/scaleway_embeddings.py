@@ -21,7 +21,7 @@ __all__ = ["ScalewayEmbeddings"]
 
 
 class ScalewayEmbeddings(ScalewayEmbeddingSettings, LangChainComponent, Embeddings):
-    r"""Embedding models of Scaleway Generative APIs (Scaleway reference, section 10).
+    r"""Embedding models of Scaleway Generative APIs (docs/apis/scaleway.md#embeddings).
 
     Texts are sent as they are, as strings; vectors come back in the order of the texts. An empty list sends nothing.
 

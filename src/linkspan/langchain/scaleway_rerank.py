@@ -20,7 +20,7 @@ __all__ = ["ScalewayRerank"]
 
 
 class ScalewayRerank(ScalewayRerankSettings, LangChainComponent, BaseDocumentCompressor):
-    """Puts documents in the order of their relevance to a query (Scaleway reference, section 11).
+    """Puts documents in the order of their relevance to a query (docs/apis/scaleway.md#rerank).
 
     The score is the cosine similarity of two embeddings, not the judgement of a cross-encoder: the API documents only
     an embedding model for this. Scores compare documents of one query; they are no probabilities.

@@ -4,7 +4,7 @@ The marker, ``additional_kwargs["linkspan_role"] == "data"``, goes with a messag
 Gray Swan's API has a role for it; for the others an LLM's ``data_role`` says what becomes of it (an error, unless set
 to ``"fenced"``). LLM classes of other packages do not know the marker: to them such a message is the user's.
 
-Source: LlamaIndex reference, section E3; Gray Swan reference, section 5.
+Source: docs/apis/gray_swan.md#data-role.
 """
 
 from __future__ import annotations

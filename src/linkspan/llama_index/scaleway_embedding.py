@@ -23,9 +23,9 @@ __all__ = ["ScalewayEmbedding"]
 class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbedding):
     r"""An embedding model of Scaleway's Generative APIs, or of a deployment of one's own.
 
-    Texts are sent as they are, line breaks included; vectors come back in the order of the texts (Scaleway reference,
-    section 10). LlamaIndex hands over ``embed_batch_size`` texts at a time; each such piece is sent in requests of
-    ``chunk_size`` texts, up to ``max_concurrency`` of them at once (async: per event loop).
+    Texts are sent as they are, line breaks included; vectors come back in the order of the texts (see
+    docs/apis/scaleway.md#embeddings). LlamaIndex hands over ``embed_batch_size`` texts at a time; each such piece is
+    sent in requests of ``chunk_size`` texts, up to ``max_concurrency`` of them at once (async: per event loop).
 
     Example:
         >>> from llama_index.embeddings.scaleway import ScalewayEmbedding

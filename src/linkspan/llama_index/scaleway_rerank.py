@@ -24,7 +24,7 @@ _dispatcher = get_dispatcher(__name__)
 
 
 class ScalewayRerank(ScalewayRerankSettings, LlamaIndexComponent, BaseNodePostprocessor):
-    """Puts nodes in the order of their relevance to the query (Scaleway reference, section 11).
+    """Puts nodes in the order of their relevance to the query (docs/apis/scaleway.md#rerank).
 
     The score is the cosine similarity of two embeddings, not the judgement of a cross-encoder: the API documents only
     an embedding model for this. Nodes are compared by their text for embeddings (``MetadataMode.EMBED``); the nodes

@@ -1,7 +1,7 @@
 """The catalogue of models: dated facts about each, never a gate. Unknown names work everywhere.
 
 The data lies in ``catalog_<provider>.json`` beside this module; its ``as_of`` is the day it was checked. Scaleway's is
-refreshed by ``make catalogue`` (sources: Scaleway reference, sections 3.2, 7, 10 and 15).
+refreshed by ``make catalogue`` (source: docs/apis/scaleway.md#models).
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def warn_if_retired(provider: Provider, model: str | None) -> None:
     """Warn of a model that is deprecated or retired. Silent for all others, and for unknown names.
 
     Only the public service's own names are looked up. A dedicated deployment's name, such as ``meta/NAME:fp8``, is
-    not: there a model lives as long as its deployment (Scaleway reference, section 2.2).
+    not: there a model lives as long as its deployment (docs/apis/scaleway.md#addresses-and-keys).
 
     Args:
         provider: The API.

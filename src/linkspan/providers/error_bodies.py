@@ -42,7 +42,7 @@ _MOST_SHOWN = 20
 #: Steps to an invalid field.
 _MOST_STEPS = 20
 
-#: Words by which servers say that prompt and answer do not fit (LangChain reference, section F). Compiled with the
+#: Words by which servers say that prompt and answer do not fit. Compiled with the
 #: first error, not with the import.
 _OVERFLOW = (
     r"maximum context length|model's context length is only|inputs?`? tokens \+ `?max_new_tokens`? must be <="

@@ -1,6 +1,6 @@
 """Gray Swan Cygnet: what differs from the Chat Completions dialect.
 
-Sources: Gray Swan's documentation and its SDK, as collected in the project's reference. Cygnal, the proxy that Gray
+Source: docs/apis/gray_swan.md. Cygnal, the proxy that Gray
 Swan sells beside it, is another product with another request form (two keys, no ``data`` role) and is not covered.
 """
 
@@ -59,13 +59,13 @@ GRAY_SWAN = Provider(
     default_timeout=60.0,
 )
 
-#: The alias of the latest model (Gray Swan reference, section 11).
+#: The alias of the latest model (docs/apis/gray_swan.md#models).
 DEFAULT_MODEL = "cygnet"
-#: Singular and without a version (Gray Swan reference, section 3).
+#: Singular and without a version (docs/apis/gray_swan.md#address-and-key).
 DEFAULT_PATH = "chat/completion"
 #: Tokens of prompt and answer together. Unpublished; Cygnet is built on a model with this window.
 CONTEXT_WINDOW = 8192
-#: The documented parameters of a call (Gray Swan reference, section 4), without what the request itself says.
+#: The documented parameters of a call (docs/apis/gray_swan.md#request), without what the request itself says.
 CHAT_PARAMETERS = ("temperature", "max_tokens", "top_p", "frequency_penalty", "n", "moderate_before")
 
 #: What becomes of a demand to call any of several tools.

@@ -1,6 +1,6 @@
 """Scaleway Generative APIs: what differs from the Chat Completions dialect.
 
-Sources: Scaleway's documentation of the Generative APIs, as collected in the project's reference.
+Source: docs/apis/scaleway.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Embeddings of Scaleway Generative APIs (Scaleway reference, section 10)."""
+"""Embeddings of Scaleway Generative APIs (docs/apis/scaleway.md#embeddings)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reranking by Scaleway Generative APIs (Scaleway reference, section 11)."""
+"""Reranking by Scaleway Generative APIs (docs/apis/scaleway.md#rerank)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The DataCrunch dialect: the legacy route with ``model`` in the body, and a container with a whole TGI server.
 
-Faithful to the DataCrunch reference: sections 1 (routes, ``model``), 2 (TGI's routes), 3 to 6
-(``tgi_request``, ``tgi_tokens``, ``tgi_generate``), 8 (``tgi_chat``) and 9 (versions).
+Faithful to docs/apis/datacrunch.md; see ``tgi_request``, ``tgi_tokens``, ``tgi_generate`` and ``tgi_chat``.
 
 Where the service's behaviour is not known, the sandbox does what TGI does: errors of the gateway are TGI's, a missing
 ``model`` on the legacy route is a type error, and a wrong key is answered by 401 without a body on every route.

@@ -1,7 +1,7 @@
 """The Gray Swan dialect: Cygnet's chat completion, with the role ``data``.
 
-Faithful to the reference's sections 2 (key), 4 (request), 6 and 7 (answers and streams) and 8 (errors: those of the
-same host's later API, and FastAPI's for a body of the wrong shape). As is assumed there, fields that are not documented
+Faithful to docs/apis/gray_swan.md. Errors are those of the same host's later API, and FastAPI's for a body of the wrong
+shape. As is assumed there, fields that are not documented
 are ignored: ``stop`` ends nothing here. Streams carry no token counts, answers no request id. Whichever model is asked
 for, the engine answers.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTEXT_WINDOW", "routes"]
 
-#: Tokens of prompt and answer together (assumed in the reference, section 11).
+#: Tokens of prompt and answer together (a guess: docs/apis/gray_swan.md#models).
 CONTEXT_WINDOW = 8192
 
 _ROLES = ("system", "user", "assistant", "tool", "data")

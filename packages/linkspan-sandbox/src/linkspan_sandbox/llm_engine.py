@@ -1,8 +1,7 @@
 """The dialect of Scale LLM Engine: a gateway before models on vLLM and other frameworks.
 
-Faithful to the reference's sections 1 (health), 2 (keys and the order of checks), 3 (routes, kinds of endpoints), 4
-(validation, rules of the frameworks), 5 and 6 (v1 answers and streams), 7 (v2 chat), 8 (the list) and 9 (errors). There
-is an endpoint for every framework and kind, see :data:`ENDPOINTS`; whichever is asked, the engine answers.
+Faithful to docs/apis/llm_engine.md. There is an endpoint for every framework and kind, see :data:`ENDPOINTS`;
+whichever is asked, the engine answers.
 
 A response format with a schema has no effect, because the gateway garbles it on its way: ``guided_json`` has.
 """

@@ -33,7 +33,7 @@ class RuleError(Exception):
 
 
 class CompletionV1Request(BaseModel):
-    """The body of a prompt (reference, section 4)."""
+    """The body of a prompt (docs/apis/llm_engine.md#prompts-v1)."""
 
     prompt: str
     max_new_tokens: int
@@ -52,7 +52,7 @@ class CompletionV1Request(BaseModel):
     skip_special_tokens: bool | None = True
 
 
-# --------------------------------------------------------------------------- chat (reference, section 7.1)
+# --------------------------------------------------------------------------- chat (docs/apis/llm_engine.md#chat-v2)
 
 
 class ChatCompletionRequestMessageContentPartText(BaseModel):
@@ -244,7 +244,7 @@ def parse(body: Any, kind: type[ModelT], missing_query: str | None = None) -> Mo
 
 
 def check_rules(request: CompletionV1Request, framework: str) -> None:
-    """Apply the rules between fields (reference, section 4.1).
+    """Apply the rules between fields (docs/apis/llm_engine.md#prompts-v1).
 
     Raises:
         RuleError: One is broken.

@@ -1,4 +1,4 @@
-"""Answers and streams in LLM Engine's words: v1 for prompts, v2 for chat (reference, sections 5, 6 and 7)."""
+"""Answers and streams in LLM Engine's words: v1 for prompts, v2 for chat (docs/apis/llm_engine.md)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The Scaleway dialect: Chat Completions by vLLM behind a gateway with its own, flat errors.
 
-Faithful to the reference's sections 2 (keys, project URLs), 3 (routes), 4 (validation, output caps), 5 (tools), 8 and 9
-(answers and streams), 13 and 14 (errors, rate limit headers), 15 (models and redirects). The model names, context
-windows and output caps are those of the catalogue; whichever model is asked for, the engine answers.
+Faithful to docs/apis/scaleway.md. The model names, context windows and output caps are those of the catalogue;
+whichever model is asked for, the engine answers.
 
 Where the service's behaviour is not known, the sandbox is strict: ``n`` above 1 is refused, an unknown model is 422.
 """
@@ -54,7 +53,7 @@ class Model:
     redirects_to: str | None = None
 
 
-#: Scaleway reference, section 15 (state of September 2026).
+#: State of September 2026 (docs/apis/scaleway.md#models).
 MODELS: Mapping[str, Model] = {
     "mistral-small-3.2-24b-instruct-2506": Model(128_000, 32_768),
     "llama-3.3-70b-instruct": Model(100_000, 16_384),

@@ -1,4 +1,4 @@
-"""Embeddings and reranking of the Scaleway dialect (reference, sections 10 and 11).
+"""Embeddings and reranking of the Scaleway dialect (docs/apis/scaleway.md#embeddings).
 
 The vectors are the same every time and need no model: each word of a text, in lower case, adds one at the place that
 its CRC-32 names, and the sum has length one. So texts are alike as far as they share words, which is all they mean.

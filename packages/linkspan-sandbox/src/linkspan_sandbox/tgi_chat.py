@@ -1,4 +1,4 @@
-"""TGI's Messages API: Chat Completions with the peculiarities of TGI's versions (DataCrunch reference, section 8)."""
+"""TGI's Messages API: Chat Completions with TGI's peculiarities (docs/apis/datacrunch.md#tgi-messages)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """TGI's ``generate`` and ``generate_stream``: the answers, in the form of one version of TGI.
 
-Faithful to the DataCrunch reference, sections 4 (answers, headers), 5 (framing, events, errors under 200) and 9 (what
-changed from version to version).
+Faithful to docs/apis/datacrunch.md: answers, streams, and what changed from version to version.
 """
 
 from __future__ import annotations

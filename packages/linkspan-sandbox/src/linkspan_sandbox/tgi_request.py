@@ -1,6 +1,6 @@
 """Reading a request as TGI's router does: types first, as serde checks them, then TGI's own rules.
 
-Faithful to the DataCrunch reference, section 3: which fields take null, which bounds hold, and in which words. The
+Faithful to docs/apis/datacrunch.md#parameters: which fields take null, which bounds hold, and in which words. The
 column that a type error names is where the value ends, as in serde's messages.
 """
 

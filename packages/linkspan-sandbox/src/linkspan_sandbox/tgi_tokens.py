@@ -1,6 +1,6 @@
 """From an engine's pieces to TGI's tokens: where an answer ends, which token ended it, and what it says of itself.
 
-Faithful to the DataCrunch reference, section 4: the length is looked at first, then the end token, then the stop texts,
+Faithful to docs/apis/datacrunch.md#answers: the length is looked at first, then the end token, then the stop texts,
 and these only at the very end of the text after each token, so that one inside a token is not noticed.
 """
 

@@ -1,4 +1,4 @@
-"""The list of models of the Chat Completions dialect: ``GET models`` (Scaleway reference, section 3.1)."""
+"""The list of models of the Chat Completions dialect: ``GET models`` (docs/apis/scaleway.md#routes)."""
 
 from __future__ import annotations
 

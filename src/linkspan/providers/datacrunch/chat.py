@@ -1,6 +1,6 @@
 """TGI's Messages API: Chat Completions, with the differences of TGI's versions. Containers only.
 
-Source: DataCrunch reference, section 8.
+Source: docs/apis/datacrunch.md#tgi-messages.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """TGI's ``generate`` and ``generate_stream``, as DataCrunch's legacy route, containers and TGI itself speak them.
 
-Source: DataCrunch reference, sections 1 to 6, for all versions of TGI since 0.9.
+Source: docs/apis/datacrunch.md, for all versions of TGI since 0.9.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """TGI's answers: a whole one, and what a stream's events have in common with it.
 
-Source: DataCrunch reference, section 4.
+Source: docs/apis/datacrunch.md#answers.
 """
 
 from __future__ import annotations

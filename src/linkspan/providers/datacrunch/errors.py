@@ -1,4 +1,4 @@
-"""What TGI's errors mean. Source: DataCrunch reference, section 6."""
+"""What TGI's errors mean. Source: docs/apis/datacrunch.md#errors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Grammars: the shape that TGI forces upon an answer, by a JSON Schema or a regular expression.
 
-Source: DataCrunch reference, sections 3 (``grammar``) and 8 (``response_format``). TGI compiles a schema only if it has
-``properties`` at its top; references are resolved here, so that no server has to.
+Source: docs/apis/datacrunch.md#parameters and docs/apis/datacrunch.md#tgi-messages. TGI compiles a schema only if it
+has ``properties`` at its top; references are resolved here, so that no server has to.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The ``parameters`` object of TGI's ``generate``: what is sent, what means "left out", what no server takes.
 
-Source: DataCrunch reference, section 3. Only rules that hold on every TGI server are checked here; limits that an
+Source: docs/apis/datacrunch.md#parameters. Only rules that hold on every TGI server are checked here; limits that an
 operator can change (``best_of`` above 2, ``top_n_tokens`` above 5, token limits) are left to the server.
 """
 

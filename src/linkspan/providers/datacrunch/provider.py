@@ -1,6 +1,6 @@
 """DataCrunch (now Verda): its address, its keys, and the addresses under which a TGI server is reached.
 
-Source: DataCrunch reference, section 1 (base URLs, keys, environment).
+Source: docs/apis/datacrunch.md#addresses-and-keys.
 """
 
 from __future__ import annotations

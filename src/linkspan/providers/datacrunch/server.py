@@ -1,7 +1,7 @@
 """What a TGI server tells about itself: ``GET /health`` and ``GET /info``.
 
-Whether the legacy gateway has these routes is not known; a container with TGI has. Source: DataCrunch reference,
-section 2, and TGI's own description of ``/info``.
+Whether the legacy gateway has these routes is not known; a container with TGI has. Source:
+docs/apis/datacrunch.md, and TGI's own description of ``/info``.
 """
 
 from __future__ import annotations

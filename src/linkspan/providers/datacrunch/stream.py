@@ -1,4 +1,4 @@
-"""A streamed answer of TGI: the data of its events in, deltas out. Source: DataCrunch reference, section 5."""
+"""A streamed answer of TGI: the data of its events in, deltas out. Source: docs/apis/datacrunch.md#streams."""
 
 from __future__ import annotations
 

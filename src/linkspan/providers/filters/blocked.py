@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCKED_FINISH_REASONS", "BlockWatch", "block_reason", "raise_if_blocked"]
 
-#: Finish reasons that say so: of Cygnet, and of Cygnal (Gray Swan reference, sections 6 and 14.1).
+#: Finish reasons that say so: of Cygnet, and of Cygnal (docs/apis/gray_swan.md).
 BLOCKED_FINISH_REASONS = frozenset({"content_filter", "violation"})
 
 

@@ -1,4 +1,4 @@
-"""Chat on LLM Engine's v2 API: what differs from the Chat Completions dialect (reference, section 7)."""
+"""Chat on LLM Engine's v2 API: what differs from the Chat Completions dialect (docs/apis/llm_engine.md)."""
 
 from __future__ import annotations
 

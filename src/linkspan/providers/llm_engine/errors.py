@@ -1,4 +1,4 @@
-"""Errors of Scale LLM Engine: its bodies and events read, and what they mean (reference, sections 2, 6.3 and 9)."""
+"""Errors of Scale LLM Engine: its bodies and events read, and what they mean (docs/apis/llm_engine.md)."""
 
 from __future__ import annotations
 

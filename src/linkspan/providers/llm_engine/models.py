@@ -1,4 +1,4 @@
-"""The models of an LLM Engine deployment (its endpoints), and its health (reference, sections 1, 3 and 8)."""
+"""The models of an LLM Engine deployment (its endpoints), and its health (docs/apis/llm_engine.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts on LLM Engine's v1 API (reference, sections 3 to 5)."""
+"""Prompts on LLM Engine's v1 API (docs/apis/llm_engine.md#prompts-v1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fields of a v1 request: which there are, and what holds of them on every framework (reference, section 4)."""
+"""The fields of a v1 request: which there are, and what holds of them on every framework (docs/apis/llm_engine.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A streamed v1 answer: the data of its events in, deltas out (reference, section 6)."""
+"""A streamed v1 answer: the data of its events in, deltas out (docs/apis/llm_engine.md#streams)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both APIs of Scale LLM Engine share: where they are, and how the key travels (reference, sections 1 and 2)."""
+"""What both APIs of Scale LLM Engine share: where they are, and how the key travels (docs/apis/llm_engine.md)."""
 
 from __future__ import annotations
 
