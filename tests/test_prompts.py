@@ -142,7 +142,7 @@ def test_named_templates_write_what_they_always_wrote(template: str) -> None:
 
 def test_unknown_names_bring_the_near_ones() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"no chat template 'lama-3'.*Did you mean .*llama-3.*Known are chatml,"
+        ConfigurationError, match=r"Unknown chat template 'lama-3'.*Did you mean .*llama-3.*Known are chatml,"
     ):
         ChatTemplate.named("lama-3")
 

@@ -106,7 +106,7 @@ def test_the_apis_own_words_in_additional_kwargs(make: Callable[..., Any], kind:
 
 @pytest.mark.parametrize("kind", PROMPTS)
 def test_a_wrong_template_is_named(make: Callable[..., Any], kind: str) -> None:
-    with pytest.raises(errors.ConfigurationError, match=r"^There is no chat template 'lama-2'. Did you mean llama-2"):
+    with pytest.raises(errors.ConfigurationError, match=r"^Unknown chat template 'lama-2'. Did you mean llama-2"):
         make(kind, chat_template="lama-2")
     with pytest.raises(errors.ConfigurationError, match=r"not valid Jinja \(line 1\)"):
         make(kind, chat_template="{% bad %}")

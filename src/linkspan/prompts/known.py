@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
+from linkspan.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["ALIASES", "FAMILIES", "Family", "family_of_model", "tokens_beside"]
+__all__ = ["ALIASES", "FAMILIES", "Family", "family_named", "family_of_model", "tokens_beside"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +182,28 @@ _MODELS: tuple[tuple[str, str], ...] = (
     (r"openchat-3\.5(?:-0106|-1210)?|openchat_3\.5", "openchat"),
     (r"vicuna-(?:7|13|33)b(?:-v1\.[1-5])?", "vicuna"),
 )
+
+
+def family_named(name: str) -> tuple[str, Family]:
+    """Return a family by its name or an alias, and the name that it has here.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    key = _normalized(name)
+    key = ALIASES.get(key, key)
+    if key in FAMILIES:
+        return key, FAMILIES[key]
+    near = get_close_matches(key, [*FAMILIES, *ALIASES], n=3, cutoff=0.6)
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise ConfigurationError(
+        f"Unknown chat template {name!r}.{meant} Known are {', '.join(sorted(FAMILIES))}; for a template of your own "
+        "use ChatTemplate.from_jinja."
+    )
+
+
+def _normalized(name: str) -> str:
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def family_of_model(model: str) -> str | None:

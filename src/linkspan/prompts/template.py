@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from linkspan.call_history import with_call_ids
-from linkspan.conversation import DATA_ROLE_ADVICE, Reasoning, Text, kind_of_part
-from linkspan.errors import ConfigurationError, UnsupportedContentError
+from linkspan.errors import ConfigurationError
 from linkspan.prompts.checked import render_checked, special_token_error
 from linkspan.prompts.jinja import check_template, render_template
-from linkspan.prompts.known import ALIASES, FAMILIES, Family, family_of_model
+from linkspan.prompts.known import FAMILIES, Family, family_named, family_of_model
 from linkspan.prompts.markers import can_be_broken_up, markers_of, tokens_in
 from linkspan.prompts.structure import structure_of
-from linkspan.prompts.turns import check_content, check_turns
+from linkspan.prompts.turns import check_content, check_described, check_turns, text_of
 from linkspan.prompts.variables import messages_as_variables, texts_of_tools, tools_as_variables
 
 if TYPE_CHECKING:
@@ -115,11 +113,7 @@ class ChatTemplate:
         Raises:
             ConfigurationError: There is no such template.
         """
-        key = _normalized(name)
-        key = ALIASES.get(key, key)
-        family = FAMILIES.get(key)
-        if family is None:
-            raise _unknown_name(name)
+        key, family = family_named(name)
         return cls(
             name=key,
             bos_token=family.bos,
@@ -221,14 +215,14 @@ class ChatTemplate:
                 place for; the message is named by its number.
         """
         messages = with_call_ids(messages)
-        contents = [self._content_of(message, number) for number, message in enumerate(messages)]
+        contents = [text_of(message, number, self.name, self.roles) for number, message in enumerate(messages)]
         if self.source is None:
             check_content(
                 self.name, messages, has_tools=bool(tools), variables=variables, send_reasoning=send_reasoning
             )
             check_turns(FAMILIES[self.name], self.name, messages, add_generation_prompt=add_generation_prompt)
         else:
-            self._check_own(messages, tools)
+            check_described(self.source, self.name, messages, has_tools=bool(tools))
         described = self._described(tools) if tools else None
 
         def render(change: Change) -> str:
@@ -309,42 +303,6 @@ class ChatTemplate:
                 raise special_token_error(f"The tool {tool!r}", token, self.name)
         return tools_as_variables(tools, str)
 
-    def _check_own(self, messages: Sequence[Message], tools: Sequence[Tool] | None) -> None:
-        source = self.source or ""
-        if tools and "tools" not in source:
-            raise UnsupportedContentError(f"The chat template {self.name} does not describe tools to the model.")
-        if "tool_calls" in source:
-            return
-        for number, message in enumerate(messages):
-            if message.tool_calls:
-                raise UnsupportedContentError(
-                    f"The chat template {self.name} has no place for tool calls (message {number})."
-                )
-
-    def _content_of(self, message: Message, number: int) -> str:
-        if message.role not in self.roles:
-            raise self._no_such_role(message, number)
-        texts = []
-        for part in message.parts:
-            if isinstance(part, Reasoning):
-                continue
-            if not isinstance(part, Text):
-                raise UnsupportedContentError(
-                    f"A prompt is text: message {number} ({message.role}) holds a part of type "
-                    f"{kind_of_part(part)!r}. Leave it out, or use a chat API."
-                )
-            texts.append(part.text)
-        return message.marked_if_failed("\n".join(texts))
-
-    def _no_such_role(self, message: Message, number: int) -> UnsupportedContentError:
-        way_out = {
-            "data": DATA_ROLE_ADVICE,
-            "tool": "Use the model's own template (ChatTemplate.from_jinja) if that has the role, or a chat API.",
-        }.get(message.role, f"It has {', '.join(self.roles)}.")
-        return UnsupportedContentError(
-            f"The chat template {self.name} has no role {message.role!r} (message {number}). {way_out}"
-        )
-
 
 def chat_templates() -> list[str]:
     """Return the names of the templates that linkspan knows; some have aliases, see :meth:`ChatTemplate.named`."""
@@ -377,19 +335,6 @@ def find_template(template: ChatTemplate | str | None, model: str | None) -> Cha
     if template is not None:
         return ChatTemplate.from_jinja(template) if "{" in template else ChatTemplate.named(template)
     return guess_template(model) if model else None
-
-
-def _normalized(name: str) -> str:
-    return name.strip().lower().replace("_", "-").replace(" ", "-")
-
-
-def _unknown_name(name: str) -> ConfigurationError:
-    near = get_close_matches(_normalized(name), [*FAMILIES, *ALIASES], n=3, cutoff=0.6)
-    meant = f" Did you mean {' or '.join(near)}?" if near else ""
-    return ConfigurationError(
-        f"There is no chat template {name!r}.{meant} Known are {', '.join(chat_templates())}; a template of your own "
-        "goes through ChatTemplate.from_jinja."
-    )
 
 
 def _mentions(source: str, word: str) -> bool:

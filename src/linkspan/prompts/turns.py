@@ -1,10 +1,10 @@
-"""Checks that name the message which a family's format has no place for, before its template is rendered."""
+"""Checks before a template is rendered: each error names the message that the template has no place for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from linkspan.conversation import Reasoning
+from linkspan.conversation import DATA_ROLE_ADVICE, Reasoning, Text, kind_of_part
 from linkspan.errors import UnsupportedContentError
 
 if TYPE_CHECKING:
@@ -14,7 +14,53 @@ if TYPE_CHECKING:
     from linkspan.conversation import Message
     from linkspan.prompts.known import Family
 
-__all__ = ["check_content", "check_turns"]
+__all__ = ["check_content", "check_described", "check_turns", "text_of"]
+
+
+def text_of(message: Message, number: int, name: str, roles: Sequence[str]) -> str:
+    """Return the text of a message, without its reasoning.
+
+    Raises:
+        UnsupportedContentError: The template has no such role, or the message holds more than text.
+    """
+    if message.role not in roles:
+        raise _unsupported_role(message, number, name, roles)
+    texts = []
+    for part in message.parts:
+        if isinstance(part, Reasoning):
+            continue
+        if not isinstance(part, Text):
+            raise UnsupportedContentError(
+                f"A prompt is text: message {number} ({message.role}) holds a part of type "
+                f"{kind_of_part(part)!r}. Leave it out, or use a chat API."
+            )
+        texts.append(part.text)
+    return message.marked_if_failed("\n".join(texts))
+
+
+def _unsupported_role(message: Message, number: int, name: str, roles: Sequence[str]) -> UnsupportedContentError:
+    way_out = {
+        "data": DATA_ROLE_ADVICE,
+        "tool": "Use the model's own template (ChatTemplate.from_jinja) if that has the role, or a chat API.",
+    }.get(message.role, f"It has {', '.join(roles)}.")
+    return UnsupportedContentError(
+        f"The chat template {name} has no role {message.role!r} (message {number}). {way_out}"
+    )
+
+
+def check_described(source: str, name: str, messages: Sequence[Message], *, has_tools: bool) -> None:
+    """Refuse tools and tool calls that a user's own template does not write.
+
+    Raises:
+        UnsupportedContentError: The conversation holds one of them.
+    """
+    if has_tools and "tools" not in source:
+        raise UnsupportedContentError(f"The chat template {name} does not describe tools to the model.")
+    if "tool_calls" in source:
+        return
+    for number, message in enumerate(messages):
+        if message.tool_calls:
+            raise UnsupportedContentError(f"The chat template {name} has no place for tool calls (message {number}).")
 
 
 def check_content(
