@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from linkspan.providers.cygnal import CYGNAL
 from linkspan.providers.datacrunch import DATACRUNCH
 from linkspan.providers.gray_swan import GRAY_SWAN
 from linkspan.providers.llm_engine import LLM_ENGINE
@@ -38,10 +39,10 @@ _EVENTS = {
 _VARIABLES = (
     *(
         name
-        for provider in (SCALEWAY, GRAY_SWAN, LLM_ENGINE, DATACRUNCH)
+        for provider in (SCALEWAY, GRAY_SWAN, CYGNAL, LLM_ENGINE, DATACRUNCH)
         for name in (*provider.api_key_env, *provider.base_url_env)
     ),
-    *("OPENAI_API_KEY", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"),
+    *("GRAYSWAN_POLICY_ID", "OPENAI_API_KEY", "LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"),
 )
 _LOCAL_NAMES = (None, "", "localhost", b"localhost")
 

@@ -1,11 +1,34 @@
 """Scaleway, Gray Swan, Scale LLM Engine and DataCrunch in LangChain and LlamaIndex.
 
 This module imports neither framework. The classes are in ``linkspan.langchain`` and ``linkspan.llama_index``; every
-error they raise is in ``linkspan.errors``.
+error they raise is in ``linkspan.errors``. ``Cygnal``, Gray Swan's guard, works without either.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from linkspan.cygnal import Cygnal
+    from linkspan.providers.cygnal import Verdict
 
 __version__ = version("linkspan")
 
-__all__ = ["__version__"]
+__all__ = ["Cygnal", "Verdict", "__version__"]
+
+
+#: Where each name is. Imported when first asked for: who imports an error loads no client.
+_MODULES = {"Cygnal": "linkspan.cygnal", "Verdict": "linkspan.providers.cygnal"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

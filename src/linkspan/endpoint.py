@@ -161,15 +161,19 @@ class Endpoint(Generic[RequestT]):
         with self._redacted_errors:
             return await self.client.asend(self._to_route(path, "POST", body, timeout))
 
-    def call(self, path: str, body: Mapping[str, Any], decode: Decoder[ResultT]) -> ResultT:
+    def call(
+        self, path: str, body: Mapping[str, Any], decode: Decoder[ResultT], *, timeout: float | None = None
+    ) -> ResultT:
         """Send a JSON body to another route of the same API, and read the answer with ``decode``."""
         with self._redacted_errors:
-            return self._decode(self.post(path, body), decode)
+            return self._decode(self.post(path, body, timeout=timeout), decode)
 
-    async def acall(self, path: str, body: Mapping[str, Any], decode: Decoder[ResultT]) -> ResultT:
+    async def acall(
+        self, path: str, body: Mapping[str, Any], decode: Decoder[ResultT], *, timeout: float | None = None
+    ) -> ResultT:
         """Send a JSON body to another route of the same API, and read the answer with ``decode``."""
         with self._redacted_errors:
-            return self._decode(await self.apost(path, body), decode)
+            return self._decode(await self.apost(path, body, timeout=timeout), decode)
 
     def get(self, path: str, *, timeout: float | None = None) -> HttpResponse:
         """Read another route of the same API."""

@@ -58,8 +58,9 @@ class Call:
             :class:`~linkspan.conversation.TokenLogprob`, with ``logprob=None`` where the engine does not know it.
         truncate: For a prompt: only its last so many tokens are read.
         context_window: Tokens of prompt and answer together, where the dialect knows the model.
-        route: ``"embeddings"`` or ``"rerank"`` for a call that asks for no text; its ``prompt`` is what is embedded
-            (one text a line), or the query. Such calls never come to :meth:`Engine.answer`.
+        route: ``"embeddings"``, ``"rerank"`` or ``"monitor"`` for a call that asks for no text; its ``prompt`` is what
+            is embedded (one text a line), or the query, its ``messages`` what is judged. Such calls never come to
+            :meth:`Engine.answer`.
     """
 
     api: str
@@ -186,7 +187,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Interceptor(Protocol):
-    """An engine that may step in where a dialect answers by itself: embeddings and reranking."""
+    """An engine that may step in where a dialect answers by itself: embeddings, reranking, the monitor."""
 
     async def intercept(self, call: Call) -> HTTPAnswer | None:
         """Return what is answered instead, ``None`` to let the dialect answer.

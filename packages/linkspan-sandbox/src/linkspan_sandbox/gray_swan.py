@@ -1,4 +1,4 @@
-"""The Gray Swan dialect: Cygnet's chat completion, with the role ``data``.
+"""The Gray Swan dialect: Cygnet's chat completion, with the role ``data``, and Cygnal's monitor.
 
 Faithful to docs/apis/gray_swan.md. Errors are those of the same host's later API, and FastAPI's for a body of the wrong
 shape. As is assumed there, fields that are not documented
@@ -16,7 +16,8 @@ from starlette.routing import BaseRoute, Route
 
 from linkspan.conversation import Delta
 from linkspan_sandbox import chat_completions as wire
-from linkspan_sandbox.engine import Call, Engine, EngineError, HTTPAnswer, Piece, RawEvent
+from linkspan_sandbox import cygnal
+from linkspan_sandbox.engine import Call, Engine, EngineError, HTTPAnswer, Interceptor, Piece, RawEvent
 from linkspan_sandbox.json_bodies import parse_json
 from linkspan_sandbox.responses import EventStream, compact_json, json_response, raw_response
 
@@ -51,6 +52,7 @@ def routes(engine: Engine, keys: KeyCheck) -> list[BaseRoute]:
     return [
         Route(path, dialect.chat, methods=["POST"]),
         Route(path, _no_such_method, methods=[method for method in _METHODS if method != "POST"]),
+        Route("/gray-swan/cygnal/monitor", dialect.monitor, methods=["POST"]),
         Route("/gray-swan/{rest:path}", _no_such_route, methods=_METHODS),
     ]
 
@@ -76,13 +78,27 @@ class _GraySwan:
             body = _read_json(await request.body())
             call = _read_call(body)
         except wire.RequestError as error:
-            return _invalid(error)
+            return _invalid(error.message, ["body"] if error.field is None else ["body", error.field])
         window = self._engine.context_window
         call.context_window = CONTEXT_WINDOW if window is None else min(window, CONTEXT_WINDOW)
         try:
             return await self._answer(call, body.get("n") or 1)
         except EngineError as error:
             return _error(error.status, error.message)
+
+    async def monitor(self, request: Request) -> ASGIApp:
+        key = request.headers.get("grayswan-api-key")
+        if not (self._keys.accepts_bearer(request) if key is None else self._keys.accepts(key)):
+            return _error(401, "Invalid or missing API key")
+        try:
+            body = cygnal.read_body(await request.body())
+            call = cygnal.monitor_call(body)
+            instead = await self._engine.intercept(call) if isinstance(self._engine, Interceptor) else None
+        except cygnal.MonitorError as error:
+            return _invalid(error.message, error.place) if error.status == 422 else _error(400, error.message)
+        except EngineError as error:
+            return _error(error.status, error.message)
+        return json_response(cygnal.judge(body)) if instead is None else _whole(instead)
 
     async def _answer(self, call: Call, count: int) -> ASGIApp:
         writer = _Writer(self._engine.served_model or call.model)
@@ -136,9 +152,8 @@ def _read_call(body: Mapping[str, Any]) -> Call:
     return call
 
 
-def _invalid(error: wire.RequestError) -> Response:
-    place = ["body"] if error.field is None else ["body", error.field]
-    return json_response({"detail": [{"type": "value_error", "loc": place, "msg": error.message}]}, 422)
+def _invalid(message: str, place: list[str | int]) -> Response:
+    return json_response({"detail": [{"type": "value_error", "loc": place, "msg": message}]}, 422)
 
 
 def _error(status: int, message: str | None = None) -> Response:

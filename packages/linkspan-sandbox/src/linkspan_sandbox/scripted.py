@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Cut", "EndEarly", "ErrorEvent", "Fault", "HTTPError", "Reply", "Rule", "ScriptedEngine", "Stall"]
 
 #: The routes beside those that answer with text.
-ROUTES = ("embeddings", "rerank")
+ROUTES = ("embeddings", "rerank", "monitor")
 _WORDS = re.compile(r"\s*\S+|\s+\Z")
 #: Every scripted token is this likely: any fixed value would do, and a test can compare against it.
 LOGPROB = -0.25
@@ -139,8 +139,9 @@ class Rule:
         role: The role of the last message, such as ``"tool"`` for the turn after a tool's result.
         api: The dialect, such as ``"scaleway"``.
         times: How often the rule may answer; ``None`` for ever. ``times=2`` with a fault: fail twice, then go on.
-        route: ``"embeddings"`` or ``"rerank"``: the rule is for that route of Scaleway's, and its reply a ``body``, a
-            ``delay`` or a ``fault`` (an error, a cut or a stall). ``None``: for calls that ask for text.
+        route: ``"embeddings"`` or ``"rerank"`` of Scaleway's, or ``"monitor"``, Cygnal's: the rule is for that route,
+            and its reply a ``body``, a ``delay`` or a ``fault`` (an error, a cut or a stall). ``None``: for calls that
+            ask for text.
     """
 
     reply: Reply | str | Callable[[Call], Reply | str]
@@ -220,7 +221,7 @@ class ScriptedEngine:
         return self._play(call, self._reply_to(call))
 
     async def intercept(self, call: Call) -> HTTPAnswer | None:
-        """Play the reply of the first rule for embeddings or reranking that matches; ``None`` if none does."""
+        """Play the reply of the first rule for a route without text that matches; ``None`` if none does."""
         reply = self._rules_reply_to(call)
         if reply is None:
             return None

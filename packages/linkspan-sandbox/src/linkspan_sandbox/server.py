@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from linkspan.errors import ConfigurationError
+from linkspan.providers.cygnal import CYGNAL
 from linkspan.providers.datacrunch.provider import DATACRUNCH
 from linkspan.providers.gray_swan import GRAY_SWAN
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
@@ -86,7 +87,7 @@ class Sandbox:
 
     @property
     def gray_swan_url(self) -> str:
-        """Base URL for Gray Swan clients."""
+        """Base URL for Gray Swan clients, Cygnal's too."""
         return f"{self.url}/gray-swan"
 
     @property
@@ -120,6 +121,7 @@ class Sandbox:
         urls = {
             SCALEWAY: self.scaleway_url,
             GRAY_SWAN: self.gray_swan_url,
+            CYGNAL: self.gray_swan_url,
             LLM_ENGINE: self.llm_engine_url,
             DATACRUNCH: self.tgi_url,
         }

@@ -1,0 +1,113 @@
+"""``Cygnal``: Gray Swan's guard as a client of its own, without a framework."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from linkspan.conversation import Message
+from linkspan.errors import ConfigurationError
+from linkspan.fields import check_value, near_match
+from linkspan.providers.cygnal import encode_check, is_untrusted
+from linkspan.routes.cygnal import CygnalCheck
+from linkspan.settings.cygnal import CygnalSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linkspan.providers.cygnal import Turn, Verdict
+
+__all__ = ["Cygnal"]
+
+
+class Cygnal(CygnalSettings):
+    """Gray Swan's guard: judges texts and conversations by a policy.
+
+    Example::
+
+        from linkspan import Cygnal
+
+        guard = Cygnal(policy_id="...")  # the key comes from GRAYSWAN_API_KEY
+        verdict = guard.check("How do I pick a lock?")
+        if verdict.flagged:
+            print(verdict.reasons)
+
+    Conversations are lists of ``{"role": ..., "content": ...}`` or of ``linkspan.conversation.Message``; the classes of
+    ``linkspan.langchain`` and ``linkspan.llama_index`` take their framework's messages, too. The role ``data`` travels
+    as ``tool``. Reasoning is not sent. Of pictures, sounds and files only the kind is sent: the service judges text and
+    lists them in ``Verdict.ignored_inputs``.
+
+    Raises:
+        ConfigurationError: At construction: an argument is unknown or wrong, or the key is missing.
+    """
+
+    def check(
+        self, content: Any, *, tools: Sequence[Any] = (), untrusted: bool | None = None, **settings: Any
+    ) -> Verdict:
+        """Judge a text or a conversation.
+
+        Args:
+            content: A text, or messages. Of a conversation the whole is sent; its end is what is judged.
+            tools: The tools that the conversation's model may call.
+            untrusted: Whether the end comes from outside, so that `ipi` and `mutation` flag it. A text is then sent
+                as what a tool returned. Default: whether the last message is a tool's or data.
+            settings: Of this call only: `policy_id`, `rules`, `threshold`, `injection`, `reasoning_mode`, `metadata`,
+                `extra_body`, `timeout`.
+
+        Raises:
+            InvalidRequestError: There is nothing to judge, or the service refused the request.
+            ServerError: The service failed; also where it says so under status 200.
+            InvalidResponseError: The answer is not a verdict.
+            LinkspanError: Any other failure, see ``linkspan.errors``.
+        """
+        with self._errors():
+            return self._check_of(content, tools, untrusted, settings).run()
+
+    async def acheck(
+        self, content: Any, *, tools: Sequence[Any] = (), untrusted: bool | None = None, **settings: Any
+    ) -> Verdict:
+        """Judge a text or a conversation; see ``check``."""
+        with self._errors():
+            return await self._check_of(content, tools, untrusted, settings).arun()
+
+    def _turns(self, content: Any) -> str | Sequence[Turn]:
+        """Return what is to be judged, in the neutral form. Frameworks' classes read their own messages first."""
+        return [content] if isinstance(content, (Message, dict)) else content
+
+    def _tools(self, tools: Sequence[Any]) -> Sequence[Any]:
+        """Return tools in the neutral form, or the API's."""
+        return tools
+
+    def _check_of(
+        self, content: Any, tools: Sequence[Any], untrusted: bool | None, call: dict[str, Any]
+    ) -> CygnalCheck:
+        values = self._values(call)
+        turns = self._turns(content)
+        from_outside = is_untrusted(turns) if untrusted is None else untrusted
+        names = ("policy_id", "rules", "reasoning_mode", "metadata", "extra_body")
+        body = encode_check(
+            turns,
+            tools=self._tools(tools),
+            untrusted=from_outside,
+            **{name: values[name] for name in names},
+        )
+        injection = values["injection"]
+        counts = injection == "always" or (injection == "untrusted" and from_outside)
+        return CygnalCheck(self._endpoint(), body, values["threshold"], counts, call.get("timeout"))
+
+    def _values(self, call: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings of one call: its own over the object's.
+
+        Raises:
+            ConfigurationError: One is unknown or wrong.
+        """
+        cls = type(self)
+        values = {name: getattr(self, name) for name in self.call_fields}
+        for name, value in call.items():
+            if name not in self.call_fields:
+                raise ConfigurationError(
+                    f"A check has no argument {name!r}.{near_match(name, self.call_fields)} Further fields of the "
+                    "request go into extra_body.",
+                    provider=self._provider.name,
+                )
+            values[name] = check_value(cls, name, value)
+        return values
