@@ -1,15 +1,20 @@
 """Refresh the catalogue of Scaleway's models from Scaleway's public product catalogue. Run by ``make catalogue``.
 
-The product catalogue needs no key. It knows each model's prices, tasks, reasoning efforts and status; context windows,
-output caps, tools, successors and dates of end of life it does not know: those, entered by hand, are kept. Names that
-it has no longer are reported and kept as well, since an end of life is announced elsewhere.
+The product catalogue needs no key. It knows each model's prices, tasks, routes, reasoning efforts and status. Windows,
+output caps, tools, successors and dates of end of life it does not know, and of routes and efforts not all that the
+documents state. So both are merged, and nothing that was entered by hand is lost:
 
-The source is of version "v2alpha1" and its shape is known from reports (Scaleway reference, section 3.2), so all is
-read with tolerance: rows of other products, for batches (half price) and in other units than tokens are passed over,
-and a missing or unknown field leaves what was known. Not in the reference, but in Scaleway's SDK or in reports of
-others: that the rows are in ``products`` (any other name is taken too, if it is the only list), the
-``unit_of_measure`` (``{"unit": "token", "size": 1000}``), the words of ``token_type``, ``consumption_mode``, ``tasks``
-and ``status``.
+- prices, kind, reasoning and its default are the product catalogue's;
+- routes and efforts are those of both; images stay, where a document says that a model takes them;
+- a status is the product catalogue's, unless a document says that the model is nearer to its end;
+- names that it has no longer are kept.
+
+Where the two differ, a line says so: then a person should look. The file's ``as_of``, the day on which the documents
+were read, stays; prices, and the models whose status is the product catalogue's, get the date of today.
+
+The source is of version "v2alpha1" and its shape is known from reports (docs/apis/scaleway.md), so all is read with
+tolerance: rows of other products, for batches (half price) and in unknown units are passed over, and a missing or
+unknown field leaves what was known.
 
 Exits with 0 if the file was written (or need not be, with ``--dry-run``), with 1 and a reason if the source could not
 be reached or read; then the file is as it was.
@@ -53,7 +58,15 @@ STATUSES = {
 }
 STATUS_ORDER = ("active", "preview", "deprecated", "retired")
 KINDS = {"embeddings": "embedding", "audio_transcription": "transcription", "chat": "chat"}
-PRICES = {"input_token": "input", "output_token": "output", "input_cached_token": "cached_input"}
+#: Our word for a price, by the kind of token, with the unit it is told in and how many of those it is for.
+PRICES = {
+    "input_token": ("input", "token", 1_000_000),
+    "output_token": ("output", "token", 1_000_000),
+    "input_cached_token": ("cached_input", "token", 1_000_000),
+    "input_duration": ("audio_minute", "second", 60),
+}
+#: Lists to which both sources add.
+JOINED = ("reasoning_efforts", "supported_apis")
 #: The order of a row's fields in the file, and of a price's.
 FIELDS = tuple(name for name in ModelInfo.__dataclass_fields__ if name != "id")
 PRICE_FIELDS = tuple(Price.__dataclass_fields__)
@@ -128,7 +141,7 @@ def facts_by_model(rows: Iterable[Mapping[str, Any]], day: str) -> dict[str, dic
     if not facts:
         raise SourceError("the product catalogue has no row of the Generative APIs: its shape may have changed")
     for said in facts.values():
-        if "input" in said.get("price", {}):
+        if {"input", "audio_minute"} & said.get("price", {}).keys():
             dated = {**said["price"], "as_of": day, "currency": "EUR"}
             said["price"] = {word: dated[word] for word in PRICE_FIELDS if word in dated}
         else:
@@ -145,7 +158,7 @@ def facts_of_status(status: Any, known: str | None) -> dict[str, Any]:
 
 
 def facts_of_properties(details: Mapping[str, Any]) -> dict[str, Any]:
-    """Return kind, vision and reasoning."""
+    """Return kind, vision, routes and reasoning."""
     facts: dict[str, Any] = {}
     tasks = details.get("tasks")
     if isinstance(tasks, list):
@@ -155,6 +168,9 @@ def facts_of_properties(details: Mapping[str, Any]) -> dict[str, Any]:
             facts["kind"] = "chat" if "chat" in kinds else kinds[0]
         if "chat" in kinds:
             facts["vision"] = "vision" in tasks
+    routes = details.get("supported_apis")
+    if isinstance(routes, list) and routes:
+        facts["supported_apis"] = [str(route).removeprefix("/").removeprefix("v1/") for route in routes]
     if isinstance(details.get("reasoning"), bool):
         facts["reasoning"] = details["reasoning"]
     efforts = details.get("supported_reasoning_values")
@@ -167,15 +183,15 @@ def facts_of_properties(details: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def price_of(row: Mapping[str, Any], details: Mapping[str, Any]) -> dict[str, float] | None:
-    """Return the row's price per million tokens in EUR, under our word for its kind of token, if it has one."""
-    word = PRICES.get(str(details.get("token_type")))
+    """Return the row's price in EUR, under our word for it, if it has one."""
+    word, of_unit, count = PRICES.get(str(details.get("token_type")), (None, None, 0))
     unit = _object(row.get("unit_of_measure"))
     size = unit.get("size")
     money = _object(_object(row.get("price")).get("retail_price"))
     if (
         word is None
         or details.get("consumption_mode") == "batch"
-        or unit.get("unit") != "token"
+        or unit.get("unit") != of_unit
         or not isinstance(size, int)
         or size <= 0
         or money.get("currency_code") != "EUR"
@@ -185,7 +201,7 @@ def price_of(row: Mapping[str, Any], details: Mapping[str, Any]) -> dict[str, fl
     if not isinstance(units, int) or not isinstance(nanos, int):
         return None
     per_unit = Decimal(units) + Decimal(nanos) / 10**9
-    return {word: float(per_unit * 1_000_000 / size)}
+    return {word: float(per_unit * count / size)}
 
 
 def _object(value: Any) -> Mapping[str, Any]:
@@ -195,33 +211,81 @@ def _object(value: Any) -> Mapping[str, Any]:
 # ---------------------------------------------------------------------- merging
 
 
-def merge(known: Mapping[str, Mapping[str, Any]], said: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the known rows with what was said laid over them; new names get a row of their own.
+def merge(
+    known: Mapping[str, Mapping[str, Any]], said: Mapping[str, Mapping[str, Any]], day: str
+) -> dict[str, dict[str, Any]]:
+    """Return the known rows joined with what was said; new names get a row of their own.
 
     Of a new chat model, tools and structured output are taken for granted, which Scaleway documents for all current
-    ones (Scaleway reference, sections 5 and 6).
+    ones.
     """
     merged = {name: dict(row) for name, row in known.items()}
     for name, facts in said.items():
         if name not in merged and facts.get("kind", "chat") == "chat":
             merged[name] = {"tools": True, "structured_output": True}
-        merged.setdefault(name, {}).update(facts)
+        row = merged.setdefault(name, {})
+        row.update({**joined(row, facts), "as_of": day} if confirms_status(row, facts) else joined(row, facts))
     return {name: _in_order(merged[name]) for name in sorted(merged, key=lambda name: _place(name, merged[name]))}
 
 
+def confirms_status(row: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Return whether the product catalogue's status is the one that stands."""
+    return "status" in facts and "status" not in kept_by_documents(row, facts)
+
+
+def kept_by_documents(row: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row keeps although the product catalogue does not say it: by field, what stays."""
+    kept: dict[str, Any] = {}
+    for field in JOINED:
+        more = [item for item in row.get(field, ()) if item not in facts.get(field, row.get(field, ()))]
+        if more:
+            kept[field] = more
+    if row.get("vision") and facts.get("vision") is False:
+        kept["vision"] = True
+    if "end_of_life" in row and STATUS_ORDER.index(row["status"]) > STATUS_ORDER.index(facts.get("status", "retired")):
+        kept["status"] = row["status"]
+    old, new = row.get("price", {}), facts.get("price", {})
+    if "cached_input" in old and "cached_input" not in new and old.get("input") == new.get("input"):
+        kept["price"] = {"cached_input": old["cached_input"]}
+    return kept
+
+
+def joined(row: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was said, with what only documents say."""
+    kept = kept_by_documents(row, facts)
+    found = {**facts, **{field: kept[field] for field in ("vision", "status") if field in kept}}
+    for field in JOINED:
+        if field in facts:
+            found[field] = list(dict.fromkeys([*row.get(field, ()), *facts[field]]))
+    if "price" in kept:
+        price = {**facts["price"], **kept["price"]}
+        found["price"] = {word: price[word] for word in PRICE_FIELDS if word in price}
+    if "unsupported_apis" in row:
+        found["unsupported_apis"] = [
+            api for api in row["unsupported_apis"] if api not in facts.get("supported_apis", ())
+        ]
+    return found
+
+
 def report(
-    before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]], said: set[str]
+    before: Mapping[str, Mapping[str, Any]],
+    after: Mapping[str, Mapping[str, Any]],
+    said: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[str]:
     """Say in lines what is new, what has changed and what the source has no longer."""
     for name in sorted(after.keys() - before.keys()):
         hint = "; enter context_window and max_output_tokens" if after[name].get("kind", "chat") == "chat" else ""
         yield f"added    {name} ({after[name].get('status', 'active')}): check it by hand{hint}"
     for name in sorted(before):
+        for field, value in kept_by_documents(before[name], said.get(name, {})).items():
+            yield f"kept     {name}: {field} {json.dumps(value)} is not in the product catalogue; check it by hand"
         for field in FIELDS:
+            if field == "as_of":
+                continue
             old, new = _undated(before[name].get(field)), _undated(after[name].get(field))
             if old != new:
                 yield f"changed  {name}: {field} {json.dumps(old)} -> {json.dumps(new)}"
-    for name in sorted(before.keys() - said):
+    for name in sorted(before.keys() - said.keys()):
         if before[name].get("status") != "retired":
             yield f"vanished {name}: no longer in the product catalogue; kept, set its status by hand if it is gone"
 
@@ -246,7 +310,10 @@ def written(catalogue: Mapping[str, Any], rows: Mapping[str, Any], day: str) -> 
     Raises:
         SourceError: linkspan could not read it.
     """
-    text = json.dumps({**catalogue, "as_of": day, "models": rows}, indent=1, ensure_ascii=False) + "\n"
+    # A "dedicated" section, which only documents know, stays behind the models.
+    own = {name: value for name, value in catalogue.items() if name not in {"models", "dedicated", "feed_as_of"}}
+    last = {name: value for name, value in catalogue.items() if name == "dedicated"}
+    text = json.dumps({**own, "feed_as_of": day, "models": rows, **last}, indent=1, ensure_ascii=False) + "\n"
     try:
         read_catalogue(text)
     except ValueError as error:
@@ -268,12 +335,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         catalogue = json.loads(options.file.read_text("utf-8"))
         said = facts_by_model(fetch(options.url), today)
-        rows = merge(catalogue["models"], said)
+        rows = merge(catalogue["models"], said, today)
         text = written(catalogue, rows, today)
     except SourceError as error:
         sys.stderr.write(f"catalogue: {error}. {options.file.name} is as it was.\n")
         return 1
-    for line in report(catalogue["models"], rows, set(said)):
+    for line in report(catalogue["models"], rows, said):
         print(line)
     if options.dry_run:
         print("catalogue: dry run, nothing was written")

@@ -16,7 +16,7 @@ from linkspan.endpoint import connect
 from linkspan.errors import ConfigurationError
 from linkspan.fields import check_value, documented, refuse_unknown, takes_none, validation_problems
 from linkspan.locks import ForkSafeLock
-from linkspan.providers.catalog import warn_if_retired
+from linkspan.providers.retirement import warn_if_retired
 from linkspan.redaction import MaskedHeaders
 from linkspan.transport import LARGEST_RESPONSE
 

@@ -16,7 +16,7 @@ from linkspan.connection import Connected
 from linkspan.conversation import ChatRequest, NamedTool, PromptRequest, ResponseFormat
 from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.fields import near_match
-from linkspan.providers.catalog import warn_if_retired
+from linkspan.providers.retirement import warn_if_retired
 from linkspan.redaction import is_secret_keyword
 
 if TYPE_CHECKING:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import date
+from decimal import Decimal
 from importlib.resources import files
 from typing import Any
 
@@ -27,7 +30,8 @@ def test_every_current_chat_model_has_its_limits_and_prices() -> None:
         assert info.price.output, info.id
         assert info.price.currency == "EUR", info.id
         assert info.price.as_of >= date(2026, 9, 29), info.id
-        assert (info.tools, info.structured_output) == (True, True), info.id
+        assert (info.tools, info.structured_output, info.offer) == (True, True, "serverless"), info.id
+        assert info.as_of, info.id
         assert bool(info.reasoning_efforts) == info.reasoning, info.id
 
 
@@ -51,8 +55,8 @@ def test_what_the_reference_says(model: str, facts: dict[str, Any]) -> None:
 def test_cached_tokens_have_their_own_price_where_the_provider_says_so() -> None:
     prices = {info.id: info.price.cached_input for info in CURRENT_CHAT if info.price}
     assert {name: price for name, price in prices.items() if price} == {
-        "qwen3.8-27b": 0.12,
-        "deepseek-v4-flash-0731": 0.08,
+        "qwen3.8-27b": Decimal("0.12"),
+        "deepseek-v4-flash-0731": Decimal("0.08"),
     }
 
 
@@ -68,10 +72,11 @@ def test_which_routes_serve_a_model_and_its_tools() -> None:
     assert SCALEWAY["qwen3-embedding-8b"].supported_apis == ("embeddings", "rerank")
 
 
-def test_successors_are_served() -> None:
+def test_successors_are_known_and_routed_to() -> None:
     for info in SCALEWAY.values():
         if info.successor is not None:
-            assert SCALEWAY[info.successor].status in {"active", "preview"}, info.id
+            assert info.successor in SCALEWAY, info.id
+            assert info.routed is True, info.id
 
 
 def test_the_file_is_dated_and_in_stable_order() -> None:
@@ -88,6 +93,11 @@ def test_the_frameworks_are_fed_from_it() -> None:
     assert profile["reasoning_effort_levels"] == ["none", "low", "high", "max"]
     assert profile["reasoning_effort_default"] == "high"
     assert llama_index.Scaleway(model="deepseek-v4-flash-0731", api_key=KEY).metadata.context_window == 262144
+    # Tools that the model calls over another route only are no tools of a class that does not take that route.
+    oss = langchain.ChatScaleway(model="gpt-oss-120b", api_key=KEY).profile
+    assert oss is not None
+    assert oss["tool_calling"] is False
+    assert llama_index.Scaleway(model="gpt-oss-120b", api_key=KEY).metadata.is_function_calling_model is False
     # Nothing is asserted of what is not known.
     assert "reasoning_effort_levels" not in (
         langchain.ChatScaleway(model="llama-3.3-70b-instruct", api_key=KEY).profile or {}
@@ -115,3 +125,30 @@ def test_what_is_known_cannot_be_changed() -> None:
 def test_a_wrong_row_is_named(row: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="'bad-model'"):
         read_catalogue(json.dumps({"as_of": "2026-01-01", "models": {"bad-model": row}}))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "langchain.ChatScaleway(model='m', api_key='k')",
+        "langchain.ScalewayEmbeddings(model='m', api_key='k')",
+        "langchain.ChatGraySwan(model='cygnet', api_key='k')",
+        "langchain.ChatDataCrunch(model='m', base_url='http://127.0.0.1:1')",
+        "llama_index.Scaleway(model='m', api_key='k')",
+        "llama_index.ScalewayRerank(model='m', api_key='k')",
+    ],
+)
+def test_the_first_object_made_in_an_event_loop_reads_no_file(made: str) -> None:
+    framework, _, call = made.partition(".")
+    cls = call.partition("(")[0]
+    program = (
+        "import asyncio, sys\n"
+        f"from linkspan.{framework} import {cls}\n"
+        "opened = []\n"
+        "async def main():\n"
+        "    sys.addaudithook(lambda event, args: opened.append(args[0]) if event == 'open' else None)\n"
+        f"    {call}\n"
+        "    assert not opened, opened\n"
+        "asyncio.run(main())\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -10,6 +10,7 @@ import pytest
 
 from linkspan import langchain, llama_index
 from linkspan.errors import ConfigurationError
+from linkspan.providers.catalog import model_info
 from tests.catalogue.conftest import answer, listed, name_of
 from tests.support.loopback import event_stream
 
@@ -104,10 +105,38 @@ def test_the_public_service_wants_a_key(cls: Any) -> None:
         cls(model=MODEL, base_url=f"https://{host}/v1/")
 
 
-def test_the_catalogue_knows_a_deployments_model_by_its_bare_name() -> None:
+def test_a_deployment_has_limits_of_its_own() -> None:
     base_url = "https://6170.ifr.fr-par.scaleway.com/v1"
-    profile = langchain.ChatScaleway(model=MODEL, base_url=base_url).profile
+    name = "meta/llama-3.3-70b-instruct:fp8"
+    profile = langchain.ChatScaleway(model=name, base_url=base_url).profile
     assert profile is not None
-    assert profile["image_inputs"] is True
-    metadata = llama_index.Scaleway(model=MODEL, base_url=base_url).metadata
-    assert (metadata.model_name, metadata.context_window) == (MODEL, 128_000)
+    # The public service has a window of 100,000 tokens and a cap of 16,000; a deployment has no cap.
+    assert (profile["max_input_tokens"], profile["tool_calling"]) == (128_000, True)
+    assert "max_output_tokens" not in profile
+    metadata = llama_index.Scaleway(model=name, base_url=base_url).metadata
+    assert (metadata.model_name, metadata.context_window) == (name, 128_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("mistral/mistral-large-3-675b-instruct-2512:fp4", {"context_window": 250_000, "vision": True, "tools": True}),
+        ("allenai/molmo-72b-0924:bf16", {"context_window": 50_000, "vision": True, "tools": False}),
+        ("mistral/magistral-small-2506:bf16", {"context_window": 32_000, "tools": True}),
+        # Retired on the public service, alive here; what it can do is the same.
+        ("mistral/pixtral-12b-2409:bf16", {"status": "active", "end_of_life": None, "vision": True, "price": None}),
+        # Nothing is known of deployments of it but what the model can do.
+        ("qwen/qwen3.8-27b:fp8", {"context_window": None, "max_output_tokens": None, "vision": True, "price": None}),
+    ],
+)
+def test_what_is_known_of_deployments(name: str, facts: dict[str, Any]) -> None:
+    info = model_info("scaleway", name)
+    assert info is not None
+    assert {field: getattr(info, field) for field in facts} == facts
+    assert info.offer == "dedicated"
+    assert info.as_of
+
+
+def test_a_vendor_alone_is_another_name_of_the_public_services_model() -> None:
+    assert model_info("scaleway", "google/gemma-4-26b-a4b-it") == model_info("scaleway", "gemma-4-26b-a4b-it")
+    assert model_info("scaleway", "someone/a-model-of-tomorrow:fp8") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,7 +27,13 @@ LIST = {
 
 
 def make(cls: Any, server: LoopbackServer, **fields: Any) -> Any:
-    defaults = {"model": "glm-5.2", "api_key": KEY, "base_url": f"{server.url}/v1", "max_retries": 0, "timeout": 60}
+    defaults = {
+        "model": "gemma-4-26b-a4b-it",
+        "api_key": KEY,
+        "base_url": f"{server.url}/v1",
+        "max_retries": 0,
+        "timeout": 60,
+    }
     return cls(**{**defaults, **fields})
 
 
@@ -54,7 +61,11 @@ def test_what_the_catalogue_knows_is_joined(server: LoopbackServer, cls: Any, fa
     answer(server, LIST)
     glm, tomorrow, embedding = listed(make(cls, server), face)
     assert glm.info.max_output_tokens == 16384
-    assert (glm.info.price.input, glm.info.price.output, glm.info.price.currency) == (1.8, 5.5, "EUR")
+    assert (glm.info.price.input, glm.info.price.output, glm.info.price.currency) == (
+        Decimal("1.8"),
+        Decimal("5.5"),
+        "EUR",
+    )
     assert tomorrow.info is None
     assert embedding.info.kind == "embedding"
 
@@ -127,7 +138,7 @@ def test_a_bare_list_is_taken_too(server: LoopbackServer) -> None:
 @pytest.mark.parametrize("cls", CHAT, ids=name_of)
 def test_the_sandbox_lists_its_models_with_a_key_only(cls: Any, face: str) -> None:
     with run(api_key=KEY) as sandbox:
-        fields = {"model": "glm-5.2", "base_url": sandbox.scaleway_url, "max_retries": 0}
+        fields = {"model": "gpt-oss-120b", "base_url": sandbox.scaleway_url, "max_retries": 0}
         models = {model.id: model for model in listed(cls(**fields, api_key=KEY), face)}
         assert models["gpt-oss-120b"].info.reasoning_efforts == ("low", "medium", "high")
         assert all(model.owned_by and model.created for model in models.values())

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -16,8 +17,9 @@ from linkspan.providers.catalog import read_catalogue
 from tests.support.loopback import LoopbackServer, http
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from linkspan.providers.catalog import ModelInfo
     from tests.support.loopback import ReceivedRequest
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "refresh_catalogue.py"
@@ -39,6 +41,7 @@ KNOWN: dict[str, Any] = {
         "gone-1": {"context_window": 8000, "status": "active"},
         "old-1": {"status": "retired", "end_of_life": "2025-05-25", "successor": "glm-5.2"},
     },
+    "dedicated": {"as_of": "2025-12-01", "models": {"glm-5.2": {"context_window": 1000}}},
 }
 
 
@@ -72,6 +75,10 @@ def row(
             }
         },
     }
+
+
+def per_minute(of_tokens: dict[str, Any]) -> dict[str, Any]:
+    return {**of_tokens, "unit_of_measure": {"unit": "second", "size": 60}}
 
 
 GLM = {"reasoning": True, "supported_reasoning_values": ["none", "high", "max"], "default_reasoning_value": "high"}
@@ -123,6 +130,9 @@ class Refresh:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def read(self) -> Mapping[str, ModelInfo]:
+        return read_catalogue(self.file.read_text("utf-8")).models
+
     def models(self) -> dict[str, Any]:
         return json.loads(self.file.read_text("utf-8"))["models"]
 
@@ -136,18 +146,27 @@ def refresh(tmp_path: Path) -> Any:
 def test_what_it_does_not_say_is_kept_and_the_file_is_dated(refresh: Refresh) -> None:
     said = refresh.with_rows(UNCHANGED)
     catalogue = json.loads(refresh.file.read_text("utf-8"))
-    assert re.fullmatch(r"20\d\d-\d\d-\d\d", catalogue["as_of"])
-    assert catalogue["as_of"] > "2026-01-01"
-    assert catalogue["note"] == "kept"
+    day = catalogue["feed_as_of"]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", day)
+    assert day > "2026-01-01"
+    # The day on which the documents were read is another.
+    assert (catalogue["as_of"], catalogue["note"], catalogue["dedicated"]) == (
+        "2026-01-01",
+        "kept",
+        KNOWN["dedicated"],
+    )
     glm = catalogue["models"]["glm-5.2"]
     assert (glm["context_window"], glm["max_output_tokens"], glm["tools"]) == (256000, 16384, True)
-    assert glm["price"] == {"input": 1.8, "output": 5.5, "as_of": catalogue["as_of"], "currency": "EUR"}
+    assert glm["price"] == {"input": 1.8, "output": 5.5, "as_of": day, "currency": "EUR"}
+    assert (glm["as_of"], glm["supported_apis"]) == (day, ["chat/completions"])
+    assert "as_of" not in catalogue["models"]["gone-1"]
     assert catalogue["models"]["old-1"] == KNOWN["models"]["old-1"]
     # A price that was only confirmed is no change; what is retired need not be there.
     assert [line for line in said.splitlines() if line.startswith(("added", "changed", "vanished"))] == [
         'changed  glm-5.2: kind null -> "chat"',
         "changed  glm-5.2: vision null -> false",
         'changed  glm-5.2: default_reasoning_effort null -> "high"',
+        'changed  glm-5.2: supported_apis null -> ["chat/completions"]',
         "vanished gone-1: no longer in the product catalogue; kept, set its status by hand if it is gone",
     ]
     assert set(catalogue["models"]) == {"glm-5.2", "gone-1", "old-1"}
@@ -162,15 +181,56 @@ def test_changes_are_reported_and_written(refresh: Refresh) -> None:
             row("glm-5.2", "input_cached_token", 360_000, status="general_availability", **changed),
         ]
     )
-    glm = read_catalogue(refresh.file.read_text("utf-8"))["glm-5.2"]
+    glm = refresh.read()["glm-5.2"]
     assert glm.price is not None
-    assert (glm.price.input, glm.price.output, glm.price.cached_input) == (2.0, 6.0, 0.36)
-    assert (glm.vision, glm.reasoning_efforts) == (True, ("none", "low"))
+    assert (glm.price.input, glm.price.output, glm.price.cached_input) == (2, 6, Decimal("0.36"))
+    assert glm.vision is True
     # Where its rows differ, the status that is nearest to the end.
     assert glm.status == "deprecated"
     assert 'changed  glm-5.2: status "preview" -> "deprecated"' in said
-    assert 'changed  glm-5.2: reasoning_efforts ["none", "high", "max"] -> ["none", "low"]' in said
     assert re.search(r'changed  glm-5\.2: price \{"input": 1\.8, .* -> \{"input": 2\.0,', said)
+
+
+def test_what_only_documents_say_is_kept_and_told(refresh: Refresh) -> None:
+    known = json.loads(json.dumps(KNOWN))
+    known["models"]["glm-5.2"] |= {
+        "vision": True,
+        "supported_apis": ["chat/completions", "responses"],
+        "unsupported_apis": ["embeddings"],
+        "price": {"input": 1.8, "output": 5.5, "cached_input": 0.2, "as_of": "2026-01-01"},
+    }
+    refresh.file.write_text(json.dumps(known), "utf-8")
+    says = {
+        **GLM,
+        "supported_reasoning_values": ["none", "low"],
+        "supported_apis": ["/v1/chat/completions", "/v1/embeddings"],
+    }
+    said = refresh.with_rows(
+        [
+            row("glm-5.2", "input_token", 1_800_000, **says),
+            row("glm-5.2", "output_token", 6_000_000, **says),
+            row("old-1", "input_token", 1_000_000, status="end_of_new_features"),
+        ]
+    )
+    glm, old = refresh.read()["glm-5.2"], refresh.read()["old-1"]
+    assert glm.reasoning_efforts == ("none", "high", "max", "low")
+    assert glm.supported_apis == ("chat/completions", "responses", "embeddings")
+    assert glm.unsupported_apis == ()
+    assert glm.vision is True
+    assert glm.price is not None
+    assert (glm.price.output, glm.price.cached_input) == (6, Decimal("0.2"))
+    # Announced to end by the feed, but retired by a document: the nearer end stands, with the document's date.
+    assert (old.status, str(old.as_of), str(old.end_of_life)) == ("retired", "2026-01-01", "2025-05-25")
+    assert [line for line in said.splitlines() if line.startswith("kept")] == [
+        f"kept     {fact} is not in the product catalogue; check it by hand"
+        for fact in (
+            'glm-5.2: reasoning_efforts ["high", "max"]',
+            'glm-5.2: supported_apis ["responses"]',
+            "glm-5.2: vision true",
+            'glm-5.2: price {"cached_input": 0.2}',
+            'old-1: status "retired"',
+        )
+    ]
 
 
 def test_new_models_of_every_kind_are_added(refresh: Refresh) -> None:
@@ -180,19 +240,22 @@ def test_new_models_of_every_kind_are_added(refresh: Refresh) -> None:
             row("new-chat", "output_token", 0, units=1, status="general_availability"),
             row("new-chat", "input_token", 250_000, status="general_availability"),
             row("new-embedding", "input_token", 100_000, status="public_beta", tasks=["embeddings"]),
-            row("new-ear", "input_duration", 3_000_000, tasks=["audio_transcription"]),
+            per_minute(row("new-ear", "input_duration", 3_000_000, tasks=["audio_transcription"])),
         ]
     )
-    known = read_catalogue(refresh.file.read_text("utf-8"))
+    known = refresh.read()
     chat = known["new-chat"]
     assert (chat.kind, chat.status, chat.tools, chat.structured_output) == ("chat", "active", True, True)
     assert chat.price is not None
-    assert (chat.price.input, chat.price.output) == (0.25, 1000.0)
+    assert (chat.price.input, chat.price.output) == (Decimal("0.25"), 1000)
     embedding = known["new-embedding"]
     assert (embedding.kind, embedding.status, embedding.tools) == ("embedding", "preview", False)
     assert embedding.price is not None
-    assert (embedding.price.input, embedding.price.output) == (0.1, None)
-    assert (known["new-ear"].kind, known["new-ear"].price) == ("transcription", None)
+    assert (embedding.price.input, embedding.price.output) == (Decimal("0.1"), None)
+    ear = known["new-ear"]
+    assert ear.kind == "transcription"
+    assert ear.price is not None
+    assert (ear.price.input, ear.price.audio_minute) == (None, Decimal("0.003"))
     assert "added    new-chat (active): check it by hand; enter context_window" in said
     assert "added    new-embedding (preview): check it by hand\n" in said
 
@@ -241,7 +304,8 @@ def test_rows_that_say_less_or_other_things_change_nothing(refresh: Refresh) -> 
         [retired, odd, audio, {"product_category": "Generative APIs"}, "?", {**odd, "properties": None, "price": None}]
     )
     models = refresh.models()
-    assert models["old-1"] == KNOWN["models"]["old-1"]
+    # The product catalogue confirms its end, so that is known as of today.
+    assert models["old-1"] == {**KNOWN["models"]["old-1"], "as_of": json.loads(refresh.file.read_text())["feed_as_of"]}
     assert models["glm-5.2"]["price"] == KNOWN["models"]["glm-5.2"]["price"]
     assert models["glm-5.2"]["status"] == "preview"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from rich.table import Table
@@ -41,12 +42,17 @@ def show_models(name: ProviderName, address: Address, *, offline: bool, as_json:
             failure = error
     rows = _rows(listed, known)
     if as_json:
-        sys.stdout.write(f"{json.dumps({'models': rows, 'error': failure and str(failure)}, default=str)}\n")
+        sys.stdout.write(f"{json.dumps({'models': rows, 'error': failure and str(failure)}, default=_jsonable)}\n")
     else:
         _print(name, rows, asked=listed is not None)
         if failure is not None:
             console.failure("asking the API", failure)
     return 0 if failure is None else 1
+
+
+def _jsonable(value: Any) -> Any:
+    """Return a date as text and an amount as the number it is."""
+    return float(value) if isinstance(value, Decimal) else str(value)
 
 
 def _listed(name: ProviderName, address: Address) -> list[ListedModel]:
@@ -100,6 +106,8 @@ def _number(value: int | None) -> str:
 def _price(price: dict[str, Any] | None) -> str:
     if price is None:
         return "?"
+    if price["input"] is None:
+        return f"{price['audio_minute']:g} per minute"
     made = price["output"]
     return f"{price['input']:g}" if made is None else f"{price['input']:g} / {made:g}"
 

@@ -30,6 +30,7 @@ def profile_of(info: ModelInfo) -> ModelProfile:
 
 
 def _facts(info: ModelInfo) -> dict[str, Any]:
+    tools = info.calls_tools_over("chat/completions")
     return {
         "name": info.id,
         "status": info.status,
@@ -42,9 +43,9 @@ def _facts(info: ModelInfo) -> dict[str, Any]:
         "reasoning_output": info.reasoning,
         "reasoning_effort_levels": list(info.reasoning_efforts) or None,
         "reasoning_effort_default": info.default_reasoning_effort,
-        "tool_calling": info.tools,
-        "tool_choice": info.tools,
-        "tool_call_streaming": info.tools,
+        "tool_calling": tools,
+        "tool_choice": tools,
+        "tool_call_streaming": tools,
         # Agents read it as "a schema may be sent beside tools". vLLM then holds the first answer to the schema, and no
         # tool is ever called; without this word agents ask for the object as a tool, which works everywhere.
         "structured_output": False,

@@ -61,10 +61,10 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
         """
         info = self._model_info()
         known = info.context_window if info is not None else None
-        window = self.context_window or known or self._served_window() or DEFAULT_CONTEXT_WINDOW
+        window = self.context_window or self._served_window() or known or DEFAULT_CONTEXT_WINDOW
         tools = self.is_function_calling_model
         if tools is None:
-            tools = info is None or info.tools
+            tools = info is None or info.calls_tools_over("chat/completions")
         return LLMMetadata(
             context_window=window,
             num_output=self.max_tokens or DEFAULT_NUM_OUTPUTS,

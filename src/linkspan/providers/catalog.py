@@ -1,54 +1,52 @@
 """The catalogue of models: dated facts about each, never a gate. Unknown names work everywhere.
 
-The data lies in ``catalog_<provider>.json`` beside this module; its ``as_of`` is the day it was checked. Scaleway's is
-refreshed by ``make catalogue`` (source: docs/apis/scaleway.md#models).
+The data is in ``catalog_<provider>.json`` beside this module. What is known of Scaleway's models comes from
+documents (docs/apis/scaleway.md#models), which a person read on the file's ``as_of``, and from Scaleway's public
+product catalogue, which ``make catalogue`` asks. So facts have dates of their own: :attr:`ModelInfo.as_of` and
+:attr:`Price.as_of`.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
-import sysconfig
-import warnings
-from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-
-from linkspan.errors import ModelRetiredWarning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal
 
-    from linkspan.providers.provider import Provider
-
-__all__ = ["ModelInfo", "Price", "known_models", "model_info", "read_catalogue", "warn_if_retired"]
+__all__ = ["Catalogue", "ModelInfo", "Price", "known_models", "model_info", "read_catalogue"]
 
 _KINDS = ("chat", "embedding", "transcription", "ocr")
 _STATUSES = ("active", "preview", "deprecated", "retired")
 #: Fields that are lists in the file.
-_LISTS = {"reasoning_efforts", "supported_apis", "unsupported_apis", "tool_apis"}
+_LISTS = {"reasoning_efforts", "supported_apis", "unsupported_apis", "tool_apis", "uncertain"}
+_AMOUNTS = {"input", "output", "cached_input", "audio_minute"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """What a model costs, per million tokens and without tax.
+    """What a model costs, without tax.
 
     Attributes:
-        input: Per million prompt tokens.
+        input: Per million prompt tokens; ``None`` for models that are not paid by the token.
         output: Per million generated tokens, reasoning included; ``None`` for models that generate none.
-        cached_input: Per million prompt tokens found in the server's cache; ``None`` if they cost the same.
+        cached_input: Per million prompt tokens found in the server's cache; ``None`` if no price of their own is known.
+        audio_minute: Per minute of sound; ``None`` for models that are not paid by the minute.
         as_of: The day on which this was the price.
         currency: ISO 4217 code.
     """
 
-    input: float
-    output: float | None = None
-    cached_input: float | None = None
+    input: Decimal | None = None
+    output: Decimal | None = None
+    cached_input: Decimal | None = None
+    audio_minute: Decimal | None = None
     as_of: date
     currency: str = "EUR"
 
@@ -58,10 +56,13 @@ class ModelInfo:
     """What is known of a model.
 
     Attributes:
-        id: Its name on the wire.
+        id: Its name, without the vendor and the quantisation of a dedicated deployment's name.
+        offer: ``"serverless"``, the public service, or ``"dedicated"``, a deployment of one's own.
         kind: What it is for: ``"chat"``, ``"embedding"`` (rerank too), ``"transcription"`` or ``"ocr"``.
-        context_window: Tokens of prompt and answer together, ``None`` if unknown.
-        max_output_tokens: The most tokens of an answer, a hard limit on Scaleway; ``None`` if unknown.
+        context_window: Tokens of prompt and answer together, ``None`` if unknown. Of a dedicated deployment the most
+            that any GPU allows: ``list_models()`` tells what the deployment has.
+        max_output_tokens: The most tokens of an answer, a hard limit on Scaleway; ``None`` if there is none, or if it
+            is unknown.
         vision: Whether it takes images.
         video: Whether the provider says that it takes videos.
         tools: Whether it calls tools, over whatever API it does; see :meth:`calls_tools_over`.
@@ -70,18 +71,22 @@ class ModelInfo:
         reasoning_efforts: Values of ``reasoning_effort`` that it takes.
         default_reasoning_effort: What it does without ``reasoning_effort``, ``None`` if unknown.
         dimensions: Shortest and longest vector of an embedding model, the same twice if it has no choice.
-        price: What it costs, ``None`` if unknown.
-        status: ``"active"``, ``"preview"`` (may go at short notice), ``"deprecated"`` (its end is announced, or it is
-            not known whether it has come) or ``"retired"``. Of the public service: a deployment of one's own may go on.
-        end_of_life: The day it is or was retired, ``None`` if not announced.
-        successor: What to use instead of a retired model, if the provider says.
+        price: What it costs, ``None`` if unknown, or if it is paid otherwise, as dedicated deployments are by the hour.
+        status: ``"active"``, ``"preview"`` (may go at short notice), ``"deprecated"`` (its end is announced) or
+            ``"retired"``.
+        end_of_life: The day it is or was retired, ``None`` if unknown.
+        successor: What the provider answers with, or names, instead of a retired model; may itself be retired since.
+        routed: Whether the API answers a request for the retired model with another one; ``None`` if unknown.
         supported_apis: Routes that are known to serve it: paths below ``/v1/``, such as ``"chat/completions"``,
             ``"responses"`` or ``"embeddings"``. Most likely not all; see :meth:`serves`.
         unsupported_apis: Routes that are known to refuse it.
         tool_apis: Routes over which it calls tools, where those are not all that it answers on.
+        uncertain: Names of the fields above that no document of the provider states.
+        as_of: The day on which this was known, ``None`` for what was not read from the catalogue.
     """
 
     id: str
+    offer: Literal["serverless", "dedicated"] = "serverless"
     kind: Literal["chat", "embedding", "transcription", "ocr"] = "chat"
     context_window: int | None = None
     max_output_tokens: int | None = None
@@ -97,9 +102,12 @@ class ModelInfo:
     status: Literal["active", "preview", "deprecated", "retired"] = "active"
     end_of_life: date | None = None
     successor: str | None = None
+    routed: bool | None = None
     supported_apis: tuple[str, ...] = ()
     unsupported_apis: tuple[str, ...] = ()
     tool_apis: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
+    as_of: date | None = None
 
     def serves(self, api: str) -> bool | None:
         """Return whether a route, such as ``"responses"``, answers for the model; ``None`` if that is unknown."""
@@ -111,31 +119,100 @@ class ModelInfo:
         """Return whether the model calls tools over a route, as far as is known."""
         return self.tools and self.serves(api) is not False and api in (self.tool_apis or (api,))
 
+    def has_ended(self, today: date) -> bool:
+        """Return whether its end of life has come, as far as is known."""
+        return self.status == "retired" or (self.end_of_life is not None and self.end_of_life <= today)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
+    """What is known of a provider's models, by name.
+
+    Attributes:
+        as_of: The day on which a person read the documents.
+        models: The models of the public service, those that are retired too.
+        dedicated: The models of dedicated deployments, under the same bare names.
+    """
+
+    as_of: date | None = None
+    models: Mapping[str, ModelInfo]
+    dedicated: Mapping[str, ModelInfo]
+
+
+#: Read where the module is imported: an object that is made in an event loop must not wait for a disk.
+_TEXTS = {
+    provider: (files("linkspan.providers") / f"catalog_{provider}.json").read_text("utf-8")
+    for provider in ("gray_swan", "scaleway")
+}
+
 
 @cache
+def _catalogue(provider: str) -> Catalogue:
+    text = _TEXTS.get(provider)
+    return Catalogue(models={}, dedicated={}) if text is None else read_catalogue(text)
+
+
 def known_models(provider: str) -> Mapping[str, ModelInfo]:
-    """Return what is known of a provider's models, by name; empty for a provider without a list."""
-    source = files("linkspan.providers") / f"catalog_{provider}.json"
-    return read_catalogue(source.read_text("utf-8")) if source.is_file() else MappingProxyType({})
+    """Return what is known of the models of a provider's public service, by name; empty if it has no catalogue."""
+    return _catalogue(provider).models
 
 
 def model_info(provider: str, model: str) -> ModelInfo | None:
     """Return what is known of a model, ``None`` if nothing is: never an error.
 
-    A dedicated deployment's name such as ``mistral/NAME:fp8`` is looked up as ``NAME``.
+    A name with a quantisation, such as ``mistral/NAME:fp8``, is that of a dedicated deployment, whose limits are not
+    those of the public service. One with a vendor alone, such as ``google/NAME``, is another name of ``NAME``.
     """
-    known = known_models(provider)
-    return known.get(model) or known.get(model.rsplit("/", 1)[-1].split(":", 1)[0])
+    catalogue = _catalogue(provider)
+    bare, deployed, _ = model.rsplit("/", 1)[-1].partition(":")
+    if deployed and model not in catalogue.models:
+        return catalogue.dedicated.get(bare)
+    return catalogue.models.get(model) or catalogue.models.get(bare) or catalogue.dedicated.get(bare)
 
 
-def read_catalogue(text: str) -> Mapping[str, ModelInfo]:
-    """Read a catalogue file: ``{"as_of": day, "models": {name: facts}}``.
+# --------------------------------------------------------------------------- reading
+
+
+def read_catalogue(text: str) -> Catalogue:
+    """Read a catalogue file: ``{"as_of": day, "models": {name: facts}, "dedicated": {"as_of": day, "models": …}}``.
+
+    Of a model that has both offers, the dedicated one states only what differs.
 
     Raises:
         ValueError: A row holds a field or a word that :class:`ModelInfo` does not have; the row is named.
     """
-    rows: dict[str, dict[str, Any]] = json.loads(text)["models"]
-    return MappingProxyType({name: _model_info(name, row) for name, row in rows.items()})
+    # Amounts of money are read as they are written, not as the float that is nearest.
+    found: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    day = found["as_of"]
+    models = {name: _model_info(name, {"as_of": day, **row}) for name, row in found["models"].items()}
+    dedicated = {name: _as_dedicated(info) for name, info in models.items()}
+    own = found.get("dedicated", {"as_of": day, "models": {}})
+    for name, row in own["models"].items():
+        stated = _model_info(name, {"as_of": own["as_of"], "offer": "dedicated", **row})
+        known = dedicated.get(name)
+        fields = {"as_of", *row}
+        dedicated[name] = replace(known, **{field: getattr(stated, field) for field in fields}) if known else stated
+    return Catalogue(
+        as_of=date.fromisoformat(day), models=MappingProxyType(models), dedicated=MappingProxyType(dedicated)
+    )
+
+
+def _as_dedicated(info: ModelInfo) -> ModelInfo:
+    """Return what the public service's model can do, without the limits, the prices and the life that it has there."""
+    return ModelInfo(
+        id=info.id,
+        offer="dedicated",
+        kind=info.kind,
+        vision=info.vision,
+        video=info.video,
+        tools=info.tools,
+        reasoning=info.reasoning,
+        structured_output=info.structured_output,
+        reasoning_efforts=info.reasoning_efforts,
+        default_reasoning_effort=info.default_reasoning_effort,
+        dimensions=info.dimensions,
+        as_of=info.as_of,
+    )
 
 
 def _model_info(name: str, row: Mapping[str, Any]) -> ModelInfo:
@@ -146,10 +223,12 @@ def _model_info(name: str, row: Mapping[str, Any]) -> ModelInfo:
         if "dimensions" in facts:
             shortest, longest = facts["dimensions"]
             facts["dimensions"] = (shortest, longest)
-        if "end_of_life" in facts:
-            facts["end_of_life"] = date.fromisoformat(facts["end_of_life"])
+        for field in {"end_of_life", "as_of"} & facts.keys():
+            facts[field] = date.fromisoformat(facts[field])
         if "price" in facts:
-            price = facts["price"]
+            price: dict[str, Any] = {
+                word: Decimal(said) if word in _AMOUNTS else said for word, said in facts["price"].items()
+            }
             facts["price"] = Price(**{**price, "as_of": date.fromisoformat(price["as_of"])})
         info = ModelInfo(id=name, **facts)
     except (KeyError, TypeError, ValueError) as error:
@@ -158,51 +237,3 @@ def _model_info(name: str, row: Mapping[str, Any]) -> ModelInfo:
         if word not in words:
             raise ValueError(f"the catalogue's row {name!r} is wrong: {word!r} is none of {', '.join(words)}")
     return info
-
-
-def warn_if_retired(provider: Provider, model: str | None) -> None:
-    """Warn of a model that is deprecated or retired. Silent for all others, and for unknown names.
-
-    Only the public service's own names are looked up. A dedicated deployment's name, such as ``meta/NAME:fp8``, is
-    not: there a model lives as long as its deployment (docs/apis/scaleway.md#addresses-and-keys).
-
-    Args:
-        provider: The API.
-        model: The name as the user gave it; ``None`` where the API serves one model only.
-    """
-    info = known_models(provider.name).get(model) if model is not None else None
-    if info is not None and info.status in {"deprecated", "retired"}:
-        warnings.warn(_retirement(provider, info), ModelRetiredWarning, stacklevel=_callers_level())
-
-
-def _retirement(provider: Provider, info: ModelInfo) -> str:
-    way_out = (
-        f"Use {info.successor!r} instead."
-        if info.successor
-        else "No successor is known: list_models() names what is served."
-    )
-    return (
-        f"{provider.title}: the model {info.id!r} {_end_of(info)}; the API may refuse it, or answer with another "
-        f"model. {way_out}"
-    )
-
-
-def _end_of(info: ModelInfo) -> str:
-    if info.end_of_life is None:
-        return "is at its end of life" if info.status == "retired" else "is deprecated or at its end of life"
-    past = info.end_of_life <= datetime.now(timezone.utc).date()
-    return f"{'reached' if past else 'reaches'} its end of life on {info.end_of_life.isoformat()}"
-
-
-def _callers_level() -> int:
-    """Return the ``stacklevel``, for a warning of the calling function, of the first line outside installed packages.
-
-    ``warnings.warn(skip_file_prefixes=...)`` does the same, but from Python 3.12 on only.
-    """
-    own = Path(__file__).parents[1]
-    installed = (str(own), *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
-    frame = inspect.currentframe()
-    level = 0
-    while frame is not None and frame.f_code.co_filename.startswith(installed):
-        frame, level = frame.f_back, level + 1
-    return level

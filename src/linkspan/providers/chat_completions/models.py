@@ -33,7 +33,7 @@ class ListedModel:
             request.
         extra: Every other field of the answer, under the API's own name.
         info: What linkspan's catalogue knows of it, ``None`` if nothing. For a dedicated deployment's name, such as
-            ``meta/NAME:fp8``, what it knows of ``NAME`` on the public service.
+            ``meta/NAME:fp8``, what it knows of deployments of ``NAME``.
     """
 
     id: str
