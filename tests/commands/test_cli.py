@@ -23,7 +23,7 @@ from linkspan_sandbox import local_model, run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-README = Path(__file__).parents[2] / "README.md"
+START = Path(__file__).parents[2] / "docs" / "guides" / "start.md"
 LINKSPAN = [sys.executable, "-c", "from linkspan.cli import main; main()"]
 
 
@@ -49,7 +49,8 @@ def test_help_names_the_commands() -> None:
 
 
 def test_sandbox_without_weights_says_how_to_get_them(no_network: None) -> None:
-    outcome = subprocess.run([*LINKSPAN, "sandbox", "--port", "0"], capture_output=True, text=True, check=False)
+    command = [*LINKSPAN, "sandbox", "--engine", "local", "--port", "0"]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     assert outcome.returncode == 1
     assert "linkspan sandbox --engine local --download" in " ".join(outcome.stderr.split())
     assert "Traceback" not in outcome.stderr
@@ -118,11 +119,33 @@ def ask(line: str) -> tuple[str, str]:
     return path, TEXTS[path](answer.json())
 
 
-def test_every_call_of_the_readme_works() -> None:
-    lines = [line[2:] for line in README.read_text("utf-8").splitlines() if line.startswith("$ curl ")]
+def test_the_call_of_the_guide_works() -> None:
+    (line,) = (line[2:] for line in START.read_text("utf-8").splitlines() if line.startswith("$ curl "))
     with run() as sandbox:
-        answered = dict(ask(line.replace("http://127.0.0.1:8000", sandbox.url)) for line in lines)
-    assert answered == dict.fromkeys(TEXTS, "Hello")
+        assert ask(line.replace("http://127.0.0.1:8321", sandbox.url))[1] == "Hello"
+
+
+@pytest.mark.skipif(shutil.which("sh") is None, reason="sh is not here")
+@pytest.mark.parametrize("options", [(), ("--api-key", "right key")], ids=["any key", "one key"])
+def test_the_printed_line_sets_the_whole_environment(options: tuple[str, ...]) -> None:
+    program = "from linkspan.commands import app; app(['doctor', '--json'])"
+    with serving(*options) as (_, lines):
+        (export,) = (line for line in lines if line.startswith("  export "))
+        bare = {name: value for name, value in os.environ.items() if not name.startswith(("SCW_", "DATACRUNCH_"))}
+        outcome = subprocess.run(
+            ["sh", "-c", f"{export}; {shlex.quote(sys.executable)} -c {shlex.quote(program)}"],
+            env={**bare, "KEY": "right key"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert {found["api"]: found["state"] for found in json.loads(outcome.stdout)["apis"]} == {
+        "scaleway": "ok",
+        "gray-swan": "ok",
+        "llm-engine": "ok",
+        "datacrunch": "ok",
+    }
 
 
 @pytest.mark.parametrize("options", [(), ("--api-key", "right")], ids=["any key", "one key"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -193,12 +194,38 @@ def test_every_example_is_tested() -> None:
     assert {name for name in OWN_TESTS if not any(f'"{name}' in test for test in tests)} == set()
 
 
-def test_the_readme_lists_every_example() -> None:
-    readme = (EXAMPLES.parent / "README.md").read_text("utf-8")
-    listed = readme.partition("## Examples")[2].partition("###")[0]
+GUIDE = EXAMPLES.parent / "docs" / "guides" / "examples.md"
+#: What the extras of the guide's columns, and the sandbox, bring.
+BROUGHT = {"httpx", "langchain_core", "linkspan", "linkspan_sandbox", "llama_index", "pydantic", "rich", "uvicorn"}
+
+
+def test_the_guide_lists_every_example() -> None:
+    listed = GUIDE.read_text("utf-8")
     programs = {path.name for path in EXAMPLES.glob("*.py")}
     folders = {f"{path.parent.name}/" for path in EXAMPLES.glob("*/*.py")}
     assert programs | folders == set(re.findall(r"`([\w/]+(?:\.py|/))`", listed)) - {"examples/"}
+
+
+def imported_by(path: Path) -> set[str]:
+    """The packages that a program imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def test_the_guide_says_what_each_example_needs() -> None:
+    for path in EXAMPLES.rglob("*.py"):
+        imported = imported_by(path)
+        further = imported - BROUGHT - sys.stdlib_module_names - {module.stem for module in EXAMPLES.rglob("*.py")}
+        place = path.name if path.parent == EXAMPLES else f"{path.relative_to(EXAMPLES).parts[0]}/"
+        (row,) = (line for line in GUIDE.read_text("utf-8").splitlines() if f"`{place}`" in line)
+        needs = row.rpartition("| ")[2]
+        for module in further:
+            assert f"`{module.replace('_', '-')}" in needs, f"{place} imports {module}"
 
 
 @pytest.mark.parametrize("name", SCRIPTED)

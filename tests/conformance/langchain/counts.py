@@ -1,4 +1,4 @@
-"""How many tests of the suites ran, how many passed, and that the README says so."""
+"""How many tests of the suites ran, how many passed, and that docs/conformance.md says so."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 __all__ = ["FOLDER", "Counts", "SuiteCounts"]
 
 FOLDER = Path(__file__).parent
-README = FOLDER.parents[2] / "README.md"
+PAGE = FOLDER.parents[2] / "docs" / "conformance.md"
 _NODES = "tests/conformance/langchain/"
 #: The modules of linkspan's own suites; all others with suites run LangChain's.
 _OWN = frozenset({"test_completion_models.py", "test_rerankers.py"})
@@ -49,21 +49,21 @@ class Counts:
         return f"{run} run, {found['passed']} passed{expected}{skipped}"
 
     def complaint(self) -> str | None:
-        """Say what is wrong in the README, if all tests of the suites have run."""
+        """Say what is wrong on the page, if all tests of the suites have run."""
         modules = {Path(node.partition("::")[0]).name for node in self._outcomes}
         if self.partial or modules != {path.name for path in FOLDER.glob("test_*.py")}:
             return None
-        readme = " ".join(README.read_text(encoding="utf-8").split())
+        page = " ".join(PAGE.read_text(encoding="utf-8").split())
         # Another version may have more tests, or fewer.
-        if f"langchain-tests {version('langchain-tests')}" not in readme:
+        if f"langchain-tests {version('langchain-tests')}" not in page:
             return None
         lines = [line for line in (self.line(own=False), self.line(own=True)) if line is not None]
-        missing = [line for line in lines if line not in readme]
-        return f"README.md does not say what the suites gave: {missing}" if missing else None
+        missing = [line for line in lines if line not in page]
+        return f"docs/conformance.md does not say what the suites gave: {missing}" if missing else None
 
 
 class SuiteCounts:
-    """The pytest plugin that counts, says what it counted, and fails the run where the README says otherwise."""
+    """The pytest plugin that counts, says what it counted, and fails the run where the page says otherwise."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._counts = Counts()
@@ -79,7 +79,7 @@ class SuiteCounts:
         self._counts.add(report)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say it with ``-v``; always where the README says otherwise."""
+        """Say it with ``-v``; always where the page says otherwise."""
         for own, whose in (
             (False, "LangChain's suites"),
             (True, "linkspan's suites for completion models and rerankers"),

@@ -28,7 +28,9 @@ def demo() -> None:
 
 def sandbox(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.")] = 8321,
-    engine: Annotated[EngineName, typer.Option(help="local: a small real model; scripted: echoes.")] = EngineName.LOCAL,
+    engine: Annotated[
+        EngineName, typer.Option(help="scripted: repeats what it is asked; local: a small real model.")
+    ] = EngineName.SCRIPTED,
     api_key: Annotated[
         str | None,
         typer.Option(

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.commands import console
 from linkspan.errors import ConfigurationError
+from linkspan.providers.datacrunch import DATACRUNCH
+from linkspan.providers.gray_swan import GRAY_SWAN
+from linkspan.providers.llm_engine import LLM_ENGINE
+from linkspan.providers.scaleway import SCALEWAY
 from linkspan_sandbox import run
 from linkspan_sandbox.commands.weights import ensure_weights
 from linkspan_sandbox.llm_engine import ENDPOINTS
@@ -19,10 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+    from linkspan.providers.provider import Provider
     from linkspan_sandbox import Sandbox
 
 __all__ = ["serve"]
 
+_PROVIDERS = (SCALEWAY, GRAY_SWAN, LLM_ENGINE, DATACRUNCH)
+_KEYS = frozenset(provider.api_key_env[0] for provider in _PROVIDERS)
 #: Nobody looks at what a command's sandbox saw.
 _MOST_REQUESTS = 100
 
@@ -55,7 +62,7 @@ def serve(engine: str, *, host: str, port: int, api_key: str | None, download: b
         sandbox.start()
     try:
         console.out.print(f"linkspan sandbox, {engine} engine, at [bold]{sandbox.url}[/]   (Ctrl-C stops it)")
-        for line in _addresses(sandbox, api_key):
+        for line in (*_environment(sandbox, api_key), *_addresses(sandbox, api_key)):
             console.out.print(line, markup=False, highlight=False, soft_wrap=True)
         # A wait with a timeout lets the interpreter run the signal handlers on every platform.
         while not stop.wait(1):
@@ -63,6 +70,20 @@ def serve(engine: str, *, host: str, port: int, api_key: str | None, download: b
     finally:
         sandbox.stop()
     console.out.print("stopped")
+
+
+def _environment(sandbox: Sandbox, api_key: str | None) -> Iterator[str]:
+    """One line for a shell: with it, every class of linkspan finds the sandbox."""
+    key = '"$KEY"' if api_key is not None else sandbox.api_key
+    settings = {name: key if name in _KEYS else value for name, value in sandbox.environment.items()}
+    line = " ".join(f"{name}={settings[name]}" for provider in _PROVIDERS for name in _variables(provider))
+    yield "\nSet the whole environment in another shell:"
+    yield f"  export {line} no_proxy=127.0.0.1,localhost\n"
+
+
+def _variables(provider: Provider) -> tuple[str, str]:
+    """The variables that are looked at first: of the key, and of the address."""
+    return provider.api_key_env[0], provider.base_url_env[0]
 
 
 def _addresses(sandbox: Sandbox, api_key: str | None) -> Iterator[str]:
