@@ -41,6 +41,7 @@ class Assembler:
     Attributes:
         text: The text so far.
         reasoning: The reasoning so far.
+        rate_limit: What the stream's headers say about rate limits; set by the endpoint.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class Assembler:
         "finish_reason",
         "id",
         "model",
+        "rate_limit",
         "reasoning",
         "refusal",
         "request_id",
@@ -71,6 +73,7 @@ class Assembler:
         self.model: str | None = None
         self.request_id: str | None = None
         self.extra: dict[str, Any] = {}
+        self.rate_limit: dict[str, int | float | str] | None = None
 
     def add(self, delta: Delta) -> None:
         """Take in the next delta."""
@@ -138,4 +141,5 @@ class Assembler:
             request_id=self.request_id,
             extra=dict(self.extra),
             alternatives=[part.completion() for _, part in sorted(self._alternatives.items())],
+            rate_limit=self.rate_limit,
         )

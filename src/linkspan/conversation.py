@@ -327,7 +327,8 @@ class Completion:
     ``finish_reason`` is the API's own word, ``None`` where it gives none. ``model`` is what served the call.
     ``request_id`` comes from the answer's headers, ``id`` from its body. ``extra`` holds every field that linkspan has
     no word for; ``alternatives`` the further answers when several were asked for. ``raw`` is the body as received,
-    ``None`` for an answer put together from a stream.
+    ``None`` for an answer put together from a stream. ``rate_limit`` is what the answer's headers say about rate limits
+    (:func:`linkspan.rate_limits.rate_limit_of`).
     """
 
     text: str = ""
@@ -343,3 +344,4 @@ class Completion:
     extra: dict[str, Any] = field(default_factory=dict)
     alternatives: list[Completion] = field(default_factory=list)
     raw: Mapping[str, Any] | None = None
+    rate_limit: dict[str, int | float | str] | None = None

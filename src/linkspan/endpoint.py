@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from linkspan.call_headers import merged_headers
 from linkspan.errors import InterruptedStreamError, InvalidRequestError, LinkspanError
 from linkspan.json_fields import unwritable_field
+from linkspan.rate_limits import rate_limit_of
 from linkspan.redaction import Secrets
 from linkspan.transport import LARGEST_RESPONSE, HttpClient, HttpRequest, check_base_url, join_url
 from linkspan.unreadable import invalid_response, unreadable_error, worth_reading
@@ -75,14 +76,13 @@ class Endpoint(Generic[RequestT]):
     def complete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
         """Ask for a whole answer."""
         with self._redacted_errors:
-            response = self.client.send(self._http_request(request, stream=False, timeout=timeout))
-            return self._decode(response, lambda body, headers: self.codec.decode(body, headers, request))
+            return self._whole(self.client.send(self._http_request(request, stream=False, timeout=timeout)), request)
 
     async def acomplete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
         """Ask for a whole answer."""
         with self._redacted_errors:
             response = await self.client.asend(self._http_request(request, stream=False, timeout=timeout))
-            return self._decode(response, lambda body, headers: self.codec.decode(body, headers, request))
+            return self._whole(response, request)
 
     def batches(
         self, request: RequestT, assembler: Assembler, *, timeout: float | None = None
@@ -109,6 +109,7 @@ class Endpoint(Generic[RequestT]):
     ) -> Generator[Sequence[Delta], None, None]:
         with self._redacted_errors, self.client.stream(http_request) as events:
             decoder = self._stream_decoder(request, events.headers)
+            assembler.rate_limit = rate_limit_of(events.headers)
             try:
                 for batch in events.batches():
                     deltas, error = self._decoded(decoder, batch)
@@ -132,6 +133,7 @@ class Endpoint(Generic[RequestT]):
         with self._redacted_errors:
             async with self.client.astream(http_request) as events:
                 decoder = self._stream_decoder(request, events.headers)
+                assembler.rate_limit = rate_limit_of(events.headers)
                 try:
                     async for batch in events.batches():
                         deltas, error = self._decoded(decoder, batch)
@@ -232,6 +234,11 @@ class Endpoint(Generic[RequestT]):
         )
 
     # ------------------------------------------------------------------ the guard: nothing but LinkspanErrors leaves
+
+    def _whole(self, response: HttpResponse, request: RequestT) -> Completion:
+        completion = self._decode(response, lambda body, headers: self.codec.decode(body, headers, request))
+        completion.rate_limit = rate_limit_of(response.headers)
+        return completion
 
     def _decode(self, response: HttpResponse, decode: Decoder[ResultT]) -> ResultT:
         try:

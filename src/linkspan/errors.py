@@ -27,6 +27,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from linkspan.rate_limits import rate_limit_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -122,6 +124,14 @@ class LinkspanError(Exception):
     def partial_text(self) -> str:
         """The text that had arrived of a streamed answer, ``""`` if none."""
         return self.partial.text if self.partial is not None else ""
+
+    @property
+    def rate_limit(self) -> dict[str, int | float | str] | None:
+        """What the answer's headers say about rate limits, such as ``{"remaining_requests": 0}``.
+
+        ``None`` if they say nothing. Times are seconds; names are the headers' own without ``x-ratelimit-``.
+        """
+        return rate_limit_of(self.headers) or (self.partial.rate_limit if self.partial is not None else None)
 
     def __str__(self) -> str:
         facts = [

@@ -62,7 +62,8 @@ def invalid_response(
             error.body = text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
         if response is not None:
             error.status_code = error.status_code or response.status_code
-            error.headers = error.headers or mask_headers(response.headers)
+    if response is not None:
+        error.headers = error.headers or mask_headers(response.headers)
     if so_far is not None and error.partial is None:
         error.partial = so_far.completion()
     return error

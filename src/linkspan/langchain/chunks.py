@@ -2,8 +2,9 @@
 
 Where things go: text in ``content``; reasoning in ``additional_kwargs["reasoning_content"]``; a refusal in
 ``additional_kwargs["refusal"]``; token counts in ``usage_metadata``; the rest in ``response_metadata``:
-``model_provider``, and once per answer ``model_name``, ``finish_reason``, ``request_id``, ``extra`` (fields of the API
-that linkspan has no word for), ``token_usage`` (only where a server counts one side alone); ``logprobs`` as
+``model_provider``, and once per answer ``model_name``, ``finish_reason``, ``request_id``, ``rate_limit`` (what the
+answer's headers say), ``extra`` (fields of the API that linkspan has no word for), ``token_usage`` (only where a server
+counts one side alone); ``logprobs`` as
 ``{"content": [...]}``, in streams on each chunk if they were asked for.
 """
 
@@ -82,7 +83,7 @@ def _generation(answer: Completion, provider: str) -> ChatGeneration:
 
 def to_ai_message(completion: Completion, provider: str) -> AIMessage:
     """Return one answer as a message."""
-    metadata = _metadata(completion, provider)
+    metadata = _metadata(completion, provider, completion.rate_limit)
     if completion.logprobs is not None:
         metadata["logprobs"] = {"content": logprob_entries(completion.logprobs)}
     fields: dict[str, Any] = {
@@ -184,7 +185,7 @@ class ChunkBuilder:
         answer = self.assembler.completion()
         if answer.tool_calls:
             delta = replace(delta, text=delta.text + _note_on_broken_calls(answer.text, answer.tool_calls))
-        chunk = _chunk(delta, self._provider)
+        chunk = _chunk(delta, self._provider, answer.rate_limit)
         broken = {place: call for place, call in enumerate(answer.tool_calls) if call.problem is not None}
         if broken:
             cast("AnswerChunk", chunk.message).set_broken_calls(
@@ -211,7 +212,7 @@ class ChunkBuilder:
         return _PIECE.from_fields(chunk)
 
 
-def _chunk(delta: Delta, provider: str) -> ChatGenerationChunk:
+def _chunk(delta: Delta, provider: str, rate_limit: Mapping[str, Any] | None = None) -> ChatGenerationChunk:
     metadata: dict[str, Any] = {"model_provider": provider}
     generation_info: dict[str, Any] | None = None
     fields: dict[str, Any] = {"content": delta.text, "id": delta.id, "response_metadata": metadata}
@@ -227,7 +228,7 @@ def _chunk(delta: Delta, provider: str) -> ChatGenerationChunk:
     if delta.last:
         fields["chunk_position"] = "last"
         fields["usage_metadata"] = to_usage_metadata(delta.usage)
-        metadata.update(_metadata(delta, provider))
+        metadata.update(_metadata(delta, provider, rate_limit))
         if delta.finish_reason is not None:
             generation_info = {"finish_reason": delta.finish_reason}
     return ChatGenerationChunk(message=AnswerChunk(**fields), generation_info=generation_info)
@@ -275,12 +276,13 @@ def _additional(reasoning: str, refusal: str) -> dict[str, Any]:
     return additional
 
 
-def _metadata(answer: Completion | Delta, provider: str) -> dict[str, Any]:
+def _metadata(answer: Completion | Delta, provider: str, rate_limit: Mapping[str, Any] | None) -> dict[str, Any]:
     facts = {
         "model_provider": provider,
         "model_name": answer.model,
         "finish_reason": answer.finish_reason,
         "request_id": answer.request_id,
+        "rate_limit": rate_limit,
         "extra": dict(answer.extra) if answer.extra else None,
         "token_usage": _partial_counts(answer.usage),
     }

@@ -61,6 +61,7 @@ def _info(completion: Completion, model: str | None) -> dict[str, Any] | None:
         "finish_reason": completion.finish_reason,
         "model_name": completion.model or model,
         "request_id": completion.request_id,
+        "rate_limit": completion.rate_limit,
         "token_usage": None if usage is None else token_counts(usage) or None,
         "logprobs": None if completion.logprobs is None else logprob_entries(completion.logprobs),
     }

@@ -251,6 +251,7 @@ def _facts(completion: Completion) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "finish_reason": completion.finish_reason,
         "request_id": completion.request_id,
+        "rate_limit": completion.rate_limit,
         "id": completion.id,
         "model": completion.model,
         "refusal": completion.refusal or None,

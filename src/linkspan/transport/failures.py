@@ -111,7 +111,8 @@ def answer_error(request: HttpRequest, response: HttpResponse) -> LinkspanError:
 
 
 def with_retry_after(error: LinkspanError, headers: httpx.Headers) -> LinkspanError:
-    """Complete an error by what the headers say about when to come back."""
+    """Complete an error by the headers of its answer: when to come back, and how rate limits stand."""
+    error.headers = error.headers or mask_headers(headers)
     if error.retry_after is None:
         error.retry_after = retry_after_seconds(headers)
     return error
