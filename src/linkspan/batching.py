@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -40,9 +41,22 @@ class LoopGates:
         return gate
 
 
-def batches_of(items: Sequence[ItemT], size: int) -> list[Sequence[ItemT]]:
-    """Cut a sequence into pieces of ``size`` items; the last one may be shorter."""
-    return [items[start : start + size] for start in range(0, len(items), size)]
+def batches_of(
+    items: Sequence[ItemT], size: int, *, most: int | None = None, weigh: Callable[[ItemT], int] | None = None
+) -> list[Sequence[ItemT]]:
+    """Cut a sequence into pieces of at most ``size`` items that weigh at most ``most`` together.
+
+    An item that weighs more by itself is a piece of its own.
+    """
+    if weigh is None or most is None:
+        return [items[start : start + size] for start in range(0, len(items), size)]
+    starts, weight = [0], 0
+    for place, item in enumerate(items):
+        weight += weigh(item)
+        if place > starts[-1] and (weight > most or place - starts[-1] == size):
+            starts.append(place)
+            weight = weigh(item)
+    return [items[start:end] for start, end in pairwise([*starts, len(items)])] if items else []
 
 
 def run_batches(

@@ -55,6 +55,7 @@ def test_rerank_prefers_shared_words(sandbox: Sandbox) -> None:
     [
         ("embeddings", {"model": MODEL, "input": []}, 400),
         ("embeddings", {"model": MODEL, "input": [""]}, 400),
+        ("embeddings", {"model": MODEL, "input": ["a"] * 2049}, 400),
         ("embeddings", {"model": MODEL, "input": [[1, 2]]}, 400),
         ("embeddings", {"model": MODEL, "input": "a", "dimensions": 8}, 400),
         ("embeddings", {"model": "no-such-model", "input": "a"}, 422),

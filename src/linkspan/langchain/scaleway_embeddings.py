@@ -23,7 +23,8 @@ __all__ = ["ScalewayEmbeddings"]
 class ScalewayEmbeddings(ScalewayEmbeddingSettings, LangChainComponent, Embeddings):
     r"""Embedding models of Scaleway Generative APIs (docs/apis/scaleway.md#embeddings).
 
-    Texts are sent as they are, as strings; vectors come back in the order of the texts. An empty list sends nothing.
+    Texts are sent as they are, as strings, as many per request as the model takes; vectors come back in the order of
+    the texts. An empty list sends nothing.
 
     Example::
 
@@ -43,8 +44,9 @@ class ScalewayEmbeddings(ScalewayEmbeddingSettings, LangChainComponent, Embeddin
 
     Raises:
         ConfigurationError: At construction: an argument is unknown or wrong, or the key is missing.
-        ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails. An empty text,
-            and anything that is no string, is refused before anything is sent.
+        ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails; it names the
+            texts of the request that failed. Empty and blank texts (see ``blank_texts``), and anything that is no
+            string, are refused before anything is sent.
     """
 
     document_instruction: str = Field(default="", description="Put before each document exactly as it is.")
@@ -80,7 +82,8 @@ class ScalewayEmbeddings(ScalewayEmbeddingSettings, LangChainComponent, Embeddin
             instruction: Put before each text; none by default.
 
         Returns:
-            ``vectors``, ``usage`` (the sum over all requests), ``model``, ``request_id`` (if there was one request).
+            ``vectors``, ``usage`` (the sum over all requests), ``model``, ``request_id`` (if there was one request),
+            ``rate_limit`` (what the last answer's headers say).
         """
         with self._errors():
             return self._call().run(texts, instruction, self.max_concurrency)
@@ -91,4 +94,6 @@ class ScalewayEmbeddings(ScalewayEmbeddingSettings, LangChainComponent, Embeddin
             return await self._call().arun(texts, instruction, asyncio.Semaphore(self.max_concurrency))
 
     def _call(self) -> EmbeddingCall:
-        return EmbeddingCall(self._endpoint(), self.model, self.dimensions, self.chunk_size, self.extra_body)
+        return EmbeddingCall(
+            self._endpoint(), self.model, self.dimensions, self.chunk_size, self.extra_body, self.blank_texts
+        )

@@ -23,7 +23,8 @@ class ScalewayRerank(ScalewayRerankSettings, LangChainComponent, BaseDocumentCom
     """Puts documents in the order of their relevance to a query (docs/apis/scaleway.md#rerank).
 
     The score is the cosine similarity of two embeddings, not the judgement of a cross-encoder: the API documents only
-    an embedding model for this. Scores compare documents of one query; they are no probabilities.
+    an embedding model for this. Scores compare documents of one query; they are no probabilities. A document without
+    text (a scan, a picture) is not sent: it comes after those that were ranked, with a score of ``None``.
 
     Example::
 
@@ -49,7 +50,8 @@ class ScalewayRerank(ScalewayRerankSettings, LangChainComponent, BaseDocumentCom
             top_n: How many to return; default: the instance's.
 
         Returns:
-            Best first: ``{"index": place in documents, "relevance_score": cosine similarity}``.
+            Best first: ``{"index": place in documents, "relevance_score": cosine similarity}``; ``None`` as the score
+            of a document without text.
         """
         with self._errors():
             return _as_dicts(self._call(top_n).run(query, _texts(documents)))

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.schema import MetadataMode
 from pydantic import Field, PrivateAttr
 
 from linkspan.batching import LoopGates
 from linkspan.llama_index.component import LlamaIndexComponent
-from linkspan.routes.embeddings import EmbeddingCall
+from linkspan.providers.scaleway_embeddings import check_texts, without_text
+from linkspan.routes.embeddings import EmbeddingCall, placed
 from linkspan.settings.scaleway import ScalewayEmbeddingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from llama_index.core.schema import BaseNode
 
     from linkspan.providers.scaleway_embeddings import Embedded
 
@@ -25,7 +29,9 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
 
     Texts are sent as they are, line breaks included; vectors come back in the order of the texts (see
     docs/apis/scaleway.md#embeddings). LlamaIndex hands over ``embed_batch_size`` texts at a time; each such piece is
-    sent in requests of ``chunk_size`` texts, up to ``max_concurrency`` of them at once (async: per event loop).
+    sent in requests of ``chunk_size`` texts, up to ``max_concurrency`` of them at once (async: per event loop). As a
+    transformation, in an ingestion pipeline, it leaves nodes without text (scans, pictures) as they are, without a
+    vector.
 
     Example:
         >>> from llama_index.embeddings.scaleway import ScalewayEmbedding
@@ -37,7 +43,12 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
     """
 
     text_instruction: str = Field(default="", description="Put before each text exactly as it is.")
-    embed_batch_size: int = Field(default=128, gt=0, le=2048, description="Texts that LlamaIndex hands over at a time.")
+    embed_batch_size: int = Field(
+        default=2048,
+        gt=0,
+        le=2048,
+        description="Texts that LlamaIndex hands over at a time; its progress bar moves by them.",
+    )
 
     _gates: LoopGates | None = PrivateAttr(default=None)
 
@@ -73,7 +84,8 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
             instruction: Put before each text; none by default.
 
         Returns:
-            ``vectors``, ``usage`` (the sum over all requests), ``model``, ``request_id`` (if there was one request).
+            ``vectors``, ``usage`` (the sum over all requests), ``model``, ``request_id`` (if there was one request),
+            ``rate_limit`` (what the last answer's headers say).
         """
         return self._call().run(texts, instruction, self.max_concurrency)
 
@@ -83,6 +95,33 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
         return await self._call().arun(texts, instruction, gates.current())
 
     # ------------------------------------------------------------------ LlamaIndex's methods
+
+    def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Embed nodes, in place. One without text keeps its place and gets no vector."""
+        super().__call__(_with_text(nodes), **kwargs)
+        return nodes
+
+    async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Embed nodes, in place. One without text keeps its place and gets no vector."""
+        await super().acall(_with_text(nodes), **kwargs)
+        return nodes
+
+    def get_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[list[float]]:
+        """Embed texts, ``embed_batch_size`` at a time."""
+        return super().get_text_embedding_batch(self._checked(texts), show_progress, **kwargs)
+
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[list[float]]:
+        """Embed texts, ``embed_batch_size`` at a time."""
+        return await super().aget_text_embedding_batch(self._checked(texts), show_progress, **kwargs)
+
+    def _checked(self, texts: Sequence[str]) -> list[Any]:
+        """Return the texts with their places, by which errors name them: core hands them over in parts."""
+        check_texts(texts, may_be_blank=self.blank_texts == "zeros")
+        return placed(texts)
 
     def _get_query_embedding(self, query: str) -> list[float]:
         return self.embed([query], instruction=self.query_instruction).vectors[0]
@@ -103,4 +142,11 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
         return (await self.aembed(texts, instruction=self.text_instruction)).vectors
 
     def _call(self) -> EmbeddingCall:
-        return EmbeddingCall(self._endpoint(), self.model, self.dimensions, self.chunk_size, self.extra_body)
+        return EmbeddingCall(
+            self._endpoint(), self.model, self.dimensions, self.chunk_size, self.extra_body, self.blank_texts
+        )
+
+
+def _with_text(nodes: Sequence[BaseNode]) -> list[BaseNode]:
+    blank = set(without_text([node.get_content(metadata_mode=MetadataMode.EMBED) for node in nodes]))
+    return [node for place, node in enumerate(nodes) if place not in blank]

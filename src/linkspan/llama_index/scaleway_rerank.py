@@ -28,7 +28,8 @@ class ScalewayRerank(ScalewayRerankSettings, LlamaIndexComponent, BaseNodePostpr
 
     The score is the cosine similarity of two embeddings, not the judgement of a cross-encoder: the API documents only
     an embedding model for this. Nodes are compared by their text for embeddings (``MetadataMode.EMBED``); the nodes
-    given are not changed.
+    given are not changed. A node without text (a scan, a picture) is not sent: it comes after those that were ranked,
+    with a score of ``None``.
 
     Example:
         >>> from llama_index.postprocessor.scaleway_rerank import ScalewayRerank

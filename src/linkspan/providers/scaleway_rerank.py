@@ -12,13 +12,14 @@ from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.scaleway import SCALEWAY
 from linkspan.providers.scaleway_embeddings import read_object
 from linkspan.providers.wire import as_name, as_number
+from linkspan.rate_limits import rate_limit_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from linkspan.conversation import Usage
 
-__all__ = ["DEFAULT_RERANK_MODEL", "RERANK_PATH", "Ranked", "Ranking", "decode_rerank", "encode_rerank"]
+__all__ = ["DEFAULT_RERANK_MODEL", "RERANK_PATH", "Ranked", "Ranking", "check_rerank", "decode_rerank", "encode_rerank"]
 
 #: The route below the base URL.
 RERANK_PATH = "rerank"
@@ -34,11 +35,12 @@ class Ranked:
 
     Attributes:
         index: Position of the document in the request.
-        score: Cosine similarity of query and document; higher is nearer.
+        score: Cosine similarity of query and document; higher is nearer. ``None`` for a document without text, which
+            cannot be compared.
     """
 
     index: int
-    score: float
+    score: float | None
 
 
 @dataclass(slots=True)
@@ -50,12 +52,14 @@ class Ranking:
         usage: Tokens as the server counted them; ``None`` if it did not.
         model: The model that answered, by its own word.
         request_id: The server's id of the request.
+        rate_limit: What the answer's headers say about rate limits.
     """
 
     results: list[Ranked]
     usage: Usage | None = None
     model: str | None = None
     request_id: str | None = None
+    rate_limit: dict[str, int | float | str] | None = None
 
 
 def encode_rerank(
@@ -74,29 +78,34 @@ def encode_rerank(
         documents: Their texts, at least one.
         top_n: How many of the best to return; ``None`` for all.
         extra_body: Merged in last, as it is.
+    """
+    body: dict[str, Any] = {"model": model, "query": query, "documents": list(documents)}
+    if top_n is not None:
+        body["top_n"] = min(top_n, len(documents))
+    return {**body, **(extra_body or {})}
+
+
+def check_rerank(query: Any, documents: Sequence[Any], top_n: int | None) -> None:
+    """Refuse what cannot be ranked, before anything is sent.
 
     Raises:
         UnsupportedContentError: Query or a document is no string.
-        InvalidRequestError: The query is empty, or ``top_n`` below 1.
+        InvalidRequestError: The query is empty or blank, or ``top_n`` below 1.
     """
     if not isinstance(query, str):
         raise UnsupportedContentError(
             f"{_NAME}: the query to rerank by must be a string, not {type(query).__name__}.", provider=_NAME
         )
-    if not query:
-        raise InvalidRequestError(f"{_NAME}: the query to rerank by is empty.", provider=_NAME)
+    if not query.strip():
+        raise InvalidRequestError(f"{_NAME}: the query to rerank by is empty or blank.", provider=_NAME)
     for index, document in enumerate(documents):
         if not isinstance(document, str):
             raise UnsupportedContentError(
                 f"{_NAME}: documents to rerank must be strings; document {index} is of type {type(document).__name__}.",
                 provider=_NAME,
             )
-    body: dict[str, Any] = {"model": model, "query": query, "documents": list(documents)}
-    if top_n is not None:
-        if top_n < 1:
-            raise InvalidRequestError(f"{_NAME}: top_n={top_n} is below 1; use None for all.", provider=_NAME)
-        body["top_n"] = min(top_n, len(documents))
-    return {**body, **(extra_body or {})}
+    if top_n is not None and top_n < 1:
+        raise InvalidRequestError(f"{_NAME}: top_n={top_n} is below 1; use None for all.", provider=_NAME)
 
 
 def decode_rerank(body: bytes, headers: Mapping[str, str], *, count: int, top_n: int | None = None) -> Ranking:
@@ -120,14 +129,15 @@ def decode_rerank(body: bytes, headers: Mapping[str, str], *, count: int, top_n:
     except ValueError as error:
         raise InvalidResponseError(f"{_NAME}: {error}", provider=_NAME, request_id=request_id) from None
     model = as_name(parsed.get("model"), "model")
-    return Ranking(results[:expected], decode_usage(parsed.get("usage")), model, request_id)
+    usage = decode_usage(parsed.get("usage"))
+    return Ranking(results[:expected], usage, model, request_id, rate_limit_of(headers))
 
 
 def _results(data: Any, count: int, expected: int) -> list[Ranked]:
     if not isinstance(data, list) or len(data) < expected:
         found = f"{len(data)} results" if isinstance(data, list) else "no list of results"
         raise ValueError(f"{expected} of {count} documents were asked for, but the answer holds {found}.")
-    results: list[Ranked] = []
+    scores: list[tuple[float, int]] = []
     seen: set[int] = set()
     for item in data:
         fields: dict[str, Any] = item if isinstance(item, dict) else {}
@@ -137,5 +147,5 @@ def _results(data: Any, count: int, expected: int) -> list[Ranked]:
         if score is None or not isfinite(score):
             raise ValueError(f"the relevance_score of document {index} is no finite number.")
         seen.add(index)
-        results.append(Ranked(index, score))
-    return sorted(results, key=lambda result: -result.score)
+        scores.append((score, index))
+    return [Ranked(index, score) for score, index in sorted(scores, key=lambda scored: -scored[0])]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from linkspan.batching import batches_of, run_batches, run_batches_async
 from linkspan.conversation import Usage
-from linkspan.errors import InvalidResponseError
+from linkspan.errors import InvalidRequestError, InvalidResponseError, LinkspanError
 from linkspan.providers.scaleway import SCALEWAY
 from linkspan.providers.scaleway_embeddings import (
     EMBEDDINGS_PATH,
+    LARGEST_INPUT,
     Embedded,
     check_texts,
     decode_embeddings,
     encode_embeddings,
+    most_texts,
+    without_text,
 )
+from linkspan.transport import TOO_LARGE
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,7 +27,46 @@ if TYPE_CHECKING:
 
     from linkspan.endpoint import Endpoint
 
-__all__ = ["EmbeddingCall"]
+__all__ = ["EmbeddingCall", "PlacedText", "placed"]
+
+_CONTENT_TOO_LARGE = 413
+
+
+class PlacedText(str):
+    """A text that knows its place among many, for a framework that hands them over in parts: errors name it.
+
+    Attributes:
+        place: Its position, from 0.
+        total: How many there are.
+    """
+
+    __slots__ = ("place", "total")
+
+    place: int
+    total: int
+
+    @classmethod
+    def at(cls, place: int, total: int, text: str) -> PlacedText:
+        """Return a text with its place."""
+        made = cls(text)
+        made.place, made.total = place, total
+        return made
+
+    def after(self, instruction: str) -> PlacedText:
+        """Return this text with an instruction before it."""
+        return PlacedText.at(self.place, self.total, f"{instruction}{self}") if instruction else self
+
+    def size(self) -> int:
+        """Return its bytes in UTF-8."""
+        return len(self) if self.isascii() else len(self.encode("utf-8", "replace"))
+
+
+def placed(texts: Sequence[str]) -> list[PlacedText]:
+    """Return texts that know their places in this list."""
+    return [PlacedText.at(place, len(texts), text) for place, text in enumerate(texts)]
+
+
+_Texts: TypeAlias = "Sequence[PlacedText]"
 
 
 @dataclass(frozen=True)
@@ -34,39 +77,94 @@ class EmbeddingCall:
         endpoint: Where to ask.
         model: Name of the model.
         dimensions: Length of the vectors, ``None`` for the model's own.
-        batch_size: The most texts per request.
+        batch_size: The most texts per request, ``None`` for as many as the model takes.
         extra_body: Merged into each body last.
+        blank_texts: What becomes of empty and blank texts: an error, or a vector of zeros.
     """
 
     endpoint: Endpoint[Any]
     model: str
     dimensions: int | None = None
-    batch_size: int = 32
+    batch_size: int | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    blank_texts: Literal["error", "zeros"] = "error"
 
     def run(self, texts: Sequence[str], instruction: str, max_concurrency: int) -> Embedded:
         """Embed texts, each with the instruction before it. No text, no request."""
-        return _joined(run_batches(self._batches(texts, instruction), self._ask, max_concurrency))
+        batches = self._batches(texts, instruction)
+        return self._whole(texts, run_batches(batches, self._ask, max_concurrency))
 
     async def arun(self, texts: Sequence[str], instruction: str, gate: asyncio.Semaphore) -> Embedded:
         """Embed texts, each with the instruction before it. No text, no request."""
-        return _joined(await run_batches_async(self._batches(texts, instruction), self._aask, gate))
+        batches = self._batches(texts, instruction)
+        return self._whole(texts, await run_batches_async(batches, self._aask, gate))
 
-    def _batches(self, texts: Sequence[str], instruction: str) -> list[Sequence[str]]:
-        check_texts(texts)
-        return batches_of([f"{instruction}{text}" for text in texts] if instruction else texts, self.batch_size)
+    def _batches(self, texts: Sequence[str], instruction: str) -> list[_Texts]:
+        check_texts(texts, may_be_blank=self.blank_texts == "zeros")
+        blank = set(without_text(texts))
+        known = [
+            text if isinstance(text, PlacedText) else made for text, made in zip(texts, placed(texts), strict=True)
+        ]
+        sent = [text.after(instruction) for place, text in enumerate(known) if place not in blank]
+        return batches_of(sent, self.batch_size or most_texts(self.model), most=LARGEST_INPUT, weigh=PlacedText.size)
 
-    def _ask(self, texts: Sequence[str]) -> Embedded:
-        return self.endpoint.call(EMBEDDINGS_PATH, self._body(texts), self._decoder(len(texts)))
+    def _ask(self, batch: _Texts) -> Embedded:
+        try:
+            return self.endpoint.call(EMBEDDINGS_PATH, self._body(batch), self._decoder(len(batch)))
+        except LinkspanError as error:
+            if not _is_too_much(error, batch):
+                _say_which(error, batch)
+                raise
+        return _joined([self._ask(half) for half in _halves(batch)])
 
-    async def _aask(self, texts: Sequence[str]) -> Embedded:
-        return await self.endpoint.acall(EMBEDDINGS_PATH, self._body(texts), self._decoder(len(texts)))
+    async def _aask(self, batch: _Texts) -> Embedded:
+        try:
+            return await self.endpoint.acall(EMBEDDINGS_PATH, self._body(batch), self._decoder(len(batch)))
+        except LinkspanError as error:
+            if not _is_too_much(error, batch):
+                _say_which(error, batch)
+                raise
+        return _joined([await self._aask(half) for half in _halves(batch)])
 
-    def _body(self, texts: Sequence[str]) -> dict[str, Any]:
-        return encode_embeddings(self.model, texts, dimensions=self.dimensions, extra_body=self.extra_body)
+    def _body(self, batch: _Texts) -> dict[str, Any]:
+        return encode_embeddings(self.model, batch, dimensions=self.dimensions, extra_body=self.extra_body)
 
     def _decoder(self, count: int) -> Callable[[bytes, Mapping[str, str]], Embedded]:
         return lambda body, headers: decode_embeddings(body, headers, count=count, dimensions=self.dimensions)
+
+    def _whole(self, texts: Sequence[str], parts: Sequence[Embedded]) -> Embedded:
+        """Put the answers of all batches together, with a vector of zeros for each text that was not sent."""
+        whole = _joined(parts)
+        blank = without_text(texts)
+        if not blank:
+            return whole
+        length = len(whole.vectors[0]) if whole.vectors else self.dimensions
+        if length is None:
+            raise InvalidRequestError(
+                f"{SCALEWAY.name}: none of the {len(texts)} texts has words, so the length of a vector of zeros is "
+                "unknown: give dimensions, or leave the texts out.",
+                provider=SCALEWAY.name,
+            )
+        for place in blank:
+            whole.vectors.insert(place, [0.0] * length)
+        return whole
+
+
+def _is_too_much(error: LinkspanError, batch: _Texts) -> bool:
+    """Tell whether half of the batch may pass: the request was too large for a gateway, or the answer for us."""
+    return len(batch) > 1 and (error.status_code == _CONTENT_TOO_LARGE or error.code == TOO_LARGE)
+
+
+def _halves(batch: _Texts) -> tuple[_Texts, _Texts]:
+    middle = len(batch) // 2
+    return batch[:middle], batch[middle:]
+
+
+def _say_which(error: LinkspanError, batch: _Texts) -> None:
+    """Say which texts a failed request held, where there was more than one request."""
+    first, last = batch[0], batch[-1]
+    if len(batch) < first.total:
+        error.with_hint(f"The request held texts {first.place} to {last.place} of {first.total}, counted from 0.")
 
 
 def _joined(parts: Sequence[Embedded]) -> Embedded:
@@ -83,6 +181,7 @@ def _joined(parts: Sequence[Embedded]) -> Embedded:
         usage=_total(usages) if usages and len(usages) == len(parts) else None,
         model=parts[0].model if parts else None,
         request_id=parts[0].request_id if len(parts) == 1 else None,
+        rate_limit=next((part.rate_limit for part in reversed(parts) if part.rate_limit), None),
     )
 
 

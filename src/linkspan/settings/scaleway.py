@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -79,8 +79,18 @@ class ScalewayEmbeddingSettings(ScalewaySettings):
     query_instruction: str = Field(
         default="", description="Put before each query exactly as it is, blanks and line breaks included."
     )
-    chunk_size: int = Field(default=32, gt=0, description="The most texts per request.")
+    chunk_size: int | None = Field(
+        default=None,
+        gt=0,
+        description="The most texts per request. Default: as many as the model takes (2,048 for qwen3-embedding-8b), "
+        "else 32. A request never holds more than 8 MiB of text, unless one text has more.",
+    )
     max_concurrency: int = Field(default=4, gt=0, description="How many requests may run at once.")
+    blank_texts: Literal["error", "zeros"] = Field(
+        default="error",
+        description='What becomes of texts that are empty or blank, which cannot be embedded: "error" refuses the call '
+        'before anything is sent, and names them; "zeros" puts a vector of zeros in their place.',
+    )
 
 
 class ScalewayRerankSettings(ScalewaySettings):

@@ -4,6 +4,7 @@ It knows no API and no framework. A codec describes a call as an :class:`HttpReq
 out, sync or async, and raises nothing but the errors of :mod:`linkspan.errors`.
 """
 
+from linkspan.transport.bodies import TOO_LARGE
 from linkspan.transport.client import HttpClient
 from linkspan.transport.messages import LARGEST_RESPONSE, HttpRequest, HttpResponse
 from linkspan.transport.sse import SSEDecoder
@@ -12,6 +13,7 @@ from linkspan.transport.urls import check_base_url, join_url, public_url
 
 __all__ = [
     "LARGEST_RESPONSE",
+    "TOO_LARGE",
     "AsyncEventStream",
     "EventStream",
     "HttpClient",

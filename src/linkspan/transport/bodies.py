@@ -16,12 +16,22 @@ if TYPE_CHECKING:
 
     from linkspan.transport.messages import HttpRequest
 
-__all__ = ["ACCEPTED_ENCODINGS", "LARGEST_FOREIGN_BODY", "Body", "async_chunks", "chunks", "owns_connection"]
+__all__ = [
+    "ACCEPTED_ENCODINGS",
+    "LARGEST_FOREIGN_BODY",
+    "TOO_LARGE",
+    "Body",
+    "async_chunks",
+    "chunks",
+    "owns_connection",
+]
 
 #: Those that can be decompressed piece by piece: httpx's readers of the others make gigabytes of one small chunk.
 ACCEPTED_ENCODINGS = "gzip, deflate"
 #: Bytes that are kept of a body that is not what was asked for.
 LARGEST_FOREIGN_BODY = 1024 * 1024
+#: The code of the error of an answer that exceeds ``max_response_bytes``.
+TOO_LARGE = "response_too_large"
 #: Bytes that are decompressed at once.
 _PIECE = 64 * 1024
 #: Bytes that tell deflate with its header from deflate without.
@@ -58,6 +68,7 @@ def too_large(request: HttpRequest, what: str) -> InvalidResponseError:
         f"{request.host} sent {what} of more than {request.max_response_bytes} bytes (decompressed). If that is right, "
         "raise max_response_bytes",
         provider=request.provider,
+        code=TOO_LARGE,
     )
 
 

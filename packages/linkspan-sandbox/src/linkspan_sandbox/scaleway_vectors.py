@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DIMENSIONS", "VectorError", "embed", "rerank", "text_of", "vector_of"]
+__all__ = ["DIMENSIONS", "MOST_TEXTS", "VectorError", "embed", "rerank", "text_of", "vector_of"]
 
 #: Vectors' lengths per model: smallest, largest and default.
 DIMENSIONS: Mapping[str, tuple[int, int, int]] = {
     "qwen3-embedding-8b": (32, 4096, 4096),
     "bge-multilingual-gemma2": (3584, 3584, 3584),
 }
+#: Texts per call, where the limit is documented.
+MOST_TEXTS: Mapping[str, int] = {"qwen3-embedding-8b": 2048}
 _WORD = re.compile(r"\w+")
 
 
@@ -54,6 +56,8 @@ def embed(body: Any) -> dict[str, Any]:
     model, (low, high, default) = _model_of(body)
     given = body.get("input")
     texts = _texts([given] if isinstance(given, str) else given, "input")
+    if len(texts) > MOST_TEXTS.get(model, len(texts)):
+        raise VectorError(f"payload validation: input is limited to {MOST_TEXTS[model]} texts for {model}")
     size = body.get("dimensions") or default
     if type(size) is not int or not low <= size <= high:
         raise VectorError(f"payload validation: dimensions must be from {low} to {high} for {model}")
