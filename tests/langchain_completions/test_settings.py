@@ -111,7 +111,7 @@ def test_a_cached_answer_keeps_what_the_api_said(cached: Any, kind: str) -> None
     assert first.generation_info["token_usage"]
 
 
-@pytest.mark.filterwarnings("ignore:Nothing was found that marks the turns")
+@pytest.mark.filterwarnings("ignore:Found no markers of turns")
 @pytest.mark.parametrize("chat_kind", ["chat_v1", "chat_generate"])
 def test_templates_are_in_a_chats_cache_key(make: Callable[..., Any], chat_kind: str, sandbox: Sandbox) -> None:
     cache = InMemoryCache()

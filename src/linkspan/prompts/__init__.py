@@ -1,4 +1,4 @@
-"""Chat for models behind an API that takes one prompt: a conversation written as the model was trained to read it."""
+"""Chat templates: write a conversation as the one prompt that a model was trained on."""
 
 from __future__ import annotations
 

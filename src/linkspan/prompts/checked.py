@@ -1,4 +1,4 @@
-"""Rendering that no text can forge a turn in: once with placeholders for the texts, once with the texts, compared."""
+"""Render a conversation safely: compare it with a rendering of placeholders, so that no text can forge a turn."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Placeholders", "render_checked"]
 
-#: Digits alone: no filter of a template changes them. Nobody can write them in advance.
+#: Digits only, because no template filter changes them; random, so that no text can contain them.
 _MARK = "".join(str(1 + secrets.randbelow(9)) for _ in range(24))
 _PLACEHOLDER = re.compile(_MARK + r"(\d{6})")
-#: Shorter ids stay as they are: a placeholder of their length might stand in the template.
+#: Shorter ids are kept: a placeholder that short could occur in the template itself.
 _SHORTEST_ID = 6
 
 
 class Placeholders:
-    """Puts a placeholder in the place of each text, and keeps the texts.
+    """Replaces each text by a placeholder and remembers the texts.
 
-    An id keeps its length, since some templates insist on one. Blank texts stay: many templates look for them.
+    A placeholder for an id has the id's length, because some templates check it. Blank texts are kept, because many
+    templates test for them.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,7 @@ class Placeholders:
         self._ids: dict[str, str] = {}
 
     def put(self, text: str, place: Place) -> str:
-        """Return what stands for a text."""
+        """Return the placeholder for a text."""
         if not text or text.isspace():
             return text
         self.texts.append((text, place))
@@ -48,7 +49,7 @@ class Placeholders:
         return f"{_MARK}{len(self.texts) - 1:06d}"
 
     def segments(self, skeleton: str) -> frozenset[Segment]:
-        """Return what the template wrote between the placeholders of a rendered prompt."""
+        """Return the template's own text between the placeholders of a rendered prompt."""
         head, *rest = _PLACEHOLDER.split(skeleton)
         if not rest:
             return frozenset({Segment(head, is_head=True, between_contents=True)})
@@ -63,7 +64,7 @@ class Placeholders:
 
     @staticmethod
     def after_last(skeleton: str) -> str:
-        """Return what the template wrote after the last placeholder of a rendered prompt."""
+        """Return the template's own text after the last placeholder of a rendered prompt."""
         return _PLACEHOLDER.split(skeleton)[-1]
 
 
@@ -74,26 +75,26 @@ def render_checked(
     name: str,
     policy: Literal["error", "escape"],
 ) -> str:
-    """Render a conversation in which no text holds, or becomes, a marker of the template.
+    """Render a conversation; refuse or escape texts that contain, or turn into, a marker of the template.
 
     Args:
-        render: Renders the conversation with each text changed.
-        markers_of: Returns the template's markers, those in segments of this conversation included.
+        render: Renders the conversation, with a function applied to each text.
+        markers_of: Returns the template's markers, including those in this conversation's segments.
         name: The template's name, for errors.
-        policy: Whether a text with a marker is refused, or its markers broken up.
+        policy: ``"error"`` refuses a text with a marker, ``"escape"`` breaks the marker up.
 
     Raises:
-        UnsupportedContentError: A text holds a marker, or the template makes one of texts; or it fails.
+        UnsupportedContentError: A text contains a marker, the template builds one from texts, or rendering fails.
     """
     placeholders = Placeholders()
     try:
         skeleton = render(placeholders.put)
     except UnsupportedContentError as error:
-        # What is wrong with the conversation itself is better said with its own texts.
+        # If the conversation itself is at fault, this raises an error that quotes the real texts.
         render(_unchanged)
         raise UnsupportedContentError(
-            f"The chat template {name} depends on what the messages say, so they cannot be checked for its special "
-            f"tokens: {error.message} If you trust every text, choose special_tokens='keep'."
+            f"The chat template {name} depends on the messages' text, so they cannot be checked for special "
+            f"tokens: {error.message} If you trust every text, set special_tokens='keep'."
         ) from error
     markers = markers_of(placeholders.segments(skeleton))
     change: Change = _unchanged
@@ -105,9 +106,9 @@ def render_checked(
     made = markers.more_in(prompt, than=skeleton)
     if made is not None:
         raise UnsupportedContentError(
-            f"The chat template {name} changes or joins texts so that {made!r} arises, one of its special tokens: the "
-            "model could not tell it from the end or beginning of a turn. Clean the messages, or choose "
-            "special_tokens='keep' (only for text that you trust)."
+            f"The chat template {name} changes or joins texts into its special token {made!r}: the model would take "
+            "it for the start or end of a turn. Clean the messages, or set special_tokens='keep' (only for text that "
+            "you trust)."
         )
     return prompt
 
@@ -122,9 +123,9 @@ def _refuse(placeholders: Placeholders, markers: Markers, name: str) -> None:
 def special_token_error(where: str, token: str, name: str) -> UnsupportedContentError:
     """Return the error for a text that holds a special token."""
     return UnsupportedContentError(
-        f"{where} contains {token!r}, a special token of the chat template {name}: the model could not tell it from "
-        "the end or beginning of a turn. Clean the text, or choose special_tokens='escape' (it is broken up) or "
-        "'keep' (only for text that you trust)."
+        f"{where} contains {token!r}, a special token of the chat template {name}: the model would take it for the "
+        "start or end of a turn. Clean the text, or set special_tokens='escape' (to break it up) or 'keep' (only for "
+        "text that you trust)."
     )
 
 

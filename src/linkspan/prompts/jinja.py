@@ -1,8 +1,8 @@
-"""Chat templates rendered by Hugging Face's convention, in Jinja's immutable sandbox and within bounds.
+"""Render chat templates by Hugging Face's convention, in Jinja's immutable sandbox and with bounded work.
 
 Source of the convention: the documentation of ``chat_template`` in Hugging Face's transformers. A template sees
 ``messages``, ``add_generation_prompt``, ``tools``, ``bos_token``, ``eos_token``, ``raise_exception``, ``strftime_now``
-and further variables; ``tojson`` leaves text unescaped, and ``{% generation %}`` blocks are taken as their content.
+and further variables. ``tojson`` does not escape text, and ``{% generation %}`` blocks render their content.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["check_template", "render_template"]
 
-#: How many rounds all loops of one rendering may take together; a call of a macro counts as some, for it takes longer.
-#: A conversation of 1,000 messages takes some thousands.
+#: Most loop rounds of one rendering, over all its loops. A macro call costs several, because it takes longer. A
+#: conversation of 1,000 messages takes a few thousand.
 _MOST_STEPS = 1_000_000
 _STEPS_OF_A_CALL = 20
-#: The longest text or list that ``*`` may make, and the longest number that ``**`` may, in bits.
+#: Longest text or list that ``*`` may build, and longest number, in bits, that ``**`` may.
 _MOST_REPEATED = 10_000_000
 
 _steps_left: ContextVar[int] = ContextVar("linkspan_template_steps")
@@ -56,12 +56,12 @@ def render_template(source: str, variables: Mapping[str, Any]) -> str:
     except _RefusedError as error:
         raise UnsupportedContentError(f"The chat template refuses this conversation: {error}") from None
     except (RecursionError, MemoryError) as error:
-        # Their tracebacks are long, and keep alive what was too large.
+        # Their tracebacks are long and keep the oversized objects alive.
         raise UnsupportedContentError(
             f"The chat template takes too much memory for this conversation ({type(error).__name__})."
         ) from None
     except Exception as error:
-        # Whatever the template's expressions raise.
+        # A template's expressions may raise anything.
         raise UnsupportedContentError(
             f"The chat template fails on this conversation ({type(error).__name__}: {error})."
         ) from error
@@ -70,10 +70,10 @@ def render_template(source: str, variables: Mapping[str, Any]) -> str:
 
 
 def count_steps(rounds: Any = None) -> Any:
-    """Count a loop's rounds before it runs, or the call of a macro. Compiled into templates by ``_counting_steps``.
+    """Count a loop's rounds before it runs, or a macro call. ``_counting_steps`` compiles the calls into templates.
 
     Raises:
-        RuntimeError: There were too many.
+        RuntimeError: The rendering takes too many steps.
     """
     left = _steps_left.get()
     if rounds is None:
@@ -89,7 +89,7 @@ def count_steps(rounds: Any = None) -> Any:
 
 
 class _RefusedError(Exception):
-    """What a template raises by ``raise_exception``."""
+    """Raised when a template calls ``raise_exception``."""
 
 
 @lru_cache(maxsize=64)
@@ -109,15 +109,15 @@ def _compiled(source: str) -> Template:
         raise ConfigurationError(f"The chat template is not valid Jinja: {error.msg}") from None
     except (RecursionError, MemoryError) as error:
         raise ConfigurationError(
-            f"The chat template is nested too deep to be compiled ({type(error).__name__})."
+            f"The chat template is nested too deeply to compile ({type(error).__name__})."
         ) from None
     except Exception as error:
-        # Jinja computes constant expressions as it compiles: whatever these raise.
+        # Jinja evaluates constant expressions while compiling, and they may raise anything.
         raise ConfigurationError(f"The chat template cannot be compiled ({type(error).__name__}: {error}).") from error
 
 
 def _counting_steps(template: nodes.Template) -> nodes.Template:
-    """Have every loop and macro call ``count_steps``."""
+    """Make every loop and macro call ``count_steps``."""
     from jinja2 import nodes  # noqa: PLC0415  # only for those who use a template
 
     def counting(line: int, *arguments: nodes.Expr) -> nodes.Call:
@@ -142,7 +142,7 @@ def _environment() -> Environment:
         ) from None
 
     class BoundedEnvironment(ImmutableSandboxedEnvironment):
-        """A sandbox in which no single operation fills the memory."""
+        """A sandbox that refuses single operations with huge results."""
 
         intercepted_binops = frozenset({"*", "**"})
 
@@ -177,7 +177,7 @@ def _generation_extension() -> Any:
     from jinja2.ext import Extension  # noqa: PLC0415
 
     class GenerationBlocks(Extension):
-        """``{% generation %}`` marks what the model wrote, for training; a prompt has its content as it is."""
+        """``{% generation %}`` marks the model's output for training; a prompt keeps the content unchanged."""
 
         tags = {"generation"}  # noqa: RUF012  # as the base class has it
 

@@ -1,7 +1,7 @@
-"""What is known of model families: their tokens, turn rules, other names, and the model names that stand for them.
+"""Model families: their tokens, turn rules, aliases, and the model names that belong to them.
 
-How a family writes a conversation is in ``templates/<family>.jinja``. Sources: the formats that the makers publish with
-their tokenizers.
+Each family's template is ``templates/<family>.jinja``. Source: the formats that the makers publish with their
+tokenizers.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Family:
 
     Attributes:
         stop: Texts that end an assistant turn.
-        control: Further tokens with a meaning to the model, those of tool turns included.
+        control: Further control tokens of the model, including those of tool turns.
         bos: The token that begins a text.
         eos: The model's own end token.
-        system: Where system text may stand: ``"turn"`` anywhere as a turn of its own, ``"first"`` as the first turn,
+        system: Where a system message is allowed: ``"turn"`` anywhere, as its own turn; ``"first"`` as the first turn;
             ``"merged"`` as the first message, which the template merges into a user turn.
-        alternates: Whether user and assistant must take turns, beginning and ending with the user.
+        alternates: Whether user and assistant messages must alternate, starting and ending with the user.
     """
 
     stop: tuple[str, ...]
@@ -44,7 +44,7 @@ class Family:
 
     @property
     def control_tokens(self) -> tuple[str, ...]:
-        """Every token that a message must not contain."""
+        """All tokens that a message must not contain."""
         return tuple(dict.fromkeys(token for token in (*self.stop, *self.control, self.bos, self.eos) if token))
 
     @staticmethod
@@ -73,7 +73,7 @@ _MISTRAL_V7_PARTS = ("[IMG]", "[IMG_BREAK]", "[IMG_END]", "[PREFIX]", "[MIDDLE]"
 
 #: The formats by name.
 FAMILIES: dict[str, Family] = {
-    # Also Hermes on Mistral, whose tokenizer keeps that model's first and last token.
+    # Hermes on Mistral also uses this format; its tokenizer keeps Mistral's first and last token.
     "chatml": Family(stop=("<|im_end|>",), control=("<|im_start|>", "<|endoftext|>", "<s>", "</s>", *_CALLS)),
     "deepseek-r1": Family(
         stop=("<\uff5cend\u2581of\u2581sentence\uff5c>",),
@@ -123,7 +123,7 @@ FAMILIES: dict[str, Family] = {
     "zephyr": Family(stop=("</s>",), control=_ROLES, bos="<s>", eos="</s>"),
 }
 
-#: Other names of the same formats. Where a maker changed the format, the bare name is its first one.
+#: Aliases. Where a maker changed the format, the bare name means the first one.
 ALIASES: dict[str, str] = {
     "codellama": "llama-2",
     "deepseek-r1-distill": "deepseek-r1",
@@ -156,12 +156,12 @@ ALIASES: dict[str, str] = {
 _SIZE = r"\d+(?:\.\d+)?b"
 _DATE = r"(?:-\d{4})?"
 
-#: Whole names of models, lower case, without the maker. An alternative is written out where a wider pattern would catch
-#: others. Compiled with the first guess, not with the import.
+#: Full model names in lower case, without the maker. Alternatives are spelled out where a wider pattern would match
+#: other models. Compiled at the first guess, not at import.
 _MODELS: tuple[tuple[str, str], ...] = (
     (r"deepseek-r1(?:-0528)?|deepseek-r1-distill-(?:qwen|llama)-" + _SIZE, "deepseek-r1"),
     (r"llama-2-" + _SIZE + r"-chat(?:-hf)?", "llama-2"),
-    # The 70b one alone has another format.
+    # The 70b model uses another format.
     (r"codellama-(?:7|13|34)b-instruct(?:-hf)?", "llama-2"),
     (r"(?:meta-)?llama-3(?:[.-][123])?-" + _SIZE + r"(?:-vision)?-instruct", "llama-3"),
     (r"mistral-7b-instruct(?:-v0\.[12])?|mixtral-8x7b-instruct(?:-v0\.1)?", "mistral-v1"),
@@ -185,10 +185,10 @@ _MODELS: tuple[tuple[str, str], ...] = (
 
 
 def family_named(name: str) -> tuple[str, Family]:
-    """Return a family by its name or an alias, and the name that it has here.
+    """Return a family, by its name or an alias, with its canonical name.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: The name is unknown.
     """
     key = _normalized(name)
     key = ALIASES.get(key, key)
@@ -207,17 +207,17 @@ def _normalized(name: str) -> str:
 
 
 def family_of_model(model: str) -> str | None:
-    """Return the family that a model's name stands for, ``None`` if the name leaves a doubt."""
+    """Return the family of a model by its name; ``None`` if the name is ambiguous or unknown."""
     name = model.strip().lower().rsplit("/", 1)[-1]
     return next((family for pattern, family in _MODELS if re.fullmatch(pattern, name)), None)
 
 
-#: Tokens that so many families have that they tell none.
+#: Tokens that too many families share to identify one.
 _COMMON = frozenset({"<s>", "</s>", "<bos>", "<eos>", "<|endoftext|>", "<|end|>"})
 
 
 def tokens_beside(tokens: Collection[str]) -> tuple[str, ...]:
-    """Return the control tokens of every known family to which one of these tokens belongs."""
+    """Return the control tokens of every known family that uses one of these tokens."""
     telling = set(tokens) - _COMMON
     families = [family for family in FAMILIES.values() if telling.intersection(family.control_tokens)]
     return tuple(dict.fromkeys(token for family in families for token in family.control_tokens))

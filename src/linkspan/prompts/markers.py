@@ -1,7 +1,7 @@
-"""What may not stand in a message: the texts by which a template begins and ends turns, found by rendering it.
+"""Markers: the texts that begin and end a template's turns, found by rendering it. No message may contain them.
 
-A template is rendered with placeholders for every text. What then stands between two placeholders was written by the
-template: its markers, whatever they look like and however it puts them together.
+The template is rendered with a placeholder for every text. Whatever then appears between two placeholders was written
+by the template: those are its markers, whatever they look like and however the template builds them.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Markers", "Segment", "can_be_broken_up", "markers_of", "tokens_in"]
 
-#: What a token looks like where a template wrote it: ``<|user|>``, ``<turn|>``, ``<<SYS>>``, ``</s>``, ``[|user|]``,
+#: A token in a rendered prompt: ``<|user|>``, ``<turn|>``, ``<<SYS>>``, ``</s>``, ``[|user|]``,
 #: ``[/INST]``, ``[gMASK]``.
 _TOKEN = re.compile(r"<{1,2}/?[^<>\s]{1,60}>{1,2}|\[\|[^|\[\]\s]{1,60}\|\]|\[/?[A-Za-z]{0,20}[A-Z][A-Z_]{1,40}\]")
-#: The same in a template's source, where comparisons and comments have angle brackets, too.
+#: A token in a template's source, where comparisons and comments contain angle brackets too.
 _TOKEN_IN_SOURCE = re.compile(
     r"<\|[^|<>\s]{1,60}\|>|<\uff5c[^\uff5c<>\s]{1,60}\uff5c>|\[\|[^|\[\]\s]{1,60}\|\]"
     r"|</?(?:start|end)_of_[a-z_]+>|\[/?[A-Z][A-Z_]{2,}\]|<</?[A-Z]+>>|</?s>"
 )
-#: Shapes that no ordinary text has: a template that writes one token of such a shape is for a model with more of them.
-#: Each with a text that every match holds, which is quicker to look for.
+#: Shapes that ordinary text never has: a template that writes one such token is for a model with more of them. Each has
+#: a hint, a substring of every match, which is faster to search for.
 _SHAPES = tuple(
     (hint, re.compile(shape))
     for hint, shape in (
@@ -39,22 +39,22 @@ _SHAPES = tuple(
         ("|>", r"<[A-Za-z_]{1,40}\|>"),
     )
 )
-#: The two pairs of which one token alone is enough: ``<|turn>`` and ``<turn|>``.
+#: Two shapes that imply each other: ``<|turn>`` and ``<turn|>``.
 _HALF_OPEN = (_SHAPES[3], _SHAPES[4])
-#: Reasoning is no turn, and answers that still hold it are sent back.
+#: Reasoning tags do not mark a turn, and answers that contain them are sent back to the model.
 _NO_MARKERS = frozenset({"<think>", "</think>"})
 _SHORTEST = 3
-#: What stands before a role's name, as in ``]~b]user``: at least two signs, the last of them next to the name.
+#: The prefix of a role name, as in ``]~b]user``: at least two symbols, the last one next to the name.
 _GLUED_ROLE = re.compile(r"(?=\S*[^\w\s]\S*[^\w\s])(\S*[^\w\s])\w+")
 
 
 class Segment(NamedTuple):
-    """What a template wrote between two texts, or before the first or after the last.
+    """The template's own text between two message texts, before the first one, or after the last one.
 
     Attributes:
         text: The text.
-        is_head: Whether it stands before the first text: then it may hold prose, such as a default system prompt.
-        between_contents: Whether its neighbours are contents of messages, not names, ids or arguments of tool calls.
+        is_head: Whether it precedes the first text. Then it may contain prose, such as a default system prompt.
+        between_contents: Whether both neighbours are message contents, rather than names, ids or tool arguments.
     """
 
     text: str
@@ -64,7 +64,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Markers:
-    """Texts that a message must not contain, as they are (``literals``) or by a pattern with a text that is in it."""
+    """Texts that a message must not contain: literals, and patterns with a substring of every match as hint."""
 
     literals: tuple[str, ...]
     patterns: tuple[tuple[str, re.Pattern[str]], ...]
@@ -73,7 +73,7 @@ class Markers:
         return bool(self.literals or self.patterns)
 
     def first_in(self, text: str) -> str | None:
-        """Return a marker that stands in a text, ``None`` if there is none."""
+        """Return a marker that a text contains, or ``None``."""
         for literal in self.literals:
             if literal in text:
                 return literal
@@ -85,12 +85,12 @@ class Markers:
         return None
 
     def more_in(self, text: str, than: str) -> str | None:
-        """Return a marker that stands in one text more often than in another, ``None`` if there is none."""
+        """Return a marker that occurs more often in one text than in another, or ``None``."""
         for literal in self.literals:
             if text.count(literal) > than.count(literal):
                 return literal
         for hint, pattern in self.patterns:
-            # A forged marker brings its hint along: without another one there is nothing to look for.
+            # A forged marker contains its hint: without a further hint there is no further marker.
             if text.count(hint) > than.count(hint):
                 more = Counter(pattern.findall(text)) - Counter(pattern.findall(than))
                 if more:
@@ -98,21 +98,21 @@ class Markers:
         return None
 
     def broken_up(self, text: str) -> str:
-        """Return a text with a space put into each marker, so that it is read as plain text."""
+        """Return a text with a space inserted into each marker, so that the model reads plain text."""
         marker = self.first_in(text)
-        while marker is not None:  # breaking one up may leave another that overlapped with it
+        while marker is not None:  # breaking one marker up may leave another that overlapped it
             text = text.replace(marker, _broken(marker))
             marker = self.first_in(text)
         return text
 
 
 def tokens_in(source: str) -> tuple[str, ...]:
-    """Return the texts in a template's source that look like tokens with a meaning to the model."""
+    """Return the substrings of a template's source that look like control tokens."""
     return tuple(dict.fromkeys(_TOKEN_IN_SOURCE.findall(source)))
 
 
 def can_be_broken_up(token: str) -> bool:
-    """Whether a space can be put between two characters of a token: it needs two that are no white space in turn."""
+    """Whether a token can be broken up by a space: it needs two adjacent characters that are not white space."""
     return _place_to_break(token) > 0
 
 
@@ -120,18 +120,16 @@ def can_be_broken_up(token: str) -> bool:
 def markers_of(
     segments: frozenset[Segment], ends: frozenset[str], bos_token: str, control_tokens: tuple[str, ...]
 ) -> Markers:
-    """Return what a message must not contain.
+    """Return the markers of a template.
 
     Args:
-        segments: What a template wrote between the texts of conversations.
-        ends: What it wrote after the last text of conversations that do not go on.
+        segments: The template's own text between the texts of conversations.
+        ends: The template's own text after the last message, without a generation prompt.
         bos_token: The token that begins a text.
-        control_tokens: Tokens known otherwise.
-
-    The tokens of every model family to which one of them belongs are added.
+        control_tokens: Further tokens. The control tokens of every model family that uses one of them are added.
     """
     pieces = dict.fromkeys(control_tokens)
-    # Longer ends first: one may begin like another.
+    # Longer ends first: a short one may be a prefix of a long one.
     clean_ends = sorted((end.strip() for end in ends if end.strip()), key=len, reverse=True)
     for segment in segments:
         pieces.update(dict.fromkeys(_pieces(segment, clean_ends, bos_token)))
@@ -154,7 +152,7 @@ def _pieces(segment: Segment, ends: Sequence[str], bos_token: str) -> Iterable[s
 
 
 def _from_plain_text(rest: str) -> Iterable[str]:
-    """Return what is telling of a text without tokens: all of it, and what stands before a role's name."""
+    """Return the markers in a text without tokens: the whole text, and the prefix of a role name."""
     if not _is_telling(rest):
         return
     yield rest
@@ -164,7 +162,7 @@ def _from_plain_text(rest: str) -> Iterable[str]:
 
 
 def _is_telling(piece: str) -> bool:
-    """Whether a piece cannot be taken for an ordinary word, a line of dashes, or the marks of JSON."""
+    """Whether a piece cannot be an ordinary word, a line of dashes, or JSON punctuation."""
     shortest = _SHORTEST if piece.isascii() else 2
     return (
         len(piece) >= shortest
@@ -185,7 +183,7 @@ def _compiled(pieces: Collection[str]) -> Markers:
             continue
         number = re.search(r"\d", piece)
         if number is not None and number.start() > 1 and _TOKEN.fullmatch(piece):
-            # <extra_id_1> is one of many.
+            # <extra_id_1> is one of a numbered series.
             numbered = re.sub(r"\d+", lambda _: r"\d+", re.escape(piece))
             patterns.append((piece[: number.start()], re.compile(numbered)))
         else:

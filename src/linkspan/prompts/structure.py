@@ -1,4 +1,4 @@
-"""The turns of a template, learned from conversations that are rendered with placeholders, once for each template."""
+"""Find how a template writes turns: render sample conversations with placeholders, once per template."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _TALKS = (
 def structure_of(
     source: str, bos_token: str, eos_token: str, roles: tuple[str, ...]
 ) -> tuple[frozenset[Segment], frozenset[str]]:
-    """Return what a template writes between texts, and what after the last text of a talk that does not go on.
+    """Return the template's text between messages, and its text after the last one without a generation prompt.
 
-    Conversations that the template refuses are left out; nothing is found where it refuses all.
+    Sample conversations that the template refuses are skipped; both sets are empty if it refuses all of them.
     """
     segments: set[Segment] = set()
     ends: set[str] = set()

@@ -1,4 +1,4 @@
-"""Chat templates: by the name of a model family, or a model's own in Jinja."""
+"""Chat templates: chosen by the name of a model family, or given as Jinja source."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatTemplate", "SpecialTokens", "chat_templates", "find_template", "guess_template"]
 
-#: What becomes of a message that contains one of the template's special tokens.
+#: What to do with a message that contains one of the template's special tokens.
 SpecialTokens = Literal["error", "escape", "keep"]
 
 _POLICIES: tuple[SpecialTokens, ...] = ("error", "escape", "keep")
 _SPOKEN = ("system", "user", "assistant")
 
-#: Tokens that end a turn in templates that do not say so by ``eos_token``.
+#: Tokens that end a turn in templates that do not use ``eos_token`` for it.
 _TURN_ENDS = (
     "<|im_end|>",
     "<|eot_id|>",
@@ -46,32 +46,32 @@ _TURN_ENDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ChatTemplate:
-    """A chat template: how a conversation becomes one prompt. Immutable, comparable, hashable, picklable.
+    """A chat template: it writes a conversation as one prompt. Immutable, comparable, hashable, picklable.
 
-    Make one with :meth:`named` or :meth:`from_jinja`.
+    Create one with :meth:`named` or :meth:`from_jinja`.
 
-    **Special tokens in messages.** A server reads special tokens wherever they stand in a prompt, so a user's text, or
-    a retrieved document, with ``<|im_end|>`` in it could end its own turn and speak as the system. A prompt API cannot
-    tell the two apart; only the template can. What begins and ends its turns is found by rendering it with
-    placeholders for every text, whatever it looks like (``<|im_end|>``, ``]~b]user``, ``USER:``), and the rendered
-    prompt is compared with the one of placeholders, so that nothing can arise from what the template does to a text.
-    ``special_tokens`` says what becomes of such a text, in every message and role, in names, ids and arguments of tool
-    calls, and in tools: ``"error"`` (the default) refuses it, naming message and token; ``"escape"`` puts a space into
-    the token, so that it is read as plain text; ``"keep"`` checks nothing, for text that you wrote yourself.
+    **Special tokens in messages.** A server interprets special tokens anywhere in a prompt. A user's text or a
+    retrieved document that contains ``<|im_end|>`` could end its own turn and speak as the system, and a prompt API
+    cannot tell the difference. linkspan finds the markers of turns (``<|im_end|>``, ``]~b]user``, ``USER:``) by
+    rendering the template with a placeholder for every text. It then compares the real prompt with that rendering, so
+    that the template cannot build a marker from a text either. ``special_tokens`` sets what happens to such a text, in
+    every message and role, in names, ids and arguments of tool calls, and in tools: ``"error"`` (the default) refuses
+    it and names message and token; ``"escape"`` inserts a space into the token, so that the model reads plain text;
+    ``"keep"`` checks nothing and is for text that you wrote yourself.
 
-    **First token.** Servers' tokenizers put the first token (BOS) before a prompt themselves; two of them make answers
-    worse. So the rendered prompt begins without one unless ``leading_bos`` is set.
+    **First token.** Servers add the first token (BOS) to a prompt themselves, and a second one makes answers worse. So
+    the rendered prompt starts without it unless ``leading_bos`` is set.
 
     Attributes:
-        name: The template's name; ``"jinja"`` for one's own, unless it was given another.
-        source: The Jinja text, ``None`` for a template by name.
-        bos_token: The token that begins a text.
+        name: The template's name; by default ``"jinja"`` for one built from source.
+        source: The Jinja source; ``None`` for a named template.
+        bos_token: The model's first token.
         eos_token: The model's end token.
-        stop: Texts that end a turn. They are sent as stop texts beside the user's.
-        control_tokens: Tokens that a message must not contain, beside those found by rendering, see above.
-        roles: The roles that the template has a place for.
-        special_tokens: What becomes of a message that contains a special token.
-        leading_bos: Whether a prompt begins with ``bos_token``.
+        stop: Texts that end a turn. They are sent as stop texts in addition to the caller's.
+        control_tokens: Tokens that a message must not contain, in addition to those found by rendering.
+        roles: The roles that the template supports.
+        special_tokens: What to do with a message that contains a special token.
+        leading_bos: Whether a prompt starts with ``bos_token``.
     """
 
     name: str
@@ -87,31 +87,32 @@ class ChatTemplate:
     def __post_init__(self) -> None:
         if self.special_tokens not in _POLICIES:
             raise ConfigurationError(
-                f"special_tokens={self.special_tokens!r} is none of {', '.join(map(repr, _POLICIES))}."
+                f"special_tokens must be one of {', '.join(map(repr, _POLICIES))}, not {self.special_tokens!r}."
             )
         for token in self.control_tokens:
             if not can_be_broken_up(token):
                 raise ConfigurationError(
-                    f"control_tokens holds {token!r}: a token needs two characters in turn that are not white space."
+                    f"control_tokens contains {token!r}: a token must have two adjacent characters that are not "
+                    "white space."
                 )
 
     def __repr__(self) -> str:
         return f"ChatTemplate(name={self.name!r}, stop={self.stop!r}, special_tokens={self.special_tokens!r})"
 
-    # ------------------------------------------------------------------ making one
+    # ------------------------------------------------------------------ create
 
     @classmethod
     def named(cls, name: str, *, special_tokens: SpecialTokens = "error", leading_bos: bool = False) -> ChatTemplate:
-        """Return a template that linkspan knows: one of :func:`chat_templates`, or an alias (``qwen``, ``llama-3.1``).
+        """Return a built-in template: one of :func:`chat_templates`, or an alias (``qwen``, ``llama-3.1``).
 
-        ``llama-3`` is also for Llama 3.1 to 3.3, without the dates that their own template puts into the system turn.
-        ``chatml`` is also for Qwen, without the system turn that Qwen 2.5's own template adds where there is none.
+        ``llama-3`` also serves Llama 3.1 to 3.3, without the dates that their own template adds to the system turn.
+        ``chatml`` also serves Qwen, without the system turn that Qwen 2.5's own template adds if there is none.
         ``mistral`` is the first format (7B v0.1 and v0.2, Mixtral 8x7B); later models need ``mistral-v3``,
-        ``mistral-v3-tekken`` (Nemo), ``mistral-v7`` or ``mistral-v7-tekken`` (Small 3). For a model's own template to
-        the letter, use :meth:`from_jinja`.
+        ``mistral-v3-tekken`` (Nemo), ``mistral-v7`` or ``mistral-v7-tekken`` (Small 3). For a model's exact template,
+        use :meth:`from_jinja`.
 
         Raises:
-            ConfigurationError: There is no such template.
+            ConfigurationError: The name is unknown.
         """
         key, family = family_named(name)
         return cls(
@@ -138,27 +139,27 @@ class ChatTemplate:
         leading_bos: bool = False,
         name: str = "jinja",
     ) -> ChatTemplate:
-        """Return a template of one's own: the ``chat_template`` of a model's ``tokenizer_config.json``.
+        """Build a template from Jinja source, such as the ``chat_template`` of a model's ``tokenizer_config.json``.
 
         Args:
-            text: The template in Jinja. It is rendered in a sandbox.
-            bos_token: The model's first token, as the template is to see it.
-            eos_token: The model's end token.
-            stop: Texts that end a turn; by default ``eos_token`` and the well-known ones that the template writes.
-            control_tokens: Tokens that a message must not contain, beside those that are found by rendering and those
-                of a model family that the template belongs to; by default ``bos_token``, ``eos_token``, ``stop`` and
-                what in the template looks like a token (``<|…|>``, ``[INST]``, …).
-            roles: The roles that the template has a place for; by default system, user, assistant, and ``tool`` and
-                ``data`` if the template names them.
-            special_tokens: What becomes of a message that contains a special token, see the class.
+            text: The Jinja source. It is rendered in a sandbox.
+            bos_token: The model's first token, passed to the template.
+            eos_token: The model's end token, passed to the template.
+            stop: Texts that end a turn; by default ``eos_token`` and the well-known ones in the source.
+            control_tokens: Tokens that a message must not contain, in addition to those found by rendering and those
+                of the template's model family; by default ``bos_token``, ``eos_token``, ``stop`` and whatever looks
+                like a token in the source (``<|…|>``, ``[INST]``, …).
+            roles: The roles that the template supports; by default system, user, assistant, and ``tool`` and ``data``
+                if the source names them.
+            special_tokens: What to do with a message that contains a special token; see the class.
             leading_bos: Whether the prompt keeps ``bos_token`` at its start.
-            name: For errors.
+            name: The name to use in errors.
 
         Warns:
-            UserWarning: Nothing marks the template's turns, so a message could forge one.
+            UserWarning: No marker was found, so a message could forge a turn.
 
         Raises:
-            ConfigurationError: The template is no valid Jinja, or jinja2 is not installed.
+            ConfigurationError: The source is not valid Jinja, or jinja2 is not installed.
         """
         check_template(text)
         ends = tuple(token for token in _TURN_ENDS if token in text)
@@ -182,14 +183,13 @@ class ChatTemplate:
         )
         if special_tokens != "keep" and not template._markers():
             warnings.warn(
-                f"Nothing was found that marks the turns of the chat template {name}: a message could pose as another "
-                "turn. Name the model's special tokens (control_tokens), or say that every text is to be trusted "
-                "(special_tokens='keep').",
+                f"Found no markers of turns in the chat template {name}: a message could forge a turn. Pass the "
+                "model's special tokens (control_tokens), or special_tokens='keep' if you trust every text.",
                 stacklevel=2,
             )
         return template
 
-    # ------------------------------------------------------------------ using it
+    # ------------------------------------------------------------------ use
 
     def render(
         self,
@@ -204,15 +204,15 @@ class ChatTemplate:
 
         Args:
             messages: The conversation. Texts of one message are joined by line breaks. Reasoning of earlier turns is
-                left out, as models are trained, unless ``send_reasoning`` is set.
-            add_generation_prompt: Whether the model is to begin its turn now.
-            tools: Tools for a Jinja template that describes them to the model.
-            send_reasoning: Give reasoning of earlier turns to a Jinja template, as ``reasoning_content``.
-            variables: Further variables for a Jinja template, such as ``enable_thinking``.
+                left out, as models expect, unless ``send_reasoning`` is set.
+            add_generation_prompt: Whether to end with the start of the assistant's turn.
+            tools: Tools to describe to the model, for templates from Jinja source that do so.
+            send_reasoning: Pass reasoning of earlier turns to the template, as ``reasoning_content`` (source only).
+            variables: Further variables for the template, such as ``enable_thinking`` (source only).
 
         Raises:
-            UnsupportedContentError: A role, a part, a special token or an order of messages that the template has no
-                place for; the message is named by its number.
+            UnsupportedContentError: The template cannot write a role, a part, or the order of the messages, or a text
+                contains a special token. The error names the message by its number.
         """
         messages = with_call_ids(messages)
         contents = [text_of(message, number, self.name, self.roles) for number, message in enumerate(messages)]
@@ -238,16 +238,16 @@ class ChatTemplate:
         return prompt if self.leading_bos or not self._writes_bos else prompt.removeprefix(self.bos_token)
 
     def opens(self, tag: str, variables: Mapping[str, Any] | None = None) -> bool:
-        """Whether a prompt ends with a tag that the answer then goes on in, as ``<think>`` of reasoning models.
+        """Whether the prompt ends with an opening tag that the answer continues, such as ``<think>``.
 
-        The template is rendered for it, with these ``variables`` and a conversation of one question.
+        Renders the template with these ``variables`` for a conversation of one question.
         """
         if tag not in self._jinja:
             return False
         question = [{"role": "user", "content": "?"}]
         return self._rendered(question, variables=variables).rstrip().endswith(tag)
 
-    # ------------------------------------------------------------------ parts of it
+    # ------------------------------------------------------------------ helpers
 
     @property
     def _jinja(self) -> str:
@@ -255,12 +255,12 @@ class ChatTemplate:
 
     @property
     def _bos_for_template(self) -> str:
-        # The templates of the families leave out what they are not given.
+        # The built-in templates leave out a token that they are not given.
         return self.bos_token if self.source is not None or self.leading_bos else ""
 
     @property
     def _writes_bos(self) -> bool:
-        # Some models begin every turn with that token (SmolLM2), in a template that leaves the first one to the server.
+        # Some templates (SmolLM2) start every turn with that token and leave the prompt's first token to the server.
         source = self.source or ""
         return "bos_token" in source or source.lstrip().startswith(self.bos_token)
 
@@ -286,7 +286,7 @@ class ChatTemplate:
 
     def _markers(self, of_this_talk: frozenset[Segment] = frozenset()) -> Markers:
         segments, ends = structure_of(self._jinja, self._bos_for_template, self.eos_token, self.roles)
-        # Few talks hold a turn that the template was not tried with.
+        # Rarely, a conversation has a turn that no sample conversation had.
         known = segments if of_this_talk <= segments else segments | of_this_talk
         return markers_of(known, ends, self.bos_token, self.control_tokens)
 
@@ -305,30 +305,30 @@ class ChatTemplate:
 
 
 def chat_templates() -> list[str]:
-    """Return the names of the templates that linkspan knows; some have aliases, see :meth:`ChatTemplate.named`."""
+    """Return the names of the built-in templates; for their aliases see :meth:`ChatTemplate.named`."""
     return sorted(FAMILIES)
 
 
 def guess_template(model: str) -> ChatTemplate | None:
-    """Return the template of a model by its name, ``None`` unless the name leaves no doubt.
+    """Return the template of a model by its name; ``None`` if the name is ambiguous or unknown.
 
-    Known are the makers' own names of instruction-tuned models, with or without the maker before a slash, in any case,
-    as Hugging Face and LLM Engine write them: ``meta-llama/Meta-Llama-3-8B-Instruct``, ``llama-2-7b-chat``. Fine-tunes,
-    base models and quantized copies under other names are not guessed: many changed the format.
+    Recognizes the makers' names of instruction-tuned models, in any case, with or without the maker before a slash, as
+    on Hugging Face and in LLM Engine: ``meta-llama/Meta-Llama-3-8B-Instruct``, ``llama-2-7b-chat``. Fine-tunes, base
+    models and quantized copies under other names are not guessed, because many changed the format.
     """
     family = family_of_model(model)
     return None if family is None else ChatTemplate.named(family)
 
 
 def find_template(template: ChatTemplate | str | None, model: str | None) -> ChatTemplate | None:
-    """Return the template that is meant: the one given, or the one of the model by its name.
+    """Return the given template, or else the one that belongs to the model's name.
 
     Args:
-        template: A template, the name of one, or the text of one in Jinja (which has a ``{`` in it).
-        model: The model's name, looked at where there is no template.
+        template: A template, the name of one, or Jinja source (recognized by a ``{``).
+        model: The model's name, used if there is no template.
 
     Raises:
-        ConfigurationError: There is no template of this name, or the text is no valid Jinja.
+        ConfigurationError: The name is unknown, or the source is not valid Jinja.
     """
     if isinstance(template, ChatTemplate):
         return template
@@ -338,7 +338,7 @@ def find_template(template: ChatTemplate | str | None, model: str | None) -> Cha
 
 
 def _mentions(source: str, word: str) -> bool:
-    """Whether a template holds a word as a string of its own, as in ``message.role == 'tool'``."""
+    """Whether a template contains a word as a string literal, as in ``message.role == 'tool'``."""
     return f"'{word}'" in source or f'"{word}"' in source
 
 

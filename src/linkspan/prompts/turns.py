@@ -1,4 +1,4 @@
-"""Checks before a template is rendered: each error names the message that the template has no place for."""
+"""Checks before rendering: each error names the message that the template does not support."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def text_of(message: Message, number: int, name: str, roles: Sequence[str]) -> s
     """Return the text of a message, without its reasoning.
 
     Raises:
-        UnsupportedContentError: The template has no such role, or the message holds more than text.
+        UnsupportedContentError: The template does not support the role, or the message has a part that is not text.
     """
     if message.role not in roles:
         raise _unsupported_role(message, number, name, roles)
@@ -31,8 +31,8 @@ def text_of(message: Message, number: int, name: str, roles: Sequence[str]) -> s
             continue
         if not isinstance(part, Text):
             raise UnsupportedContentError(
-                f"A prompt is text: message {number} ({message.role}) holds a part of type "
-                f"{kind_of_part(part)!r}. Leave it out, or use a chat API."
+                f"A prompt is only text: message {number} ({message.role}) has a part of type "
+                f"{kind_of_part(part)!r}. Remove it, or use a chat API."
             )
         texts.append(part.text)
     return message.marked_if_failed("\n".join(texts))
@@ -49,10 +49,10 @@ def _unsupported_role(message: Message, number: int, name: str, roles: Sequence[
 
 
 def check_described(source: str, name: str, messages: Sequence[Message], *, has_tools: bool) -> None:
-    """Refuse tools and tool calls that a user's own template does not write.
+    """Refuse tools and tool calls if the source of a template does not mention them.
 
     Raises:
-        UnsupportedContentError: The conversation holds one of them.
+        UnsupportedContentError: The source does not mention tools, or tool calls.
     """
     if has_tools and "tools" not in source:
         raise UnsupportedContentError(f"The chat template {name} does not describe tools to the model.")
@@ -60,7 +60,7 @@ def check_described(source: str, name: str, messages: Sequence[Message], *, has_
         return
     for number, message in enumerate(messages):
         if message.tool_calls:
-            raise UnsupportedContentError(f"The chat template {name} has no place for tool calls (message {number}).")
+            raise UnsupportedContentError(f"The chat template {name} does not support tool calls (message {number}).")
 
 
 def check_content(
@@ -71,15 +71,15 @@ def check_content(
     variables: Mapping[str, Any] | None,
     send_reasoning: bool,
 ) -> None:
-    """Refuse what no template of a family has a place for: tools, variables, earlier reasoning.
+    """Refuse what no built-in template supports: tools, tool calls, variables, earlier reasoning.
 
     Raises:
-        UnsupportedContentError: The conversation holds one of them.
+        UnsupportedContentError: The request has one of them.
     """
 
     def refused(what: str) -> UnsupportedContentError:
         return UnsupportedContentError(
-            f"The chat template {name} has no place for {what}. Use the model's own template "
+            f"The chat template {name} does not support {what}. Use the model's own template "
             "(ChatTemplate.from_jinja), or a chat API."
         )
 
@@ -95,17 +95,17 @@ def check_content(
 
 
 def check_turns(family: Family, name: str, messages: Sequence[Message], *, add_generation_prompt: bool) -> None:
-    """Refuse an order of messages that a family was not trained on.
+    """Refuse an order of messages that a model family was not trained on.
 
     Raises:
-        UnsupportedContentError: There is no message, a system message stands where none may, or turns do not alternate.
+        UnsupportedContentError: There is no message, a system message is misplaced, or turns do not alternate.
     """
     if not messages:
         raise UnsupportedContentError(f"The chat template {name} needs at least one message.")
     roles = [message.role for message in messages]
     if family.system != "turn" and "system" in roles[1:]:
         raise UnsupportedContentError(
-            f"The chat template {name} takes one system message, as the first message; message "
+            f"The chat template {name} allows one system message, as the first message; message "
             f"{roles.index('system', 1)} is another one. Join them, or send the later one as a user message."
         )
     spoken = list(enumerate(roles))
@@ -127,13 +127,13 @@ def _check_alternation(name: str, spoken: Sequence[tuple[int, str]], *, add_gene
             continue
         if role != wanted:
             raise UnsupportedContentError(
-                f"The chat template {name} wants user and assistant messages in turn, the first from the user: message "
-                f"{place} is from the {role}, where the {wanted} is due. Join messages of the same side, or choose a "
-                "template without that rule (chatml, llama-3)."
+                f"The chat template {name} needs alternating user and assistant messages, starting with the user: "
+                f"message {place} must be from the {wanted}, not from the {role}. Join messages of the same role, or "
+                "choose a template without this rule (chatml, llama-3)."
             )
         wanted = "assistant" if wanted == "user" else "user"
     if add_generation_prompt and wanted == "user":
         last = f"message {spoken[-1][0]} is from the {spoken[-1][1]}" if spoken else "there is none"
         raise UnsupportedContentError(
-            f"The chat template {name} answers a user message, so the last one has to be one; {last}."
+            f"The chat template {name} answers a user message, so the last message must be from the user; {last}."
         )

@@ -1,4 +1,4 @@
-"""A conversation as templates expect it by Hugging Face's convention: plain dicts, with every text passed through."""
+"""A conversation as templates expect it, by Hugging Face's convention: plain dicts. Every text can be changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Change", "Place", "messages_as_variables", "texts_of_tools", "tools_
 
 
 class Place(NamedTuple):
-    """Where a text stands: in which message, and as what."""
+    """The place of a text: the message's number and role, and the kind of text."""
 
     number: int
     role: str
@@ -26,20 +26,20 @@ class Place(NamedTuple):
 
 
 if TYPE_CHECKING:
-    #: What becomes of each text on its way to the template.
+    #: Changes a text on its way to the template.
     Change: TypeAlias = Callable[[str, Place], str]
 
 
 def messages_as_variables(
     messages: Sequence[Message], contents: Sequence[str], change: Change, *, send_reasoning: bool
 ) -> list[dict[str, Any]]:
-    """Write messages as templates expect them.
+    """Return messages in the form that templates expect.
 
     Args:
         messages: The conversation.
         contents: The text of each message.
-        change: What becomes of each text.
-        send_reasoning: Whether reasoning of earlier turns is given to the template.
+        change: Applied to each text.
+        send_reasoning: Whether to include reasoning of earlier turns.
     """
     return [
         _message_as_variable(number, message, content, change, send_reasoning=send_reasoning)
@@ -79,12 +79,12 @@ def _message_as_variable(
 
 
 def tools_as_variables(tools: Sequence[Tool], change: Callable[[str], str]) -> list[dict[str, Any]]:
-    """Write tools as templates expect them."""
+    """Return tools in the form that templates expect."""
     return [_changed(_tool_as_variable(tool), change) for tool in tools]
 
 
 def texts_of_tools(tools: Sequence[Tool]) -> Iterator[tuple[str, str]]:
-    """Return each text of a tool, names of properties included, with the tool's name."""
+    """Yield the tool's name with each text of the tool, including names of properties."""
     for tool in tools:
         for text in _texts_in(_tool_as_variable(tool)):
             yield tool.name, text
@@ -95,8 +95,8 @@ def _tool_as_variable(tool: Tool) -> dict[str, Any]:
 
 
 def _arguments(text: str, change: Callable[[str], str]) -> Any:
-    """Read a tool call's arguments as templates expect them: as an object."""
-    # Changed after reading: an escape in the JSON text would hide a token.
+    """Return a tool call's arguments as templates expect them: parsed."""
+    # Changed after parsing: an escape in the JSON text would hide a token.
     return _changed(json.loads(object_text(text)), change)
 
 
