@@ -2,10 +2,10 @@
 
 Where things go: text in ``content``; reasoning in ``additional_kwargs["reasoning_content"]``; a refusal in
 ``additional_kwargs["refusal"]``; token counts in ``usage_metadata``; the rest in ``response_metadata``:
-``model_provider``, and once per answer ``model_name``, ``finish_reason``, ``request_id``, ``rate_limit`` (what the
-answer's headers say), ``extra`` (fields of the API that linkspan has no word for), ``token_usage`` (only where a server
-counts one side alone); ``logprobs`` as
-``{"content": [...]}``, in streams on each chunk if they were asked for.
+``model_provider``, and once per answer ``model_name``, ``finish_reason`` (the API's own word) with core's words for it,
+``normalized_finish_reason`` and ``finish_state``, ``request_id``, ``rate_limit`` (what the answer's headers say),
+``extra`` (fields of the API that linkspan has no word for), ``token_usage`` (only where a server counts one side
+alone); ``logprobs`` as ``{"content": [...]}``, in streams on each chunk if they were asked for.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from linkspan.assembler import Assembler
 from linkspan.errors import InvalidResponseError
+from linkspan.finish_reasons import normalized_finish_reason
 from linkspan.langchain.answer_chunk import AnswerChunk, split_calls
 from linkspan.prototype import Prototype
 from linkspan.unreadable import building_answer
@@ -83,7 +84,7 @@ def _generation(answer: Completion, provider: str) -> ChatGeneration:
 
 def to_ai_message(completion: Completion, provider: str) -> AIMessage:
     """Return one answer as a message."""
-    metadata = _metadata(completion, provider, completion.rate_limit)
+    metadata = {**_metadata(completion, provider, completion.rate_limit), **_finish(completion)}
     if completion.logprobs is not None:
         metadata["logprobs"] = {"content": logprob_entries(completion.logprobs)}
     fields: dict[str, Any] = {
@@ -186,6 +187,7 @@ class ChunkBuilder:
         if answer.tool_calls:
             delta = replace(delta, text=delta.text + _note_on_broken_calls(answer.text, answer.tool_calls))
         chunk = _chunk(delta, self._provider, answer.rate_limit)
+        chunk.message.response_metadata.update(_finish(answer))
         broken = {place: call for place, call in enumerate(answer.tool_calls) if call.problem is not None}
         if broken:
             cast("AnswerChunk", chunk.message).set_broken_calls(
@@ -287,6 +289,18 @@ def _metadata(answer: Completion | Delta, provider: str, rate_limit: Mapping[str
         "token_usage": _partial_counts(answer.usage),
     }
     return {name: fact for name, fact in facts.items() if fact is not None}
+
+
+def _finish(answer: Completion) -> dict[str, str]:
+    """Return what core 1.8.4 and later hand on of an answer's end; nothing where the API does not say why it ended."""
+    if answer.finish_reason is None:
+        return {}
+    reason = normalized_finish_reason(
+        answer.finish_reason, calls_tools=bool(answer.tool_calls), is_refusal=bool(answer.refusal)
+    )
+    # None of these APIs suspends an answer, core's other state. Of a word that nobody knows, nothing is said.
+    state = {} if reason == "other" else {"finish_state": "complete"}
+    return {"normalized_finish_reason": reason, **state}
 
 
 def _note_on_broken_calls(text: str, calls: Sequence[ToolCall]) -> str:
