@@ -8,15 +8,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from linkspan.errors import ConfigurationError, LinkspanError
-from linkspan.providers.catalog import model_info
+from linkspan.providers.catalog import Price, model_info
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date
 
-    from linkspan.providers.catalog import Price
-
-__all__ = ["Cost", "CostItem", "UnknownPriceError", "cost_of"]
+__all__ = ["Cost", "CostItem", "Price", "UnknownPriceError", "cost_of"]
 
 _MILLION = Decimal(1_000_000)
 
@@ -92,8 +90,8 @@ def cost_of(
             such as an agent's messages, of which those that are no answers cost nothing.
         model: Whose usage it is, where the answer does not say.
         embedding_model: Whose the embedding tokens of a ``TokenCountingHandler`` are.
-        provider: Who served it, such as ``"scaleway"``. Needed where the answer does not say, as the name of a model does
-            not tell it: LangChain's messages and linkspan's own results say it, all others do not.
+        provider: Who served it, such as ``"scaleway"``. Needed where the answer does not say, as a name alone does not
+            tell it: LangChain's messages and linkspan's own results say it, all others do not.
         prices: Prices of your own by model, which go before the catalogue's: of a contract, of a batch, of a server
             that the catalogue does not know.
 

@@ -19,6 +19,7 @@ from linkspan import langchain, llama_index
 from linkspan.costs import Cost, UnknownPriceError, cost_of
 from linkspan.errors import ConfigurationError
 from linkspan.providers.catalog import Price, known_models
+from tests.examples.test_examples import run_example
 from tests.support.loopback import LoopbackServer, event_stream, http
 
 if TYPE_CHECKING:
@@ -213,6 +214,26 @@ def test_currencies_are_not_mixed() -> None:
     own = {"mine": Price(input=Decimal(1), output=Decimal(2), as_of=DAY, currency="USD")}
     with pytest.raises(ConfigurationError, match="EUR and USD"):
         cost_of({MODEL: USAGE, "mine": USAGE}, provider="scaleway", prices=own)
+
+
+# ------------------------------------------------------------------ the example
+
+
+def test_the_example_says_what_each_call_cost() -> None:
+    outcome = run_example("cost")
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert outcome.stdout.splitlines() == [
+        "One answer: 0.0000321 EUR (prices of 2026-09-29)",
+        "  input: 4 tokens at 0.6 EUR a million",
+        "  output: 9 tokens at 3.3 EUR a million",
+        "A batch: 0.0000675 EUR (prices of 2026-09-29)",
+        "Two of LlamaIndex: 0.0000675 EUR (prices of 2026-09-29)",
+        "Embeddings: 0.0000005 EUR (prices of 2026-09-29)",
+        (
+            "Unknown: The price of 'meta/llama-3.3-70b-instruct:fp8' of scaleway is unknown (dedicated deployments are "
+            "paid by the hour). Give it with prices={'meta/llama-3.3-70b-instruct:fp8': Price(...)}."
+        ),
+    ]
 
 
 # ------------------------------------------------------------------ the arithmetic

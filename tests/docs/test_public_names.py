@@ -49,6 +49,7 @@ def test_the_neutral_names_that_a_user_meets_are_there() -> None:
 
 def test_every_package_of_the_two_distributions_is_considered() -> None:
     assert set(SECTIONS) == {
+        "linkspan.costs",
         "linkspan.errors",
         "linkspan.langchain",
         "linkspan.llama_index",

@@ -145,6 +145,7 @@ OTHER_ROUTES = {
 #: Those that have tests of their own.
 OWN_TESTS = {
     "batch_file",
+    "cost",
     "dask_batch",
     "data_role_injection",
     "langchain_callbacks",
