@@ -93,7 +93,8 @@ def validation_problems(error: ValidationError, field: str | None = None) -> str
 
 def documented(cls: type[Connected]) -> str:
     """Return a class's docstring with an entry for each of linkspan's fields, for ``help`` and the reference."""
-    declaring = [base for base in cls.__mro__ if hasattr(base, "argument_aliases")]
+    # Mixins of parameters are linkspan's, too, and know of no connection.
+    declaring = [base for base in cls.__mro__ if hasattr(base, "argument_aliases") or "linkspan." in base.__module__]
     places = {name: place for place, base in enumerate(declaring) for name in vars(base).get("__annotations__", ())}
     # Those of the connection last: they are the same everywhere.
     names = sorted((name for name in cls.model_fields if name in places), key=lambda name: places[name])

@@ -30,9 +30,8 @@ copied_by = pytest.mark.parametrize("way", COPIES)
 
 def own_fields(cls: Any) -> dict[str, Any]:
     """The fields of a class that linkspan declares, not its framework."""
-    names = {
-        one for base in cls.__mro__ if issubclass(base, Connected) for one in vars(base).get("__annotations__", ())
-    }
+    declaring = [base for base in cls.__mro__ if base.__module__.startswith("linkspan.")]
+    names = {one for base in declaring for one in vars(base).get("__annotations__", ())}
     return {one: cls.model_fields[one] for one in names if one in cls.model_fields}
 
 
