@@ -1,6 +1,6 @@
 """Gray Swan Cygnal's monitor: how a conversation is written for it, and how its verdict is read.
 
-Source: Gray Swan's OpenAPI document 0.1.0 (``POST /cygnal/monitor``), as collected in the project's reference.
+Source: Gray Swan's OpenAPI document 0.1.0 (docs/apis/gray_swan.md#cygnal).
 """
 
 from __future__ import annotations
