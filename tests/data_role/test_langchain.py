@@ -184,7 +184,7 @@ def test_without_the_role_an_agent_is_refused_or_fenced_in_the_tools_turn() -> N
 def test_middleware_refuses_a_model_that_is_not_ours() -> None:
     model = FakeListChatModel(responses=["x"])
     agent = create_agent(model, tools=[], middleware=[ToolResultsAsData()])
-    with pytest.raises(ConfigurationError, match="not how a FakeListChatModel would"):
+    with pytest.raises(ConfigurationError, match="not a FakeListChatModel"):
         agent.invoke({"messages": [("human", "x")]})
 
 

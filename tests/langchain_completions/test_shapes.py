@@ -165,7 +165,7 @@ async def test_choices(model: Any, any_kind: str, sandbox: Sandbox) -> None:
         assert grammar == {"type": "regex", "value": r"good|very\ bad\ \(1\)"}
     with pytest.raises(OutputParserException, match="good, very bad"):
         shaped.invoke("?")
-    with pytest.raises(errors.ConfigurationError, match="texts"):
+    with pytest.raises(errors.ConfigurationError, match="must be strings"):
         model.with_structured_output(Number)
     raw = model.with_structured_output(Mood, include_raw=True).invoke("?")
     assert (raw["parsed"], type(raw["parsing_error"])) == (None, OutputParserException)

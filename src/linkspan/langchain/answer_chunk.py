@@ -1,8 +1,8 @@
-"""The message chunk of a streamed answer: as core's, but a call that is not whole never becomes a tool call.
+"""The message chunk of a streamed answer: core's, except that a cut-off call never becomes a tool call.
 
-Core reads the arguments of every chunk, and of every sum of chunks, with ``parse_partial_json``, which completes what
-was cut off, and takes quadratic time for what is no JSON. :class:`AnswerChunk` completes in one pass while an answer is
-on its way, and not at all where the answer has ended.
+Core parses the arguments of every chunk, and of every sum of chunks, with ``parse_partial_json``. That completes
+cut-off JSON, and takes quadratic time for text that is not JSON. :class:`AnswerChunk` completes in one pass during the
+stream, and does not complete at all once the answer has ended.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerChunk", "split_calls"]
 
-#: So many chunks are added by core at once.
+#: Core adds up to this many chunks at once.
 _FEW = 64
 _CALL_BLOCKS = frozenset({"tool_call_chunk", "tool_call", "invalid_tool_call"})
 
 
 def split_calls(calls: Iterable[ToolCall]) -> tuple[list[LangChainToolCall], list[InvalidToolCall]]:
-    """Return the calls of an answer that has ended: the sound ones, and those that say what is wrong with them."""
+    """Split the calls of a finished answer into sound ones and invalid ones with their errors."""
     sound: list[LangChainToolCall] = []
     broken: list[InvalidToolCall] = []
     for call in calls:
@@ -46,7 +46,7 @@ def split_calls(calls: Iterable[ToolCall]) -> tuple[list[LangChainToolCall], lis
 
 
 class _Whole:
-    """Stands first among the parents of a chunk's class: core makes a chunk a message by calling that parent."""
+    """Must be the first base of the chunk's class: core turns a chunk into a message by calling that base."""
 
     __slots__ = ()
 
@@ -55,18 +55,18 @@ class _Whole:
 
 
 class AnswerChunk(_Whole, AIMessageChunk):
-    """A chunk of an answer of linkspan's.
+    """A chunk of a streamed answer.
 
-    The sum of all chunks of an answer has its sound calls in ``tool_calls`` and the others in ``invalid_tool_calls``,
-    exactly as the same answer that was not streamed. Sums without the last chunk show what can be read so far.
+    The sum of all chunks has the sound calls in ``tool_calls`` and the others in ``invalid_tool_calls``, like the same
+    answer without streaming. A sum without the last chunk shows what can be parsed so far.
     """
 
-    #: Of the last chunk: the place in the answer of each of its ``invalid_tool_calls``.
+    #: On the last chunk: the position in the answer of each of its ``invalid_tool_calls``.
     _places: list[int] = PrivateAttr()
 
     @model_validator(mode="after")
     def init_tool_calls(self) -> Self:
-        """Read the tool calls: leniently while the answer goes on, strictly when it has ended."""
+        """Parse the tool calls: leniently during the stream, strictly once the answer has ended."""
         if not self.tool_call_chunks:
             if not self._has_ended():
                 cast("Callable[[], object]", super().init_tool_calls)()
@@ -77,12 +77,12 @@ class AnswerChunk(_Whole, AIMessageChunk):
         return self
 
     def set_broken_calls(self, calls: Mapping[int, InvalidToolCall]) -> None:
-        """Give the last chunk the calls of the answer that are not whole, by their place in it."""
+        """Set the invalid calls of the last chunk, with their positions in the answer."""
         self.invalid_tool_calls = list(calls.values())
         self._places = list(calls)
 
     def places_of_broken_calls(self) -> Sequence[int]:
-        """Return the place of each of ``invalid_tool_calls`` in the answer, nothing where that is not known."""
+        """Return the positions of ``invalid_tool_calls`` in the answer; empty if they are unknown."""
         return cast("Sequence[int]", (self.__pydantic_private__ or {}).get("_places", ()))
 
     def _has_ended(self) -> bool:
@@ -117,7 +117,7 @@ class AnswerChunk(_Whole, AIMessageChunk):
         self.content = cast("list[str | dict[str, Any]]", [*said, *self.tool_calls, *broken])
 
     def __add__(self, other: Any) -> Any:
-        """Add one chunk, or many: core adds up whole streams at once, and would copy all that it has for each."""
+        """Add one chunk or many. Core adds up whole streams at once and would copy the sum for each chunk."""
         if not (isinstance(other, (list, tuple)) and other and all(isinstance(one, AnswerChunk) for one in other)):
             return super().__add__(other)
         chunks = [self, *other]
@@ -128,20 +128,20 @@ class AnswerChunk(_Whole, AIMessageChunk):
         return AnswerChunk(**{**_fields_of(total), "tool_call_chunks": _joined(pieces)})
 
     def __radd__(self, other: Any) -> BaseMessage:
-        """Add to core's own chunk: Python asks the right side first where it is of a subclass."""
+        """Add to core's own chunk. Python calls this first, because this is a subclass."""
         if isinstance(other, AIMessageChunk):
             return add_ai_message_chunks(AnswerChunk(**_fields_of(other)), self)
         return NotImplemented
 
     def __eq__(self, other: object) -> bool:
-        """Whether the other is a chunk with the same fields, of core's class or of this one."""
+        """Whether the other chunk, of core's class or of this one, has the same fields."""
         return isinstance(other, AIMessageChunk) and _fields_of(self) == _fields_of(other)
 
-    __hash__ = None  # type: ignore[assignment]  # as of every message
+    __hash__ = None  # type: ignore[assignment]  # like every message
 
     @classmethod
     def lc_id(cls) -> list[str]:
-        """Stored as core's own chunk, so that whoever loads it needs nothing of linkspan."""
+        """Serialize as core's own chunk, so that loading it does not need linkspan."""
         return AIMessageChunk.lc_id()
 
     def __repr_name__(self) -> str:
@@ -149,16 +149,16 @@ class AnswerChunk(_Whole, AIMessageChunk):
 
 
 def _protect(chunk: ToolCallChunk, arguments: str) -> None:
-    """Write broken arguments as a JSON string, which core will not complete when it reads a stored chunk.
+    """Write broken arguments as a JSON string, which core does not complete when it loads a stored chunk.
 
-    Only in the piece with the name, the first: what is in front of others decides what they are.
+    Only the first piece, the one with the name, is changed: it decides how the pieces behind it are parsed.
     """
     if chunk["name"] and arguments.lstrip().startswith("{"):
         chunk["args"] = json.dumps(arguments, ensure_ascii=False)
 
 
 def _sum(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
-    """Return the sum of chunks, made of the sums of their halves: what grows is copied a few times only."""
+    """Return the sum of chunks. Summing by halves copies the growing text only a few times."""
     if len(chunks) <= _FEW:
         return add_ai_message_chunks(*chunks)
     middle = len(chunks) // 2
@@ -170,7 +170,7 @@ def _without_calls(chunk: AIMessageChunk) -> AIMessageChunk:
 
 
 def _joined(pieces: Sequence[ToolCallChunk]) -> list[ToolCallChunk]:
-    """Join the pieces of each call as core does: by index, unless their ids differ. One without an index is a call."""
+    """Join the pieces of each call as core does: by index, unless ids differ. A piece without an index is a call."""
     calls: list[list[ToolCallChunk]] = []
     by_index: dict[int, list[list[ToolCallChunk]]] = {}
     for piece in pieces:

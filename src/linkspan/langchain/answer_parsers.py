@@ -1,4 +1,4 @@
-"""Parsers of answers that must have a shape: LangChain's runnables around linkspan's one strict reader."""
+"""Parsers for structured output: LangChain runnables around linkspan's strict JSON reader."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["AnswerParser", "ChoiceParser", "choices_of", "json_schema_of", "merg
 
 
 def json_schema_of(schema: dict[str, Any] | type, strict: bool | None = None) -> dict[str, Any]:
-    """Return the JSON schema of a pydantic or TypedDict class, or of what is one already.
+    """Return the JSON schema of a pydantic or TypedDict class; a JSON schema is returned unchanged.
 
     Args:
         schema: The class or schema.
@@ -42,21 +42,21 @@ def json_schema_of(schema: dict[str, Any] | type, strict: bool | None = None) ->
 
 
 def choices_of(schema: EnumMeta) -> list[str]:
-    """Return the texts of an ``Enum``.
+    """Return the values of an ``Enum`` of strings.
 
     Raises:
-        ConfigurationError: If it has a member that is no text.
+        ConfigurationError: If a value is not a string.
     """
     values: list[Any] = [member.value for member in cast("type[Enum]", schema)]
     if not values or not all(isinstance(value, str) for value in values):
         raise ConfigurationError(
-            f"{schema.__name__} cannot be a choice: all values of the Enum must be texts, not {values}."
+            f"{schema.__name__} cannot be a choice: all values of the Enum must be strings, not {values}."
         )
     return values
 
 
 class ChoiceParser(BaseOutputParser[Any]):
-    """Reads an answer that is one of an ``Enum``'s texts."""
+    """Parses an answer that is one of the values of an ``Enum``."""
 
     target: Any
 
@@ -64,8 +64,9 @@ class ChoiceParser(BaseOutputParser[Any]):
         """Return the member.
 
         Raises:
-            OutputParserException: If the answer is none of the texts, or may be the beginning of a longer one.
-            ContentBlockedError: If it was blocked.
+            OutputParserException: If the answer is not one of the values, or is cut off and may be a prefix of another
+                one.
+            ContentBlockedError: If the answer was blocked.
         """
         generation = result[0]
         if isinstance(generation, ChatGeneration):
@@ -76,7 +77,7 @@ class ChoiceParser(BaseOutputParser[Any]):
             longer = [text for text in choices_of(self.target) if text != said and text.startswith(said)]
             if longer and was_cut(answer):
                 raise OutputParserException(
-                    f"The answer was cut off by the token limit (raise max_tokens) and may be the beginning of "
+                    f"The answer was cut off by the token limit (raise max_tokens) and may be a prefix of "
                     f"{', '.join(map(repr, longer))}. The answer: {answer.text}",
                     llm_output=answer.text,
                 )
@@ -86,27 +87,27 @@ class ChoiceParser(BaseOutputParser[Any]):
         """Return the member.
 
         Raises:
-            OutputParserException: If the answer is none of the texts.
+            OutputParserException: If the answer is not one of the values.
         """
         try:
             return self.target(text.strip())
         except ValueError as error:
             raise OutputParserException(
-                f"The answer is none of {', '.join(choices_of(self.target))}. The answer: {text}", llm_output=text
+                f"The answer is not one of {', '.join(choices_of(self.target))}. The answer: {text}", llm_output=text
             ) from error
 
 
 class AnswerParser(BaseTransformOutputParser[Any]):
-    """Reads an answer, or the arguments of a tool call, as one JSON value of a shape.
+    """Parses an answer, or the arguments of a tool call, as one JSON value of a schema.
 
-    In a stream, what can be read of an unfinished answer comes as it grows; at the end comes the whole object, or the
-    error that ``invoke`` would raise.
+    A stream yields the growing partial object. It ends with the whole object, or with the error that ``invoke`` would
+    raise.
     """
 
     reader: Any
     """The :class:`~linkspan.json_answer.JSONAnswerReader` that judges finished answers."""
     is_class: bool = False
-    """Whether answers are instances, which an unfinished answer may not be enough for."""
+    """Whether answers are instances of a class. A partial answer may not be enough to create one."""
 
     @classmethod
     def for_schema(
@@ -118,18 +119,18 @@ class AnswerParser(BaseTransformOutputParser[Any]):
         tool: str | None = None,
         max_tokens: int | None = None,
     ) -> AnswerParser:
-        """Return the parser of a schema: a class reads its own answers.
+        """Return the parser of a schema.
 
         Args:
             schema: A pydantic class, a dataclass (the answer is an instance), a TypedDict class or a JSON schema (the
                 answer is a dict); ``None`` for any JSON object.
             json_schema: The JSON schema that was sent.
-            name: The shape's name, for errors.
-            tool: The tool whose arguments are the answer, else the text is.
-            max_tokens: The limit that was asked for, if any.
+            name: The schema's name, for errors.
+            tool: Parse the arguments of this tool's call; by default parse the text.
+            max_tokens: The requested token limit, for errors.
 
         Raises:
-            ConfigurationError: The schema is no valid JSON Schema.
+            ConfigurationError: The schema is not a valid JSON Schema.
         """
         is_class = isinstance(schema, type) and (is_basemodel_subclass(schema) or is_dataclass(schema))
         validate = validator_of(cast("type", schema)) if is_class else _schema_validator(json_schema)
@@ -140,7 +141,7 @@ class AnswerParser(BaseTransformOutputParser[Any]):
         """Return the object of a finished answer.
 
         Raises:
-            OutputParserException: There is no such object; the message says why, and has the answer.
+            OutputParserException: The answer is not one whole object of the schema. The message has reason and answer.
             ContentBlockedError: The answer was blocked, or the model refused.
         """
         generation = result[0]
@@ -152,7 +153,7 @@ class AnswerParser(BaseTransformOutputParser[Any]):
         return self.read(text)
 
     def read(self, answer: BaseMessage | str) -> Any:
-        """Return the object of a finished answer, given as a message or a text; see ``parse_result``."""
+        """Return the object of a finished answer, a message or a text; see ``parse_result``."""
         try:
             with converted_errors():
                 return self.reader.read(_completion_of(answer))
@@ -182,7 +183,7 @@ class AnswerParser(BaseTransformOutputParser[Any]):
 
 
 def merged(pieces: Sequence[Any]) -> Any:
-    """Return the pieces of a streamed answer, messages or texts, as one; a whole answer is one piece."""
+    """Return the sum of a stream's pieces, messages or texts."""
     first, *others = pieces or [""]
     if isinstance(first, AIMessageChunk) and others:
         return first + others
@@ -190,7 +191,7 @@ def merged(pieces: Sequence[Any]) -> Any:
 
 
 class _GrowingAnswer:
-    """The pieces of one streamed answer, and the object as far as it can be read."""
+    """The pieces of one streamed answer, and the object parsed from them so far."""
 
     def __init__(self, parser: AnswerParser) -> None:
         self._parser = parser
@@ -202,15 +203,15 @@ class _GrowingAnswer:
         self._last: Any = None
 
     def add(self, piece: str | BaseMessage) -> Iterator[Any]:
-        """Take the next piece; yield the object so far if there is more of it."""
+        """Add the next piece; yield the object so far if it has grown."""
         self._pieces.append(piece)
         self._text += self._news(piece)
-        # A long answer is read again only when it has grown by a share, so that the whole stays linear.
+        # A long answer is parsed again only after it has grown by a share, so that the total work stays linear.
         if len(self._text) - self._read_at <= self._read_at // 64:
             return
         self._read_at = len(self._text)
         partial: Any = None
-        # Half an answer may be anything, and the caller's validators are made for whole ones.
+        # A partial answer may be anything, and the caller's validators expect whole ones.
         with contextlib.suppress(Exception):
             partial = self._partial()
         if partial is not None and partial != self._last:
@@ -224,7 +225,7 @@ class _GrowingAnswer:
         return self._parser.reader.validate(json.dumps(found))
 
     def end(self) -> Iterator[Any]:
-        """Yield the whole object, unless it came already as the last partial one."""
+        """Yield the whole object, unless the last partial object equals it."""
         whole = self._parser.read(merged(self._pieces))
         if self._last is None or whole != self._last:
             yield whole
@@ -242,7 +243,7 @@ class _GrowingAnswer:
 
 
 def _completion_of(answer: BaseMessage | str) -> Completion:
-    """Return a finished answer in linkspan's own form."""
+    """Convert a finished answer to a neutral one."""
     if not isinstance(answer, AIMessage):
         return Completion(text=answer if isinstance(answer, str) else str(answer.text))
     usage = answer.usage_metadata
@@ -265,10 +266,10 @@ def _reasoning_of(message: AIMessage) -> str:
 
 
 def _calls_of(message: AIMessage) -> list[ToolCall]:
-    """Return the calls with their arguments as text: the model's own where the message has kept it."""
+    """Return the calls with their arguments as text, the model's own text if the message kept it."""
     if isinstance(message, AIMessageChunk) and message.tool_call_chunks:
         return [
-            # A chunk that has ended keeps broken arguments as a JSON string.
+            # The last chunk keeps broken arguments as a JSON string.
             ToolCall(call["id"], call["name"] or "", unwrap_json_string(call["args"] or ""))
             for call in message.tool_call_chunks
         ]
@@ -277,7 +278,7 @@ def _calls_of(message: AIMessage) -> list[ToolCall]:
 
 
 def _shown(message: BaseMessage) -> str:
-    """Return what the model said, for an error."""
+    """Return the answer's text, for an error."""
     calls = _calls_of(message) if isinstance(message, AIMessage) else []
     return "\n".join([str(message.text), *(f"{call.name}({call.arguments})" for call in calls)]).strip()
 
@@ -289,7 +290,7 @@ def _schema_validator(json_schema: dict[str, Any]) -> Callable[[str], Any]:
     try:
         kind.check_schema(json_schema)
     except jsonschema.SchemaError as error:
-        raise ConfigurationError(f"This is no valid JSON Schema, at {error.json_path}: {error.message}") from None
+        raise ConfigurationError(f"Not a valid JSON Schema, at {error.json_path}: {error.message}") from None
     validator = kind(json_schema)
 
     def validate(text: str) -> Any:

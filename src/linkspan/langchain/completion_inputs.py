@@ -1,4 +1,4 @@
-"""What a completion model does with its input before a request: refuse conversations, key the cache, bound batches."""
+"""Inputs of completion models: refuse unsupported conversations, extend the cache key, bound batches."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ _call_options: ContextVar[Mapping[str, Any]] = ContextVar("linkspan_call_options
 class CompletionInputs(LinkspanLanguageModel, BaseLLM):
     """Abstract base: the methods of core that take prompts and conversations, one or many."""
 
-    max_concurrency: int = Field(
-        default=8, ge=1, description="The most prompts of one `generate` or `batch` that are asked at once."
-    )
+    max_concurrency: int = Field(default=8, ge=1, description="Most concurrent requests of one `generate` or `batch`.")
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
@@ -48,34 +46,35 @@ class CompletionInputs(LinkspanLanguageModel, BaseLLM):
             return self._checked(super()._convert_input(model_input))
 
     def generate_prompt(self, prompts: list[PromptValue], *args: Any, **kwargs: Any) -> LLMResult:
-        """Ask all prompts; see langchain-core.
+        """Send all prompts; see langchain-core.
 
         Raises:
-            UnsupportedContentError: A conversation holds what core would leave out of a text, or untrusted text.
+            UnsupportedContentError: A conversation has untrusted text, or parts that core would drop.
         """
         with converted_errors():
             prompts = [self._checked(prompt) for prompt in prompts]
         return super().generate_prompt(prompts, *args, **kwargs)
 
     async def agenerate_prompt(self, prompts: list[PromptValue], *args: Any, **kwargs: Any) -> LLMResult:
-        """Ask all prompts; see ``generate_prompt``."""
+        """Send all prompts; see ``generate_prompt``."""
         with converted_errors():
             prompts = [self._checked(prompt) for prompt in prompts]
         return await super().agenerate_prompt(prompts, *args, **kwargs)
 
     def _checked(self, prompt: PromptValue) -> PromptValue:
-        """Refuse a conversation of which core would write untrusted text like any other, or leave parts out."""
+        """Refuse a conversation with untrusted text, which core would not mark, or with parts that core would drop."""
         for place, message in enumerate(prompt.messages if isinstance(prompt, ChatPromptValue) else ()):
             what = _not_for_a_prompt(message)
             if what is not None:
                 raise UnsupportedContentError(
-                    f"{type(self).__name__} takes a prompt: message {place} {what}. Use the chat class of this API.",
+                    f"{type(self).__name__} takes a prompt, but message {place} {what}. Use the chat class of "
+                    "this API.",
                     provider=self._provider.name,
                 )
         return prompt
 
     def generate(self, prompts: list[str], stop: list[str] | str | None = None, *args: Any, **kwargs: Any) -> LLMResult:
-        """Ask all prompts; see langchain-core. The cache tells calls with different options apart."""
+        """Send all prompts; see langchain-core. Calls with different options have different cache keys."""
         stop, kwargs = self._one_word_each(stop, kwargs)
         with self._options_in_key(kwargs):
             return super().generate(prompts, stop, *args, **kwargs)
@@ -83,7 +82,7 @@ class CompletionInputs(LinkspanLanguageModel, BaseLLM):
     async def agenerate(
         self, prompts: list[str], stop: list[str] | str | None = None, *args: Any, **kwargs: Any
     ) -> LLMResult:
-        """Ask all prompts; see langchain-core. The cache tells calls with different options apart."""
+        """Send all prompts; see langchain-core. Calls with different options have different cache keys."""
         stop, kwargs = self._one_word_each(stop, kwargs)
         with self._options_in_key(kwargs):
             return await super().agenerate(prompts, stop, *args, **kwargs)
@@ -91,7 +90,7 @@ class CompletionInputs(LinkspanLanguageModel, BaseLLM):
     def _one_word_each(
         self, stop: list[str] | str | None, kwargs: dict[str, Any]
     ) -> tuple[list[str] | None, dict[str, Any]]:
-        """Return a call's options under one name each, so that the cache knows them by whichever name they came."""
+        """Resolve aliases, so that the cache key of a call does not depend on the names of its options."""
         with converted_errors():
             own = {} if stop is None else {"stop": stop}
             kwargs = self._with_aliases_resolved({**kwargs, **own})
@@ -100,7 +99,7 @@ class CompletionInputs(LinkspanLanguageModel, BaseLLM):
 
     @contextmanager
     def _options_in_key(self, kwargs: Mapping[str, Any]) -> Iterator[None]:
-        """Let ``_identifying_params`` show the options of this call that change its answer."""
+        """Add the options of this call that change its answer to ``_identifying_params``."""
         aside = _CORE_ARGUMENTS | self.call_keywords
         options = {name: value for name, value in kwargs.items() if name not in aside}
         token = _call_options.set({"call": sorted(options.items())} if options else {})
@@ -119,12 +118,12 @@ class CompletionInputs(LinkspanLanguageModel, BaseLLM):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[str]:
-        """Ask all inputs at once, at most ``max_concurrency`` (of the config, else of the model) at a time.
+        """Send all inputs, at most ``max_concurrency`` (of the config, else of the model) at a time.
 
-        With ``return_exceptions`` an input that fails has its error in the list, and the others their answers.
+        With ``return_exceptions`` the list has the error of each input that failed and the answers of the others.
         """
         if return_exceptions and len(inputs) > 1:
-            # Core would put the first error in the place of every answer.
+            # Core would replace every answer by the first error.
             return Runnable.batch(self, inputs, self._bounded(config, inputs), return_exceptions=True, **kwargs)
         return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
 
@@ -136,7 +135,7 @@ class CompletionInputs(LinkspanLanguageModel, BaseLLM):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[str]:
-        """Ask all inputs at once; see ``batch``."""
+        """Send all inputs; see ``batch``."""
         if return_exceptions and len(inputs) > 1:
             return await Runnable.abatch(self, inputs, self._bounded(config, inputs), return_exceptions=True, **kwargs)
         return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
@@ -149,18 +148,18 @@ class CompletionInputs(LinkspanLanguageModel, BaseLLM):
 
 
 def _not_for_a_prompt(message: BaseMessage) -> str | None:
-    """Return what of a message core would not write into a text as it has to be, ``None`` if there is nothing."""
+    """Return why a message cannot become part of a prompt, or ``None``."""
     if isinstance(message, ChatMessage) and message.role == "data":
-        return "is untrusted text (role data), which a prompt would mix with your own words"
+        return "is untrusted text (role data), which a prompt cannot mark"
     for block in message.content if isinstance(message.content, list) else ():
         kind = block.get("type") if isinstance(block, dict) else "text"
         if kind not in _WRITTEN_BLOCKS:
-            return f"holds a block of type {kind!r}"
+            return f"has a block of type {kind!r}"
     return None
 
 
-#: Blocks that core writes into a text, and those of an earlier answer that no prompt repeats.
+#: Blocks that core writes into a prompt, and those of an earlier answer that are not repeated.
 _WRITTEN_BLOCKS = frozenset({"text", "reasoning", "thinking"})
 
-#: Arguments of ``generate`` that are core's own.
+#: Core's own arguments of ``generate``.
 _CORE_ARGUMENTS = frozenset({"callbacks", "tags", "metadata", "run_name", "run_id", "timeout"})

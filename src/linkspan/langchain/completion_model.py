@@ -1,4 +1,4 @@
-"""The base of linkspan's completion models for LangChain: a prompt in, text out.
+"""Base class of linkspan's completion models for LangChain.
 
 Core's convenience class sends prompts one by one and mishandles callbacks, usage and cache keys. This class sends them
 concurrently (bounded) and keeps everything that the API returns.
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 __all__ = ["LinkspanLLM"]
 
-#: What a chat model would take; a completion model has no place for it on the wire.
+#: Keywords of chat models that completion APIs do not support.
 _CHAT_KEYWORDS = ("tools", "tool_choice", "response_format")
 
 
 class LinkspanLLM(CompletionInputs):
     """Abstract base of the completion models.
 
-    A provider's settings say in ``_schema_options`` and ``_choice_options`` how its API holds an answer to a shape.
+    A provider's settings implement ``_schema_options`` and ``_choice_options``: how its API constrains an answer.
 
-    ``generation_info`` of an answer, in streams of the last chunk: ``finish_reason`` (if the API gives one),
+    ``generation_info`` of an answer, in a stream on the last chunk: ``finish_reason`` (if the API gives one),
     ``model_name``, ``request_id``, ``token_usage``, ``logprobs`` (an entry per token), and every other field of the API
     under its own name. ``llm_output`` has ``model_name`` and ``token_usage`` of all prompts together.
     """
@@ -54,11 +54,11 @@ class LinkspanLLM(CompletionInputs):
 
     streaming: bool = Field(
         default=False,
-        description="Stream also where the caller does not (`invoke`), so that callbacks see each token. Several "
-        "prompts at once are not streamed.",
+        description="Stream in `invoke`, too, so that callbacks receive each token. Several prompts at once are "
+        "not streamed.",
     )
 
-    # ------------------------------------------------------------------ the four ways to ask
+    # ------------------------------------------------------------------ generate and stream
 
     def _generate(
         self,
@@ -166,7 +166,7 @@ class LinkspanLLM(CompletionInputs):
             return to_generation_chunk(delta, assembler, model)
 
     def _streams(self, prompts: list[str], kwargs: Mapping[str, Any]) -> bool:
-        # Of several prompts, core hands in the first one's callbacks only.
+        # Core passes only the first prompt's callbacks.
         wanted = kwargs.get("stream")
         return len(prompts) == 1 and (self.streaming if wanted is None else bool(wanted))
 
@@ -195,7 +195,7 @@ class LinkspanLLM(CompletionInputs):
     def _request(
         self, prompt: str, stop: list[str] | None, kwargs: Mapping[str, Any]
     ) -> tuple[PromptRequest, float | None]:
-        """Return the request of a prompt, and the call's own timeout."""
+        """Return the request of a prompt, and the call's timeout."""
         options = self._call_options(kwargs, stop)
         refuse_chat_keywords(self, options.keywords, _CHAT_KEYWORDS)
         return self._prompt_request_of(prompt, options), options.timeout
@@ -216,25 +216,24 @@ class LinkspanLLM(CompletionInputs):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
-        """Return a runnable that answers with objects of a schema, to which the server holds the model.
+        """Return a runnable that returns objects of a schema, which the server enforces.
 
         Args:
             schema: A pydantic class (the answer is an instance), a TypedDict class, a JSON schema (a dict), or an
                 ``Enum`` of texts (the answer is a member).
-            include_raw: Answer with ``{"raw", "parsed", "parsing_error"}`` and raise no parsing error.
-            method: ``"json_schema"``, the only one that a completion model has: it calls no tools, and its API has no
-                mode for just any JSON.
-            strict: With ``True`` all fields are required and no others allowed.
-            **kwargs: Bound as they are.
+            include_raw: Return ``{"raw", "parsed", "parsing_error"}`` and raise no parsing error.
+            method: Must be ``"json_schema"``: completion models have no tools, and their APIs have no JSON mode.
+            strict: With ``True`` all fields are required and no others are allowed.
+            **kwargs: Bound unchanged.
 
         Raises:
-            ConfigurationError: If the schema is unusable, or the method another one.
-            OutputParserException: (of langchain-core, at the call) If the answer does not fit: it was cut off, or the
-                deployment does not hold its model to a shape.
+            ConfigurationError: If the schema is unusable, or the method is unsupported.
+            OutputParserException: (of langchain-core, at the call) If the answer does not match the schema, because it
+                was cut off or the deployment does not enforce schemas.
         """
         if method != "json_schema":
             raise ConfigurationError(
-                f"{type(self).__name__} has one method, 'json_schema', not {method!r}: use the chat class of this API.",
+                f"{type(self).__name__} supports method='json_schema', not {method!r}: use the chat class of this API.",
                 provider=self._provider.name,
             )
         from linkspan.langchain import answer_parsers, structured_output  # noqa: PLC0415  # parsers take long to load

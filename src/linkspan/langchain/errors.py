@@ -1,7 +1,7 @@
-"""linkspan's errors as LangChain's own: each class here is the linkspan error and core's ``ModelError`` of that kind.
+"""linkspan's errors for LangChain: each class is both the linkspan error and core's ``ModelError`` of the same kind.
 
-Middleware that retries, summarises or reports looks for core's classes; users of both frameworks catch
-``linkspan.errors``. Every error that leaves a LangChain class of linkspan is an instance of both.
+LangChain's middleware that retries, summarizes or reports catches core's classes; users of both frameworks catch
+``linkspan.errors``. Every error raised by linkspan's LangChain classes is an instance of both.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ __all__ = [
     "converted_errors",
 ]
 
-#: ``ModelRefusalError`` came with langchain-core 1.7.5; before it, an invalid request: not retryable either.
+#: langchain-core 1.7.5 added ``ModelRefusalError``. Before it, use the invalid request, which is not retryable either.
 _RefusalError: Any = getattr(core, "ModelRefusalError", core.ModelInvalidRequestError)
 
 
 class ErrorResponse:
-    """The HTTP answer behind an error, in the shape in which langchain-core's tracing reads it.
+    """The HTTP answer of an error, in the form that langchain-core's tracing expects.
 
     Args:
         status_code: The HTTP status.
@@ -66,20 +66,20 @@ class ErrorResponse:
         return self._body if isinstance(self._body, str) else json.dumps(self._body, ensure_ascii=False)
 
     def json(self) -> Any:
-        """The body as JSON.
+        """Return the body as JSON.
 
         Raises:
-            ValueError: If it is none.
+            ValueError: If it is not JSON.
         """
         return json.loads(self._body or "") if self._body is None or isinstance(self._body, str) else self._body
 
 
 class ModelFailure(errors.LinkspanError, core.ModelError):
-    """What all errors here have in common; itself a failure of no particular kind."""
+    """Base of all errors here; also raised for failures of no particular kind."""
 
     @property
     def response(self) -> ErrorResponse | None:
-        """The HTTP answer, ``None`` if there was none."""
+        """The HTTP answer; ``None`` if there was none."""
         if self.status_code is None:
             return None
         return ErrorResponse(self.status_code, self.headers, self.body)
@@ -90,7 +90,7 @@ class ConfigurationError(errors.ConfigurationError, ModelFailure, core.ModelInva
 
 
 class InvalidRequestError(errors.InvalidRequestError, ModelFailure, core.ModelInvalidRequestError):
-    """The request was refused, by the API or before it was sent."""
+    """The API refused the request, or it was refused before it was sent."""
 
 
 class UnsupportedContentError(errors.UnsupportedContentError, InvalidRequestError):
@@ -98,19 +98,19 @@ class UnsupportedContentError(errors.UnsupportedContentError, InvalidRequestErro
 
 
 class ContextOverflowError(errors.ContextOverflowError, InvalidRequestError, core.ContextOverflowError):
-    """Prompt and requested answer do not fit the model's context window."""
+    """Prompt and requested answer do not fit into the model's context window."""
 
 
 class AuthenticationError(errors.AuthenticationError, ModelFailure, core.ModelAuthenticationError):
-    """The key is missing or not valid."""
+    """The key is missing or invalid."""
 
 
 class PermissionDeniedError(errors.PermissionDeniedError, ModelFailure, core.ModelPermissionDeniedError):
-    """The key is valid but may not do this."""
+    """The key is valid but lacks the permission."""
 
 
 class NotFoundError(errors.NotFoundError, ModelFailure, core.ModelNotFoundError):
-    """There is no such model, deployment or route."""
+    """The model, deployment or route does not exist."""
 
 
 class RateLimitError(errors.RateLimitError, ModelFailure, core.ModelRateLimitError):
@@ -120,7 +120,8 @@ class RateLimitError(errors.RateLimitError, ModelFailure, core.ModelRateLimitErr
 class ContentBlockedError(errors.ContentBlockedError, ModelFailure, _RefusalError):  # type: ignore[misc]  # guarded base
     """The provider blocked the prompt or the answer."""
 
-    #: The blocked answer as a message, where core's ``ModelRefusalError`` keeps it; ``None`` if the API gave none.
+    #: The blocked answer as a message, under the name that core's ``ModelRefusalError`` uses; ``None`` without an
+    #: answer.
     raw_message: Any = None
 
 
@@ -129,19 +130,19 @@ class ServerError(errors.ServerError, ModelFailure, core.ModelAPIError):
 
 
 class APIConnectionError(errors.APIConnectionError, ModelFailure, core.ModelConnectionError):
-    """No connection could be made, or it broke before an answer came."""
+    """The connection failed, or broke before the answer."""
 
 
 class APITimeoutError(errors.APITimeoutError, APIConnectionError, core.ModelTimeoutError):
-    """No answer, or no further event of a stream, in time."""
+    """The answer, or the next event of a stream, did not arrive in time."""
 
 
 class InterruptedStreamError(errors.InterruptedStreamError, ModelFailure, core.ModelConnectionError):
-    """A stream ended before the answer did."""
+    """The stream ended before the answer was complete."""
 
 
 class InvalidResponseError(errors.InvalidResponseError, ModelFailure, core.ModelAPIError):
-    """The answer is not what the API promises."""
+    """The answer does not follow the API's format."""
 
 
 _JOINT: dict[type[errors.LinkspanError], type[ModelFailure]] = {
@@ -164,7 +165,7 @@ _JOINT: dict[type[errors.LinkspanError], type[ModelFailure]] = {
 
 
 def as_model_error(error: errors.LinkspanError) -> ModelFailure:
-    """Return the error as its joint class, with all its fields; one that is joint already as it is."""
+    """Convert an error to its LangChain class, with all its fields. A LangChain error is returned unchanged."""
     if isinstance(error, ModelFailure):
         return error
     joint = next(_JOINT[cls] for cls in type(error).__mro__ if cls in _JOINT)
@@ -179,7 +180,7 @@ def as_model_error(error: errors.LinkspanError) -> ModelFailure:
 
 
 class converted_errors:  # noqa: N801  # reads as the verb it is: ``with converted_errors():``
-    """Context manager: a linkspan error inside leaves as its joint class, the original as its cause."""
+    """Convert linkspan errors raised in this context to their LangChain classes, with the original as cause."""
 
     __slots__ = ()
 

@@ -24,7 +24,7 @@ def to_llm_result(completions: Sequence[Completion], provider: str, model: str |
     Args:
         completions: An answer per prompt.
         provider: The API's short name.
-        model: The model that was asked for: the one that answered, where the API does not name it.
+        model: The requested model, used if the API does not name the one that answered.
     """
     return LLMResult(
         generations=[
@@ -39,12 +39,12 @@ def to_llm_result(completions: Sequence[Completion], provider: str, model: str |
 
 
 def to_generation_chunk(delta: Delta, assembler: Assembler, model: str | None) -> GenerationChunk:
-    """Return one step of a streamed answer; the last one says all that is known of the whole.
+    """Return one step of a streamed answer. The last one carries the information about the whole answer.
 
-    Core merges the infos of chunks by adding numbers and joining texts, so they come once.
+    Core merges the infos of chunks by adding numbers and joining texts, so each must appear only once.
     """
     if not delta.last:
-        # Filled in after a validated one: validating each costs more than reading it.
+        # Copied from a validated instance: validating each chunk costs more than parsing it.
         fields = _PIECES.fields.copy()
         fields["text"] = delta.text
         return _PIECES.from_fields(fields)

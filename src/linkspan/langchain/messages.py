@@ -37,22 +37,22 @@ _ROLES: dict[str, Role] = {
     "data": "data",
 }
 
-#: Blocks that repeat ``AIMessage.tool_calls`` and ``invalid_tool_calls``, in the spellings of several providers.
+#: Blocks that repeat ``AIMessage.tool_calls`` and ``invalid_tool_calls``, as several providers spell them.
 _CALL_BLOCKS = frozenset(
     {"tool_call", "invalid_tool_call", "tool_call_chunk", "tool_use", "function_call", "custom_tool_call"}
 )
 
 
 def to_conversation(messages: Sequence[BaseMessage], provider: str) -> list[Message]:
-    """Return LangChain messages as neutral ones.
+    """Convert LangChain messages to neutral ones.
 
     Args:
-        messages: What core hands to ``_generate``.
-        provider: Name of the API, for errors.
+        messages: The messages that core passes to ``_generate``.
+        provider: The API's short name, for errors.
 
     Raises:
-        UnsupportedContentError: For a role or content block that no API of linkspan can carry.
-        InvalidRequestError: For arguments of an earlier call that JSON cannot carry, or a tool result without an id.
+        UnsupportedContentError: No API supports a role or content block.
+        InvalidRequestError: Arguments of an earlier call are not JSON, or a tool result has no call id.
     """
     return [_to_message(message, provider, place) for place, message in enumerate(messages)]
 
@@ -60,7 +60,7 @@ def to_conversation(messages: Sequence[BaseMessage], provider: str) -> list[Mess
 def _to_message(message: BaseMessage, provider: str, place: int) -> Message:
     content = message.content
     if isinstance(content, str):
-        # What nearly every message is, without the steps that it does not need; the rest of this module says the same.
+        # A shortcut for the usual message; the general path below gives the same result.
         if type(message) is HumanMessage:
             return Message("user", [Text(content)], message.name)
         if type(message) is AIMessage and content and _only_text(message):
@@ -106,7 +106,7 @@ def _tool(message: BaseMessage, parts: list[Part], provider: str) -> Message:
     call_id = message.tool_call_id if isinstance(message, ToolMessage) else extra.get("tool_call_id")
     if not call_id:
         raise InvalidRequestError(
-            "A tool message needs the id of the call that it answers: use ToolMessage(..., tool_call_id=...).",
+            "A tool message must have the id of the call that it answers: ToolMessage(..., tool_call_id=...).",
             provider=provider,
         )
     failed = isinstance(message, ToolMessage) and message.status == "error"
@@ -130,7 +130,7 @@ def _assistant(message: AIMessage, provider: str, place: int) -> Message:
 
 
 def _tool_calls(message: AIMessage) -> Iterator[tuple[str | None, str, Any]]:
-    """Yield id, name and arguments of each call, also of those whose arguments could not be read."""
+    """Yield id, name and arguments of each call, including invalid ones."""
     for call in message.tool_calls:
         yield call.get("id"), call["name"], call["args"]
     for broken in message.invalid_tool_calls:
@@ -138,17 +138,17 @@ def _tool_calls(message: AIMessage) -> Iterator[tuple[str | None, str, Any]]:
     if message.tool_calls or message.invalid_tool_calls:
         return
     if not isinstance(message.content, str):
-        # A history written by hand may hold its calls as blocks only.
+        # A hand-written history may have its calls only as blocks.
         for block in message.content:
             if isinstance(block, dict) and block.get("type") in _CALL_BLOCKS:
                 yield _call_of_block(block)
     function = message.additional_kwargs.get("function_call")
     if isinstance(function, Mapping) and function.get("name"):
-        yield None, function["name"], function.get("arguments")  # OpenAI's form before tools.
+        yield None, function["name"], function.get("arguments")  # OpenAI's form of calls before it had tools.
 
 
 def _call_of_block(block: Mapping[str, Any]) -> tuple[str | None, str, Any]:
-    """Read a call from a content block: ``input`` in Anthropic's spelling, ``args`` or ``arguments`` in others'."""
+    """Read a call from a content block: ``input`` (Anthropic), ``args`` or ``arguments`` (others)."""
     arguments = next((block[key] for key in ("args", "input", "arguments") if block.get(key) is not None), None)
     return block.get("call_id") or block.get("id"), block.get("name") or "", arguments
 
@@ -169,10 +169,10 @@ def _parts(content: str | Sequence[str | Mapping[str, Any]], provider: str) -> l
 
 
 def _spoken_parts(content: str | Sequence[str | Mapping[str, Any]], provider: str) -> list[Part]:
-    """Return what an assistant turn holds, without the private records of the provider that made it.
+    """Return the parts of an assistant turn, without the private records of its provider.
 
-    Such a record (hidden thoughts, signatures, calls and results of tools that ran on its servers) says nothing to
-    another model. A conversation that another provider began goes on without it.
+    Such records (hidden thoughts, signatures, calls and results of tools that ran on its servers) mean nothing to
+    another model. They are dropped, so that a conversation can move from one provider to another.
     """
     if isinstance(content, str):
         return [Text(content)]
@@ -192,12 +192,12 @@ def _part_of_answer(block: Mapping[str, Any], provider: str) -> Part | None:
         value = block.get("value")
         return _part_of_answer(value, provider) if isinstance(value, Mapping) else None
     if kind == "reasoning_content":
-        # Bedrock's form of a thought.
+        # Bedrock's form of reasoning.
         inner = block.get("reasoning_content")
         thought = inner.get("text") if isinstance(inner, Mapping) else inner
         return Reasoning(thought) if isinstance(thought, str) else None
-    # What says something in words is no private record, whatever its name (``output_text``). Merged chunks of other
-    # providers can leave a text without any.
+    # A block with text is not a private record, whatever its type (``output_text``). Merged chunks of other
+    # providers may lack a type.
     return _part(block, provider) if kind in _READERS and kind != "text" else _text(block)
 
 
@@ -222,7 +222,7 @@ def _refusal(block: Mapping[str, Any]) -> Part | None:
 
 
 def _non_standard(block: Mapping[str, Any]) -> Part | None:
-    # The form that a refusal has in v1 content.
+    # The v1 form of a refusal.
     value = block.get("value")
     return _refusal(value) if isinstance(value, Mapping) and value.get("type") == "refusal" else None
 
@@ -239,7 +239,7 @@ def _reasoning(block: Mapping[str, Any]) -> Part | None:
     text = block.get("reasoning", block.get("thinking"))
     if text is None and isinstance(block.get("summary"), list):
         text = "\n".join(str(entry.get("text", "")) for entry in block["summary"] if isinstance(entry, Mapping))
-    # A v1 reasoning block may hold nothing but another provider's signature: that is no text to carry.
+    # A v1 reasoning block may contain only another provider's signature, which is not text to send.
     return Reasoning(text or "") if text is None or isinstance(text, str) else None
 
 
@@ -308,7 +308,7 @@ def _located(block: Mapping[str, Any]) -> tuple[str | None, str | None, str | No
 
 
 def _extras(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    # Core moves keys it does not know from v0 blocks to ``extras``.
+    # Core moves unknown keys of v0 blocks to ``extras``.
     extras = block.get("extras") or block.get("metadata")
     return extras if isinstance(extras, Mapping) else {}
 

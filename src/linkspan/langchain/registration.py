@@ -1,4 +1,4 @@
-"""linkspan's classes under names: for ``init_chat_model("scaleway:MODEL")``, and for loading serialised models."""
+"""Register linkspan's classes: for ``init_chat_model("scaleway:MODEL")``, and for loading serialized models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["CHAT_MODELS", "register", "serializable_classes"]
 
 _PACKAGE = "linkspan.langchain"
-#: Chat classes by the name of their provider.
+#: Chat classes by provider name.
 CHAT_MODELS = {
     "scaleway": "ChatScaleway",
     "gray_swan": "ChatGraySwan",
@@ -23,7 +23,7 @@ CHAT_MODELS = {
 _EMBEDDINGS = {"scaleway": "ScalewayEmbeddings"}
 _COMPLETION_MODELS = ("DataCrunch", "LLMEngine")
 
-#: LangChain's registries: module, name. Neither is public, and there is no other way in.
+#: LangChain's registries: module, name. They are private, but there is no public hook.
 _REGISTRIES = (
     ("langchain.chat_models.base", CHAT_MODELS),
     ("langchain.embeddings.base", _EMBEDDINGS),
@@ -31,16 +31,16 @@ _REGISTRIES = (
 
 
 def register() -> None:
-    """Make LangChain's ``init_chat_model``, ``init_embeddings`` and ``create_agent`` know linkspan's providers.
+    """Register linkspan's providers for LangChain's ``init_chat_model``, ``init_embeddings`` and ``create_agent``.
 
     Afterwards ``init_chat_model("scaleway:MODEL", temperature=0)`` and ``create_agent("scaleway:MODEL", tools)`` work;
     the names are ``scaleway``, ``gray_swan``, ``llm_engine`` and ``datacrunch``, for embeddings ``scaleway``. Calling
-    it again does nothing. LangChain has no public hook for this, so it is never done by itself; the classes work
-    anywhere without it. The deprecated ``init_chat_model`` of ``langchain_classic`` has a fixed list and learns none.
+    it again does nothing. LangChain has no public hook for this, so linkspan never does it without this call; the
+    classes work without it. The deprecated ``init_chat_model`` of ``langchain_classic`` has a fixed list of providers.
 
     Raises:
-        ConfigurationError: ``langchain`` is not installed, its registry is not where it was (tested with 1.4), or it
-            has an entry of its own under one of the names.
+        ConfigurationError: ``langchain`` is not installed, its registry has moved (tested with 1.4), or it already has
+            another entry under one of the names.
     """
     entries = [(_registry(module), name, cls) for module, classes in _REGISTRIES for name, cls in classes.items()]
     for registry, name, _ in entries:
@@ -54,7 +54,7 @@ def register() -> None:
 
 
 def serializable_classes() -> list[type[Serializable]]:
-    """Return linkspan's models that ``langchain_core.load.dumps`` can write, for ``load`` to admit again.
+    """Return linkspan's serializable classes, for ``allowed_objects`` of ``langchain_core.load.load``.
 
     Example::
 
@@ -72,15 +72,13 @@ def serializable_classes() -> list[type[Serializable]]:
 
 
 def _registry(module: str) -> dict[str, Any]:
-    advice = "Give linkspan's object instead of a name: create_agent(ChatScaleway(...), ...)."
+    advice = "Pass an object instead of a name: create_agent(ChatScaleway(...), ...)."
     try:
         found = getattr(import_module(module), "_BUILTIN_PROVIDERS", None)
     except ImportError as error:
-        raise ConfigurationError(
-            f"register() is for the package langchain, which is not installed. {advice}"
-        ) from error
+        raise ConfigurationError(f"register() needs the package langchain, which is not installed. {advice}") from error
     if not isinstance(found, dict) or not all(isinstance(row, tuple) and len(row) == 3 for row in found.values()):
-        raise ConfigurationError(f"This version of langchain keeps its providers in another way than 1.4. {advice}")
+        raise ConfigurationError(f"This version of langchain stores its providers in another way than 1.4. {advice}")
     return found
 
 

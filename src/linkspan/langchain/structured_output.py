@@ -1,4 +1,4 @@
-"""``with_structured_output``: a schema in, parsed objects out."""
+"""Implement ``with_structured_output``: bind a schema, and parse the answer into objects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Method", "parsed", "structured", "structured_by_prompt"]
 
-#: How the shape is asked for.
+#: How to request the schema.
 Method = Literal["json_schema", "function_calling", "json_mode"]
 _Schema = Union[dict[str, Any], type, None]
 
@@ -42,25 +42,25 @@ def structured(
     include_raw: bool,
     kwargs: dict[str, Any],
 ) -> Runnable[LanguageModelInput, Any]:
-    """Return the model with the schema bound, followed by the parser for it.
+    """Return the model with the schema bound, followed by its parser.
 
     Args:
         model: The chat model.
         schema: A pydantic class, a dataclass, a TypedDict class or a JSON schema.
-        method: How the shape is asked for.
-        strict: Sent with the schema, only if given.
-        include_raw: Whether to answer with raw message, parsed object and parsing error.
-        kwargs: Bound as they are.
+        method: How to request the schema.
+        strict: Sent with the schema, if given.
+        include_raw: Whether to return raw message, parsed object and parsing error.
+        kwargs: Bound unchanged.
 
     Raises:
         ConfigurationError: If the method is unknown or the schema is missing or unusable.
     """
-    schema = with_plain_fields(schema)  # Core reads the schema, too, for traces.
+    schema = with_plain_fields(schema)  # Core also reads the schema, for traces.
     asked = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     limit = kwargs.get("max_tokens") or model.max_tokens
     if method == "json_mode":
         if strict is not None:
-            raise ConfigurationError("strict has no meaning with method='json_mode': use 'json_schema'.")
+            raise ConfigurationError("method='json_mode' does not support strict: use method='json_schema'.")
         return _json_mode(model, schema, include_raw=include_raw, kwargs=kwargs)
     if method == "json_schema":
         made = schema_format(_required(schema, method), strict)
@@ -72,8 +72,8 @@ def structured(
         parameters = dict(made.schema or {})
         if not takes_object(parameters):
             raise ConfigurationError(
-                f"{name} describes no object, and the arguments of a tool call are one: put it into a class with one "
-                "field, or use method='json_schema'."
+                f"{name} must be the schema of an object, as arguments of a tool call are: put it into a class with "
+                "one field, or use method='json_schema'."
             )
         bound = model.bind_tools([_tool_of(made)], tool_choice=name, ls_structured_output_format=asked, **kwargs)  # type: ignore[assignment]  # bind_tools promises less than it returns
         parser = AnswerParser.for_schema(schema, parameters, name=name, tool=name, max_tokens=limit)
@@ -85,7 +85,7 @@ def structured(
 def _json_mode(
     model: LinkspanChatModel, schema: _Schema, *, include_raw: bool, kwargs: dict[str, Any]
 ) -> Runnable[LanguageModelInput, Any]:
-    """Ask for any JSON object; an API that cannot be asked for it is sent the schema, or told in words."""
+    """Request a JSON object. An API without a JSON mode gets the schema, or an instruction in the system message."""
     if model._has_json_mode():  # noqa: SLF001  # what a model's class says to this module
         wanted: dict[str, Any] = {"type": "json_object"}
     elif schema is not None:
@@ -100,22 +100,22 @@ def _json_mode(
 def parsed(
     bound: Runnable[LanguageModelInput, Any], parser: Runnable[Any, Any], *, include_raw: bool
 ) -> Runnable[LanguageModelInput, Any]:
-    """Return a bound model followed by its parser, with the raw answer beside the parsed one if asked for."""
+    """Return a bound model followed by its parser; with ``include_raw`` also return the raw answer."""
     return RunnableMap(raw=bound) | _BesideRaw(parser).runnable() if include_raw else bound | parser
 
 
 def structured_by_prompt(
     model: LinkspanChatModel, schema: _Schema, *, include_raw: bool, kwargs: dict[str, Any]
 ) -> Runnable[LanguageModelInput, Any]:
-    """Return a chat model that is told the shape in its system message, followed by a parser of the answer's text.
+    """Return a chat model with the schema in its system message, followed by a parser of the answer's text.
 
-    For APIs without a JSON mode: nothing holds the model to the shape but the words.
+    For APIs without a JSON mode: only the instruction makes the model follow the schema.
 
     Args:
         model: The chat model.
         schema: A pydantic class, a dataclass, a TypedDict class or a JSON schema; ``None`` for any JSON object.
-        include_raw: Whether to answer with raw message, parsed object and parsing error.
-        kwargs: Bound as they are.
+        include_raw: Whether to return raw message, parsed object and parsing error.
+        kwargs: Bound unchanged.
 
     Raises:
         ConfigurationError: If the schema is unusable.
@@ -128,16 +128,16 @@ def structured_by_prompt(
 
 
 class _BesideRaw:
-    """Reads what ``RunnableMap(raw=...)`` gives, and answers with ``parsed`` and ``parsing_error`` beside it.
+    """Adds ``parsed`` and ``parsing_error`` to the output of ``RunnableMap(raw=...)``.
 
-    Nothing that the parser raises leaves, in streams neither: there, ``raw`` passes piece by piece.
+    Errors of the parser are never raised, not in streams either, where ``raw`` passes piece by piece.
     """
 
     def __init__(self, parser: Runnable[Any, Any]) -> None:
         self._parser = parser
 
     def runnable(self) -> Runnable[Any, Any]:
-        # Core's type leaves out the config, which it hands to functions that take one.
+        # Core's type omits the config, which it passes to functions that accept one.
         whole, pieces = cast("Any", self._stream), cast("Any", self._astream)
         return RunnableGenerator(whole, pieces, name="parse_beside_raw")
 
@@ -176,7 +176,7 @@ def _instructions(schema: _Schema) -> str:
 
 
 def _with_instructions(instructions: str, given: LanguageModelInput) -> list[BaseMessage]:
-    """Return the conversation with the instructions at the end of its system message, which it gets if it has none."""
+    """Append instructions to the system message of a conversation, or add a system message."""
     if isinstance(given, PromptValue):
         messages = given.to_messages()
     else:
@@ -199,7 +199,7 @@ def _required(schema: _Schema, method: str) -> dict[str, Any] | type:
 
 
 def _wire_format(made: ResponseFormat) -> dict[str, Any]:
-    """Return the form in which LangChain's agents bind a response format, too."""
+    """Return the form that LangChain's agents also use to bind a response format."""
     inner = {"name": made.name, "description": made.description, "schema": made.schema, "strict": made.strict}
     return {"type": "json_schema", "json_schema": {key: value for key, value in inner.items() if value is not None}}
 
@@ -210,7 +210,7 @@ def _tool_of(made: ResponseFormat) -> dict[str, Any]:
 
 
 def _any_json_parser(model: LinkspanChatModel, schema: _Schema, kwargs: Mapping[str, Any]) -> AnswerParser:
-    """Return the parser for an answer whose schema may not have been sent, so that any JSON Schema will do."""
+    """Return the parser for an answer without a sent schema; any JSON Schema is allowed."""
     if schema is None:
         described: dict[str, Any] = {"type": "object"}
     elif isinstance(schema, dict) and "title" not in schema and "name" not in schema:

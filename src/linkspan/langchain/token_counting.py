@@ -1,4 +1,4 @@
-"""Token counts without a network: estimates, or exact ones by the user's own tokenizer."""
+"""Count tokens offline: estimates, or exact counts by the user's tokenizer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["count_message_tokens", "count_text_tokens"]
 
-#: What core's own estimate takes.
+#: The forms that core's estimate accepts.
 _CHARACTERS_PER_TOKEN = 4.0
-#: Fixed prices of what is no text, in tokens. Core's own for a picture; a sound's is that of half a minute (Voxtral:
-#: 12.5 a second), a film's or file's that of a few pictures or pages. Never their base64: that is no text.
+#: Fixed costs of blocks other than text, in tokens: core's own for an image; half a minute for audio (Voxtral: 12.5 a
+#: second); a few images or pages for a video or file. Base64 is never counted as text.
 _IMAGE, _SOUND, _OTHER = 85, 375, 1000
 _PRICES = {
     "image": _IMAGE,
@@ -33,21 +33,21 @@ _PRICES = {
     "document": _OTHER,
     "media": _OTHER,
 }
-#: Where other blocks hold their words.
+#: Keys of the text in other blocks.
 _WORDS = ("text", "reasoning", "thinking", "refusal", "title", "context")
 
 
 def count_text_tokens(text: str, tokenize: Callable[[str], list[int]] | None) -> int:
-    """Return the tokens of a text: counted if there is a tokenizer, else estimated."""
+    """Count the tokens of a text with the tokenizer, or estimate them without one."""
     return len(tokenize(text)) if tokenize is not None else math.ceil(len(text) / _CHARACTERS_PER_TOKEN)
 
 
 def count_message_tokens(
     messages: list[BaseMessage], tools: list[dict[str, Any]], tokenize: Callable[[str], list[int]] | None
 ) -> int:
-    """Return the tokens of messages and tools: counted if there is a tokenizer, else core's estimate.
+    """Count the tokens of messages and tools with the tokenizer, or use core's estimate without one.
 
-    Pictures, sounds, films and files have a fixed price.
+    Images, audio, videos and files have a fixed cost.
     """
     priced = [_without_media(message) for message in messages]
     texts, prices = [message for message, _ in priced], sum(price for _, price in priced)
@@ -59,9 +59,9 @@ def count_message_tokens(
 
 
 def _without_media(message: BaseMessage) -> tuple[BaseMessage, int]:
-    """Return the message with its words alone, and the price of what else it holds.
+    """Return the message with only its text, and the cost of its other blocks.
 
-    Private records of other providers hold no words and are not sent: they cost nothing.
+    Private records of other providers cost nothing: they have no text and are not sent.
     """
     content = message.content
     if isinstance(content, str):

@@ -1,4 +1,4 @@
-"""Middleware for LangChain's agents: what tools return is untrusted text. It needs ``langchain``."""
+"""Middleware for LangChain agents that sends tool results as untrusted text. Needs the package ``langchain``."""
 
 from __future__ import annotations
 
@@ -18,38 +18,37 @@ __all__ = ["ToolResultsAsData"]
 
 
 class ToolResultsAsData(AgentMiddleware[Any, Any]):
-    """Let what an agent's tools return travel as untrusted text, whose instructions are not to be followed.
+    """Send an agent's tool results as untrusted text, whose instructions the model must not follow.
 
     ::
 
         agent = create_agent(ChatGraySwan(), tools=[fetch_page], middleware=[ToolResultsAsData()])
 
-    It sets ``tool_results="data"`` for the agent's calls. On an API with the role ``data`` each result is a turn in
-    that role, under a line that names the call it answers; with a model's ``data_role="fenced"`` it stays the tool's
-    turn, with its text between marks; on other APIs the call is refused, with these choices. The agent's state keeps
-    the tool messages as they are.
+    Sets ``tool_results="data"`` for the agent's calls. If the API has the role ``data``, each result becomes a turn in
+    that role, after a line that names its call. With ``data_role="fenced"`` it stays a tool turn, with marks around its
+    text. Otherwise the call raises an error that lists these choices. The tool messages in the agent's state do not
+    change.
 
-    Other middleware that writes results into prompts of its own, such as a summary of the conversation, does so in
-    whatever role it likes.
+    Other middleware may write results into its own prompts, such as a summary of the conversation, in any role.
     """
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
-        """Ask the model with results as data.
+        """Call the model with tool results as data.
 
         Raises:
-            ConfigurationError: The model is not one of linkspan's chat models.
+            ConfigurationError: The model is not a chat model of linkspan.
         """
         return handler(_with_results_as_data(request))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        """Ask the model with results as data.
+        """Call the model with tool results as data.
 
         Raises:
-            ConfigurationError: The model is not one of linkspan's chat models.
+            ConfigurationError: The model is not a chat model of linkspan.
         """
         return await handler(_with_results_as_data(request))
 
@@ -57,7 +56,7 @@ class ToolResultsAsData(AgentMiddleware[Any, Any]):
 def _with_results_as_data(request: ModelRequest[Any]) -> ModelRequest[Any]:
     if not isinstance(request.model, LinkspanChatModel):
         raise ConfigurationError(
-            "ToolResultsAsData knows how linkspan's chat models carry untrusted text, not how a "
-            f"{type(request.model).__name__} would: use one of linkspan's, or leave the middleware out."
+            "ToolResultsAsData needs a chat model of linkspan to carry untrusted text, not a "
+            f"{type(request.model).__name__}. Change the model or remove the middleware."
         )
     return request.override(model_settings={**request.model_settings, "tool_results": "data"})

@@ -1,4 +1,4 @@
-"""LangChain's forms of tools and schemas -> the neutral ones."""
+"""Convert LangChain's tools and schemas to neutral ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from langchain_core.tools import BaseTool
 
-    #: What ``bind_tools`` takes: a LangChain tool, a function, a pydantic or TypedDict class, a JSON schema or tool
+    #: A tool for ``bind_tools``: a LangChain tool, a function, a pydantic or TypedDict class, a JSON schema or tool
     #: dict.
     ToolLike: TypeAlias = Union[dict[str, Any], type, Callable[..., Any], BaseTool]
-    #: What ``tool_choice`` may be.
+    #: Values of ``tool_choice``.
     ToolChoiceLike: TypeAlias = Union[str, bool, dict[str, Any], None]
 
 __all__ = [
@@ -32,21 +32,21 @@ __all__ = [
 
 
 def as_tool_dicts(tools: Sequence[ToolLike], strict: bool | None = None) -> list[dict[str, Any]]:
-    """Return tools in the dict form that LangChain's own code expects among bound arguments."""
+    """Convert tools to the dicts that LangChain's own code expects among bound arguments."""
     return [convert_to_openai_tool(with_plain_fields(tool), strict=strict) for tool in tools]
 
 
 def to_tools(tools: Sequence[ToolLike], provider: str, strict: bool | None = None) -> list[Tool]:
-    """Return tools as neutral ones.
+    """Convert tools to neutral ones.
 
     Raises:
-        UnsupportedContentError: For a tool that is not a function, such as another provider's web search.
+        UnsupportedContentError: A tool is not a function, such as another provider's web search.
     """
     return [_to_tool(tool, provider) for tool in as_tool_dicts(tools, strict)]
 
 
 def _to_tool(tool: dict[str, Any], provider: str) -> Tool:
-    # The Responses API has the function's fields beside its type.
+    # The Responses API puts the function's fields next to its type.
     function = tool.get("function", tool if tool.get("type") == "function" else None)
     if tool.get("type", "function") != "function" or not isinstance(function, Mapping):
         raise UnsupportedContentError(
@@ -64,15 +64,15 @@ def _to_tool(tool: dict[str, Any], provider: str) -> Tool:
 
 
 def schema_format(schema: Any, strict: bool | None = None) -> ResponseFormat:
-    """Return the response format for a pydantic or TypedDict class or a JSON schema.
+    """Return the response format of a pydantic or TypedDict class or a JSON schema.
 
     Raises:
-        ConfigurationError: If LangChain cannot make a JSON schema of it.
+        ConfigurationError: LangChain cannot create a JSON schema from it.
     """
     if isinstance(schema, EnumMeta):
-        # LangChain would take it for a function, and ask for the arguments of that.
+        # LangChain would treat it as a function and request arguments.
         raise ConfigurationError(
-            f"{schema.__name__} is an Enum, not an object's schema: give a class with a field of this type."
+            f"{schema.__name__} is an Enum, not an object schema: use a class with a field of this type."
         )
     try:
         function = convert_to_openai_function(_described(schema), strict=strict)
@@ -91,7 +91,7 @@ def schema_format(schema: Any, strict: bool | None = None) -> ResponseFormat:
 
 
 def _described(schema: Any) -> Any:
-    """Return the function of a tool dict: core's conversion takes every other form as it is."""
+    """Return the function of a tool dict; core converts every other form."""
     if not isinstance(schema, Mapping) or schema.get("type") != "function":
         return with_plain_fields(schema)
     function = schema.get("function", schema)

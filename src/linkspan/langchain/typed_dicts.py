@@ -1,4 +1,4 @@
-"""TypedDict classes in the form that core reads whole: it takes every field for required, and knows no qualifiers."""
+"""Rewrite TypedDict classes for core, which treats every field as required and ignores qualifiers."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ _QUALIFIERS = (Required, NotRequired, ReadOnly)
 
 
 def with_plain_fields(given: Any) -> Any:
-    """Return a type with core's own convention in place of ``total=False``, ``NotRequired`` and other qualifiers.
+    """Replace ``total=False``, ``NotRequired`` and other qualifiers of a type by core's own convention.
 
-    Core has its own way to say that a field may be missing: ``Annotated[type, default, description]``. Anything else
-    than a TypedDict, or a type that holds one, is returned as it is; so is a class whose annotations have no meaning
-    yet.
+    Core marks an optional field by ``Annotated[type, default, description]``. Types without a TypedDict in them are
+    returned unchanged, and so is a class whose annotations cannot be resolved yet.
     """
     return _plain(given, {})
 
 
 def _plain(given: Any, known: dict[Any, Any]) -> Any:
-    """Return one type; ``known`` has the classes that were met, because two of one name would be two to core."""
+    """Convert one type. ``known`` has the converted classes: core would treat a second copy as another class."""
     if is_typeddict(given):
         if given not in known:
-            known[given] = given  # As it is where it holds itself, which core refuses.
+            known[given] = given  # A recursive class stays unchanged; core refuses it.
             known[given] = _typed_dict(given, known)
         return known[given]
     origin, arguments = get_origin(given), get_args(given)
@@ -42,7 +41,7 @@ def _typed_dict(given: Any, known: dict[Any, Any]) -> Any:
     try:
         hints = get_type_hints(given, include_extras=True)
     except NameError:
-        return given  # A name that is not defined yet; core says so where it matters.
+        return given  # A name is not defined yet; core reports it where it matters.
     required = given.__required_keys__
     fields = {name: _field(hint, known, is_required=name in required) for name, hint in hints.items()}
     if all(fields[name] is hint for name, hint in hints.items()):

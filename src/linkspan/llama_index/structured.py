@@ -196,8 +196,8 @@ class NativeStructuredOutput(LinkspanLLM):
         schema = standing_alone(output_cls.model_json_schema())
         if not takes_object(schema):
             raise ConfigurationError(
-                f"{output_cls.__name__} describes no object, and the arguments of a tool call are one: put it into a "
-                "class with one field, or use a mode that asks for text.",
+                f"{output_cls.__name__} must be the schema of an object, as arguments of a tool call are: put it "
+                "into a class with one field, or use a mode that asks for text.",
                 provider=self._provider.name,
             )
         name = str(schema.pop("title", output_cls.__name__))
