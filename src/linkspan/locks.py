@@ -1,4 +1,4 @@
-"""Locks that a forked child process can take."""
+"""Locks for processes that fork: some are free in the child, one lets the fork wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["ForkSafeLock"]
+__all__ = ["ForkSafeLock", "fork_waits"]
+
+#: Held by a thread that loads modules or makes what all threads share: ``os.fork`` waits for it. A child that is forked
+#: in the middle of an import would wait for that module without end.
+fork_waits = threading.RLock()
 
 
 class ForkSafeLock:
@@ -49,3 +53,6 @@ def _renew_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_all)
+    os.register_at_fork(
+        before=fork_waits.acquire, after_in_parent=fork_waits.release, after_in_child=fork_waits.release
+    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,13 +17,13 @@ import pytest
 from linkspan.connection import EndpointSlot
 from linkspan.errors import APIConnectionError, ConfigurationError, InterruptedStreamError, LinkspanError
 from linkspan.locks import ForkSafeLock
-from linkspan.transport import HttpClient, HttpRequest, environment, transports
-from tests.support.loopback import UntilClosed, event, head, http
+from linkspan.transport import HttpClient, HttpRequest, transports
+from tests.support.loopback import Close, UntilClosed, event, head, http
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.parametrize("lock", [environment._tls_lock, EndpointSlot().lock, ForkSafeLock()])
+@pytest.mark.parametrize("lock", [EndpointSlot().lock, ForkSafeLock()])
 def test_a_child_forked_while_a_thread_holds_a_lock_can_take_it(lock):
     held, release = threading.Event(), threading.Event()
 
@@ -42,26 +44,88 @@ def test_a_child_forked_while_a_thread_holds_a_lock_can_take_it(lock):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("call", ["client.send(request)", "asyncio.run(client.asend(request))"])
+def test_a_child_forked_beside_a_first_call_can_call(server, call):
+    server.always(http(200, b"fine"))
+    done = run(f"""
+        import asyncio, importlib.abc, os, signal, sys, threading
+        from linkspan.transport import HttpClient, HttpRequest
+
+        loading, forking = threading.Event(), threading.Event()
+
+        class Slow(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, *_):
+                if name == "httpcore":
+                    loading.set()
+                    forking.wait(30)
+
+        sys.meta_path.insert(0, Slow())
+        os.register_at_fork(before=forking.set)
+        request = HttpRequest(url={server.url!r}, provider="test", headers={{}}, decode_error=lambda response: None)
+        client = HttpClient()
+        thread = threading.Thread(target=lambda: print({call}.content))
+        thread.start()
+        loading.wait(30)
+        pid = os.fork()
+        if not pid:
+            signal.alarm(20)
+        else:
+            thread.join()
+            assert os.waitpid(pid, 0)[1] == 0
+        print({call}.content)
+    """)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["b'fine'"] * 3
+
+
+@pytest.mark.parametrize("answer", [http(200, b"fine"), Close()], ids=["answers", "closes"])
 @pytest.mark.parametrize("over_tls", [False, True])
 async def test_calls_cancelled_at_any_turn_of_the_loop_give_their_place_back(
-    request, server, ask, monkeypatch, over_tls
+    request, server, ask, monkeypatch, over_tls, answer
 ):
     if over_tls:
         server = request.getfixturevalue("tls_server")
         monkeypatch.setenv("SSL_CERT_FILE", str(request.getfixturevalue("tls_certificate") / "cert.pem"))
     monkeypatch.setattr(transports, "MAX_CONNECTIONS", 3)
-    server.always(http(200, b"fine"))
+    server.always(answer)
     client = HttpClient()
-    for turns in range(45):
-        tasks = [asyncio.create_task(client.asend(ask(url=server.url))) for _ in range(3)]
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    with warnings.catch_warnings(record=True) as unclosed:
+        warnings.simplefilter("always", ResourceWarning)
+        for turns in range(45):
+            tasks = [asyncio.create_task(client.asend(ask(url=server.url))) for _ in range(3)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        gc.collect()
+    assert not unclosed
     # Were a place lost, this would wait for it until its timeout.
+    server.always(http(200, b"fine"))
     answers = await asyncio.gather(*(client.asend(ask(url=server.url, timeout=20)) for _ in range(3)))
     assert [answer.content for answer in answers] == [b"fine"] * 3
+    await client.aclose()
+
+
+async def test_a_stream_cancelled_while_it_is_put_away_after_a_failure_gives_its_place_back(server, ask, monkeypatch):
+    monkeypatch.setattr(transports, "MAX_CONNECTIONS", 1)
+    client = HttpClient()
+
+    async def read():
+        async with client.astream(ask(timeout=20)) as events:
+            async for _ in events:
+                pass
+
+    server.always(head() + event(b"one") + b"x\r\n", Close())  # the end comes together with the event
+    for turns in range(80):
+        task = asyncio.create_task(read())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    server.always(http(200, b"fine"))
+    assert (await client.asend(ask(timeout=20))).content == b"fine"
     await client.aclose()
 
 

@@ -9,6 +9,7 @@ context, proxies, the client's interface) stays httpx's and httpcore's.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +20,7 @@ import httpcore
 from linkspan.transport.cancellation import run_to_end
 from linkspan.transport.connections import OpenConnections, Unread
 from linkspan.transport.deadline import Deadline
+from linkspan.transport.happy_eyeballs import addresses_of, first_connected
 
 if TYPE_CHECKING:
     import ssl
@@ -32,8 +34,6 @@ _MOST_UNREAD = 256 * 1024
 _MOST_UNSENT = 64 * 1024
 #: Seconds between two looks at how much of a long request was sent. asyncio's TLS says nothing of it by itself.
 _UNSENT_INTERVAL = 0.01
-#: Seconds before the next address of a host is tried beside the one before (RFC 8305).
-_NEXT_ADDRESS_DELAY = 0.25
 
 
 class AsyncioBackend(httpcore.AsyncNetworkBackend):
@@ -41,12 +41,11 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
 
     Attributes:
         connections: Those that are open.
-        unused: Those that were made for a request and have sent nothing yet.
     """
 
     def __init__(self) -> None:
         self.connections = OpenConnections()
-        self.unused: set[_Connection] = set()
+        anyio.current_time()  # loads anyio's half for asyncio here, where a fork waits for it
 
     async def connect_tcp(
         self,
@@ -57,15 +56,11 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Open a connection."""
-        loop = asyncio.get_running_loop()
         try:
             with anyio.fail_after(timeout):
-                _, connection = await loop.create_connection(
-                    lambda: _Connection(loop, self),
-                    host,
-                    port,
-                    local_addr=None if local_address is None else (local_address, 0),
-                    happy_eyeballs_delay=_NEXT_ADDRESS_DELAY,
+                addresses = await addresses_of(host, port)
+                connection = await first_connected(
+                    [partial(self._connect, address, port, local_address) for address in addresses], _Connection.abort
                 )
         except TimeoutError as exc:
             raise httpcore.ConnectTimeout(str(exc)) from exc
@@ -78,7 +73,12 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
         except httpcore.ConnectError:
             connection.abort()
             raise
-        self.unused.add(connection)
+        return connection
+
+    async def _connect(self, address: str, port: int, local_address: str | None) -> _Connection:
+        loop = asyncio.get_running_loop()
+        local = None if local_address is None else (local_address, 0)
+        _, connection = await loop.create_connection(lambda: _Connection(loop, self), address, port, local_addr=local)
         return connection
 
 
@@ -158,7 +158,6 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         self.deadline = None
-        self._backend.unused.discard(self)
         if not buffer:
             return
         if not self._transport.is_closing():
@@ -175,7 +174,6 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
     def abort(self) -> None:
         """Close without ado: nothing that is still to be sent matters, nor a farewell in TLS."""
         self._backend.connections.discard(self)
-        self._backend.unused.discard(self)
         self._transport.abort()
 
     async def start_tls(

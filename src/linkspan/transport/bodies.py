@@ -23,6 +23,7 @@ __all__ = [
     "Body",
     "async_chunks",
     "chunks",
+    "close_response",
     "owns_connection",
 ]
 
@@ -32,6 +33,8 @@ ACCEPTED_ENCODINGS = "gzip, deflate"
 LARGEST_FOREIGN_BODY = 1024 * 1024
 #: The code of the error of an answer that exceeds ``max_response_bytes``.
 TOO_LARGE = "response_too_large"
+#: The extension of a response that ends its connection, unless that can be used again.
+END_OF_CONNECTION = "linkspan_end_of_connection"
 #: Bytes that are decompressed at once.
 _PIECE = 64 * 1024
 #: Bytes that tell deflate with its header from deflate without.
@@ -75,6 +78,14 @@ def too_large(request: HttpRequest, what: str) -> InvalidResponseError:
 def owns_connection(response: httpx.Response) -> bool:
     """Tell whether an answer came over one of linkspan's own connections."""
     return hasattr(response.extensions.get("network_stream"), "deadline")
+
+
+async def close_response(response: httpx.Response) -> None:
+    """Close a response, and its connection where httpcore's own closing was cut short by a cancellation."""
+    await response.aclose()
+    end = response.extensions.get(END_OF_CONNECTION)
+    if end is not None:
+        await end()
 
 
 def chunks(response: httpx.Response) -> Iterator[bytes]:

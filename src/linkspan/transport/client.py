@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 from contextlib import asynccontextmanager, contextmanager
@@ -12,7 +11,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import httpx
 
 from linkspan.errors import ConfigurationError
-from linkspan.transport.bodies import ACCEPTED_ENCODINGS, LARGEST_FOREIGN_BODY, Body, async_chunks, chunks, too_large
+from linkspan.transport.bodies import (
+    ACCEPTED_ENCODINGS,
+    LARGEST_FOREIGN_BODY,
+    Body,
+    async_chunks,
+    chunks,
+    close_response,
+    too_large,
+)
 from linkspan.transport.cancellation import cancelled_once, run_to_end
 from linkspan.transport.clients import USER_AGENT, Clients, running_loop
 from linkspan.transport.failures import answer_error, connection_error, unusable_address
@@ -145,7 +152,7 @@ class HttpClient:
         except httpx.RequestError as exc:
             reader.fail(exc, started)
         finally:
-            await run_to_end(response.aclose())
+            await run_to_end(close_response(response))
         return reader.answer()
 
     def _open_once(self, request: HttpRequest) -> EventStream:
@@ -187,16 +194,11 @@ class HttpClient:
         """Send a request and return its answer: see :meth:`_exchange`. Must run in a task that is cancelled once."""
         is_own = self._clients.http_async_client is None
         while True:
-            entry = await self._clients.for_running_loop()
-            client = entry.client
+            client = await self._clients.for_running_loop()
             message = _message(client, request, stream=stream)
             started = monotonic()
             try:
                 response = await client.send(message, stream=True, follow_redirects=False)
-            except asyncio.CancelledError:
-                if entry.transport is not None:
-                    await entry.transport.close_unused()
-                raise
             except (httpx.RequestError, httpx.InvalidURL, ValueError, OverflowError, RuntimeError) as exc:
                 if is_own and client.is_closed and isinstance(exc, RuntimeError):
                     continue

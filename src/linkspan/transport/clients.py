@@ -13,6 +13,7 @@ import httpx
 
 from linkspan import __version__
 from linkspan.errors import ConfigurationError
+from linkspan.locks import fork_waits
 from linkspan.transport.environment import proxies_of_environment, shared_tls_context
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from linkspan.transport.asyncio_network import AsyncioBackend
     from linkspan.transport.connections import SyncBackend
-    from linkspan.transport.transports import AsyncTransport
 
 __all__ = ["USER_AGENT", "Clients", "running_loop"]
 
@@ -36,8 +36,7 @@ class _SyncClient(NamedTuple):
 
 class _LoopClient(NamedTuple):
     client: httpx.AsyncClient
-    transport: AsyncTransport | None = None
-    keeper: AsyncGenerator[None, None] | None = None
+    keeper: AsyncGenerator[None, None]
 
 
 class Clients:
@@ -54,12 +53,12 @@ class Clients:
         self._reset()
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._sync: _SyncClient | None = None
         self._finalizer: weakref.finalize[..., Clients] | None = None
         # Not weakly keyed: an open client refers to its loop, so such an entry would never go. See _drop_dead_loops.
         self._by_loop: dict[asyncio.AbstractEventLoop, _LoopClient] = {}
+        self._pid = os.getpid()  # the last: another thread that sees it takes the rest for this process's
 
     def _leave_parent_process(self) -> None:
         """Forget what a parent process made: two processes must not talk on one connection."""
@@ -82,15 +81,15 @@ class Clients:
                     self._finalizer = weakref.finalize(self, _close_here, entry.client, os.getpid())
         return entry.client
 
-    async def for_running_loop(self) -> _LoopClient:
-        """Return the client for async calls on the running event loop, with the transport if it is an own one.
+    async def for_running_loop(self) -> httpx.AsyncClient:
+        """Return the client for async calls on the running event loop.
 
         Raises:
             ConfigurationError: The event loop is not asyncio's.
         """
         loop = running_loop()
         if self.http_async_client is not None:
-            return _LoopClient(_usable(self.http_async_client, "http_async_client"))
+            return _usable(self.http_async_client, "http_async_client")
         self._leave_parent_process()
         entry = self._by_loop.get(loop)
         if entry is None or entry.client.is_closed:
@@ -98,9 +97,8 @@ class Clients:
             with self._lock:
                 self._drop_dead_loops()
                 self._by_loop[loop] = entry
-            if entry.keeper is not None:
-                await anext(entry.keeper)
-        return entry
+            await anext(entry.keeper)
+        return entry.client
 
     def _drop_dead_loops(self) -> None:
         for loop in [loop for loop in self._by_loop if loop.is_closed()]:
@@ -126,7 +124,7 @@ class Clients:
         self._leave_parent_process()
         with self._lock:
             entry = self._by_loop.pop(loop, None)
-        if entry is not None and entry.keeper is not None:
+        if entry is not None:
             await entry.keeper.aclose()
             await entry.client.aclose()  # under nest_asyncio its keeper has not done so
         self.close()
@@ -154,25 +152,27 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 def _new_sync_client() -> _SyncClient:
-    from linkspan.transport.connections import SyncBackend  # noqa: PLC0415  # httpcore comes with the first call
-    from linkspan.transport.transports import sync_transports  # noqa: PLC0415
+    with fork_waits:
+        from linkspan.transport.connections import SyncBackend  # noqa: PLC0415  # httpcore comes with the first call
+        from linkspan.transport.transports import sync_transports  # noqa: PLC0415
 
-    backend = SyncBackend()
-    transport, mounts = sync_transports(backend, shared_tls_context(), proxies_of_environment())
-    return _SyncClient(httpx.Client(transport=transport, mounts=mounts, headers=_own_headers()), backend)
+        backend = SyncBackend()
+        transport, mounts = sync_transports(backend, shared_tls_context(), proxies_of_environment())
+        return _SyncClient(httpx.Client(transport=transport, mounts=mounts, headers=_own_headers()), backend)
 
 
 def _new_loop_client(loop: asyncio.AbstractEventLoop) -> _LoopClient:
-    from linkspan.transport.transports import async_transports, is_asyncio  # noqa: PLC0415  # as above
+    with fork_waits:
+        from linkspan.transport.transports import async_transports, is_asyncio  # noqa: PLC0415  # as above
 
-    backend = None
-    if is_asyncio(loop):
-        from linkspan.transport.asyncio_network import AsyncioBackend  # noqa: PLC0415
+        backend = None
+        if is_asyncio(loop):
+            from linkspan.transport.asyncio_network import AsyncioBackend  # noqa: PLC0415
 
-        backend = AsyncioBackend()
-    transport, mounts = async_transports(backend, shared_tls_context(), proxies_of_environment())
-    client = httpx.AsyncClient(transport=transport, mounts=mounts, headers=_own_headers())
-    return _LoopClient(client, transport, _keep_open(client, backend))
+            backend = AsyncioBackend()
+        transport, mounts = async_transports(backend, shared_tls_context(), proxies_of_environment())
+        client = httpx.AsyncClient(transport=transport, mounts=mounts, headers=_own_headers())
+        return _LoopClient(client, _keep_open(client, backend))
 
 
 async def _keep_open(client: httpx.AsyncClient, backend: AsyncioBackend | None) -> AsyncGenerator[None, None]:

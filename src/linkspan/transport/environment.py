@@ -15,7 +15,7 @@ from urllib.request import getproxies
 import httpx
 
 from linkspan.errors import ConfigurationError
-from linkspan.locks import ForkSafeLock
+from linkspan.locks import fork_waits
 from linkspan.transport.urls import host_fault, public_url
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Proxies", "proxies_of_environment", "shared_tls_context"]
 
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
-_tls_lock = ForkSafeLock()
 
 
 def shared_tls_context() -> ssl.SSLContext:
@@ -35,7 +34,7 @@ def shared_tls_context() -> ssl.SSLContext:
     Raises:
         ConfigurationError: A variable names something that cannot be used.
     """
-    with _tls_lock:  # a cache alone would let threads that start together make one each
+    with fork_waits:  # a cache alone would let threads that start together make one each
         return _new_tls_context(
             os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"), os.environ.get("SSLKEYLOGFILE")
         )

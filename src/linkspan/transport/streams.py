@@ -16,6 +16,7 @@ from linkspan.transport.bodies import (
     Body,
     async_chunks,
     chunks,
+    close_response,
     owns_connection,
     too_large,
 )
@@ -364,7 +365,7 @@ class AsyncEventStream(_Stream):
         if self._release():
             if connection is not None:
                 connection.on_cancel = None
-            await run_to_end(self._response.aclose())
+            await run_to_end(close_response(self._response))
 
 
 def _shut_down_later(response: httpx.Response) -> threading.Timer | None:

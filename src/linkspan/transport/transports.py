@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 import httpx
 
+from linkspan.transport.pooled_connection import PooledConnection
+
 if TYPE_CHECKING:
     import ssl
 
@@ -80,31 +82,44 @@ class AsyncTransport(httpx.AsyncHTTPTransport):
         direct: tuple[AsyncTransport, Proxies] | None = None,
     ) -> None:
         self._direct = direct
-        self._backend = backend
         settings = _pool_settings(backend, context, proxy)
         if proxy is None:
-            self._pool = httpcore.AsyncConnectionPool(**settings)
+            self._pool = _Pool(**settings)
         elif proxy.url.scheme.startswith("socks"):
-            self._pool = httpcore.AsyncSOCKSProxy(**settings)
+            self._pool = _SOCKSProxy(**settings)
         else:
-            self._pool = httpcore.AsyncHTTPProxy(**settings)
+            self._pool = _HTTPProxy(**settings)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request."""
         if self._direct is not None and self._direct[1].is_direct(request.url.host):
             return await self._direct[0].handle_async_request(request)
-        return _without_reason(await super().handle_async_request(request))
-
-    async def close_unused(self) -> None:
-        """Close connections that nobody uses or can use.
-
-        httpcore 1.0 leaves one behind where a call is cancelled between connecting and sending. Should one of them be
-        another call's that is about to send, its pool opens a new one for it.
-        """
-        if self._backend is None or self._backend.unused:
+        try:
+            return _without_reason(await super().handle_async_request(request))
+        except asyncio.CancelledError:
             for connection in self._pool.connections:
-                if "HTTP/1.1, NEW" in connection.info():
-                    await connection.aclose()
+                if isinstance(connection, PooledConnection):
+                    connection.drop_unused()
+            raise
+
+
+class _PooledConnections:
+    """Mixin of httpcore's pools: each connection is one of ours."""
+
+    def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
+        return PooledConnection(super().create_connection(origin))  # type: ignore[misc]  # the pool's
+
+
+class _Pool(_PooledConnections, httpcore.AsyncConnectionPool):
+    pass
+
+
+class _HTTPProxy(_PooledConnections, httpcore.AsyncHTTPProxy):
+    pass
+
+
+class _SOCKSProxy(_PooledConnections, httpcore.AsyncSOCKSProxy):
+    pass
 
 
 def sync_transports(
