@@ -79,14 +79,17 @@ def test_a_child_forked_beside_a_first_call_can_call(server, call):
     assert done.stdout.splitlines() == ["b'fine'"] * 3
 
 
+@pytest.fixture(params=["http", "https"])
+def any_server(request, server, monkeypatch):
+    if request.param == "http":
+        return server
+    monkeypatch.setenv("SSL_CERT_FILE", str(request.getfixturevalue("tls_certificate") / "cert.pem"))
+    return request.getfixturevalue("tls_server")
+
+
 @pytest.mark.parametrize("answer", [http(200, b"fine"), Close()], ids=["answers", "closes"])
-@pytest.mark.parametrize("over_tls", [False, True])
-async def test_calls_cancelled_at_any_turn_of_the_loop_give_their_place_back(
-    request, server, ask, monkeypatch, over_tls, answer
-):
-    if over_tls:
-        server = request.getfixturevalue("tls_server")
-        monkeypatch.setenv("SSL_CERT_FILE", str(request.getfixturevalue("tls_certificate") / "cert.pem"))
+async def test_calls_cancelled_at_any_turn_of_the_loop_give_their_place_back(any_server, ask, monkeypatch, answer):
+    server = any_server
     monkeypatch.setattr(transports, "MAX_CONNECTIONS", 3)
     server.always(answer)
     client = HttpClient()
