@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATA_ROLE_ADVICE",
+    "ENCRYPTED_REASONING",
     "Audio",
     "ChatRequest",
     "Completion",
@@ -97,9 +98,14 @@ class File:
 
 @dataclass(slots=True)
 class Reasoning:
-    """What the model thought before it answered."""
+    """What the model thought before it answered.
+
+    ``encrypted`` holds forms of it that only the server reads; some servers give them in place of the text or beside
+    it. In answers they are found in ``extra``, under ``ENCRYPTED_REASONING``.
+    """
 
     text: str
+    encrypted: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -108,6 +114,9 @@ class UnknownPart:
 
     kind: str
 
+
+#: The field of an answer's ``extra`` that lists encrypted forms of its reasoning.
+ENCRYPTED_REASONING = "encrypted_reasoning"
 
 #: What to do about untrusted text where an API, or a template, has no role for it.
 DATA_ROLE_ADVICE = (

@@ -5,7 +5,8 @@ Source: docs/apis/scaleway.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from linkspan.conversation import Audio, File, Image, Video
 from linkspan.errors import (
@@ -15,13 +16,22 @@ from linkspan.errors import (
     RateLimitError,
     UnsupportedContentError,
 )
+from linkspan.providers.catalog import model_info
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
+from linkspan.providers.codec import WrappedCodec
 from linkspan.providers.provider import Provider, first_set
+from linkspan.providers.responses import ResponsesCodec
 
 if TYPE_CHECKING:
-    from linkspan.conversation import Part
+    from collections.abc import Mapping
 
-__all__ = ["SCALEWAY", "ScalewayChatCodec", "scaleway_base_url"]
+    from linkspan.conversation import ChatRequest, Completion, Part
+    from linkspan.providers.codec import Codec, StreamDecoder
+
+__all__ = ["SCALEWAY", "ChatAPI", "ScalewayChatCodec", "chat_codec", "scaleway_base_url"]
+
+#: The APIs over which Scaleway's models chat.
+ChatAPI = Literal["chat", "responses"]
 
 SCALEWAY = Provider(
     name="scaleway",
@@ -65,6 +75,19 @@ _DIALECT = Dialect(
 )
 
 
+_RESPONSES_DIALECT = replace(
+    _DIALECT,
+    title=f"The Responses API of {SCALEWAY.title}",
+    user_parts=(Image,),
+    tool_parts=(),
+    hints=(
+        *_DIALECT.hints,
+        (Audio, 'Choose api="chat".'),
+        (Image, 'Only user messages can hold images here: put it into one, or choose api="chat".'),
+    ),
+)
+
+
 class ScalewayChatCodec(ChatCompletionsCodec):
     """Chat with Scaleway's models, serverless or dedicated."""
 
@@ -73,19 +96,77 @@ class ScalewayChatCodec(ChatCompletionsCodec):
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Say what Scaleway's answers mean where their words mislead."""
-        if isinstance(error, PermissionDeniedError):
-            error.with_hint(
-                "Scaleway answers 403 to a wrong key too, and to a key that may use only one project, unless that is "
-                "its default: then give project_id.",
-            )
-        elif isinstance(error, RateLimitError) and error.headers.get("x-ratelimit-limit-requests") == "0":
-            error.with_hint("The limit is 0: the account has no payment method yet, so waiting will not help.")
-            error.is_retryable = False
-        elif "max_completion_tokens is limited to" in error.message:
-            error.with_hint(
-                "The model's output cap is a hard limit: lower max_tokens, or leave it out for the cap itself."
-            )
-        return error
+        return _explained(error)
+
+
+class ScalewayResponsesCodec(ResponsesCodec):
+    """Scaleway's models over the Responses API."""
+
+    def __init__(self) -> None:
+        super().__init__(_RESPONSES_DIALECT)
+
+    def explain(self, error: LinkspanError) -> LinkspanError:
+        """Say what Scaleway's answers mean where their words mislead."""
+        return _explained(error)
+
+
+class _EitherCodec(WrappedCodec["ChatRequest"]):
+    """Chat Completions, except for the requests that a model answers over the Responses API alone."""
+
+    def __init__(self) -> None:
+        super().__init__(ScalewayChatCodec())
+        self._responses = ScalewayResponsesCodec()
+
+    def _codec_of(self, request: ChatRequest) -> Codec[ChatRequest]:
+        info = model_info(SCALEWAY.name, request.model) if request.model is not None else None
+        if info is None or not info.tool_apis or "chat/completions" in info.tool_apis:
+            return self.inner
+        tools = request.tools or any(message.tool_calls or message.role == "tool" for message in request.messages)
+        return self._responses if tools else self.inner
+
+    def path(self, request: ChatRequest, *, stream: bool) -> str:
+        """The route below the base URL."""
+        return self._codec_of(request).path(request, stream=stream)
+
+    def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        """Write the body."""
+        return self._codec_of(request).encode(request, stream=stream)
+
+    def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
+        """Read a whole answer."""
+        return self._codec_of(request).decode(body, headers, request)
+
+    def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
+        """A new decoder for one stream."""
+        return self._codec_of(request).stream_decoder(request, headers)
+
+
+def chat_codec(api: ChatAPI | None) -> Codec[ChatRequest]:
+    """Return the codec of a chat class.
+
+    Args:
+        api: Which API answers; ``None`` for Chat Completions, except for requests with tools to a model that calls them
+            over the Responses API alone.
+    """
+    if api is None:
+        return _EitherCodec()
+    return ScalewayChatCodec() if api == "chat" else ScalewayResponsesCodec()
+
+
+def _explained(error: LinkspanError) -> LinkspanError:
+    if isinstance(error, PermissionDeniedError):
+        error.with_hint(
+            "Scaleway answers 403 to a wrong key too, and to a key that may use only one project, unless that is "
+            "its default: then give project_id.",
+        )
+    elif isinstance(error, RateLimitError) and error.headers.get("x-ratelimit-limit-requests") == "0":
+        error.with_hint("The limit is 0: the account has no payment method yet, so waiting will not help.")
+        error.is_retryable = False
+    elif "max_completion_tokens is limited to" in error.message or "max_output_tokens is limited to" in error.message:
+        error.with_hint("The model's output cap is a hard limit: lower max_tokens, or leave it out for the cap itself.")
+    elif "/responses' is not supported" in error.message:
+        error.with_hint('This model does not answer over the Responses API: choose api="chat".')
+    return error
 
 
 def scaleway_base_url(base_url: str | None, project_id: str | None) -> str:

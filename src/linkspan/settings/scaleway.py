@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from linkspan.connection import Connected
+from linkspan.errors import ConfigurationError
 from linkspan.options import ChatSettings, ModelName
-from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
+from linkspan.providers.responses import refused_parameter
+from linkspan.providers.scaleway import (
+    SCALEWAY,
+    ChatAPI,  # pydantic reads the annotations at run time
+    ScalewayChatCodec,
+    chat_codec,
+    scaleway_base_url,
+)
 from linkspan.providers.scaleway_rerank import DEFAULT_RERANK_MODEL
 from linkspan.settings.listing import ListsModels
 
@@ -47,7 +55,14 @@ class ScalewayChatSettings(ScalewaySettings, ChatSettings):
         "frequency_penalty",
         "reasoning_effort",
     )
+    connection_fields: ClassVar[frozenset[str]] = frozenset({"api"})
 
+    api: ChatAPI | None = Field(
+        default=None,
+        description="`chat`, Chat Completions; or `responses`, the Responses API, without a state on the server. "
+        "Default: `chat`, except for calls with tools to a model that calls them over the Responses API alone "
+        "(gpt-oss-120b).",
+    )
     model: ModelName = Field(description="Name of the model; `model_name` is another name.")
     presence_penalty: float | None = Field(
         default=None, description="Discourages tokens that appeared already, -2.0 to 2.0. Not sent unless set."
@@ -62,6 +77,16 @@ class ScalewayChatSettings(ScalewaySettings, ChatSettings):
         description='How much a reasoning model thinks: values differ per model; "none" turns it off where that is '
         "possible. Not sent unless set.",
     )
+
+    def _check(self) -> None:
+        if self.api == "responses":
+            refused = refused_parameter(self._object_parameters())
+            if refused is not None:
+                raise ConfigurationError(f"{type(self).__name__}: {refused}", provider=SCALEWAY.name)
+        super()._check()
+
+    def _create_codec(self) -> Codec[Any]:
+        return chat_codec(self.api)
 
 
 class ScalewayEmbeddingSettings(ScalewaySettings):

@@ -1,7 +1,8 @@
 """The Scaleway dialect: Chat Completions by vLLM behind a gateway with its own, flat errors.
 
 Faithful to docs/apis/scaleway.md. The model names, context windows and output caps are those of the catalogue;
-whichever model is asked for, the engine answers.
+whichever model is asked for, the engine answers. The Responses API is read in ``scaleway_responses_requests`` and
+written in ``scaleway_responses``.
 
 Where the service's behaviour is not known, the sandbox is strict: ``n`` above 1 is refused, an unknown model is 422.
 """
@@ -14,6 +15,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -21,10 +23,13 @@ from starlette.routing import BaseRoute, Route
 
 from linkspan.conversation import Delta
 from linkspan_sandbox import chat_completions as wire
+from linkspan_sandbox import scaleway_responses as responses
 from linkspan_sandbox import scaleway_vectors as vectors
 from linkspan_sandbox.engine import Call, Engine, EngineError, HTTPAnswer, Interceptor, Piece, RawEvent
 from linkspan_sandbox.json_bodies import parse_json
 from linkspan_sandbox.responses import EventStream, compact_json, json_response, raw_response
+from linkspan_sandbox.scaleway_models import MODELS, Model
+from linkspan_sandbox.scaleway_responses_requests import chat_body
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -35,42 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "ChunkWriter", "Model", "Options", "model_error_body", "routes"]
 
-
-@dataclass(frozen=True)
-class Model:
-    """What the sandbox enforces of a model.
-
-    Args:
-        context_window: Tokens of prompt and answer together.
-        max_output: Hard cap of the answer in tokens.
-        efforts: The values of ``reasoning_effort`` where others are known to be refused.
-        redirects_to: The model that answers since this one's end of life.
-    """
-
-    context_window: int
-    max_output: int
-    efforts: tuple[str, ...] | None = None
-    redirects_to: str | None = None
-
-
-#: State of September 2026 (docs/apis/scaleway.md#models).
-MODELS: Mapping[str, Model] = {
-    "mistral-small-3.2-24b-instruct-2506": Model(128_000, 32_768),
-    "llama-3.3-70b-instruct": Model(100_000, 16_384),
-    "qwen3-235b-a22b-instruct-2507": Model(250_000, 16_384),
-    "gemma-4-26b-a4b-it": Model(256_000, 32_768),
-    "qwen3.6-35b-a3b": Model(262_144, 32_768),
-    "qwen3.8-27b": Model(256_000, 32_768),
-    "qwen3.5-397b-a17b": Model(250_000, 16_384),
-    "deepseek-v4-flash-0731": Model(262_144, 32_768),
-    "glm-5.2": Model(256_000, 16_384),
-    "mistral-medium-3.5-128b": Model(180_000, 16_384, efforts=("none", "high")),
-    "gpt-oss-120b": Model(128_000, 32_768),
-    "devstral-2-123b-instruct-2512": Model(250_000, 16_384, redirects_to="qwen3.5-397b-a17b"),
-    "llama-3.1-8b-instruct": Model(128_000, 32_768, redirects_to="mistral-small-3.2-24b-instruct-2506"),
-    "mistral-nemo-instruct-2407": Model(128_000, 32_768, redirects_to="mistral-small-3.2-24b-instruct-2506"),
-    "deepseek-r1-distill-llama-70b": Model(100_000, 16_384, redirects_to="llama-3.3-70b-instruct"),
-}
 
 _ROLES = ("system", "user", "assistant", "tool")
 _RANGES: Mapping[str, tuple[float, float]] = {
@@ -145,6 +114,7 @@ def routes(engine: Engine, keys: KeyCheck, options: Options) -> list[BaseRoute]:
     made: list[BaseRoute] = []
     for base in ("/scaleway/v1", "/scaleway/{project_id}/v1"):
         made.append(Route(f"{base}/chat/completions", dialect.chat, methods=["POST"]))
+        made.append(Route(f"{base}/responses", dialect.respond, methods=["POST"]))
         made.append(Route(f"{base}/models", dialect.list_models, methods=["GET"]))
         made.append(Route(f"{base}/embeddings", dialect.embeddings, methods=["POST"]))
         made.append(Route(f"{base}/rerank", dialect.rerank, methods=["POST"]))
@@ -215,23 +185,36 @@ class _Scaleway:
         return await self._engine.intercept(call) if isinstance(self._engine, Interceptor) else None
 
     async def chat(self, request: Request) -> ASGIApp:
+        return await self._generate(request, self._read_call, partial(ChunkWriter, self._options))
+
+    async def respond(self, request: Request) -> ASGIApp:
+        writer = partial(responses.ResponseWriter, error_body=partial(model_error_body, self._options))
+        return await self._generate(request, self._read_responses_call, writer)
+
+    async def _generate(
+        self,
+        request: Request,
+        read_call: Callable[[Any], Call],
+        new_writer: Callable[[Any, str], ChunkWriter | responses.ResponseWriter],
+    ) -> ASGIApp:
         headers = _request_id()
         try:
             self._check_key(request)
             body = _read_json(await request.body())
-            call = self._read_call(body)
+            call = read_call(body)
             headers.update(self._limiter.take(call.model))
         except _GatewayError as error:
             return error.response(headers)
         except wire.RequestError as error:
             return self._model_error(400, error.message, headers)
         try:
-            return await self._answer(call, body, headers)
+            return await self._answer(call, new_writer(body, self._served_model(call.model)), headers)
         except EngineError as error:
             return self._model_error(error.status, error.message, headers)
 
-    async def _answer(self, call: Call, body: Mapping[str, Any], headers: Mapping[str, str]) -> ASGIApp:
-        writer = ChunkWriter(self._options, body, self._served_model(call.model))
+    async def _answer(
+        self, call: Call, writer: ChunkWriter | responses.ResponseWriter, headers: Mapping[str, str]
+    ) -> ASGIApp:
         first, pieces = await wire.first_piece(self._metered(call))
         if call.stream and not isinstance(first, HTTPAnswer):
             return EventStream(writer.events(pieces), headers)
@@ -279,6 +262,12 @@ class _Scaleway:
         if effort is not None and model.efforts is not None and effort not in model.efforts:
             raise _GatewayError(400, f"payload validation: reasoning_effort: supported values: {list(model.efforts)}")
         call.context_window = model.context_window
+        return call
+
+    def _read_responses_call(self, body: Any) -> Call:
+        call = self._read_call(chat_body(body))
+        if not self._models[call.model].responses:
+            raise _GatewayError(422, f"endpoint '/v1/responses' is not supported by model '{call.model}'")
         return call
 
     def _served_model(self, asked: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "decode_chat",
+    "decode_logprob_entries",
     "decode_logprobs",
     "decode_usage",
     "error_in",
@@ -188,8 +189,12 @@ def _detail(usage: Mapping[str, Any], group: str, name: str) -> int | None:
 
 def decode_logprobs(logprobs: Any) -> list[TokenLogprob] | None:
     """Read the ``content`` list of a choice's log probabilities."""
-    entries = as_list(as_object(logprobs, "logprobs").get("content"), "logprobs.content")
-    return [_decode_logprob(entry) for entry in entries] or None
+    return decode_logprob_entries(as_object(logprobs, "logprobs").get("content"))
+
+
+def decode_logprob_entries(entries: Any) -> list[TokenLogprob] | None:
+    """Read a list of log probabilities, an entry per token."""
+    return [_decode_logprob(entry) for entry in as_list(entries, "logprobs.content")] or None
 
 
 def _decode_logprob(entry: Any) -> TokenLogprob:

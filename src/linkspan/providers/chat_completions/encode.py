@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import ChatRequest, Message, Part, ResponseFormat, Tool, ToolChoice
 
-__all__ = ["Dialect", "encode_request", "prepare"]
+__all__ = ["Dialect", "encode_request", "prepare", "unsupported_part", "unsupported_role"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def _encode_messages(messages: Sequence[Message], dialect: Dialect, *, send_reas
 
 def _encode_message(message: Message, dialect: Dialect, place: int, *, send_reasoning: bool) -> dict[str, Any]:
     if message.role not in dialect.roles:
-        raise _unsupported_role(message, dialect, place)
+        raise unsupported_role(message, dialect, place)
     encoded: dict[str, Any] = {"role": message.role}
     if message.role == "assistant":
         _put_assistant_turn(encoded, message, dialect, place, send_reasoning=send_reasoning)
@@ -176,7 +176,7 @@ def _encode_parts(
         if dialect.check_part is not None and not isinstance(part, Text):
             dialect.check_part(part)
         if not isinstance(part, (Text, *allowed)):
-            raise _unsupported_part(part, message, dialect, place)
+            raise unsupported_part(part, message, dialect, place)
         encoded.append(_encode_part(part))
     if dialect.joins_text:
         return "\n".join(part["text"] for part in encoded)
@@ -222,7 +222,8 @@ def _encode_response_format(wanted: ResponseFormat) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _unsupported_role(message: Message, dialect: Dialect, place: int) -> UnsupportedContentError:
+def unsupported_role(message: Message, dialect: Dialect, place: int) -> UnsupportedContentError:
+    """Return the error of a role that an API does not know."""
     known = ", ".join(sorted(dialect.roles))
     way_out = DATA_ROLE_ADVICE if message.role == "data" else f"It knows {known}."
     return UnsupportedContentError(
@@ -230,7 +231,8 @@ def _unsupported_role(message: Message, dialect: Dialect, place: int) -> Unsuppo
     )
 
 
-def _unsupported_part(part: Part, message: Message, dialect: Dialect, place: int) -> UnsupportedContentError:
+def unsupported_part(part: Part, message: Message, dialect: Dialect, place: int) -> UnsupportedContentError:
+    """Return the error of a part that a message of this role cannot hold."""
     hint = next((f" {text}" for kind, text in dialect.hints if isinstance(part, kind)), "")
     return UnsupportedContentError(
         f"{dialect.title} cannot carry a part of type {kind_of_part(part)!r} in a {message.role} message "

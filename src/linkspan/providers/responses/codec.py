@@ -1,0 +1,103 @@
+"""The codec of the Responses API; providers override what differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from linkspan.assembler import Assembler
+from linkspan.errors import InvalidResponseError
+from linkspan.providers.chat_completions.codec import ErrorReading
+from linkspan.providers.chat_completions.decode import error_in
+from linkspan.providers.chat_completions.models import MODELS_PATH, decode_models
+from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
+from linkspan.providers.responses.encode import encode_request, output_limit
+from linkspan.providers.responses.stream import ResponsesDecoder
+from linkspan.providers.tool_names import ToolNames
+from linkspan.providers.wire import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from linkspan.conversation import ChatRequest, Completion
+    from linkspan.providers.chat_completions import Dialect
+    from linkspan.providers.chat_completions.models import ListedModel
+    from linkspan.providers.codec import StreamDecoder
+
+__all__ = ["ResponsesCodec"]
+
+
+class ResponsesCodec(ErrorReading):
+    """Encode and decode Responses without a state on the server. Stop texts, which it has not, are enforced here.
+
+    Args:
+        dialect: What the API carries. Of its fields ``provider``, ``title``, ``roles``, ``user_parts`` (images alone),
+            ``hints`` and ``check_part`` count.
+    """
+
+    #: The route of the list of models.
+    models_path = MODELS_PATH
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+
+    @property
+    def provider(self) -> str:
+        """The API's short name."""
+        return self.dialect.provider
+
+    def auth_headers(self, api_key: str) -> Mapping[str, str]:
+        """A bearer token."""
+        return {"Authorization": f"Bearer {api_key}"}
+
+    def path(self, request: ChatRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
+        """The route below the base URL."""
+        return "responses"
+
+    def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
+        """Write the body."""
+        return encode_request(request, self.dialect, stream=stream)
+
+    def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
+        """Read a whole answer.
+
+        Raises:
+            InvalidResponseError: It is no response.
+            LinkspanError: It reports an error under status 200.
+        """
+        parsed = parse_json(body, self.provider)
+        error = error_in(parsed, self.provider, headers)
+        if error is not None:
+            raise error
+        if not isinstance(parsed, dict) or not isinstance(parsed.get("output"), list):
+            keys = ", ".join(parsed) if isinstance(parsed, dict) else type(parsed).__name__
+            raise InvalidResponseError(
+                f"{self.provider}: the answer is no response: it has no output (it holds: {keys or 'nothing'}).",
+                provider=self.provider,
+                request_id=request_id_of(headers),
+            )
+        decoder = self._decoder(request, headers)
+        assembler = Assembler()
+        for delta in (*decoder.end_with(parsed, "completed"), *decoder.close()):
+            assembler.add(delta)
+        completion = assembler.completion()
+        completion.raw = parsed
+        return cut_at_stops(completion, request.stop) if request.stop else completion
+
+    def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
+        """Read the list of models."""
+        return decode_models(body, headers, self.provider)
+
+    def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
+        """A new decoder for one stream, which ends at the request's stop texts."""
+        decoder = self._decoder(request, headers)
+        return StoppingDecoder(decoder, request.stop) if request.stop else decoder
+
+    def _decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> ResponsesDecoder:
+        return ResponsesDecoder(
+            self.provider,
+            headers,
+            names=ToolNames(request),
+            conversation=request.messages,
+            limit=output_limit(request),
+        )

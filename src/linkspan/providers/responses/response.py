@@ -1,0 +1,68 @@
+"""What a response says around its items: tokens, why it ended; and a whole response as an answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from linkspan.conversation import Usage
+from linkspan.providers.wire import as_count, as_name, as_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["KNOWN_FIELDS", "decode_usage", "finish_reason_of"]
+
+#: What is read, and what repeats the request.
+KNOWN_FIELDS = frozenset(
+    {
+        *("completed_at", "created_at", "error", "id", "incomplete_details", "model", "object", "output"),
+        *("output_text", "status", "usage"),
+        *("background", "conversation", "frequency_penalty", "include", "input", "instructions", "max_output_tokens"),
+        *("max_tool_calls", "metadata", "parallel_tool_calls", "presence_penalty", "previous_response_id", "prompt"),
+        *("prompt_cache_key", "reasoning", "safety_identifier", "store", "stream", "temperature", "text"),
+        *("tool_choice", "tools", "top_logprobs", "top_p", "truncation", "user"),
+    }
+)
+#: Why an answer is incomplete, in the words of Chat Completions where these have one.
+_FINISH_REASONS: Mapping[str, str] = {"max_output_tokens": "length", "max_tokens": "length"}
+
+
+def decode_usage(usage: Any) -> Usage | None:
+    """Read token counts; what the server left out stays ``None``."""
+    if usage is None:
+        return None
+    usage = as_object(usage, "usage")
+    return Usage(
+        input_tokens=as_count(usage.get("input_tokens"), "usage.input_tokens"),
+        output_tokens=as_count(usage.get("output_tokens"), "usage.output_tokens"),
+        total_tokens=as_count(usage.get("total_tokens"), "usage.total_tokens"),
+        cached_tokens=_detail(usage, "input_tokens_details", "cached_tokens"),
+        reasoning_tokens=_detail(usage, "output_tokens_details", "reasoning_tokens"),
+        raw=usage,
+    )
+
+
+def _detail(usage: Mapping[str, Any], group: str, name: str) -> int | None:
+    return as_count(as_object(usage.get(group), f"usage.{group}").get(name), f"usage.{group}.{name}")
+
+
+def finish_reason_of(
+    response: Mapping[str, Any], status: str, usage: Usage | None, limit: int | None, *, calls: bool
+) -> str:
+    """Return why an answer ended, in the words of Chat Completions.
+
+    Args:
+        response: The response.
+        status: ``completed`` or ``incomplete``.
+        usage: Its tokens.
+        limit: The most tokens that were asked for.
+        calls: Whether it calls a function.
+    """
+    if status == "incomplete":
+        reason = as_name(as_object(response.get("incomplete_details"), "incomplete_details").get("reason"), "reason")
+        return _FINISH_REASONS.get(reason or "", reason or status)
+    made = None if usage is None else usage.output_tokens
+    if limit is not None and made is not None and made >= limit and "incomplete_details" not in response:
+        # llama.cpp calls every answer completed, and has no word for why it ended.
+        return "length"
+    return "tool_calls" if calls else "stop"

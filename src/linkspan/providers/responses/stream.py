@@ -1,0 +1,365 @@
+"""A Responses answer: the data of a stream's events in, deltas out.
+
+A whole answer is what the last event of a stream holds, so one reader serves both.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from linkspan.conversation import ENCRYPTED_REASONING, Delta, ToolCallDelta, Usage
+from linkspan.errors import InterruptedStreamError, InvalidResponseError
+from linkspan.providers.chat_completions.call_ids import CallIds
+from linkspan.providers.chat_completions.decode import decode_logprob_entries, error_in, unknown_fields
+from linkspan.providers.error_bodies import make_error, read_error, request_id_of
+from linkspan.providers.responses.items import Item, annotations_of, logprobs_of, said_by
+from linkspan.providers.responses.response import KNOWN_FIELDS, decode_usage, finish_reason_of
+from linkspan.providers.wire import as_list, as_name, as_object, as_text, parse_json
+from linkspan.tool_arguments import as_json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from linkspan.conversation import Message, TokenLogprob
+    from linkspan.providers.tool_names import ToolNames
+
+__all__ = ["ResponsesDecoder"]
+
+_DONE = b"[DONE]"
+#: The channel of each event that brings a piece.
+_PIECES: Mapping[str, str] = {
+    "response.output_text.delta": "text",
+    "response.refusal.delta": "refusal",
+    "response.reasoning_text.delta": "reasoning",
+    "response.reasoning_summary_text.delta": "summary",
+    "response.function_call_arguments.delta": "arguments",
+}
+#: The channel of each event that repeats a whole part, and the field that holds it.
+_WHOLE_PARTS: Mapping[str, tuple[str, str]] = {
+    "response.output_text.done": ("text", "text"),
+    "response.refusal.done": ("refusal", "refusal"),
+    "response.reasoning_text.done": ("reasoning", "text"),
+    "response.reasoning_summary_text.done": ("summary", "text"),
+    "response.function_call_arguments.done": ("arguments", "arguments"),
+}
+#: The kind of item that each channel belongs to.
+_KINDS: Mapping[str, str] = {
+    "text": "message",
+    "refusal": "message",
+    "reasoning": "reasoning",
+    "summary": "reasoning",
+    "arguments": "function_call",
+}
+_SPOKEN_KINDS = frozenset(_KINDS.values())
+_STARTS = frozenset({"response.created", "response.in_progress", "response.queued"})
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+#: Between what two items say.
+_JOINT = "\n\n"
+
+
+class ResponsesDecoder:
+    """State of one answer.
+
+    Args:
+        provider: The API's short name.
+        headers: The answer's headers.
+        names: The names of the request's tools, to be put back into the calls.
+        conversation: The messages that were sent: ids of tool calls in them are not used again.
+        limit: The most tokens that were asked for, if that was said.
+    """
+
+    #: This decoder itself never ends an answer before the server does.
+    cut_short = False
+
+    __slots__ = (
+        "_by_id",
+        "_by_index",
+        "_call_indexes",
+        "_extra",
+        "_finish",
+        "_headers",
+        "_id",
+        "_ids",
+        "_items",
+        "_limit",
+        "_model",
+        "_names",
+        "_provider",
+        "_speakers",
+        "_usage",
+        "finished",
+    )
+
+    def __init__(
+        self,
+        provider: str,
+        headers: Mapping[str, str],
+        *,
+        names: ToolNames | None = None,
+        conversation: Sequence[Message] = (),
+        limit: int | None = None,
+    ) -> None:
+        self._provider = provider
+        self._headers = headers
+        self._names = names
+        self._limit = limit
+        self._ids = CallIds(conversation)
+        self._call_indexes = count()
+        self._items: list[Item] = []
+        self._by_id: dict[str, Item] = {}
+        self._by_index: dict[int, Item] = {}
+        #: The item that spoke last as text, refusal or reasoning.
+        self._speakers: dict[str, Item] = {}
+        self._extra: dict[str, Any] = {}
+        self._finish: str | None = None
+        self._usage: Usage | None = None
+        self._id: str | None = None
+        self._model: str | None = None
+        self.finished = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the response that ends the answer has come."""
+        return self.finished
+
+    def end(self) -> None:
+        """Take the answer for whole: its reader ended it, whatever the server would still say."""
+        self.finished = True
+
+    def feed(self, data: bytes) -> Sequence[Delta]:
+        """Take the data of one event.
+
+        Raises:
+            InvalidResponseError: It is no event of this API, or contradicts what came before.
+            LinkspanError: It reports an error.
+        """
+        if data[:6] == _DONE or not data.strip():
+            return ()
+        event = parse_json(data, self._provider)
+        kind = event.get("type") if isinstance(event, dict) else None
+        if not isinstance(kind, str):
+            raise error_in(event, self._provider, self._headers) or self._invalid(
+                "an event of the stream is none of the Responses API"
+            )
+        channel = _PIECES.get(kind)
+        if channel is not None:
+            return self._piece(channel, event)
+        if kind in _WHOLE_PARTS:
+            return self._whole_part(*_WHOLE_PARTS[kind], event)
+        return list(self._rare(kind, event))
+
+    def _rare(self, kind: str, event: Mapping[str, Any]) -> Iterator[Delta]:
+        if kind == "response.output_item.added":
+            yield from self._open(self._item_of(event, None), as_object(event.get("item"), "item"))
+        elif kind == "response.output_item.done":
+            yield from self._whole_item(self._item_of(event, None), as_object(event.get("item"), "item"))
+        elif kind in _ENDS:
+            yield from self.end_with(as_object(event.get("response"), "response"), kind.removeprefix("response."))
+        elif kind in _STARTS:
+            self._note(as_object(event.get("response"), "response"))
+        elif kind == "error":
+            raise make_error(self._provider, read_error(event), headers=self._headers)
+        elif "delta" in event and not self._is_of_server_tool(event):
+            raise self._invalid(f"an event {kind!r} of the stream holds a piece of the answer of an unknown kind")
+        # All others add nothing: beginnings and ends of parts, notes, the progress of a server's own tools.
+
+    def close(self) -> Sequence[Delta]:
+        """Take the end of the stream.
+
+        Raises:
+            InterruptedStreamError: It ended without the response that ends an answer.
+            InvalidResponseError: It held no answer at all, or a call names no function.
+        """
+        request_id = request_id_of(self._headers)
+        if not self.finished:
+            if not (self._items or self._id):
+                raise self._invalid("the stream held no answer")
+            raise InterruptedStreamError(
+                f"{self._provider}: the stream ended before the answer did: no response.completed came.",
+                provider=self._provider,
+                request_id=request_id,
+            )
+        if any(item.kind == "function_call" and item.call_index is None for item in self._items):
+            raise self._invalid("a tool call of the answer names no function")
+        return [
+            Delta(
+                finish_reason=self._finish,
+                usage=self._usage,
+                id=self._id,
+                model=self._model,
+                request_id=request_id,
+                extra=self._extra or None,
+                last=True,
+            )
+        ]
+
+    # ------------------------------------------------------------------ the response around the answer
+
+    def end_with(self, response: Mapping[str, Any], event: str) -> Iterator[Delta]:
+        """Take the response that ends the answer: hand out what it says beyond the stream.
+
+        Args:
+            response: The response.
+            event: What the event calls its status, which counts where it has none itself.
+
+        Raises:
+            InvalidResponseError: It contradicts the stream, or has not ended.
+            LinkspanError: It failed.
+        """
+        self._note(response)
+        status = as_name(response.get("status"), "status") or event
+        error = response.get("error")
+        if error or status in {"failed", "cancelled"}:
+            error = error or {"message": f"the server gave up on the answer (status {status!r})"}
+            raise make_error(self._provider, read_error({"error": error}), headers=self._headers)
+        if status not in {"completed", "incomplete"}:
+            raise self._invalid(f"the answer has not ended: its status is {status!r}")
+        for item, fields in self._paired(as_list(response.get("output"), "output")):
+            yield from self._whole_item(item, fields)
+        self._usage = decode_usage(response.get("usage"))
+        calls = any(item.kind == "function_call" for item in self._items)
+        self._finish = finish_reason_of(response, status, self._usage, self._limit, calls=calls)
+        self._extra.update(unknown_fields(response, KNOWN_FIELDS))
+        self.finished = True
+
+    def _paired(self, output: Sequence[Any]) -> Iterator[tuple[Item, Mapping[str, Any]]]:
+        """Yield each item of the output with what was streamed of it.
+
+        By their order within their kind: vLLM gives them other ids here, and leaves blank ones out on either side.
+        """
+        streamed: dict[str, Iterator[Item]] = {
+            kind: iter([item for item in self._items if item.kind == kind and (item.name or not item.is_blank)])
+            for kind in _SPOKEN_KINDS
+        }
+        for entry in output:
+            fields = as_object(entry, "an item of the output")
+            kind = as_text(fields.get("type"), "the type of an item")
+            if kind in {"message", "reasoning"} and not any(text.strip() for text in said_by(fields).values()):
+                continue
+            item = next(streamed.get(kind, iter(())), None) or self._by_id.get(str(fields.get("id")))
+            if item is None:
+                item = Item(kind)
+                self._items.append(item)
+            yield item, fields
+
+    def _note(self, response: Mapping[str, Any]) -> None:
+        self._id = as_name(response.get("id"), "id") or self._id
+        self._model = as_name(response.get("model"), "model") or self._model
+
+    def _invalid(self, words: str) -> InvalidResponseError:
+        return InvalidResponseError(
+            f"{self._provider}: {words}.", provider=self._provider, request_id=request_id_of(self._headers)
+        )
+
+    # ------------------------------------------------------------------ items
+
+    def _item_of(self, event: Mapping[str, Any], kind: str | None) -> Item:
+        """Return the item that an event is about: the one with its id or place, else the newest, else a new one.
+
+        Args:
+            event: The event.
+            kind: The item's kind; ``None`` where the event holds the item.
+        """
+        fields = event.get("item")
+        fields = fields if isinstance(fields, dict) else {}
+        kind = kind or as_text(fields.get("type"), "the type of an item")
+        item_id, index = event.get("item_id") or fields.get("id"), event.get("output_index")
+        item_id = item_id if isinstance(item_id, str) else None
+        index = index if type(index) is int else None
+        item = self._by_id.get(item_id or "") or (None if index is None else self._by_index.get(index))
+        if item is None and item_id is None and index is None and self._items:
+            item = self._items[-1]
+        if item is None or item.kind != kind:
+            item = Item(kind)
+            self._items.append(item)
+            if item_id:
+                self._by_id[item_id] = item
+            if index is not None:
+                self._by_index[index] = item
+        return item
+
+    def _is_of_server_tool(self, event: Mapping[str, Any]) -> bool:
+        """Whether an event is about an item that neither speaks nor calls a function of the request."""
+        item_id, index = event.get("item_id"), event.get("output_index")
+        item = self._by_id.get(item_id) if isinstance(item_id, str) else None
+        if item is None and type(index) is int:
+            item = self._by_index.get(index)
+        return item is not None and item.kind not in _SPOKEN_KINDS
+
+    def _open(self, item: Item, fields: Mapping[str, Any]) -> Sequence[Delta]:
+        """Hand out the head of a call. Arguments in it are not read: vLLM repeats them in the first piece."""
+        if item.kind != "function_call" or item.call_index is not None:
+            return ()
+        item.name = as_text(fields.get("name"), "the name of a tool call")
+        if not item.name:
+            return ()
+        item.call_index = next(self._call_indexes)
+        call_id = self._ids.claim(fields.get("call_id") or fields.get("id"))
+        calls = [ToolCallDelta(item.call_index, call_id, item.name, item.held)]
+        return (Delta(tool_calls=calls if self._names is None else self._names.in_pieces(calls), id=self._id),)
+
+    def _whole_item(self, item: Item, fields: Mapping[str, Any]) -> Iterator[Delta]:
+        """Take a whole item: hand out what it says beyond its pieces."""
+        yield from self._open(item, fields)
+        for channel, said in said_by(fields).items():
+            rest = item.rest_of_item(channel, said)
+            scores = logprobs_of(fields) if rest and rest == said and channel == "text" else None
+            yield from self._said(item, channel, rest, scores)
+        if item.is_whole:
+            return
+        item.is_whole = True
+        if item.kind == "message":
+            notes = annotations_of(fields)
+            if notes:
+                self._extra.setdefault("annotations", []).extend(notes)
+        elif item.kind not in _SPOKEN_KINDS:
+            self._extra.setdefault("other_output", []).append(dict(fields))
+        encrypted = fields.get("encrypted_content") if item.kind == "reasoning" else None
+        if encrypted:
+            self._extra.setdefault(ENCRYPTED_REASONING, []).append(as_text(encrypted, "encrypted_content"))
+
+    # ------------------------------------------------------------------ what items say
+
+    def _piece(self, channel: str, event: Mapping[str, Any]) -> Sequence[Delta]:
+        item = self._item_of(event, _KINDS[channel])
+        piece = event.get("delta")
+        piece = as_json_text(piece) if channel == "arguments" else as_text(piece, "delta")
+        if channel == "summary" and item.summary_index != event.get("summary_index"):
+            if item.summary_index is not None:
+                piece = _JOINT + piece
+            item.summary_index = event.get("summary_index")
+        item.add(channel, piece)
+        entries = event.get("logprobs")
+        return self._said(item, channel, piece, decode_logprob_entries(entries) if entries else None)
+
+    def _whole_part(self, channel: str, field: str, event: Mapping[str, Any]) -> Sequence[Delta]:
+        item = self._item_of(event, _KINDS[channel])
+        said = event.get(field)
+        said = as_json_text(said) if channel == "arguments" else as_text(said, field)
+        number = event.get("content_index" if channel != "summary" else "summary_index")
+        return self._said(item, channel, item.rest_of_part(channel, str(number), said))
+
+    def _said(self, item: Item, channel: str, text: str, logprobs: list[TokenLogprob] | None = None) -> Sequence[Delta]:
+        """Hand out what an item said, apart from what another item said before it."""
+        if not text:
+            return (Delta(logprobs=logprobs, id=self._id),) if logprobs else ()
+        if channel == "arguments":
+            if item.call_index is None:
+                item.held += text
+                return ()
+            return (Delta(tool_calls=[ToolCallDelta(item.call_index, arguments=text)], id=self._id),)
+        if item.kind == "reasoning":
+            item.thoughts = item.thoughts or channel
+            if channel != item.thoughts:
+                self._extra["reasoning_" + channel] = self._extra.get("reasoning_" + channel, "") + text
+                return ()
+            channel = "reasoning"
+        speaker = self._speakers.get(channel)
+        if speaker is not item:
+            self._speakers[channel] = item
+            if speaker is not None:
+                text = _JOINT + text
+        if channel == "text":
+            return (Delta(text, self._id, logprobs=logprobs),)
+        return (Delta(reasoning=text, id=self._id) if channel == "reasoning" else Delta(refusal=text, id=self._id),)
