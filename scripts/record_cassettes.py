@@ -62,6 +62,8 @@ LIVE_SCALEWAY = {
     "scripted-scaleway": "mistral-small-3.2-24b-instruct-2506",
     "vllm-chat": "mistral-small-3.2-24b-instruct-2506",
     "vllm-reasoning": "qwen3.6-35b-a3b",
+    "vllm-responses": "gpt-oss-120b",
+    "vllm-responses-reasoning": "gpt-oss-120b",
     "vllm-vectors": "qwen3-embedding-8b",
 }
 
@@ -216,6 +218,8 @@ ENGINES: dict[str, dict[str, Start]] = {
     "vllm": {
         "vllm-chat": partial(vllm_source, vllm_server.CHAT),
         "vllm-reasoning": partial(vllm_source, vllm_server.REASONING),
+        "vllm-responses": partial(vllm_source, vllm_server.CHAT),
+        "vllm-responses-reasoning": partial(vllm_source, vllm_server.REASONING),
         "vllm-vectors": partial(vllm_source, vllm_server.VECTORS),
         "vllm-rag": vllm_rag_source,
     },

@@ -12,9 +12,12 @@ from llama_index.core.base.llms.types import ChatMessage
 from linkspan import langchain, llama_index
 from linkspan.errors import InvalidResponseError
 from linkspan_sandbox import Reply, Sandbox, run
+from tests.support import responses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from linkspan_sandbox import Call
 
 KEY = "key-of-the-tool-calls"
 #: How to ask: whole or streamed, sync or async.
@@ -66,6 +69,11 @@ CHATS = [
     Chat("llama_index", "ChatLLMEngine", "llm_engine_url", _ENGINE),
     Chat("llama_index", "ChatDataCrunch", "tgi_url"),
 ]
+#: The same over the Responses API.
+RESPONSES = [
+    Chat(framework, name, "scaleway_url", (*_LLAMA, ("api", "responses")))
+    for framework, name in (("langchain", "ChatScaleway"), ("llama_index", "Scaleway"))
+]
 
 
 @pytest.fixture(scope="package")
@@ -80,7 +88,12 @@ def sandbox(running: Sandbox) -> Sandbox:
     return running
 
 
-@pytest.fixture(params=CHATS, ids=lambda chat: f"{chat.framework}-{chat.name}")
+def name_of(chat: Chat) -> str:
+    """The id of a test's parameter."""
+    return "-".join((chat.framework, chat.name, *(value for key, value in chat.settings if key == "api")))
+
+
+@pytest.fixture(params=CHATS, ids=name_of)
 def chat(request: pytest.FixtureRequest) -> Chat:
     return request.param  # type: ignore[no-any-return]  # one of the list above
 
@@ -178,4 +191,23 @@ def whole(*calls: dict[str, Any], finish: str = "tool_calls") -> Reply:
 def answer_with(sandbox: Sandbox, *calls: dict[str, Any], finish: str = "tool_calls") -> None:
     """Answer each question with these calls: whole, or each call in one event of a stream."""
     deltas = [{"tool_calls": [{"index": place, **call}]} for place, call in enumerate(calls)]
-    sandbox.add_rule(lambda call: streamed(*deltas, finish=finish) if call.stream else whole(*calls, finish=finish))
+
+    def reply(asked: Call) -> Reply:
+        if sandbox.requests[-1].path.endswith("/responses"):
+            return _responded(calls, finish, stream=asked.stream)
+        return streamed(*deltas, finish=finish) if asked.stream else whole(*calls, finish=finish)
+
+    sandbox.add_rule(reply)
+
+
+def _responded(calls: Sequence[dict[str, Any]], finish: str, *, stream: bool) -> Reply:
+    reason = "max_output_tokens" if finish == "length" else None
+    items = [
+        responses.call(call["function"]["arguments"], call["function"]["name"], call["id"], f"fc_{place}")
+        for place, call in enumerate(calls)
+    ]
+    if not stream:
+        return Reply(body=responses.response(*items, reason=reason))
+    pieces = [responses.said(item, item["arguments"] or "", place=place) for place, item in enumerate(items)]
+    events = [one for several in pieces for one in several]
+    return Reply(events=[responses.created(), *events, responses.ended(*items, reason=reason)])

@@ -17,7 +17,7 @@ from linkspan.llama_index.responses import ResponseBuilder as LlamaIndexChunks
 from linkspan.llama_index.tools import tool_selections
 from linkspan.providers.scaleway import ScalewayChatCodec
 from tests.support.streams import assemble
-from tests.tool_calls.conftest import WAYS, answer_with, event, merged, piece
+from tests.tool_calls.conftest import CHATS, RESPONSES, WAYS, answer_with, event, merged, name_of, piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,10 @@ SOUND: dict[Any, dict[str, Any]] = {
     '"{\\"to\\": \\"Ada\\"}"': {"to": "Ada"},
 }
 
+every = pytest.mark.parametrize("chat", [*CHATS, *RESPONSES], ids=name_of)
 
+
+@every
 @pytest.mark.parametrize("way", WAYS)
 def test_broken_arguments_never_run(chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str) -> None:
     model = make()
@@ -64,6 +67,7 @@ def test_broken_arguments_never_run(chat: Chat, make: Callable[..., Any], sandbo
         assert ("pay were cut off by max_tokens: raise it" if cut_off else said) in seen.refusal
 
 
+@every
 @pytest.mark.parametrize("way", WAYS)
 def test_sound_arguments_run_whatever_the_finish_reason(
     chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str
@@ -77,6 +81,7 @@ def test_sound_arguments_run_whatever_the_finish_reason(
         assert (seen.calls, seen.refusal) == ([("call_a", "pay", value)], ""), (arguments, finish)
 
 
+@every
 @pytest.mark.parametrize("way", WAYS)
 def test_no_arguments_at_the_limit_were_cut_off(
     chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str
@@ -87,6 +92,7 @@ def test_no_arguments_at_the_limit_were_cut_off(
     assert "pay were cut off by max_tokens: raise it" in seen.refusal
 
 
+@every
 @pytest.mark.parametrize("way", WAYS)
 def test_a_broken_call_beside_a_whole_one(chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str) -> None:
     calls = [piece('{"to": "Ada"}', name="look_up", id="a"), piece('{"to": "Ada", "amount": 12', name="pay", id="b")]

@@ -15,7 +15,7 @@ from langchain_core.messages import (
 )
 
 from linkspan.call_history import arguments_text
-from linkspan.conversation import Audio, File, Message, Reasoning, Text, ToolCall, Video
+from linkspan.conversation import ENCRYPTED_REASONING, Audio, File, Message, Reasoning, Text, ToolCall, Video
 from linkspan.errors import InvalidRequestError, UnsupportedContentError
 from linkspan.media import image_from_base64, image_from_url
 
@@ -75,7 +75,12 @@ def _to_message(message: BaseMessage, provider: str, place: int) -> Message:
 
 
 def _only_text(message: AIMessage) -> bool:
-    return not (message.tool_calls or message.additional_kwargs or message.invalid_tool_calls)
+    return not (
+        message.tool_calls
+        or message.additional_kwargs
+        or message.invalid_tool_calls
+        or message.response_metadata.get("extra")
+    )
 
 
 def _role_of(message: BaseMessage, provider: str) -> Role:
@@ -124,9 +129,15 @@ def _assistant(message: AIMessage, provider: str, place: int) -> Message:
         refusal = message.additional_kwargs.get("refusal")
         parts = [Text(refusal)] if refusal else [] if calls else [Text("")]
     reasoning = message.additional_kwargs.get("reasoning_content")
-    if isinstance(reasoning, str) and reasoning and not any(isinstance(part, Reasoning) for part in parts):
-        parts.insert(0, Reasoning(reasoning))
+    thought = Reasoning(reasoning if isinstance(reasoning, str) else "", _encrypted_reasoning(message))
+    if (thought.text or thought.encrypted) and not any(isinstance(part, Reasoning) for part in parts):
+        parts.insert(0, thought)
     return Message("assistant", parts, name=message.name, tool_calls=calls)
+
+
+def _encrypted_reasoning(message: AIMessage) -> Sequence[str]:
+    extra = message.response_metadata.get("extra")
+    return extra.get(ENCRYPTED_REASONING, ()) if isinstance(extra, Mapping) else ()
 
 
 def _tool_calls(message: AIMessage) -> Iterator[tuple[str | None, str, Any]]:

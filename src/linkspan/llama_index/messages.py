@@ -20,7 +20,17 @@ from llama_index.core.base.llms.types import (
 )
 
 from linkspan.call_history import arguments_text
-from linkspan.conversation import Audio, File, Image, Message, Reasoning, Text, ToolCall, Video
+from linkspan.conversation import (
+    ENCRYPTED_REASONING,
+    Audio,
+    File,
+    Image,
+    Message,
+    Reasoning,
+    Text,
+    ToolCall,
+    Video,
+)
 from linkspan.errors import UnsupportedContentError
 from linkspan.media import image_from_base64, image_from_bytes, image_from_url
 
@@ -160,7 +170,8 @@ def _text(block: TextBlock) -> Text:
 
 
 def _reasoning(block: ThinkingBlock) -> Reasoning | None:
-    return Reasoning(block.content) if block.content else None
+    encrypted = block.additional_information.get(ENCRYPTED_REASONING, ())
+    return Reasoning(block.content or "", encrypted) if block.content or encrypted else None
 
 
 def _image(block: ImageBlock) -> Image:

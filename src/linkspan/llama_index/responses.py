@@ -16,6 +16,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from linkspan.assembler import Assembler
+from linkspan.conversation import ENCRYPTED_REASONING
 from linkspan.llama_index.partial_answers import PartialChatResponse, PartialReader
 from linkspan.prototype import Prototype
 from linkspan.tool_arguments import parse_arguments
@@ -36,7 +37,7 @@ def chat_response(completion: Completion) -> ChatResponse:
     """Return a whole answer as a ``ChatResponse``."""
     return _CHAT_CHUNK.with_fields(
         {
-            "message": _message(completion.text, completion.reasoning, completion.tool_calls, finished=True),
+            "message": _finished_message(completion),
             "raw": _raw(completion),
             "delta": None,
             "logprobs": _logprobs(completion.logprobs),
@@ -124,7 +125,7 @@ class ResponseBuilder:
         completion = self.assembler.completion()
         return _CHAT_CHUNK.with_fields(
             {
-                "message": _message(completion.text, completion.reasoning, completion.tool_calls, finished=True),
+                "message": _finished_message(completion),
                 "raw": _raw(completion),
                 "delta": delta.text,
                 "logprobs": _logprobs(delta.logprobs),
@@ -182,6 +183,16 @@ def _text_chunk(text: str, delta: Delta) -> ChatResponse:
     chunk["logprobs"] = _logprobs(delta.logprobs)
     chunk["additional_kwargs"] = {}
     return _CHAT_CHUNK.from_fields(chunk)
+
+
+def _finished_message(completion: Completion) -> ChatMessage:
+    message = _message(completion.text, completion.reasoning, completion.tool_calls, finished=True)
+    encrypted = completion.extra.get(ENCRYPTED_REASONING)
+    if encrypted:
+        kept = {ENCRYPTED_REASONING: encrypted}
+        spoken = [block for block in message.blocks if not isinstance(block, ThinkingBlock)]
+        message.blocks = [ThinkingBlock(content=completion.reasoning, additional_information=kept), *spoken]
+    return message
 
 
 def _message(text: str, reasoning: str, calls: Sequence[ToolCall], *, finished: bool) -> ChatMessage:

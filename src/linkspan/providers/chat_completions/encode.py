@@ -134,7 +134,7 @@ def _encode_message(message: Message, dialect: Dialect, place: int, *, send_reas
 def _put_assistant_turn(
     encoded: dict[str, Any], message: Message, dialect: Dialect, place: int, *, send_reasoning: bool
 ) -> None:
-    reasoning = [part.text for part in message.parts if isinstance(part, Reasoning)]
+    reasoning = [part.text for part in message.parts if isinstance(part, Reasoning) and part.text]
     spoken = [part for part in message.parts if not isinstance(part, Reasoning)]
     content = _encode_parts(spoken, (), message, dialect, place)
     # Mistral's chat templates answer 400 to "" beside tool calls; null is taken everywhere.

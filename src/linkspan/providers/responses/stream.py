@@ -151,7 +151,7 @@ class ResponsesDecoder:
 
     def _rare(self, kind: str, event: Mapping[str, Any]) -> Iterator[Delta]:
         if kind == "response.output_item.added":
-            yield from self._open(self._item_of(event, None), as_object(event.get("item"), "item"))
+            yield from self._open(self._item_of(event, None, begins=True), as_object(event.get("item"), "item"))
         elif kind == "response.output_item.done":
             yield from self._whole_item(self._item_of(event, None), as_object(event.get("item"), "item"))
         elif kind in _ENDS:
@@ -254,12 +254,13 @@ class ResponsesDecoder:
 
     # ------------------------------------------------------------------ items
 
-    def _item_of(self, event: Mapping[str, Any], kind: str | None) -> Item:
+    def _item_of(self, event: Mapping[str, Any], kind: str | None, *, begins: bool = False) -> Item:
         """Return the item that an event is about: the one with its id or place, else the newest, else a new one.
 
         Args:
             event: The event.
             kind: The item's kind; ``None`` where the event holds the item.
+            begins: Whether an item begins with the event: it is not the newest.
         """
         fields = event.get("item")
         fields = fields if isinstance(fields, dict) else {}
@@ -268,7 +269,7 @@ class ResponsesDecoder:
         item_id = item_id if isinstance(item_id, str) else None
         index = index if type(index) is int else None
         item = self._by_id.get(item_id or "") or (None if index is None else self._by_index.get(index))
-        if item is None and item_id is None and index is None and self._items:
+        if item is None and item_id is None and index is None and self._items and not begins:
             item = self._items[-1]
         if item is None or item.kind != kind:
             item = Item(kind)
