@@ -254,23 +254,26 @@ def _same_json(one: Request, other: Request) -> None:
 
 def _without_call_ids(body: Any) -> Any:
     """Put numbers for the ids of tool calls, which are new each time: what belongs together stays so."""
-    if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
+    turns = "messages" if isinstance(body, dict) and "messages" in body else "input"
+    if not isinstance(body, dict) or not isinstance(body.get(turns), list):
         return body
     numbers: dict[Any, str] = {}
 
     def numbered(message: Any) -> Any:
+        if not isinstance(message, dict):
+            return message  # a text to embed
         message = dict(message)
         if message.get("tool_calls"):
             message["tool_calls"] = [
                 {**call, "id": numbers.setdefault(call.get("id"), f"call {len(numbers)}")}
                 for call in message["tool_calls"]
             ]
-        if "tool_call_id" in message:
-            identity = message["tool_call_id"]
-            message["tool_call_id"] = numbers.setdefault(identity, f"call {len(numbers)}")
+        for name in ("tool_call_id", "call_id"):
+            if name in message:
+                message[name] = numbers.setdefault(message[name], f"call {len(numbers)}")
         return message
 
-    return {**body, "messages": [numbered(message) for message in body["messages"]]}
+    return {**body, turns: [numbered(message) for message in body[turns]]}
 
 
 def _with_plain_descriptions(body: Any) -> Any:
@@ -279,10 +282,11 @@ def _with_plain_descriptions(body: Any) -> Any:
         return body
 
     def plain(tool: Any) -> Any:
-        function = dict(tool["function"])
+        # In the Responses API the tool itself is the function.
+        function = dict(tool.get("function", tool))
         if isinstance(function.get("description"), str):
             function["description"] = " ".join(function["description"].split())
-        return {**tool, "function": function}
+        return {**tool, "function": function} if "function" in tool else function
 
     return {**body, "tools": [plain(tool) for tool in body["tools"]]}
 
