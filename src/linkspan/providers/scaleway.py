@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from linkspan.conversation import ChatRequest, Completion, Part
     from linkspan.providers.codec import Codec, StreamDecoder
 
-__all__ = ["SCALEWAY", "ChatAPI", "ScalewayChatCodec", "chat_codec", "scaleway_base_url"]
+__all__ = ["SCALEWAY", "ScalewayAPI", "ScalewayChatCodec", "chat_codec", "scaleway_base_url"]
 
 #: The APIs over which Scaleway's models chat.
-ChatAPI = Literal["chat", "responses"]
+ScalewayAPI = Literal["chat", "responses"]
 
 SCALEWAY = Provider(
     name="scaleway",
@@ -141,7 +141,7 @@ class _EitherCodec(WrappedCodec["ChatRequest"]):
         return self._codec_of(request).stream_decoder(request, headers)
 
 
-def chat_codec(api: ChatAPI | None) -> Codec[ChatRequest]:
+def chat_codec(api: ScalewayAPI | None) -> Codec[ChatRequest]:
     """Return the codec of a chat class.
 
     Args:

@@ -12,7 +12,7 @@ from linkspan.options import ChatSettings, ModelName
 from linkspan.providers.responses import refused_parameter
 from linkspan.providers.scaleway import (
     SCALEWAY,
-    ChatAPI,  # pydantic reads the annotations at run time
+    ScalewayAPI,  # pydantic reads the annotations at run time
     ScalewayChatCodec,
     chat_codec,
     scaleway_base_url,
@@ -57,7 +57,7 @@ class ScalewayChatSettings(ScalewaySettings, ChatSettings):
     )
     connection_fields: ClassVar[frozenset[str]] = frozenset({"api"})
 
-    api: ChatAPI | None = Field(
+    api: ScalewayAPI | None = Field(
         default=None,
         description="`chat`, Chat Completions; or `responses`, the Responses API, without a state on the server. "
         "Default: `chat`, except for calls with tools to a model that calls them over the Responses API alone "

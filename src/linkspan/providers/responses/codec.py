@@ -11,7 +11,7 @@ from linkspan.providers.chat_completions.decode import error_in
 from linkspan.providers.chat_completions.models import MODELS_PATH, decode_models
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
-from linkspan.providers.responses.encode import encode_request, output_limit
+from linkspan.providers.responses.encode import encode_response_request, output_limit
 from linkspan.providers.responses.stream import ResponsesDecoder
 from linkspan.providers.tool_names import ToolNames
 from linkspan.providers.wire import parse_json
@@ -56,7 +56,7 @@ class ResponsesCodec(ErrorReading):
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
         """Write the body."""
-        return encode_request(request, self.dialect, stream=stream)
+        return encode_response_request(request, self.dialect, stream=stream)
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
         """Read a whole answer.

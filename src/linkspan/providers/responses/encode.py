@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from linkspan.conversation import ChatRequest, Message, Part, ResponseFormat, Tool, ToolChoice
     from linkspan.providers.chat_completions import Dialect
 
-__all__ = ["encode_request", "output_limit", "refused_parameter"]
+__all__ = ["encode_response_request", "output_limit", "refused_parameter"]
 
 #: Parameters under linkspan's name and the API's.
 _RENAMED: Mapping[str, str] = {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"}
@@ -61,7 +61,7 @@ def refused_parameter(names: Mapping[str, Any]) -> str | None:
     return None
 
 
-def encode_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> dict[str, Any]:
+def encode_response_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> dict[str, Any]:
     """Write the body. Stop texts are not in it: the API has none.
 
     Raises:

@@ -10,10 +10,10 @@ from linkspan.providers.wire import as_count, as_name, as_object
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KNOWN_FIELDS", "decode_usage", "finish_reason_of"]
+__all__ = ["RESPONSE_FIELDS", "finish_reason_of", "usage_of_response"]
 
 #: What is read, and what repeats the request.
-KNOWN_FIELDS = frozenset(
+RESPONSE_FIELDS = frozenset(
     {
         *("completed_at", "created_at", "error", "id", "incomplete_details", "model", "object", "output"),
         *("output_text", "status", "usage"),
@@ -27,7 +27,7 @@ KNOWN_FIELDS = frozenset(
 _FINISH_REASONS: Mapping[str, str] = {"max_output_tokens": "length", "max_tokens": "length"}
 
 
-def decode_usage(usage: Any) -> Usage | None:
+def usage_of_response(usage: Any) -> Usage | None:
     """Read token counts; what the server left out stays ``None``."""
     if usage is None:
         return None

@@ -14,7 +14,7 @@ from linkspan.providers.chat_completions.call_ids import CallIds
 from linkspan.providers.chat_completions.decode import decode_logprob_entries, error_in, unknown_fields
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of
 from linkspan.providers.responses.items import Item, annotations_of, logprobs_of, said_by
-from linkspan.providers.responses.response import KNOWN_FIELDS, decode_usage, finish_reason_of
+from linkspan.providers.responses.response import RESPONSE_FIELDS, finish_reason_of, usage_of_response
 from linkspan.providers.wire import as_list, as_name, as_object, as_text, parse_json
 from linkspan.tool_arguments import as_json_text
 
@@ -147,9 +147,9 @@ class ResponsesDecoder:
             return self._piece(channel, event)
         if kind in _WHOLE_PARTS:
             return self._whole_part(*_WHOLE_PARTS[kind], event)
-        return list(self._rare(kind, event))
+        return list(self._less_common(kind, event))
 
-    def _rare(self, kind: str, event: Mapping[str, Any]) -> Iterator[Delta]:
+    def _less_common(self, kind: str, event: Mapping[str, Any]) -> Iterator[Delta]:
         if kind == "response.output_item.added":
             yield from self._open(self._item_of(event, None, begins=True), as_object(event.get("item"), "item"))
         elif kind == "response.output_item.done":
@@ -157,7 +157,7 @@ class ResponsesDecoder:
         elif kind in _ENDS:
             yield from self.end_with(as_object(event.get("response"), "response"), kind.removeprefix("response."))
         elif kind in _STARTS:
-            self._note(as_object(event.get("response"), "response"))
+            self._keep_names(as_object(event.get("response"), "response"))
         elif kind == "error":
             raise make_error(self._provider, read_error(event), headers=self._headers)
         elif "delta" in event and not self._is_of_server_tool(event):
@@ -207,7 +207,7 @@ class ResponsesDecoder:
             InvalidResponseError: It contradicts the stream, or has not ended.
             LinkspanError: It failed.
         """
-        self._note(response)
+        self._keep_names(response)
         status = as_name(response.get("status"), "status") or event
         error = response.get("error")
         if error or status in {"failed", "cancelled"}:
@@ -217,10 +217,10 @@ class ResponsesDecoder:
             raise self._invalid(f"the answer has not ended: its status is {status!r}")
         for item, fields in self._paired(as_list(response.get("output"), "output")):
             yield from self._whole_item(item, fields)
-        self._usage = decode_usage(response.get("usage"))
+        self._usage = usage_of_response(response.get("usage"))
         calls = any(item.kind == "function_call" for item in self._items)
         self._finish = finish_reason_of(response, status, self._usage, self._limit, calls=calls)
-        self._extra.update(unknown_fields(response, KNOWN_FIELDS))
+        self._extra.update(unknown_fields(response, RESPONSE_FIELDS))
         self.finished = True
 
     def _paired(self, output: Sequence[Any]) -> Iterator[tuple[Item, Mapping[str, Any]]]:
@@ -243,7 +243,7 @@ class ResponsesDecoder:
                 self._items.append(item)
             yield item, fields
 
-    def _note(self, response: Mapping[str, Any]) -> None:
+    def _keep_names(self, response: Mapping[str, Any]) -> None:
         self._id = as_name(response.get("id"), "id") or self._id
         self._model = as_name(response.get("model"), "model") or self._model
 
@@ -306,7 +306,7 @@ class ResponsesDecoder:
         for channel, said in said_by(fields).items():
             rest = item.rest_of_item(channel, said)
             scores = logprobs_of(fields) if rest and rest == said and channel == "text" else None
-            yield from self._said(item, channel, rest, scores)
+            yield from self._hand_out(item, channel, rest, scores)
         if item.is_whole:
             return
         item.is_whole = True
@@ -332,16 +332,18 @@ class ResponsesDecoder:
             item.summary_index = event.get("summary_index")
         item.add(channel, piece)
         entries = event.get("logprobs")
-        return self._said(item, channel, piece, decode_logprob_entries(entries) if entries else None)
+        return self._hand_out(item, channel, piece, decode_logprob_entries(entries) if entries else None)
 
     def _whole_part(self, channel: str, field: str, event: Mapping[str, Any]) -> Sequence[Delta]:
         item = self._item_of(event, _KINDS[channel])
         said = event.get(field)
         said = as_json_text(said) if channel == "arguments" else as_text(said, field)
         number = event.get("content_index" if channel != "summary" else "summary_index")
-        return self._said(item, channel, item.rest_of_part(channel, str(number), said))
+        return self._hand_out(item, channel, item.rest_of_part(channel, str(number), said))
 
-    def _said(self, item: Item, channel: str, text: str, logprobs: list[TokenLogprob] | None = None) -> Sequence[Delta]:
+    def _hand_out(
+        self, item: Item, channel: str, text: str, logprobs: list[TokenLogprob] | None = None
+    ) -> Sequence[Delta]:
         """Hand out what an item said, apart from what another item said before it."""
         if not text:
             return (Delta(logprobs=logprobs, id=self._id),) if logprobs else ()
