@@ -33,7 +33,7 @@ def test_the_apis_word_for_stop_among_the_further_parameters(make: Callable[...,
 
 @pytest.mark.parametrize("name", ["timeout", "model", "extra_headers", "api_key", "base_url"])
 def test_what_is_no_parameter_is_refused_among_them(make: Callable[..., Any], kind: str, name: str) -> None:
-    with pytest.raises(errors.ConfigurationError, match=f"additional_kwargs holds {name!r}"):
+    with pytest.raises(errors.ConfigurationError, match=f"additional_kwargs contains {name!r}"):
         make(kind, additional_kwargs={name: "x"})
 
 

@@ -383,7 +383,7 @@ def test_a_template_that_has_the_data_role(make: Callable[..., Any], prompt_kind
 
 @pytest.mark.parametrize("settings", [{}, {"chat_template": JINJA}, {"messages_to_prompt": mine}])
 def test_no_messages_are_refused(make: Callable[..., Any], prompt_kind: str, settings: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequestError, match="no messages"):
+    with pytest.raises(InvalidRequestError, match="at least one message"):
         make(prompt_kind, **settings, callback_manager=None).chat([])
 
 

@@ -1,4 +1,4 @@
-"""The base of the LLM classes that chat: conversations as requests, and LlamaIndex's tool methods."""
+"""Base of the chat LLM classes: they turn conversations into requests and implement LlamaIndex's tool methods."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatLLM"]
 
-#: Context window in tokens assumed of a model that the catalogue does not know: what today's open models mostly have.
-#: If it is too large, the server says so with a ``ContextOverflowError``; core's own 3900 would multiply calls unseen.
+#: Assumed context window, in tokens, of a model that is not in the catalogue: most of today's open models have it. If
+#: it is too large, the server answers with an error; core's own default of 3900 would silently multiply calls.
 DEFAULT_CONTEXT_WINDOW = 128_000
 
 
@@ -47,17 +47,18 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
     """Abstract base of the chat models, with tools."""
 
     is_function_calling_model: bool | None = Field(
-        default=None, description="Whether the model takes tools. Default: what the catalogue says; yes if unknown."
+        default=None,
+        description="Whether the model supports tools. Default: as in the catalogue; yes for an unknown model.",
     )
 
-    # ------------------------------------------------------------------ what is known of the model
+    # ------------------------------------------------------------------ metadata
 
     @property
     def metadata(self) -> LLMMetadata:
-        """Facts for LlamaIndex, from the catalogue and without the network.
+        """Metadata for LlamaIndex, from the catalogue; no network.
 
-        For a model that neither the catalogue knows nor the server has told of: a context window of 128,000 tokens, and
-        tools.
+        A model that is unknown to the catalogue and to the server's last answers has a context window of 128,000
+        tokens, and tools.
         """
         info = self._model_info()
         known = info.context_window if info is not None else None
@@ -147,7 +148,7 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponseGen:
-        """Stream a chat that may call tools: one at most, unless ``allow_parallel_tool_calls``."""
+        """Stream a chat with tools: at most one call, unless ``allow_parallel_tool_calls``."""
         chunks = super().stream_chat_with_tools(
             tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
         )
@@ -163,7 +164,7 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponseAsyncGen:
-        """Stream a chat that may call tools: one at most, unless ``allow_parallel_tool_calls``."""
+        """Stream a chat with tools: at most one call, unless ``allow_parallel_tool_calls``."""
         chunks = await super().astream_chat_with_tools(
             tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
         )
@@ -175,11 +176,11 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
         error_on_no_tool_call: bool = True,
         **kwargs: Any,  # noqa: ARG002  # core's signature
     ) -> list[ToolSelection]:
-        """Return the tool calls of an answer, or what can be read so far of those of a chunk that is not the last.
+        """Return the tool calls of an answer, or those parsed so far from a chunk before the last.
 
         Raises:
             InvalidResponseError: The answer has ended, and the arguments of a call are not one whole JSON object:
                 ``max_tokens`` cut them off, or the model wrote something else. No call of the answer is returned.
-            ValueError: There is none, and ``error_on_no_tool_call`` is set.
+            ValueError: There is no call, and ``error_on_no_tool_call`` is set.
         """
         return tool_selections(response, error_on_no_tool_call=error_on_no_tool_call)

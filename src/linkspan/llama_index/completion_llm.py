@@ -1,4 +1,4 @@
-"""The base of the LLM classes whose API takes a prompt: conversations are written out by a chat template."""
+"""Base of the LLM classes for prompt APIs: a chat template writes conversations as prompts."""
 
 from __future__ import annotations
 
@@ -38,37 +38,38 @@ if TYPE_CHECKING:
 
 __all__ = ["CompletionLLM"]
 
-#: Context window in tokens assumed where the user says none: what prompt servers have by default. Core cuts retrieved
-#: text to it; too small a window costs calls, too large a one an error of the server's.
+#: Assumed context window in tokens: the default of prompt servers. Core cuts retrieved text to it. Too small a window
+#: costs calls; too large a window, an error of the server.
 PROMPT_CONTEXT_WINDOW = 4096
 
-#: What core puts where the user gives no function.
+#: Core's defaults in place of the user's functions.
 _CORE_FORMATS = (None, core_messages_to_prompt, core_completion_to_prompt)
 
 
 class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutput):
-    """A completion model behind an HTTP API. See :class:`LinkspanLLM` for what a subclass states.
+    """Abstract base of the completion models.
 
-    Conversations are written out as one text: by ``messages_to_prompt`` if it is given, else by ``chat_template``, else
-    by the template that the model's name suggests, else as plain lines (``user: …``). A ``chat_template`` that is given
-    also makes the text of ``complete`` a user's turn; a ``completion_to_prompt`` beats it. Each is applied once: a text
-    that LlamaIndex has formatted already (``formatted=True``) is sent as it is.
+    A conversation becomes one prompt: by ``messages_to_prompt`` if set, else by ``chat_template``, else by the template
+    of the model's name, else as plain lines (``user: …``). A ``chat_template`` also turns the text of ``complete`` into
+    a user turn, unless ``completion_to_prompt`` is set. Each is applied once: a text that LlamaIndex has already
+    formatted (``formatted=True``) is sent unchanged.
 
-    ``predict``, ``structured_predict`` and what is built on them write a prompt of messages as a conversation and any
-    other as ``complete`` does. ``system_prompt`` and an output parser's words become part of that conversation, inside
-    the template. A ``messages_to_prompt`` of the user's gets all messages as they are, also such with images.
+    ``predict``, ``structured_predict`` and what builds on them write a prompt of messages as a conversation, and any
+    other prompt as ``complete`` does. ``system_prompt`` and an output parser's instructions become part of that
+    conversation, inside the template. A user's ``messages_to_prompt`` receives all messages unchanged, including those
+    with images.
     """
 
-    #: What the API is asked for where ``max_tokens`` is not set.
+    #: Sent to the API if ``max_tokens`` is not set.
     _default_max_tokens: ClassVar[int] = DEFAULT_NUM_OUTPUTS
-    #: How many stop texts the API takes.
+    #: Most stop texts that the API accepts.
     _most_stops: ClassVar[int | None] = None
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._template()  # fails early on a wrong one
 
-    # ------------------------------------------------------------------ what each class states
+    # ------------------------------------------------------------------ what a subclass defines
 
     if TYPE_CHECKING:
 
@@ -79,14 +80,14 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
     def _create_codec(self) -> Codec[PromptRequest]:
         return ThinkTagCodec(self._prompt_codec()) if self.split_reasoning else self._prompt_codec()
 
-    # ------------------------------------------------------------------ how texts are written
+    # ------------------------------------------------------------------ prompts
 
     def _template(self, model: str | None = None) -> ChatTemplate | None:
-        """Return the template that is given, or the one of a model, by default the instance's."""
+        """Return the chat template: the field, or the template of a model (by default the instance's)."""
         return find_template(self.chat_template, model or self.model)
 
     def _turn_ends(self) -> tuple[str, ...]:
-        """Return the texts that end a turn in a text that was written already."""
+        """Return the stop texts of a prompt that is already written."""
         guessed = self.chat_template is None
         template = None if guessed and _of_the_user(self.messages_to_prompt) else self._template()
         return () if template is None else template.stop
@@ -100,19 +101,19 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
         state = super().__getstate__()
         for name in ("messages_to_prompt", "completion_to_prompt"):
             if name not in state["__dict__"]:
-                # Left behind, it would change what is asked, without a word.
+                # Dropping it would silently change the prompts.
                 raise pickle.PicklingError(
                     f"{name} cannot be pickled: define the function at the top of a module, or use chat_template."
                 )
         return state
 
     def _conversation(self, messages: Sequence[ChatMessage], data_role: Any) -> str:
-        """Write messages as one text."""
+        """Write messages as one prompt."""
         request, _ = self._chat_request(messages, {"data_role": data_role})
         return request.prompt
 
     def _question(self, text: str) -> str:
-        """Write a text, with the system prompt, as what is asked."""
+        """Write a text as a prompt, with the system prompt."""
         function = _of_the_user(self.completion_to_prompt)
         if function is None and self.chat_template is not None:
             turns = [Message("system", [Text(self.system_prompt)])] if self.system_prompt else []
@@ -124,7 +125,7 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
         return f"{self.system_prompt}\n\n{written}" if self.system_prompt else written
 
     def _written(self, prompt: BasePromptTemplate, prompt_args: Mapping[str, Any], data_role: Any) -> str:
-        """Write a prompt template. Core puts system prompt and output parser around the chat template, not into it."""
+        """Write a prompt template. Core would put system prompt and output parser outside of the chat template."""
         if isinstance(prompt, SelectorPromptTemplate):
             prompt = prompt.select(llm=self)
         if isinstance(prompt, ChatPromptTemplate) or getattr(prompt, "is_chat_template", False):
@@ -142,11 +143,11 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
     def _get_prompt(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
         return self._written(prompt, prompt_args, self.data_role)
 
-    # ------------------------------------------------------------------ what is known of the model
+    # ------------------------------------------------------------------ metadata
 
     @property
     def metadata(self) -> LLMMetadata:
-        """Facts for LlamaIndex, without the network. The context window is 4096 tokens unless it is given or known."""
+        """Metadata for LlamaIndex; no network. The context window is 4096 tokens unless it is set or known."""
         return LLMMetadata(
             context_window=self.context_window or self._served_window() or PROMPT_CONTEXT_WINDOW,
             num_output=self._object_parameters().get("max_tokens") or self._default_max_tokens,
@@ -164,9 +165,7 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
         self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
     ) -> tuple[PromptRequest, float | None]:
         if not messages:
-            raise InvalidRequestError(
-                "there are no messages to answer: give at least one", provider=self._provider.name
-            )
+            raise InvalidRequestError("chat needs at least one message", provider=self._provider.name)
         options = self._call_options(kwargs)
         data_role = options.fields.get("data_role", self.data_role)
         provider = self._provider.name
@@ -202,7 +201,7 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
         *,
         data_role: Literal["error", "fenced"] = "error",
     ) -> tuple[PromptRequest, float | None]:
-        """Return the request of a conversation that a chat template writes, as the chat classes do."""
+        """Return the request of a conversation that a chat template writes, like the chat classes."""
         unwritten, timeout = self._request("", options)
         codec = TemplatedChatCodec(
             self._prompt_codec(),
@@ -235,7 +234,7 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
         return self._prompt_request_of(prompt, options), options.timeout
 
     def _with_turn_ends(self, stops: list[str], ends: Sequence[str]) -> list[str]:
-        """Add texts that end a turn, as many as the API takes beside the user's."""
+        """Add stop texts to the user's, up to the API's limit."""
         room = None if self._most_stops is None else max(self._most_stops, len(stops))
         return [*stops, *(end for end in ends if end not in stops)][:room]
 
@@ -245,8 +244,7 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
             return {}
         if wanted.kind != "json_schema" or wanted.schema is None:
             raise ConfigurationError(
-                "a completion model is held to a JSON schema or not at all: response_format must be of type "
-                "json_schema.",
+                "response_format must be of type json_schema: completion APIs have no JSON mode.",
                 provider=self._provider.name,
             )
         return self._schema_options(wanted.schema)
@@ -282,5 +280,5 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
 
 
 def _of_the_user(function: Any) -> Callable[[Any], Any] | None:
-    """Return a format that the user gave, ``None`` for one of core's."""
+    """Return a function of the user; ``None`` for core's default."""
     return None if function in _CORE_FORMATS else function

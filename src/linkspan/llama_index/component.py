@@ -1,4 +1,4 @@
-"""What all linkspan classes for LlamaIndex have in common: a connection, and copies as LlamaIndex makes them."""
+"""Base of all linkspan classes for LlamaIndex: a connection, and copies as LlamaIndex makes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LlamaIndexComponent"]
 
-#: Handed on as they are when an object is copied: they stand for something outside it.
+#: Shared, not copied, when an object is copied: they refer to something outside of it.
 _SHARED_FIELDS = (
     "callback_manager",
     "completion_to_prompt",
@@ -25,14 +25,14 @@ _SHARED_FIELDS = (
     "rate_limiter",
 )
 
-#: Whether the object under construction comes out of a pickle.
+#: Whether the object is being unpickled.
 _restoring: ContextVar[bool] = ContextVar("linkspan_restoring", default=False)
 
 
 class LlamaIndexComponent(Connected, BaseComponent):
     """Abstract base of the classes for LlamaIndex.
 
-    ``to_dict`` holds neither key nor headers; ``from_dict`` reads the environment again.
+    ``to_dict`` omits key and headers; ``from_dict`` reads the environment again.
     """
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
@@ -56,13 +56,13 @@ class LlamaIndexComponent(Connected, BaseComponent):
             _restoring.reset(token)
 
     def _warn(self) -> None:
-        # Whoever made the original has been warned.
+        # The original's constructor has already warned.
         if not _restoring.get():
             super()._warn()
 
 
 def _can_be_pickled(value: Any) -> bool:
-    # Callback managers and the like may hold anything, locks and lambdas too; there is no other way to find out.
+    # Callback managers and the like may contain anything, even locks and lambdas, and only trying tells.
     try:
         pickle.dumps(value)
     except Exception:  # noqa: BLE001  # whatever an object's own pickling raises

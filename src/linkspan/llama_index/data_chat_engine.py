@@ -1,4 +1,4 @@
-"""A chat engine whose retrieved text is data, apart from the system prompt and from what was said before."""
+"""A chat engine that sends retrieved text as data, apart from the system prompt and the conversation."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _INSTRUCTION = (
 
 
 class DataContextChatEngine(ContextChatEngine):
-    """LlamaIndex's ``ContextChatEngine`` with the retrieved text in a data message behind the question.
+    """LlamaIndex's ``ContextChatEngine`` with the retrieved text in a data message after the question.
 
-    The request is: system prompt, the conversation so far, the question, the retrieved text as data. Core's engine
-    writes the text into the system prompt, and makes a template of the conversation: where an earlier turn holds
-    ``{context_str}``, the retrieved text is pasted into that turn. Here the conversation is sent as it was said.
+    A request contains the system prompt, the conversation so far, the question, and the retrieved text as data. Core's
+    engine writes the text into the system prompt and treats the conversation as a template: it pastes retrieved text
+    into an earlier turn that contains ``{context_str}``. Here the conversation is sent unchanged.
 
-    Everything else is the base class's: ``chat``, ``achat``, ``stream_chat`` and ``astream_chat``, memory (which keeps
-    questions and answers, not the retrieved text), ``node_postprocessors``, ``source_nodes``, and "Empty Response"
-    without a call where nothing is retrieved.
+    Everything else works as in the base class: ``chat``, ``achat``, ``stream_chat`` and ``astream_chat``, memory (which
+    keeps questions and answers, not the retrieved text), ``node_postprocessors``, ``source_nodes``, and "Empty
+    Response" without a call where nothing is retrieved.
 
     Example:
         >>> engine = DataContextChatEngine.from_defaults(
@@ -50,12 +50,12 @@ class DataContextChatEngine(ContextChatEngine):
 
     Args:
         retriever: Finds nodes for each question.
-        llm: One of linkspan's LLMs. Other packages' classes would take the data for the user's words.
+        llm: An LLM of linkspan. Other packages' classes would send the data as the user's message.
         memory: The conversation.
-        prefix_messages: Messages before the conversation; ``from_defaults(system_prompt=...)`` makes one.
+        prefix_messages: Messages before the conversation; ``from_defaults(system_prompt=...)`` creates one.
         node_postprocessors: Applied to the nodes, in order.
-        context_template: Not possible: the retrieved text stands alone. Instructions go into the system prompt.
-        context_refine_template: Not possible, likewise.
+        context_template: Unsupported, because the retrieved text is a message of its own. Use ``system_prompt``.
+        context_refine_template: Unsupported, for the same reason.
         callback_manager: LlamaIndex's callbacks.
 
     Raises:
@@ -96,7 +96,7 @@ class DataContextChatEngine(ContextChatEngine):
         )
 
     def _opening(self) -> list[ChatMessage]:
-        """Return the messages before the conversation; the first one is a system prompt that tells of the data."""
+        """Return the prefix messages; the first one is a system prompt that mentions the data."""
         opening = list(self._prefix_messages)
         if opening and opening[0].role == MessageRole.SYSTEM:
             own = f"{opening.pop(0).content or ''}\n\n{_INSTRUCTION}".strip()
@@ -106,7 +106,7 @@ class DataContextChatEngine(ContextChatEngine):
 
 
 class _ConversationTemplate(ChatPromptTemplate):  # type: ignore[no-redef]  # a field of core is named kwargs
-    """Templates of the present turn behind messages that are sent as they are."""
+    """Templates of the current turn, after messages that are sent unchanged."""
 
     _before: list[ChatMessage] = PrivateAttr(default_factory=list)
 
@@ -115,9 +115,9 @@ class _ConversationTemplate(ChatPromptTemplate):  # type: ignore[no-redef]  # a 
         self._before = list(before)
 
     def partial_format(self, **kwargs: Any) -> _ConversationTemplate:
-        # Core copies deeply, which is dear with a long conversation, and of no use: nothing here is changed.
+        # Core makes a deep copy, which is slow for a long conversation and useless, because nothing here changes.
         return _ConversationTemplate(self._before, self.message_templates, **{**self.kwargs, **kwargs})
 
     def format_messages(self, llm: BaseLLM | None = None, **kwargs: Any) -> list[ChatMessage]:
-        """Return the messages before as they are, and the templates filled in."""
+        """Return the earlier messages unchanged, followed by the formatted templates."""
         return [*self._before, *super().format_messages(llm, **kwargs)]

@@ -1,8 +1,8 @@
 """Untrusted text in LlamaIndex: messages with the data marker, and prompts that put retrieved text into one.
 
-The marker, ``additional_kwargs["linkspan_role"] == "data"``, goes with a message through templates, memory and JSON.
-Gray Swan's API has a role for it; for the others an LLM's ``data_role`` says what becomes of it (an error, unless set
-to ``"fenced"``). LLM classes of other packages do not know the marker: to them such a message is the user's.
+The marker, ``additional_kwargs["linkspan_role"] == "data"``, survives templates, memory and JSON. Gray Swan's API has a
+role for such messages. For other APIs the LLM's ``data_role`` decides: an error, unless it is ``"fenced"``. LLM classes
+of other packages ignore the marker and send a user message.
 
 Source: docs/apis/gray_swan.md#data-role.
 """
@@ -46,16 +46,16 @@ def data_message(content: DataLike | Sequence[DataLike]) -> ChatMessage:
     """Return untrusted text as one message with the data marker.
 
     Args:
-        content: A text, a node (with or without score), or several of either: joined by an empty line, as LlamaIndex
-            joins them. Of a node, its text for an LLM is taken, with the metadata that is meant for one.
+        content: A text, a node (with or without score), or several of either, which are joined by an empty line, as in
+            LlamaIndex. A node contributes its text for an LLM, with the metadata meant for one.
 
     Returns:
-        A plain ``ChatMessage``. Its role is the user's, for LlamaIndex has no other for it; linkspan's LLMs go by the
-        marker. In a prompt template, ``{name}`` in its text is a placeholder as in any message: build messages of
-        untrusted text where the call is made, and in templates write ``data_message("{context_str}")``.
+        A plain ``ChatMessage`` in the role ``user``, because LlamaIndex has no data role; linkspan's LLMs look at the
+        marker. In a prompt template, ``{name}`` in its text is a placeholder as in any message. So create messages of
+        untrusted text where you make the call, and in templates write ``data_message("{context_str}")``.
 
     Raises:
-        ConfigurationError: ``content`` is, or holds, something else.
+        ConfigurationError: ``content`` is, or contains, something else.
     """
     items = content if isinstance(content, (list, tuple)) else [content]
     return ChatMessage(
@@ -70,7 +70,9 @@ def _text(item: Any) -> str:
         return item
     if isinstance(item, (BaseNode, NodeWithScore)):
         return item.get_content(metadata_mode=MetadataMode.LLM)
-    raise ConfigurationError(f"A data message is made of texts and LlamaIndex nodes, not of a {type(item).__name__}.")
+    raise ConfigurationError(
+        f"A data message must consist of texts and LlamaIndex nodes, not of a {type(item).__name__}."
+    )
 
 
 # --------------------------------------------------------------------------- prompts
@@ -85,7 +87,7 @@ _REFINEMENT = (
 
 
 def refinement(*data: str) -> list[ChatMessage]:
-    """Return the messages that ask for a better answer: question, the model's answer so far, and more data.
+    """Return the messages that request a refined answer: question, current answer, and more data.
 
     Args:
         data: Templates of the data messages.
@@ -108,8 +110,8 @@ DATA_QA_PROMPT = ChatPromptTemplate(
     prompt_type=PromptType.QUESTION_ANSWER,
 )
 
-#: Betters an answer with more text (``refine_template``): ``query_str``, ``existing_answer`` and ``context_msg``. The
-#: answer so far is the model's own turn.
+#: Refines an answer with more text (``refine_template``): ``query_str``, ``existing_answer`` and ``context_msg``. The
+#: current answer is an assistant turn.
 DATA_REFINE_PROMPT = ChatPromptTemplate(
     [ChatMessage(_RULES, role=MessageRole.SYSTEM), *refinement("{context_msg}")],
     prompt_type=PromptType.REFINE,
@@ -125,13 +127,13 @@ DATA_TREE_SUMMARIZE_PROMPT = ChatPromptTemplate(
     prompt_type=PromptType.SUMMARY,
 )
 
-#: Betters an answer about a table: ``query_str``, ``existing_answer``, ``schema`` and ``context_msg``.
+#: Refines an answer about a table: ``query_str``, ``existing_answer``, ``schema`` and ``context_msg``.
 DATA_REFINE_TABLE_PROMPT = ChatPromptTemplate(
     [ChatMessage(_RULES, role=MessageRole.SYSTEM), *refinement("Schema of the table:\n{schema}", "{context_msg}")],
     prompt_type=PromptType.REFINE,
 )
 
-#: Core's default prompts of chat models, and ours for linkspan's LLMs.
+#: Core's default prompts for chat models, and the replacements for linkspan's LLMs.
 _DEFAULTS: tuple[tuple[SelectorPromptTemplate, ChatPromptTemplate], ...] = (
     (selectors.DEFAULT_TEXT_QA_PROMPT_SEL, DATA_QA_PROMPT),
     (selectors.DEFAULT_REFINE_PROMPT_SEL, DATA_REFINE_PROMPT),
@@ -142,18 +144,18 @@ _lock = ForkSafeLock()
 
 
 def register_data_prompts() -> Callable[[], None]:
-    """Make retrieved text a data message wherever LlamaIndex's default prompts are used with an LLM of linkspan.
+    """Send retrieved text as data messages in LlamaIndex's default prompts, for LLMs of linkspan.
 
-    After it, a plain ``index.as_query_engine(llm=...)`` sends the question as the user's turn and the retrieved text
-    behind it as data: question answering, refining, tree summaries, table refining. LLMs of other packages keep their
-    prompts, and so do engines that are given templates of their own. An LLM whose API has no data role refuses, unless
-    its ``data_role`` is ``"fenced"``. Not reached, because they have no prompts for it: engines with
-    ``multimodal=True``, and chat engines (use :class:`DataContextChatEngine`).
+    Afterwards a plain ``index.as_query_engine(llm=...)`` sends the question as a user message, followed by the
+    retrieved text as data, for question answering, refining, tree summaries and table refining. LLMs of other packages
+    and engines with their own templates keep their prompts. An LLM whose API has no data role raises an error, unless
+    its ``data_role`` is ``"fenced"``. Engines with ``multimodal=True`` and chat engines have no such prompts and do not
+    change; for chat use :class:`DataContextChatEngine`.
 
-    It changes prompts that the whole process shares, also those of engines made before. Calling it again does nothing.
+    This changes prompts of the whole process, including those of existing engines. Calling it again does nothing.
 
     Returns:
-        What takes it back: :func:`unregister_data_prompts`.
+        :func:`unregister_data_prompts`, which undoes it.
     """
     with _lock:
         for selector, prompt in _DEFAULTS:
@@ -164,7 +166,7 @@ def register_data_prompts() -> Callable[[], None]:
 
 
 def unregister_data_prompts() -> None:
-    """Take :func:`register_data_prompts` back. What others have added to the prompts stays."""
+    """Undo :func:`register_data_prompts`. Changes that others made to the prompts stay."""
     with _lock:
         for selector, _ in _DEFAULTS:
             selector.conditionals = [pair for pair in selector.conditionals or () if pair[0] is not _is_ours]

@@ -1,7 +1,7 @@
-"""The base of all LLM classes: LlamaIndex's eight endpoints over one ``Endpoint``.
+"""Base of all LLM classes: LlamaIndex's eight endpoints over one ``Endpoint``.
 
-The public methods are decorated, each once, and hold nothing but a call of the private ones, which are not: so there is
-one start event, one end event and one span per call.
+Only the public methods are decorated, and they only call the private ones. So each call has one start event, one end
+event and one span.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ if TYPE_CHECKING:
 
 __all__ = ["LinkspanLLM"]
 
-#: What is no parameter of the API: in ``additional_kwargs`` it would be sent, and do nothing.
+#: Fields that are not parameters of the API: in ``additional_kwargs`` they would be sent and ignored.
 _NOT_ADDITIONAL = frozenset({"context_window", "data_role", "extra_body", "extra_headers", "model"})
 
 
 class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
     """Abstract base of the LLM classes.
 
-    ``chat`` and its kin take every parameter of the API as a keyword, too. It beats the object's for that call;
-    ``None`` drops the object's. An unknown keyword goes into the request's body as it is, unless it is a near miss of a
-    known one.
+    ``chat`` and the other methods also accept every parameter of the API as a keyword. It overrides the field for that
+    call; ``None`` drops the field's value. An unknown keyword is sent unchanged in the request's body, unless it nearly
+    matches a known one, which is an error.
     """
 
     further_parameters: ClassVar[str] = "additional_kwargs or extra_body"
 
     context_window: int | None = Field(
-        default=None, gt=0, description="Tokens of prompt and answer together. Default: what is known of the model."
+        default=None, gt=0, description="Tokens of prompt and answer together. Default: as known for the model."
     )
     additional_kwargs: dict[str, Any] = Field(default_factory=dict, description="Further parameters of the API.")
 
@@ -66,21 +66,21 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
     def _model_info(self) -> ModelInfo | None:
         return model_info(self._provider.name, self.model) if self.model else None
 
-    # ------------------------------------------------------------------ what each class states
+    # ------------------------------------------------------------------ what a subclass defines
 
     def _chat_request(self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]) -> tuple[Any, float | None]:
-        """Return the request of a conversation, and the call's own timeout."""
+        """Return the request of a conversation, and the call's timeout."""
         raise NotImplementedError
 
     def _prompt_request(self, prompt: str, formatted: bool, kwargs: Mapping[str, Any]) -> tuple[Any, float | None]:
-        """Return the request of a text, and the call's own timeout."""
+        """Return the request of a text, and the call's timeout."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------ the eight endpoints
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Answer a conversation."""
+        """Return the answer to a conversation."""
         request, timeout = self._chat_request(messages, kwargs)
         completion = self._endpoint().complete(request, timeout=timeout)
         with building_answer(self._provider.name):
@@ -88,7 +88,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Answer a conversation."""
+        """Return the answer to a conversation."""
         request, timeout = self._chat_request(messages, kwargs)
         completion = await self._endpoint().acomplete(request, timeout=timeout)
         with building_answer(self._provider.name):
@@ -97,18 +97,18 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
     @closes_stream
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """Answer a conversation piece by piece; close the generator to stop early."""
+        """Stream the answer to a conversation; close the generator to stop early."""
         return owned(self._stream(*self._chat_request(messages, kwargs), kind="chat"))
 
     @closes_stream
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        """Answer a conversation piece by piece; close the generator to stop early."""
+        """Stream the answer to a conversation; close the generator to stop early."""
         return owned(self._astream(*self._chat_request(messages, kwargs), kind="chat"))
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """Answer a text. ``formatted`` says that it is in the model's own prompt format already."""
+        """Return the completion of a text. ``formatted`` means that it already is in the model's prompt format."""
         request, timeout = self._prompt_request(prompt, formatted, kwargs)
         completion = self._endpoint().complete(request, timeout=timeout)
         with building_answer(self._provider.name):
@@ -116,7 +116,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """Answer a text. ``formatted`` says that it is in the model's own prompt format already."""
+        """Return the completion of a text. ``formatted`` means that it already is in the model's prompt format."""
         request, timeout = self._prompt_request(prompt, formatted, kwargs)
         completion = await self._endpoint().acomplete(request, timeout=timeout)
         with building_answer(self._provider.name):
@@ -125,7 +125,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
     @closes_stream
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        """Answer a text piece by piece; close the generator to stop early. ``formatted`` as in ``complete``."""
+        """Stream the completion of a text; close the generator to stop early. For ``formatted`` see ``complete``."""
         return owned(self._stream(*self._prompt_request(prompt, formatted, kwargs), kind="completion"))
 
     @closes_stream
@@ -136,7 +136,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         formatted: bool = False,
         **kwargs: Any,
     ) -> CompletionResponseAsyncGen:
-        """Answer a text piece by piece; close the generator to stop early. ``formatted`` as in ``complete``."""
+        """Stream the completion of a text; close the generator to stop early. For ``formatted`` see ``complete``."""
         return owned(self._astream(*self._prompt_request(prompt, formatted, kwargs), kind="completion"))
 
     # ------------------------------------------------------------------ streams
@@ -151,7 +151,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
                 for delta in deltas:
                     try:
                         chunk = build(delta)
-                    except Exception as error:  # whatever core's classes make of a value
+                    except Exception as error:  # core's classes may raise anything for a value
                         raise invalid_response(error, self._provider.name, so_far=builder.assembler) from error
                     if chunk is not None:
                         yield chunk
@@ -168,23 +168,23 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
                 for delta in deltas:
                     try:
                         chunk = build(delta)
-                    except Exception as error:  # whatever core's classes make of a value
+                    except Exception as error:  # core's classes may raise anything for a value
                         raise invalid_response(error, self._provider.name, so_far=builder.assembler) from error
                     if delta.last and kind == "chat" and builder.has_tool_calls:
                         last = chunk
                     elif chunk is not None:
                         yield chunk
         if last is not None:
-            # Agents raise over broken calls right when they see them: by then no connection may be left to close.
+            # Agents raise on a broken call as soon as they see it, so no connection may be open by then.
             yield last
 
     # ------------------------------------------------------------------ settings of one call
 
     def _check_prompt(self, prompt: Any) -> None:
-        """Refuse what is no text.
+        """Refuse a prompt that is not a string.
 
         Raises:
-            InvalidRequestError: It is something else.
+            InvalidRequestError: The prompt is not a string.
         """
         if not isinstance(prompt, str):
             raise InvalidRequestError(
@@ -199,10 +199,10 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         return [stop] if isinstance(stop, str) else stop or ()
 
     def _further_parameters(self) -> dict[str, Any]:
-        """Return ``additional_kwargs`` under the fields' own names.
+        """Return ``additional_kwargs`` with aliases resolved to field names.
 
         Raises:
-            ConfigurationError: One of them is an argument of the constructor.
+            ConfigurationError: A key is an argument of the constructor.
         """
         if not self.additional_kwargs:
             return {}
@@ -211,10 +211,10 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         for name, value in further.items():
             if name in not_additional or (name not in self.parameter_fields and is_secret_keyword(name, value)):
                 raise ConfigurationError(
-                    f"additional_kwargs holds {name!r}, which is no parameter of the API: give it to "
+                    f"additional_kwargs contains {name!r}, which is not a parameter of the API: pass it to "
                     f"{type(self).__name__}(...) itself" + (" (default_headers)." if name == "extra_headers" else "."),
                     provider=self._provider.name,
                 )
-        # Not a parameter like the others: many APIs do not enforce it, and it is then enforced here.
+        # Unlike other parameters, it is enforced here if the API does not enforce it.
         further.pop("stop", None)
         return further

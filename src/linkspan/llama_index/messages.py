@@ -1,4 +1,4 @@
-"""LlamaIndex chat messages and their blocks -> the neutral conversation."""
+"""Convert LlamaIndex messages and blocks to the neutral conversation."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ _ROLES: dict[MessageRole, Role] = {
 
 
 def messages_from_llama_index(messages: Sequence[ChatMessage], *, provider: str) -> list[Message]:
-    """Return the conversation in linkspan's own words. Nothing that is passed in is changed.
+    """Convert LlamaIndex messages to neutral ones. The input is not changed.
 
     Args:
         messages: LlamaIndex messages.
-        provider: Name of the API, for errors.
+        provider: The API's short name, for errors.
 
     Raises:
-        UnsupportedContentError: If a message holds a block that cannot be sent, or an unknown data marker.
-        InvalidRequestError: If arguments of an earlier call hold what JSON cannot carry.
+        UnsupportedContentError: A message has an unsupported block, or an unknown data marker.
+        InvalidRequestError: Arguments of an earlier call are not JSON.
     """
     return [_message(message, provider, place) for place, message in enumerate(messages)]
 
@@ -78,7 +78,7 @@ def _message(message: ChatMessage, provider: str, place: int) -> Message:
     kwargs = message.additional_kwargs
     blocks = message.blocks
     if len(blocks) == 1 and type(blocks[0]) is TextBlock and not kwargs:
-        # What nearly every message is, without the steps that it does not need; the rest of this module says the same.
+        # A shortcut for the usual message; the general path below gives the same result.
         return Message(_ROLES[message.role], [Text(blocks[0].text)])
     role = _role(message, provider)
     tool_calls = [
@@ -87,18 +87,18 @@ def _message(message: ChatMessage, provider: str, place: int) -> Message:
     ]
     blocks = message.blocks
     if role == "assistant":
-        # Another provider's notes on its own answer, which say nothing to this model.
+        # Another provider's notes on its own answer, which mean nothing to this model.
         blocks = [block for block in blocks if not isinstance(block, (CachePoint, CitationBlock))]
     parts = _parts(blocks, provider)
     if tool_calls:
-        # Agents hand a turn that only calls tools back with an empty text, which is no content.
+        # Agents return a turn that only calls tools with an empty text, which is not content.
         parts = [part for part in parts if not (isinstance(part, Text) and not part.text)]
     return Message(
         role=role,
         parts=parts,
         name=kwargs.get("name"),
         tool_calls=tool_calls,
-        # After ``return_direct`` agents leave the id on an assistant turn too, where it means nothing.
+        # After ``return_direct``, agents leave the id on an assistant turn, where it means nothing.
         tool_call_id=kwargs.get("tool_call_id") if role == "tool" else None,
         is_error=role == "tool" and bool(kwargs.get("is_error")),
     )
@@ -160,7 +160,7 @@ def _part(block: Any, provider: str) -> Part | None:
         if isinstance(block, kind):
             return convert(block)
     raise UnsupportedContentError(
-        f"a {type(block).__name__} cannot be sent to {provider}: take it out, or send its content as text",
+        f"a {type(block).__name__} cannot be sent to {provider}: remove it, or send its content as text",
         provider=provider,
     )
 
@@ -184,7 +184,7 @@ def _image(block: ImageBlock) -> Image:
         return image_from_bytes(Path(block.path).read_bytes(), detail=block.detail)
     if block.url is not None:
         return image_from_url(str(block.url), detail=block.detail)
-    raise UnsupportedContentError("an ImageBlock has no image, path or url: give it one of them")
+    raise UnsupportedContentError("an ImageBlock needs image, path or url")
 
 
 def _audio(block: AudioBlock) -> Audio:
@@ -212,11 +212,11 @@ def _base64(block: AudioBlock | VideoBlock | DocumentBlock, data: bytes | IOBase
         return base64.b64encode(_read(data)).decode("ascii")
     if block.path is not None:
         return base64.b64encode(Path(block.path).read_bytes()).decode("ascii")
-    raise UnsupportedContentError(f"a {type(block).__name__} has neither data nor path nor url: give it one of them")
+    raise UnsupportedContentError(f"a {type(block).__name__} needs data, path or url")
 
 
 def _read(stream: IOBase) -> bytes:
-    """Read a whole stream and leave it where it was: the same block is sent again with the next turn."""
+    """Read a stream and restore its position, because the same block is sent again with the next turn."""
     position = stream.tell()
     stream.seek(0)
     data: bytes = stream.read()

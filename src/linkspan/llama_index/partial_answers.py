@@ -1,4 +1,4 @@
-"""Chunks of an answer that is still on its way, and what can be read of their tool calls."""
+"""Chunks of an unfinished answer, and the tool arguments parsed so far."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 __all__ = ["PartialChatResponse", "PartialReader"]
 
-#: A text is read again when it has grown by a fourth: reading costs the length, so all readings cost a few lengths.
+#: Parse a text again after it has grown by a quarter. Parsing is linear, so the total cost is a few times the length.
 _GROWTH = 1.25
 
 
 class PartialReader:
-    """Reads half-written arguments of the calls of one stream, in time linear in their length.
+    """Parses the unfinished arguments of one stream's calls, in time linear in their length.
 
-    Core's lenient parser walks through the whole text, and agents ask for the calls of every chunk. So between two
-    readings a call shows what was read before.
+    Core's lenient parser reads the whole text, and agents request the calls of every chunk. So most requests return the
+    result of an earlier parse.
     """
 
     __slots__ = ("_read",)
 
     def __init__(self) -> None:
-        #: By place: the length that was read, and what was found.
+        #: By position: the parsed length and its result.
         self._read: dict[int, tuple[int, dict[str, Any]]] = {}
 
     def read(self, place: int, arguments: str) -> dict[str, Any]:
-        """Return what can be read, now or a little earlier, of the arguments of the call at this place."""
+        """Return the arguments of the call at this position, as parsed now or a little earlier."""
         length, found = self._read.get(place, (0, {}))
         if not length or len(arguments) >= length * _GROWTH or len(arguments) < length:
             found = _partial(arguments)
@@ -41,17 +41,17 @@ class PartialReader:
 
 
 class PartialChatResponse(ChatResponse):
-    """A chunk with tool calls that is not the last: their arguments may be half-written, and must not run."""
+    """A chunk with tool calls before the last one. Their arguments may be unfinished and must not run."""
 
     _reader: PartialReader | None = PrivateAttr(default=None)
 
     def read_by(self, reader: PartialReader) -> Self:
-        """Share the reader of the stream. Returns this chunk."""
+        """Set the reader that the stream's chunks share, and return this chunk."""
         self._reader = reader
         return self
 
     def read_arguments(self, place: int, arguments: str) -> dict[str, Any]:
-        """Return what can be read of the arguments of the call at this place; nothing is an empty dict."""
+        """Return the arguments parsed so far of the call at this position; an empty dict if there are none."""
         return (self._reader or PartialReader()).read(place, arguments)
 
 

@@ -1,4 +1,4 @@
-"""The prompt that tells a model in words which shape its answer must have."""
+"""A prompt that describes the required schema of the answer in words."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["ProgramPrompt"]
 
 
 class ProgramPrompt(BasePromptTemplate):  # type: ignore[no-redef]  # a field of core is named kwargs
-    """The caller's prompt with a parser's words, so that the caller's own object stays as it is.
+    """The caller's prompt with a parser's instructions. The caller's own object does not change.
 
     Args:
         prompt: The caller's prompt.
         llm: The LLM that the program is for.
-        write: Writes the prompt with these arguments as one text, for LLMs whose API takes one.
+        write: Formats the prompt as one text, for prompt APIs.
     """
 
     _prompt: BasePromptTemplate = PrivateAttr()
@@ -47,7 +47,7 @@ class ProgramPrompt(BasePromptTemplate):  # type: ignore[no-redef]  # a field of
         self._prompt, self._llm, self._write = prompt, llm, write
 
     def partial_format(self, **kwargs: Any) -> ProgramPrompt:
-        """Return the prompt with some of its variables filled in."""
+        """Return the prompt with some variables set."""
         return ProgramPrompt(self._parsed().partial_format(**kwargs), self._llm, write=self._write)
 
     def format(self, llm: BaseLLM | None = None, **kwargs: Any) -> str:

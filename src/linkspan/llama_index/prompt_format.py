@@ -1,4 +1,4 @@
-"""What LLM classes whose API takes a prompt write without a chat template: plain lines, or the user's own functions."""
+"""Write conversations for prompt APIs without a chat template: as plain lines, or by the user's functions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["for_function", "one_system_turn", "plain_lines"]
 
 
 def plain_lines(messages: Sequence[Message], *, provider: str, data_role: Literal["error", "fenced"]) -> str:
-    """Return a conversation as lines that begin with the speaker, the last of which the assistant is to go on with.
+    """Return a conversation as lines that begin with the role; the assistant continues the last one.
 
     Raises:
-        UnsupportedContentError: It holds something that is not text, or untrusted text without ``data_role="fenced"``.
+        UnsupportedContentError: It has parts other than text, or untrusted text without ``data_role="fenced"``.
     """
     carried = _fenced(messages, provider=provider, data_role=data_role)
     lines = [f"{message.role}: {_text(message, place, provider)}" for place, message in enumerate(carried)]
@@ -32,7 +32,7 @@ def plain_lines(messages: Sequence[Message], *, provider: str, data_role: Litera
 def for_function(
     messages: Sequence[ChatMessage], *, provider: str, data_role: Literal["error", "fenced"]
 ) -> Sequence[ChatMessage]:
-    """Prepare messages for a ``messages_to_prompt`` of the user's: fence untrusted text, leave others untouched.
+    """Prepare messages for a user's ``messages_to_prompt``: fence untrusted text, leave the rest unchanged.
 
     Raises:
         UnsupportedContentError: There is untrusted text, and ``data_role`` is not ``"fenced"``.
@@ -48,9 +48,9 @@ def for_function(
 
 
 def one_system_turn(conversation: Sequence[Message]) -> Sequence[Message]:
-    """Join the system messages that begin a conversation.
+    """Join the system messages at the start of a conversation.
 
-    LlamaIndex puts an LLM's system prompt, an agent's and a prompt's one after the other; most models know one.
+    LlamaIndex adds separate system messages for an LLM, an agent and a prompt; most models support one.
     """
     begun = list(itertools.takewhile(lambda message: message.role == "system", conversation))
     parts = [part for message in begun for part in message.parts]
@@ -64,7 +64,7 @@ def _fenced(messages: Sequence[Message], *, provider: str, data_role: Literal["e
     for place, message in enumerate(messages):
         if message.role == "data" and data_role != "fenced":
             raise UnsupportedContentError(
-                f"message {place} has the role data, which a prompt has no place for. {DATA_ROLE_ADVICE}",
+                f"message {place} has the role data, which a prompt does not support. {DATA_ROLE_ADVICE}",
                 provider=provider,
             )
     return fence_data(messages)
@@ -73,7 +73,7 @@ def _fenced(messages: Sequence[Message], *, provider: str, data_role: Literal["e
 def _text(message: Message, place: int, provider: str) -> str:
     if message.tool_calls:
         raise UnsupportedContentError(
-            f"message {place} calls tools, which a prompt has no place for: use a chat class of this API.",
+            f"message {place} calls tools, which a prompt does not support: use a chat class of this API.",
             provider=provider,
         )
     for part in message.parts:

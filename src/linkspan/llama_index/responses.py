@@ -1,4 +1,4 @@
-"""Answers and stream steps -> LlamaIndex responses, with everything where LlamaIndex's own code looks for it."""
+"""Convert answers and stream steps to LlamaIndex responses, with every value where LlamaIndex's own code expects it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ResponseBuilder", "as_chat_response", "chat_response", "completion_response"]
 
-#: What prompt APIs say about an answer beside its text, under their own names: here it is found in whole answers and
-#: streams alike, while ``raw`` has the API's own nesting.
+#: Further fields of prompt APIs' answers, under the APIs' names. They are set for whole answers and streams alike,
+#: while ``raw`` has the API's own nesting.
 _SAID_OF_ANSWERS = ("generated_tokens", "seed", "input_length", "prefill", "best_of_sequences", "top_tokens")
 
 
@@ -57,7 +57,7 @@ def completion_response(completion: Completion) -> CompletionResponse:
 
 
 def as_chat_response(response: CompletionResponse) -> ChatResponse:
-    """Return a completion, or a chunk of one, as a chat's. Core's own function for it drops log probabilities."""
+    """Convert a completion, or a chunk of one, to a chat response. Core's own function drops log probabilities."""
     return _CHAT_CHUNK.with_fields(
         {
             "message": _message(response.text, "", (), finished=True),
@@ -70,30 +70,30 @@ def as_chat_response(response: CompletionResponse) -> ChatResponse:
 
 
 class ResponseBuilder:
-    """Builds the chunks of one stream; every chunk shows the whole answer so far, and in ``delta`` what is new.
+    """Builds the chunks of one stream. Every chunk has the whole answer so far, and the new text in ``delta``.
 
-    The last one holds usage and everything else that is known of the answer.
+    The last chunk has the usage and all other information about the answer.
 
     Attributes:
-        assembler: Has each delta that was made a chunk: the answer so far, should the stream break.
+        assembler: The answer so far, including every delta that became a chunk; kept if the stream breaks.
     """
 
     __slots__ = ("_blocks", "_plain", "_reader", "assembler")
 
     def __init__(self) -> None:
         self.assembler = Assembler()
-        #: What the chunks show of each tool call, by its index: made anew only when the call has grown.
+        #: The blocks of the tool calls, by index; rebuilt only when a call has grown.
         self._blocks: dict[int, ToolCallBlock] = {}
         self._plain: dict[int, dict[str, Any]] = {}
         self._reader = PartialReader()
 
     @property
     def has_tool_calls(self) -> bool:
-        """Whether the answer calls tools, as far as it came."""
+        """Whether the answer so far calls tools."""
         return bool(self._blocks)
 
     def chat(self, delta: Delta) -> ChatResponse | None:
-        """Return the chunk of a chat stream, or nothing for a step that belongs to another choice only."""
+        """Return the chunk of a chat stream; ``None`` for a step that only belongs to another choice."""
         answer = self.assembler
         answer.add(delta)
         if delta.choice:
@@ -138,12 +138,12 @@ class ResponseBuilder:
         comes_late = index not in self._blocks and index < len(self._blocks)
         self._blocks[index] = _tool_call_block(call, finished=False)
         self._plain[index] = _plain_tool_call(call)
-        if comes_late:  # It got its name after the calls behind it.
+        if comes_late:  # Later calls got their names before this one.
             self._blocks = dict(sorted(self._blocks.items()))
             self._plain = dict(sorted(self._plain.items()))
 
     def completion(self, delta: Delta) -> CompletionResponse | None:
-        """Return the chunk of a completion stream, or nothing for a step that belongs to another choice only."""
+        """Return the chunk of a completion stream; ``None`` for a step that only belongs to another choice."""
         self.assembler.add(delta)
         if delta.choice:
             return None
@@ -170,7 +170,7 @@ _COMPLETION_CHUNK = Prototype(CompletionResponse(text="", raw={}, delta="", addi
 
 
 def _text_chunk(text: str, delta: Delta) -> ChatResponse:
-    """Return what nearly every chunk is: as ``ResponseBuilder.chat`` makes it, without the steps that no text needs."""
+    """Build a chunk of text: a shortcut with the same result as ``ResponseBuilder.chat``."""
     block = _TEXT.fields.copy()
     block["text"] = text
     message = _MESSAGE.fields.copy()
@@ -208,12 +208,12 @@ def _message_with(
         blocks.append(_THINKING.with_fields({"content": reasoning, "additional_information": {}}))
     blocks.append(_TEXT.with_fields({"text": text}))
     blocks.extend(calls)
-    # Core's streamed structured output and older code read calls from this place and not from the blocks.
+    # Core's streamed structured output and older code read calls from here, not from the blocks.
     return _MESSAGE.with_fields({"blocks": blocks, "additional_kwargs": {"tool_calls": plain} if plain else {}})
 
 
 def _tool_call_block(call: ToolCall, *, finished: bool) -> ToolCallBlock:
-    # Half-written JSON stays text; so do the arguments of a finished call that are not whole.
+    # Unfinished JSON stays text, and so do incomplete arguments of a finished call.
     arguments = parse_arguments(call.arguments) if finished and call.problem is None else None
     return ToolCallBlock(
         tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments if arguments is None else arguments
@@ -224,11 +224,11 @@ def _plain_tool_call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-# --------------------------------------------------------------------------- the facts around an answer
+# --------------------------------------------------------------------------- metadata of an answer
 
 
 def _raw(completion: Completion) -> dict[str, Any]:
-    """The body as received; for a stream, its fields put together. Always a dict: core calls ``dict(raw)``."""
+    """Return the body as received; for a stream, its merged fields. Always a dict, because core calls ``dict(raw)``."""
     if completion.raw is not None:
         raw = dict(completion.raw)
     else:
@@ -244,7 +244,7 @@ def _raw(completion: Completion) -> dict[str, Any]:
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
-    """The counts under the names that ``TokenCountingHandler`` looks for, beside the server's own."""
+    """Return token counts under the names that ``TokenCountingHandler`` expects, and under the server's own."""
     return {**(usage.raw or {}), **_token_counts(usage)}
 
 
@@ -258,7 +258,7 @@ def _token_counts(usage: Usage) -> dict[str, int]:
 
 
 def _facts(completion: Completion) -> dict[str, Any]:
-    """``additional_kwargs`` of a whole answer; only what is known."""
+    """Return ``additional_kwargs`` of a whole answer; unknown values are left out."""
     facts: dict[str, Any] = {
         "finish_reason": completion.finish_reason,
         "request_id": completion.request_id,
@@ -278,7 +278,7 @@ def _facts(completion: Completion) -> dict[str, Any]:
 
 
 def _with_reasoning(facts: dict[str, Any], completion: Completion | None) -> dict[str, Any]:
-    """Add the reasoning of an answer that is a text, and so has no block for it."""
+    """Add the reasoning of a completion, which has no blocks."""
     if completion is not None and completion.reasoning:
         facts["reasoning"] = completion.reasoning
     return facts
@@ -287,13 +287,13 @@ def _with_reasoning(facts: dict[str, Any], completion: Completion | None) -> dic
 def _chunk_facts(delta: Delta, completion: Completion | None) -> dict[str, Any]:
     facts = {} if completion is None else _facts(completion)
     if delta.reasoning:
-        # Agents look for it here, on the response.
+        # Agents expect it here, on the response.
         facts["thinking_delta"] = delta.reasoning
     return facts
 
 
 def _logprobs(logprobs: Sequence[TokenLogprob] | None) -> list[list[LogProb]] | None:
-    """One list per position: the token that was chosen, then the other likely ones."""
+    """Return one list per position: the chosen token, then the other likely ones."""
     if logprobs is None:
         return None
     return [
@@ -306,7 +306,7 @@ _UNKNOWN = float("nan")
 
 
 def _logprob(token: TokenLogprob) -> LogProb:
-    # LlamaIndex has no way to say "unknown" but the float that is none.
+    # LlamaIndex can express "unknown" only as NaN.
     fields = _LOGPROB.fields.copy()
     fields["token"] = token.token
     fields["logprob"] = _UNKNOWN if token.logprob is None else token.logprob

@@ -1,7 +1,7 @@
-"""Closes a stream's connection when its reader leaves, whatever LlamaIndex's callbacks still hold on to.
+"""Close a stream's connection when its consumer stops, even if LlamaIndex's callbacks keep references to it.
 
-Core's callback decorators wrap a stream in a generator that never closes it. It is left to the garbage collector, which
-cannot help where a handler keeps the exception of the early end (``LlamaDebugHandler`` does).
+Core's callback decorators wrap a stream in a generator that never closes it. Only the garbage collector would, unless a
+handler keeps the exception of the early end, as ``LlamaDebugHandler`` does.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _owned_streams: ContextVar[list[Any]] = ContextVar("linkspan_opened_stream")
 
 
 def owned(stream: StreamT) -> StreamT:
-    """Hand the stream to the :func:`closes_stream` around the caller, which closes it."""
+    """Pass the stream to the :func:`closes_stream` around the caller, which closes it."""
     _owned_streams.get([]).append(stream)
     return stream
 
 
 def closes_stream(method: MethodT) -> MethodT:
-    """Close the stream that the method hands over with :func:`owned` together with the generator that it returns.
+    """Close the stream that the method registers by :func:`owned` when the returned generator closes.
 
-    It belongs outside core's callback decorator.
+    Apply it outside of core's callback decorator.
     """
     if inspect.iscoroutinefunction(method):
 

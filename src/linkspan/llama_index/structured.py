@@ -31,13 +31,13 @@ __all__ = ["NativeStructuredOutput"]
 
 _dispatcher = get_dispatcher(__name__)
 
-#: What core's programs take out of ``llm_kwargs``, as it is theirs to say.
+#: Keywords that core's programs remove from ``llm_kwargs``, because they set them.
 _OF_THE_PROGRAM = ("tool_required", "allow_parallel_tool_calls")
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is asked of the model, with which arguments, and who reads the answer."""
+    """The request for an object: the prompt, the arguments, and the reader of the answer."""
 
     output_cls: type[Any]
     subject: Any
@@ -46,15 +46,15 @@ class _Question:
 
 
 class NativeStructuredOutput(LinkspanLLM):
-    """``structured_predict`` and its kin: a whole object, or an error that says why there is none.
+    """Implements ``structured_predict`` and its variants: a whole object, or an error with the reason.
 
-    By ``response_format`` where the server can hold the model to a schema and ``pydantic_program_mode`` is ``DEFAULT``;
-    else, or if ``llm_kwargs`` choose tools, by a forced tool call (``FUNCTION``, and the default of models with tools),
-    or by words in the prompt (``LLM``).
+    Uses ``response_format`` if the server can enforce a schema and ``pydantic_program_mode`` is ``DEFAULT``. Otherwise,
+    or if ``llm_kwargs`` choose tools, uses a forced tool call (``FUNCTION``, and the default of models with tools), or
+    instructions in the prompt (``LLM``).
     """
 
     def _supports_json_schema(self) -> bool:
-        """Whether the model can be held to a schema."""
+        """Whether the server can enforce a schema."""
         raise NotImplementedError
 
     def structured_predict(
@@ -64,10 +64,10 @@ class NativeStructuredOutput(LinkspanLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Any:
-        """Return an ``output_cls`` filled in by the model.
+        """Return an instance of ``output_cls`` from the model's answer.
 
         Raises:
-            InvalidResponseError: The answer is no such object, for example cut off by ``max_tokens``.
+            InvalidResponseError: The answer is not such an object, for example because ``max_tokens`` cut it off.
             ContentBlockedError: The answer was blocked, or the model refused.
         """
         _start(output_cls, prompt, prompt_args)
@@ -83,10 +83,10 @@ class NativeStructuredOutput(LinkspanLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Any:
-        """Return an ``output_cls`` filled in by the model.
+        """Return an instance of ``output_cls`` from the model's answer.
 
         Raises:
-            InvalidResponseError: The answer is no such object, for example cut off by ``max_tokens``.
+            InvalidResponseError: The answer is not such an object, for example because ``max_tokens`` cut it off.
             ContentBlockedError: The answer was blocked, or the model refused.
         """
         _start(output_cls, prompt, prompt_args)
@@ -115,7 +115,7 @@ class NativeStructuredOutput(LinkspanLLM):
         question = self._structured_question(output_cls, prompt, llm_kwargs, prompt_args)
         return _aobjects(question, await self._aask_in_pieces(question.subject, question.kwargs))
 
-    # ------------------------------------------------------------------ what is asked, and how
+    # ------------------------------------------------------------------ requests
 
     def _subject(
         self,
@@ -123,7 +123,7 @@ class NativeStructuredOutput(LinkspanLLM):
         kwargs: dict[str, Any],  # noqa: ARG002  # what a text depends on, for APIs that take one
         prompt_args: Mapping[str, Any],
     ) -> Any:
-        """Return what is asked."""
+        """Return the request for an object."""
         return self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
 
     def _ask(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponse:
@@ -149,14 +149,14 @@ class NativeStructuredOutput(LinkspanLLM):
         llm_kwargs: Mapping[str, Any] | None,
         prompt_args: Mapping[str, Any],
     ) -> _Question:
-        """Return what to ask for an object, in the way that mode, model and arguments say.
+        """Return the request for an object, as mode, model and arguments require.
 
         Raises:
-            ConfigurationError: It cannot be asked so.
+            ConfigurationError: The model or the arguments do not support the mode.
         """
         kwargs = {name: value for name, value in (llm_kwargs or {}).items() if name not in _OF_THE_PROGRAM}
         if kwargs.get("tools") is not None:
-            raise ConfigurationError("structured_predict makes a tool of its own: llm_kwargs must hold no tools.")
+            raise ConfigurationError("structured_predict creates its own tool: llm_kwargs must not contain tools.")
         mode = self.pydantic_program_mode
         calls = self.metadata.is_function_calling_model
         if mode == PydanticProgramMode.DEFAULT:
@@ -238,7 +238,7 @@ class NativeStructuredOutput(LinkspanLLM):
         )
 
     def _text_of_program(self) -> Callable[[BasePromptTemplate, dict[str, Any]], str] | None:
-        """Return what writes the prompt of the mode ``LLM``, for an API that takes one text."""
+        """Return the writer of prompts in mode ``LLM``, for prompt APIs."""
         return None
 
 
@@ -247,7 +247,7 @@ def _start(output_cls: type[Any], prompt: Any, prompt_args: dict[str, Any]) -> N
 
 
 def _objects(question: _Question, chunks: ChatResponseGen) -> Generator[Any, None, None]:
-    """Yield the object as it grows; the last one is whole, or the error is raised that a whole answer would raise."""
+    """Yield the growing object. Ends with the whole object, or with the error that a whole answer would raise."""
     growing = GrowingObject(question.output_cls, question.reader.tool)
     response: ChatResponse | None = None
     with contextlib.closing(chunks):

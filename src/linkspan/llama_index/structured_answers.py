@@ -1,4 +1,4 @@
-"""LlamaIndex's responses as linkspan's strict reader takes them, and objects that are still being written."""
+"""Convert LlamaIndex's responses for linkspan's strict JSON reader, and parse objects during a stream."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["GrowingObject", "answer_of"]
 
 
 def answer_of(response: ChatResponse | None) -> Completion:
-    """Return a finished answer in linkspan's own form; an empty one for a stream without any chunk."""
+    """Convert a finished answer to a neutral one; a stream without chunks gives an empty answer."""
     if response is None:
         return Completion()
     facts: Mapping[str, Any] = response.additional_kwargs
@@ -42,7 +42,7 @@ def _reasoning_of(response: ChatResponse) -> str:
 
 
 def _calls_of(message: ChatMessage) -> list[ToolCall]:
-    """Return the calls with their arguments as text: the model's own, where the message has kept it."""
+    """Return the calls with their arguments as text, the model's own text if the message kept it."""
     kept = message.additional_kwargs.get("tool_calls") or ()
     if kept and all(isinstance(call, dict) for call in kept):
         return [
@@ -54,14 +54,14 @@ def _calls_of(message: ChatMessage) -> list[ToolCall]:
 
 
 class GrowingObject:
-    """An object that a stream is writing.
+    """An object during a stream.
 
     Args:
         output_cls: The class of the whole object.
-        tool: The tool whose arguments are the object, else the text is.
+        tool: Parse the arguments of this tool's call; by default parse the text.
 
     Attributes:
-        partial: The object so far: an ``output_cls``, or core's flexible stand-in for it; ``None`` at the beginning.
+        partial: The object so far: an ``output_cls``, or core's flexible version of it; ``None`` at first.
     """
 
     def __init__(self, output_cls: type[Any], tool: str | None) -> None:
@@ -71,14 +71,14 @@ class GrowingObject:
         self._read_at = 0
 
     def add(self, chunk: ChatResponse) -> bool:
-        """Take the next chunk; return whether there is more of the object now."""
+        """Add the next chunk; return whether the object has grown."""
         text = self._text_of(chunk)
-        # A long answer is read again only when it has grown by a share, so that the whole stays linear.
+        # A long answer is parsed again only after it has grown by a share, so that the total work stays linear.
         if len(text) - self._read_at <= self._read_at // 64:
             return False
         self._read_at = len(text)
         before = self.partial
-        # Half an answer may be anything, and the class's validators are made for whole ones.
+        # A partial answer may be anything, and the class's validators expect whole ones.
         with contextlib.suppress(Exception):
             so_far = ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=text))
             self.partial = process_streaming_content_incremental(so_far, self._output_cls, before)

@@ -1,4 +1,4 @@
-"""LlamaIndex's forms of tools and schemas -> the neutral ones, and tool calls back."""
+"""Convert LlamaIndex's tools and schemas to neutral ones, and read tool calls from responses."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ def chat_arguments(
     strict: bool | None,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the arguments for ``chat`` that let the model use tools. The history is copied, never appended to.
+    """Return the arguments for ``chat`` that offer tools to the model. The history is copied, never changed.
 
     Args:
-        tools: The tools on offer; none at all means an ordinary chat.
-        user_msg: The user's turn, behind the history.
+        tools: The tools; without any it is an ordinary chat.
+        user_msg: The user's turn, added after the history.
         chat_history: Earlier turns.
-        tool_required: Whether the model must call a tool, unless ``tool_choice`` says something else.
-        tool_choice: ``None`` if the caller did not choose (core's programs pass just that).
-        strict: Whether the server shall enforce the tools' schemas; ``None`` sends nothing.
+        tool_required: Whether the model must call a tool; ``tool_choice`` overrides it.
+        tool_choice: The caller's choice; ``None`` (which core's programs also pass) means no choice.
+        strict: Whether the server must enforce the tools' schemas; ``None`` sends nothing.
         options: Further arguments of the call, passed on.
     """
     messages = list(chat_history or ())
@@ -78,10 +78,10 @@ def _specification(tool: BaseTool, strict: bool | None) -> dict[str, Any]:
 
 
 def _described(tool: Any) -> dict[str, Any]:
-    """Return a LlamaIndex tool as a Chat Completions dict, under its own name.
+    """Convert a LlamaIndex tool to a Chat Completions dict, with its own name.
 
-    Core cleans names and finds no tool by a cleaned one. Here the codec does so, and undoes it in answers. Core also
-    leaves out what stands at the top of a schema beside its properties, such as a reference to what it is.
+    Core cleans names and then does not find the tool by the cleaned name; the codec cleans names and restores them in
+    answers. Core also drops top-level keys of a schema other than its properties, such as a ``$ref``.
     """
     metadata = tool.metadata
     described: dict[str, Any] = metadata.to_openai_tool(skip_length_check=True)
@@ -95,10 +95,10 @@ def _described(tool: Any) -> dict[str, Any]:
 
 
 def tool_from(tool: Any) -> Tool:
-    """Return a tool given as a LlamaIndex tool, a function, or a dict in the Chat Completions or Responses form.
+    """Convert a LlamaIndex tool, a function, or a dict in the Chat Completions or Responses form.
 
     Raises:
-        ConfigurationError: If it is neither.
+        ConfigurationError: The tool has another form.
     """
     if not isinstance(tool, dict) and not hasattr(tool, "metadata") and callable(tool):
         from llama_index.core.tools import FunctionTool  # noqa: PLC0415  # functions are rarely given as they are
@@ -107,7 +107,7 @@ def tool_from(tool: Any) -> Tool:
     if hasattr(tool, "metadata"):
         tool = _described(tool)
     is_dict = isinstance(tool, dict)
-    # The Responses API has the function's fields beside its type.
+    # The Responses API puts the function's fields next to its type.
     function = tool.get("function", tool if tool.get("type") == "function" else None) if is_dict else None
     if not isinstance(function, dict) or not function.get("name"):
         raise ConfigurationError(
@@ -123,10 +123,10 @@ def tool_from(tool: Any) -> Tool:
 
 
 def pydantic_format(schema: Any) -> ResponseFormat:
-    """Return the response format for a pydantic class.
+    """Return the response format of a pydantic class.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: The schema is not a pydantic class.
     """
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         described = schema.model_json_schema()
@@ -143,7 +143,7 @@ def pydantic_format(schema: Any) -> ResponseFormat:
 
 
 def first_call_only(response: ChatResponse) -> ChatResponse:
-    """Return the response with at most one tool call, in the blocks and in ``additional_kwargs`` alike."""
+    """Return the response with at most one tool call, both in the blocks and in ``additional_kwargs``."""
     message = response.message
     calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
     legacy = message.additional_kwargs.get("tool_calls") or []
@@ -159,27 +159,27 @@ def first_call_only(response: ChatResponse) -> ChatResponse:
 
 
 def first_call_of_chunks(chunks: ChatResponseGen) -> ChatResponseGen:
-    """Yield the chunks of a stream with at most one tool call in each; closing it closes the stream."""
+    """Yield the chunks of a stream with at most one tool call each. Closing the generator closes the stream."""
     with contextlib.closing(chunks) as opened:
         for chunk in opened:
             yield first_call_only(chunk)
 
 
 async def afirst_call_of_chunks(chunks: ChatResponseAsyncGen) -> ChatResponseAsyncGen:
-    """Yield the chunks of a stream with at most one tool call in each; closing it closes the stream."""
+    """Yield the chunks of a stream with at most one tool call each. Closing the generator closes the stream."""
     async with contextlib.aclosing(chunks) as opened:
         async for chunk in opened:
             yield first_call_only(chunk)
 
 
 def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> list[ToolSelection]:
-    """Return the calls of an answer, in their order, or of a chunk that is not the last: then what can be read of them.
+    """Return the calls of an answer in order, or those parsed so far from a chunk before the last.
 
-    The arguments are copies: a tool may change its own, and the history keeps what the model wrote.
+    The arguments are copies: a tool may change its own, and the history keeps the model's.
 
     Raises:
         InvalidResponseError: The answer has ended, and the arguments of a call are not one whole JSON object.
-        ValueError: If there is no call and ``error_on_no_tool_call`` is set.
+        ValueError: There is no call, and ``error_on_no_tool_call`` is set.
     """
     blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
     if blocks:
@@ -210,10 +210,10 @@ def _readable(chunk: PartialChatResponse, place: int, arguments: Any) -> dict[st
 
 
 def _whole_arguments(calls: Sequence[tuple[str | None, str, Any]], response: ChatResponse) -> list[dict[str, Any]]:
-    """Return the arguments of all calls of an answer that has ended, or refuse them all: none runs beside a broken one.
+    """Return the arguments of all calls of a finished answer. If one call is broken, none may run.
 
     Raises:
-        InvalidResponseError: Those of a call are not one whole JSON object.
+        InvalidResponseError: The arguments of a call are not one whole JSON object.
     """
     read = [
         ToolCall(
