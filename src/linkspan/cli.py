@@ -6,6 +6,9 @@ import sys
 
 __all__ = ["main"]
 
+#: What a shell calls a program that Ctrl-C ended.
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command line, or say which extra it needs."""
@@ -19,5 +22,9 @@ def main() -> None:
         )
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit(130)
-    app()
+        sys.exit(_INTERRUPTED)
+    try:
+        app()
+    except KeyboardInterrupt:
+        # typer 0.15 leaves it to its caller.
+        sys.exit(_INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from linkspan.commands import app
+from linkspan_sandbox import Cut, Reply
 from tests.commands.conftest import KEY
 from tests.support.loopback import LoopbackServer, http
 
@@ -34,11 +36,17 @@ def as_json(outcome: Result) -> Any:
 # ------------------------------------------------------------------ models
 
 
+def lines_of(outcome: Result) -> list[dict[str, str]]:
+    """The table that a pipe gets, row by row."""
+    heading, *rows = (line.split("\t") for line in outcome.stdout.splitlines())
+    return [dict(zip(heading, row, strict=True)) for row in rows]
+
+
 def test_models_lists_what_the_api_has_beside_the_catalogue(sandbox: Sandbox) -> None:
     outcome = linkspan("models", "scaleway")
     assert outcome.exit_code == 0
-    assert "listed by the API" in outcome.output
-    assert "llama-3.3-70b-instruct" in outcome.output
+    assert "listed by the API" in outcome.stderr
+    assert "llama-3.3-70b-instruct" in {row["model"] for row in lines_of(outcome)}
     rows = as_json(linkspan("models", "scaleway", "--json"))["models"]
     (row,) = [row for row in rows if row["id"] == "llama-3.3-70b-instruct"]
     assert row["listed"] is True
@@ -46,10 +54,45 @@ def test_models_lists_what_the_api_has_beside_the_catalogue(sandbox: Sandbox) ->
     assert row["context_window"] > 10_000
 
 
+def test_in_a_pipe_every_name_and_number_is_whole(no_apis: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = {row["model"]: row for row in lines_of(linkspan("models", "scaleway", "--offline"))}
+    assert rows["qwen3.6-35b-a3b"]["context_window"] == "262144"
+    assert rows["mistral-small-3.2-24b-instruct-2506"]["abilities"] == "vision,tools"
+    assert not any(value.endswith("…") for row in rows.values() for value in row.values())
+
+
+def test_retired_models_are_shown_when_asked_for(no_apis: None) -> None:
+    usual = linkspan("models", "scaleway", "--offline")
+    assert "retired" not in {row["status"] for row in lines_of(usual)}
+    assert "retired models are not shown; --all shows them" in usual.stderr
+    everything = linkspan("models", "scaleway", "--offline", "--all")
+    assert "retired" in {row["status"] for row in lines_of(everything)}
+    assert "not shown" not in everything.stderr
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_the_table_fits_the_terminal_and_cuts_nothing(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    from linkspan.commands import console
+    from linkspan.commands.apis import Address, ProviderName
+    from linkspan.commands.models import show_models
+
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "out", Console(file=screen, force_terminal=True, width=columns, color_system=None))
+    assert show_models(ProviderName.SCALEWAY, Address(), offline=True, show_all=False, as_json=False) == 0
+    shown = screen.getvalue().splitlines()
+    assert max(len(line.rstrip()) for line in shown) <= columns
+    assert "…" not in screen.getvalue()
+    if columns == 80:
+        assert any(line.startswith("mistral-small-3.2-24b-instruct-2506 ") for line in shown)
+
+
 def test_models_of_llm_engine_are_endpoints(sandbox: Sandbox) -> None:
     outcome = linkspan("models", "llm-engine")
     assert outcome.exit_code == 0
-    assert "vllm" in outcome.output
+    assert "vllm" in {row["framework"] for row in lines_of(outcome)}
     rows = as_json(linkspan("models", "llm-engine", "--json"))["models"]
     assert {"llama-2-7b", "flan-t5-xxl"} <= {row["id"] for row in rows}
 
@@ -153,6 +196,80 @@ def test_a_port_that_is_none_is_named(no_apis: None) -> None:
     assert "port must be 0 to 65535, not 99999" in outcome.output
 
 
+# ------------------------------------------------------------------ chat
+
+
+def test_chat_streams_the_answer_alone_to_standard_output(sandbox: Sandbox) -> None:
+    sandbox.add_rule("Because of friction.", when="lag")
+    outcome = linkspan("chat", "scaleway", "-m", "gpt-oss-120b", "Why do tides", "lag?")
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (0, "Because of friction.\n", "")
+    assert sandbox.last_request.json["stream"] is True
+
+
+def test_chat_puts_what_is_piped_in_behind_the_question(sandbox: Sandbox) -> None:
+    arguments = ["chat", "scaleway", "-m", "gpt-oss-120b", "-s", "Be brief.", "Summarise"]
+    assert linkspan(*arguments, stdin="A long text.\n").exit_code == 0
+    assert [message["content"] for message in sandbox.last_request.json["messages"]] == [
+        "Be brief.",
+        "Summarise\n\nA long text.",
+    ]
+    assert linkspan("chat", "gray-swan", stdin="All of it").stdout == "All of it\n"
+
+
+def test_chat_without_a_question_is_a_wrong_command(sandbox: Sandbox) -> None:
+    outcome = linkspan("chat", "gray-swan", stdin="")
+    assert outcome.exit_code == 2
+    assert "Ask something" in outcome.stderr
+    assert not list(sandbox.requests)
+
+
+def test_chat_says_that_the_limit_cut_the_answer(sandbox: Sandbox) -> None:
+    sandbox.add_rule("one two three four")
+    outcome = linkspan("chat", "gray-swan", "--max-tokens", "2", "Count")
+    assert (outcome.exit_code, outcome.stdout) == (0, "one two\n")
+    assert "raise --max-tokens" in outcome.stderr
+
+
+def test_chat_keeps_what_came_before_a_stream_broke(sandbox: Sandbox) -> None:
+    sandbox.add_rule(Reply("one two three", fault=Cut(after=2)))
+    outcome = linkspan("chat", "gray-swan", "Count")
+    assert (outcome.exit_code, outcome.stdout) == (1, "one two\n")
+    assert "The call failed" in outcome.stderr
+
+
+@pytest.mark.parametrize("api", ["openai", "messages"])
+def test_chat_reaches_every_kind_of_container(sandbox: Sandbox, api: str) -> None:
+    address = sandbox.vllm_url if api == "openai" else sandbox.tgi_url
+    outcome = linkspan("chat", "datacrunch", "--base-url", address, "--api", api, "Hello")
+    assert (outcome.exit_code, outcome.stdout) == (0, "Hello\n")
+    if api == "openai":
+        listed = linkspan("models", "datacrunch", "--base-url", address, "--api", api)
+        assert "sandbox" in {row["model"] for row in lines_of(listed)}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["chat", "scaleway", "-m", "gpt-oss-120b", "Hello"],
+        ["chat", "scaleway", "Hello"],
+        ["chat", "llm-engine", "-m", "llama", "Hello"],
+        ["chat", "datacrunch", "Hello"],
+        ["chat", "datacrunch", "--base-url", "https://api.verda.com", "Hello"],
+        ["chat", "datacrunch", "--base-url", "https://inference.verda.com/v1", "--api", "messages", "Hello"],
+        ["chat", "gray-swan", "--base-url", "ftp://host", "Hello"],
+        ["chat", "gray-swan", "--project-id", "p", "Hello"],
+        ["models", "scaleway", "--base-url", "https://host/v1", "--project-id", "p"],
+    ],
+    ids=" ".join,
+)
+def test_errors_speak_of_flags_and_variables(no_apis: None, arguments: list[str]) -> None:
+    outcome = linkspan(*arguments)
+    assert outcome.exit_code == 1
+    assert "failed: " in outcome.stderr
+    assert re.search(r"--[a-z]|[A-Z]+_[A-Z]+", outcome.stderr)
+    assert not re.search(r"\b(api_key|base_url|project_id|max_tokens)\b|\b(model|api)=", outcome.stderr)
+
+
 # ------------------------------------------------------------------ what reaches a terminal
 
 #: Sets the title, clears the screen, writes the clipboard; a C1 introducer; text turned around.
@@ -160,7 +277,14 @@ HOSTILE = "\x1b]0;title\x07\x1b[2J\x1b]52;c;ZXZpbA==\x07\x9b2J\x7f\x08\r\u202eab
 
 
 @pytest.mark.parametrize(
-    "arguments", [["models", "scaleway"], ["models", "scaleway", "--json"], ["doctor"], ["doctor", "--json"]]
+    "arguments",
+    [
+        ["models", "scaleway"],
+        ["models", "scaleway", "--json"],
+        ["doctor"],
+        ["doctor", "--json"],
+        ["chat", "scaleway", "-m", "gpt-oss-120b", "Hello"],
+    ],
 )
 @pytest.mark.parametrize("kind", ["names", "errors"])
 def test_nothing_a_server_says_steers_the_terminal(
@@ -170,6 +294,9 @@ def test_nothing_a_server_says_steers_the_terminal(
     names = {"object": "list", "data": [{"id": f"model{HOSTILE}", "object": "model", "owned_by": HOSTILE}]}
     refusal = {"error": {"message": f"refused{HOSTILE}", "type": HOSTILE}}
     answer = http(200, json.dumps(names).encode()) if kind == "names" else http(400, json.dumps(refusal).encode())
+    if arguments[0] == "chat" and kind == "names":
+        chunk = {"choices": [{"index": 0, "delta": {"content": f"model{HOSTILE}"}, "finish_reason": "stop"}]}
+        answer = http(200, f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode(), content_type="text/event-stream")
     with LoopbackServer() as server:
         monkeypatch.setenv("SCALEWAY_BASE_URL", f"http://127.0.0.1:{server.port}")
         server.answer(answer)

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from linkspan.commands import app
-from linkspan_sandbox import local_model, run
+from linkspan_sandbox import Reply, Stall, local_model, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,28 @@ def test_help_names_the_commands() -> None:
     outcome = CliRunner().invoke(app, ["--help"])
     assert outcome.exit_code == 0
     assert "demo" in outcome.output
+    assert "chat" in outcome.output
     assert "sandbox" in outcome.output
+
+
+@pytest.mark.parametrize("command", ["models", "chat", "doctor"])
+def test_help_has_examples(command: str) -> None:
+    outcome = CliRunner().invoke(app, [command, "--help"])
+    assert f"linkspan {command}" in " ".join(outcome.output.split("Examples:")[1].split())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to another process")
+def test_ctrl_c_ends_a_call_with_its_own_code() -> None:
+    with run() as stand_in:
+        stand_in.add_rule(Reply("one two", fault=Stall(after=1)))
+        command = [*LINKSPAN, "chat", "gray-swan", "Count"]
+        with subprocess.Popen(
+            command, env={**os.environ, **stand_in.environment}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.read(3) == b"one"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
 
 
 def test_sandbox_without_weights_says_how_to_get_them(no_network: None) -> None:
@@ -83,13 +104,14 @@ def serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to another process")
-def test_sandbox_serves_until_interrupted() -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_sandbox_serves_until_stopped(number: signal.Signals, code: int) -> None:
     with serving() as (process, lines):
         (banner,) = (line for line in lines if line.startswith("linkspan sandbox, scripted engine, at "))
         url = banner.partition(" at ")[2].split()[0]
         assert httpx.get(f"{url}/healthz", trust_env=False).json()["engine"] == "scripted"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        process.send_signal(number)
+        assert process.wait(60) == code
         assert process.stdout is not None
         assert process.stdout.read() == "stopped\n"
 
@@ -97,6 +119,7 @@ def test_sandbox_serves_until_interrupted() -> None:
 #: Where each API has its answer's text.
 TEXTS = {
     "/scaleway/v1/chat/completions": lambda answer: answer["choices"][0]["message"]["content"],
+    "/gray-swan/cygnal/monitor": lambda answer: answer["violation"] > 0.5,
     "/gray-swan/chat/completion": lambda answer: answer["choices"][0]["message"]["content"],
     "/llm-engine/v1/llm/completions-sync": lambda answer: answer["output"]["text"],
     "/llm-engine/v2/chat/completions": lambda answer: answer["choices"][0]["message"]["content"],
@@ -106,7 +129,11 @@ TEXTS = {
 }
 
 
-def ask(line: str) -> tuple[str, str]:
+#: What the printed calls are answered: an echo, and by the guard a verdict.
+ANSWERS = {**dict.fromkeys(TEXTS, "Hello"), "/gray-swan/cygnal/monitor": True}
+
+
+def ask(line: str) -> tuple[str, str | bool]:
     """Make the call of a curl line; return its path and its answer's text."""
     _curl, url, *flags = shlex.split(line)
     arguments = list(zip(flags[::2], flags[1::2], strict=True))
@@ -152,7 +179,7 @@ def test_the_printed_line_sets_the_whole_environment(options: tuple[str, ...]) -
 def test_every_call_that_the_sandbox_prints_works(options: tuple[str, ...]) -> None:
     with serving(*options) as (_, lines):
         answered = dict(ask(line) for line in lines if line.startswith("  curl "))
-    assert answered == dict.fromkeys(TEXTS, "Hello")
+    assert answered == ANSWERS
     for line in lines:
         if ": base URL " in line:
             assert line.endswith("the one you gave" if options else "any")
@@ -168,7 +195,7 @@ def test_a_shell_runs_the_printed_calls() -> None:
         )
     answers = [json.loads(line) for line in outcome.stdout.splitlines()]
     assert len(answers) == len(TEXTS), outcome.stderr
-    assert all('"Hello"' in json.dumps(answer) for answer in answers), outcome.stdout
+    assert all('"Hello"' in json.dumps(answer) or "violation" in answer for answer in answers), outcome.stdout
 
 
 def test_says_which_extra_is_missing() -> None:

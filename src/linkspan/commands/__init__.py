@@ -7,10 +7,12 @@ from importlib.metadata import version as installed_version
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from linkspan.commands.apis import Address, ProviderName
+from linkspan.errors import ConfigurationError
 
-__all__ = ["app"]
+__all__ = ["app", "examples"]
 
 app = typer.Typer(
     help="Scaleway, Gray Swan, Scale LLM Engine and DataCrunch in LangChain and LlamaIndex.",
@@ -18,6 +20,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def examples(*lines: str) -> str:
+    """Return what help shows below the options, each line on its own."""
+    return "\n\n".join(("Examples:", *(f"  {escape(line)}" for line in lines)))
 
 
 def _print_version(wanted: bool) -> None:
@@ -35,32 +42,81 @@ def _root(
     pass
 
 
-_BASE_URL = typer.Option(help="The API's address; default: the environment's, then the public service.")
-_PROJECT = typer.Option(help="Scaleway's project, if the key is not for its default one.")
+_PROVIDER = typer.Argument(help="The API.", metavar="API", show_default=False)
+_BASE_URL = typer.Option(help="The API's address. Default: the environment's, then the public service.", metavar="URL")
+_PROJECT = typer.Option(help="Scaleway's project, if the key is not for its default one.", metavar="ID")
+_API = typer.Option("--api", help="DataCrunch: openai, messages or generate. LLM Engine: v2 or v1.", metavar="NAME")
 _JSON = typer.Option("--json", help="Print JSON, for scripts.")
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "linkspan models scaleway",
+        "linkspan models scaleway --offline | cut -f 1",
+        "linkspan models datacrunch --base-url http://127.0.0.1:8080 --api openai",
+    )
+)
 def models(
-    provider: Annotated[ProviderName, typer.Argument(help="The API.")],
+    provider: Annotated[ProviderName, _PROVIDER],
+    *,
     base_url: Annotated[str | None, _BASE_URL] = None,
     project_id: Annotated[str | None, _PROJECT] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Show the catalogue alone.")] = False,
+    api: Annotated[str | None, _API] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Show the catalogue; call nothing.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Show retired models, too.")] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """List an API's models beside what is known of them."""
+    """List an API's models with windows, abilities and prices.
+
+    In a pipe: one model per line, columns separated by tabs, nothing cut.
+    """
     from linkspan.commands.models import show_models  # noqa: PLC0415  # not needed by other commands
 
-    address = Address(base_url=base_url, project_id=project_id)
-    raise typer.Exit(show_models(provider, address, offline=offline, as_json=as_json))
+    address = Address(base_url=base_url, project_id=project_id, api=api)
+    raise typer.Exit(show_models(provider, address, offline=offline, show_all=show_all, as_json=as_json))
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        'linkspan chat scaleway -m gpt-oss-120b "Why do tides lag?"',
+        'cat notes.md | linkspan chat scaleway -m mistral-small-3.2-24b-instruct-2506 "Summarise"',
+        'linkspan chat datacrunch --base-url http://127.0.0.1:8080 --api openai "Hello"',
+    )
+)
+def chat(
+    provider: Annotated[ProviderName, _PROVIDER],
+    question: Annotated[
+        list[str] | None, typer.Argument(help="What to ask. A piped text comes after it.", show_default=False)
+    ] = None,
+    *,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="The model.", metavar="NAME")] = None,
+    system: Annotated[str | None, typer.Option("--system", "-s", help="The system message.", metavar="TEXT")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="The most tokens to generate.", metavar="NUMBER")
+    ] = None,
+    base_url: Annotated[str | None, _BASE_URL] = None,
+    project_id: Annotated[str | None, _PROJECT] = None,
+    api: Annotated[str | None, _API] = None,
+) -> None:
+    """Ask a model one question; the answer streams to standard output."""
+    from linkspan.commands import console  # noqa: PLC0415  # not needed for help
+    from linkspan.commands.chat import ask, question_from  # noqa: PLC0415  # not needed by other commands
+
+    try:
+        text = question_from(question or [])
+    except ConfigurationError as error:
+        console.failure("linkspan chat", error)
+        raise typer.Exit(2) from None
+    address = Address(base_url=base_url, project_id=project_id, api=api)
+    raise typer.Exit(ask(provider, model, text, address, system=system, max_tokens=max_tokens))
+
+
+@app.command(epilog=examples("linkspan doctor", "linkspan doctor --offline --json"))
 def doctor(
-    offline: Annotated[bool, typer.Option("--offline", help="Ask no API.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Call no API.")] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Check keys, addresses and versions, and whether each API that is set up can be reached."""
+    """Check keys, addresses and versions, and call each API that is set up."""
     from linkspan.commands.doctor import examine  # noqa: PLC0415  # not needed by other commands
 
     raise typer.Exit(examine(offline=offline, as_json=as_json))

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from linkspan.endpoint import connect
 from linkspan.errors import ConfigurationError
-from linkspan.providers.datacrunch import DATACRUNCH, check_model, datacrunch_base_url
-from linkspan.providers.datacrunch.chat import DataCrunchChatCodec
-from linkspan.providers.gray_swan import GRAY_SWAN, GraySwanChatCodec, gray_swan_base_url
+from linkspan.providers.datacrunch import DATACRUNCH
+from linkspan.providers.gray_swan import GRAY_SWAN
 from linkspan.providers.llm_engine import LLM_ENGINE
-from linkspan.providers.llm_engine.chat import LLMEngineChatCodec
-from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec, scaleway_base_url
+from linkspan.providers.scaleway import SCALEWAY
+from linkspan.settings.datacrunch_chat import DataCrunchChatSettings
+from linkspan.settings.gray_swan import GraySwanSettings
+from linkspan.settings.llm_engine_chat import LLMEngineChatSettings
+from linkspan.settings.scaleway import ScalewayChatSettings
 
 if TYPE_CHECKING:
+    from linkspan.connection import Connected
     from linkspan.conversation import ChatRequest
     from linkspan.endpoint import Endpoint
-    from linkspan.providers.codec import Codec
     from linkspan.providers.provider import Provider
 
-__all__ = ["PROVIDERS", "Address", "ProviderName", "chat_endpoint"]
+__all__ = ["PROVIDERS", "Address", "ProviderName", "chat_endpoint", "chat_settings", "endpoint_of", "in_flags"]
 
 
 class ProviderName(str, enum.Enum):
@@ -39,6 +41,23 @@ PROVIDERS: dict[ProviderName, Provider] = {
     ProviderName.LLM_ENGINE: LLM_ENGINE,
     ProviderName.DATACRUNCH: DATACRUNCH,
 }
+_SETTINGS: dict[ProviderName, type[Connected]] = {
+    ProviderName.SCALEWAY: ScalewayChatSettings,
+    ProviderName.GRAY_SWAN: GraySwanSettings,
+    ProviderName.LLM_ENGINE: LLMEngineChatSettings,
+    ProviderName.DATACRUNCH: DataCrunchChatSettings,
+}
+#: Those whose service names no model of its own.
+_NEED_A_MODEL = frozenset({ProviderName.SCALEWAY, ProviderName.LLM_ENGINE})
+
+#: How Python's arguments, which errors name, are written on the command line.
+_FLAGS = (
+    (re.compile(r"\b(?:give|pass|set) api_key(?:=\S+)?,? or "), ""),
+    (re.compile(r"\bapi_key\b"), "the key"),
+    (re.compile(r"\b(base_url|project_id|max_tokens|chat_template)(?:=|\b)"), lambda found: _flag(found[1])),
+    (re.compile(r"\b(give|choose|set|pass) (model|api)(?:=|\b)"), lambda found: f"{found[1]} {_flag(found[2])}"),
+    (re.compile(r"\bapi=(?=\")"), "--api "),
+)
 
 
 @dataclass(frozen=True)
@@ -48,43 +67,56 @@ class Address:
     Attributes:
         base_url: The API's address; ``None`` for the environment's, then the public service.
         project_id: Scaleway's project.
+        api: Which of an API's dialects: that of the classes' ``api``.
         timeout: Seconds of silence allowed; ``None`` for the API's default.
         max_retries: How often a failed attempt is repeated.
     """
 
     base_url: str | None = None
     project_id: str | None = None
+    api: str | None = None
     timeout: float | None = None
     max_retries: int = 2
+
+
+def chat_settings(name: ProviderName, model: str | None, address: Address) -> Connected:
+    """Return the settings of an API that chats.
+
+    Raises:
+        ConfigurationError: The key, the address or the model is missing or wrong.
+    """
+    if address.project_id and name is not ProviderName.SCALEWAY:
+        raise ConfigurationError("--project-id is Scaleway's; other APIs have no projects.")
+    if address.api and name not in (ProviderName.LLM_ENGINE, ProviderName.DATACRUNCH):
+        raise ConfigurationError("--api is for LLM Engine and DataCrunch; the others have one API.")
+    if model is None and name in _NEED_A_MODEL:
+        raise ConfigurationError(f"Name a model with --model; `linkspan models {name.value}` lists them.")
+    given: dict[str, Any] = {"model": model, "base_url": address.base_url, "timeout": address.timeout}
+    special = {"project_id": address.project_id, "api": address.api}
+    given |= {key: value for key, value in special.items() if value is not None}
+    return _SETTINGS[name](**given, max_retries=address.max_retries)
 
 
 def chat_endpoint(name: ProviderName, model: str | None, address: Address) -> Endpoint[ChatRequest]:
     """Return an endpoint that chats.
 
     Raises:
-        ConfigurationError: The key or the address is missing or wrong.
+        ConfigurationError: The key, the address or the model is missing or wrong.
     """
-    provider = PROVIDERS[name]
-    codec, base_url = _codec_and_url(name, model, address)
-    return connect(
-        codec,
-        provider,
-        api_key=provider.resolve_api_key(None),
-        base_url=base_url,
-        timeout=address.timeout,
-        max_retries=address.max_retries,
-    )
+    return endpoint_of(chat_settings(name, model, address))
 
 
-def _codec_and_url(name: ProviderName, model: str | None, address: Address) -> tuple[Codec[Any], str]:
-    if address.project_id and name is not ProviderName.SCALEWAY:
-        raise ConfigurationError("--project-id is Scaleway's; other APIs have no projects.")
-    if name is ProviderName.SCALEWAY:
-        return ScalewayChatCodec(), scaleway_base_url(address.base_url, address.project_id)
-    if name is ProviderName.GRAY_SWAN:
-        return GraySwanChatCodec(), gray_swan_base_url(address.base_url)
-    if name is ProviderName.LLM_ENGINE:
-        return LLMEngineChatCodec("basic"), LLM_ENGINE.resolve_base_url(address.base_url)
-    base_url = datacrunch_base_url(address.base_url)
-    check_model(model, base_url)
-    return DataCrunchChatCodec(), datacrunch_base_url(address.base_url, api="messages")
+def endpoint_of(settings: Connected) -> Endpoint[ChatRequest]:
+    """Return the endpoint of an API's settings, which have no framework's class around them here."""
+    return settings._endpoint()  # noqa: SLF001  # frameworks' classes derive from the settings; a command has none
+
+
+def in_flags(text: str) -> str:
+    """Return an error's text in the command line's words: flags and variables instead of Python's arguments."""
+    for pattern, replacement in _FLAGS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')} ".rstrip() if name else name

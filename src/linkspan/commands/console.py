@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import traceback
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,14 @@ from rich.control import Control
 from rich.markup import escape
 from rich.segment import Segment
 
+from linkspan.commands.apis import in_flags
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import ConsoleOptions, RenderableType
 
-__all__ = ["failure", "out", "traceback_of", "warning", "working"]
+__all__ = ["failure", "note", "out", "stream", "traceback_of", "warning", "working"]
 
 #: Characters that a terminal obeys (C0 without line break and tab, DEL, C1) or that turn text around.
 _CONTROLS = dict.fromkeys(
@@ -54,9 +57,21 @@ _errors = _console(stderr=True)
 def failure(what: str, error: BaseException, *, advice: str | None = None) -> None:
     """Say what failed, why, and what to do."""
     # Left to the terminal to wrap: what is copied from it, or read by a program, keeps its lines.
-    _errors.print(f"[bold red]{escape(what)} failed[/]: {escape(str(error) or type(error).__name__)}", soft_wrap=True)
+    why = in_flags(str(error)) or type(error).__name__
+    _errors.print(f"[bold red]{escape(what)} failed[/]: {escape(why)}", soft_wrap=True)
     if advice:
         _errors.print(escape(advice), soft_wrap=True)
+
+
+def stream(text: str) -> None:
+    """Write a piece of an answer at once, without characters that a terminal obeys."""
+    sys.stdout.write(text.translate(_CONTROLS))
+    sys.stdout.flush()
+
+
+def note(what: str) -> None:
+    """Say something about the output, beside it."""
+    _errors.print(escape(what), style="dim", soft_wrap=True)
 
 
 def warning(what: str) -> None:

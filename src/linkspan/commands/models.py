@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from rich.markup import escape
 from rich.table import Table
 
 from linkspan.commands import console
@@ -30,7 +32,7 @@ __all__ = ["show_models"]
 _LISTING = frozenset({ProviderName.SCALEWAY, ProviderName.LLM_ENGINE, ProviderName.DATACRUNCH})
 
 
-def show_models(name: ProviderName, address: Address, *, offline: bool, as_json: bool) -> int:
+def show_models(name: ProviderName, address: Address, *, offline: bool, show_all: bool, as_json: bool) -> int:
     """Print the models and return the exit code: 1 if the API was to be asked and could not be."""
     known = known_models(PROVIDERS[name].name)
     listed: list[ListedModel] | None = None
@@ -44,9 +46,9 @@ def show_models(name: ProviderName, address: Address, *, offline: bool, as_json:
     if as_json:
         sys.stdout.write(f"{json.dumps({'models': rows, 'error': failure and str(failure)}, default=_jsonable)}\n")
     else:
-        _print(name, rows, asked=listed is not None)
+        _print(name, rows, asked=listed is not None, show_all=show_all)
         if failure is not None:
-            console.failure("asking the API", failure)
+            console.failure("Listing the models", failure)
     return 0 if failure is None else 1
 
 
@@ -84,43 +86,86 @@ def _listed_facts(model: ListedModel) -> dict[str, Any]:
     return {name: fact for name, fact in vars(model).items() if fact is not None and name not in {"info", "extra"}}
 
 
-def _print(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool) -> None:
-    where = "listed by the API" if asked else "by linkspan's catalogue; the API was not asked"
-    table = Table(title=f"{PROVIDERS[name].title}: {where}", title_justify="left")
-    columns = _ENDPOINT_COLUMNS if name is ProviderName.LLM_ENGINE else _CATALOGUE_COLUMNS
-    for place, heading in enumerate(columns):
-        table.add_column(heading, no_wrap=place == 0)
+def _print(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool, show_all: bool) -> None:
+    shown = rows if show_all else [row for row in rows if row.get("status") != "retired"]
+    if not shown and not rows:
+        return
+    if console.out.is_terminal:
+        _print_table(name, shown, asked=asked)
+    else:
+        _print_lines(name, shown)
+    source = "listed by the API" if asked else "from linkspan's catalogue; the API was not called"
+    console.note(f"{PROVIDERS[name].title}: {len(shown)} models, {source}.")
+    dates = sorted({str(row["as_of"]) for row in shown if row.get("as_of")})
+    if dates and name is not ProviderName.LLM_ENGINE:
+        console.note(f"Windows and prices as of {dates[-1]}; € per million tokens, input / output.")
+    if len(shown) < len(rows):
+        console.note(f"{len(rows) - len(shown)} retired models are not shown; --all shows them.")
+
+
+def _print_table(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool) -> None:
+    """Print for people: as wide as the terminal, long texts folded rather than cut."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    columns = _ENDPOINT_COLUMNS if name is ProviderName.LLM_ENGINE and asked else _CATALOGUE_COLUMNS
+    longest = max((len(row["id"]) for row in rows), default=0)
+    for heading in columns:
+        # Names are copied, so they are the last to be folded.
+        least = min(longest, console.out.width // 2) if heading == "model" else None
+        side: Literal["left", "right"] = "right" if heading in _NUMBERS else "left"
+        table.add_column(heading, overflow="fold", justify=side, min_width=least)
     for row in rows:
-        table.add_row(*(read(row) for read in columns.values()))
+        table.add_row(*(escape(read(row)) for read in columns.values()))
     console.out.print(table)
 
 
-def _word(name: str, missing: str = "?") -> Callable[[dict[str, Any]], str]:
+def _print_lines(name: ProviderName, rows: list[dict[str, Any]]) -> None:
+    """Print for programs: one model per line, whole, columns separated by tabs."""
+    fields = _ENDPOINT_FIELDS if name is ProviderName.LLM_ENGINE else _CATALOGUE_FIELDS
+    console.stream("\t".join(fields) + "\n")
+    for row in rows:
+        values = (re.sub(r"\s+", " ", read(row)) for read in fields.values())
+        console.stream("\t".join(values) + "\n")
+
+
+def _word(name: str, missing: str = "") -> Callable[[dict[str, Any]], str]:
     return lambda row: str(row.get(name) or missing)
 
 
-def _number(value: int | None) -> str:
-    return "?" if value is None else f"{value:,}"
+def _short(name: str) -> Callable[[dict[str, Any]], str]:
+    """Read a number of tokens in thousands: 262144 is 262k."""
+    return lambda row: f"{row[name] // 1000}k" if row.get(name) else ""
 
 
-def _price(price: dict[str, Any] | None) -> str:
-    if price is None:
-        return "?"
+def _abilities(row: dict[str, Any]) -> str:
+    """What a model can do, in words that fit: other kinds of models by their kind."""
+    if row.get("kind") not in (None, "chat"):
+        return str(row["kind"])
+    words = {"vision": "images", "tools": "tools", "reasoning": "thinks"}
+    return " ".join(word for name, word in words.items() if row.get(name))
+
+
+def _price(row: dict[str, Any]) -> str:
+    price = row.get("price")
+    if not price:
+        return ""
     if price["input"] is None:
-        return f"{price['audio_minute']:g} per minute"
+        return f"{price['audio_minute']:g}/min"
     made = price["output"]
-    return f"{price['input']:g}" if made is None else f"{price['input']:g} / {made:g}"
+    return f"{price['input']:g}" if made is None else f"{price['input']:g}/{made:g}"
 
 
-#: What is shown of each model, by heading.
+def _part_of_price(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda row: "" if not row.get("price") or row["price"].get(name) is None else f"{row['price'][name]:g}"
+
+
+_NUMBERS = frozenset({"window", "answer", "€/M"})
+#: What people see of each model, by heading: within 80 columns for the names that there are.
 _CATALOGUE_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "model": _word("id"),
-    "kind": _word("kind"),
-    "window": lambda row: _number(row.get("context_window")),
-    "longest answer": lambda row: _number(row.get("max_output_tokens")),
-    "can": lambda row: ", ".join(word for word in ("vision", "tools", "reasoning") if row.get(word)),
-    "€ per million in / out": lambda row: _price(row.get("price")),
-    "status": _word("status", "not in the catalogue"),
+    "window": _short("context_window"),
+    "answer": _short("max_output_tokens"),
+    "€/M": _price,
+    "can": lambda row: " ".join(filter(None, (_abilities(row), _status(row)))),
 }
 _ENDPOINT_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "model": _word("id"),
@@ -129,3 +174,19 @@ _ENDPOINT_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "kind": _word("kind"),
     "status": _word("status"),
 }
+#: What programs see.
+_ENDPOINT_FIELDS = _ENDPOINT_COLUMNS
+_CATALOGUE_FIELDS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "model": _word("id"),
+    "kind": _word("kind"),
+    "context_window": _word("context_window"),
+    "max_output_tokens": _word("max_output_tokens"),
+    "abilities": lambda row: ",".join(name for name in ("vision", "tools", "reasoning") if row.get(name)),
+    "input_price": _part_of_price("input"),
+    "output_price": _part_of_price("output"),
+    "status": _word("status"),
+}
+
+
+def _status(row: dict[str, Any]) -> str:
+    return "" if row.get("status") in (None, "active") else f"({row['status']})"

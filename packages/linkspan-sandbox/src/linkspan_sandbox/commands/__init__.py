@@ -12,6 +12,10 @@ from linkspan.errors import LinkspanError
 __all__ = ["demo", "sandbox"]
 
 
+#: What a shell calls a program that Ctrl-C ended.
+_INTERRUPTED = 130
+
+
 class EngineName(str, enum.Enum):
     """What answers behind the sandbox."""
 
@@ -43,12 +47,13 @@ def sandbox(
         bool, typer.Option("--download", help="Fetch the local model's weights first (98 MB, once).")
     ] = False,
 ) -> None:
-    """Serve the APIs locally, until Ctrl-C."""
+    """Serve all four APIs on this machine, until Ctrl-C."""
     from linkspan.commands import console  # noqa: PLC0415  # it loads these commands, too
     from linkspan_sandbox.commands.sandbox import serve  # noqa: PLC0415  # it imports the server
 
     try:
-        serve(engine.value, host=host, port=port, api_key=api_key, download=download)
+        interrupted = serve(engine.value, host=host, port=port, api_key=api_key, download=download)
     except LinkspanError as error:
         console.failure("linkspan sandbox", error)
         raise typer.Exit(1) from error
+    raise typer.Exit(_INTERRUPTED if interrupted else 0)

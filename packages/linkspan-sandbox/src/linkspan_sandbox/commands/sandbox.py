@@ -34,8 +34,8 @@ _KEYS = frozenset(provider.api_key_env[0] for provider in _PROVIDERS)
 _MOST_REQUESTS = 100
 
 
-def serve(engine: str, *, host: str, port: int, api_key: str | None, download: bool) -> None:
-    """Serve the sandbox until SIGINT or SIGTERM.
+def serve(engine: str, *, host: str, port: int, api_key: str | None, download: bool) -> bool:
+    """Serve the sandbox until SIGINT or SIGTERM, and return whether it was SIGINT.
 
     Raises:
         LinkspanError: If the weights, the library or the port are not to be had.
@@ -51,8 +51,10 @@ def serve(engine: str, *, host: str, port: int, api_key: str | None, download: b
             + "."
         )
     stop = threading.Event()
+    received: list[int] = []
 
-    def stop_on(_number: int, _frame: FrameType | None) -> None:
+    def stop_on(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -70,6 +72,7 @@ def serve(engine: str, *, host: str, port: int, api_key: str | None, download: b
     finally:
         sandbox.stop()
     console.out.print("stopped")
+    return signal.SIGINT in received
 
 
 def _environment(sandbox: Sandbox, api_key: str | None) -> Iterator[str]:

@@ -1,0 +1,74 @@
+"""``linkspan chat``: ask one question, the answer streamed to standard output."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from linkspan.assembler import Assembler
+from linkspan.commands import console
+from linkspan.commands.apis import Address, ProviderName, chat_settings, endpoint_of
+from linkspan.conversation import ChatRequest, Message, Text
+from linkspan.errors import ConfigurationError, LinkspanError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ask", "question_from"]
+
+
+def question_from(words: Sequence[str]) -> str:
+    """Return the question: the words, and behind them what is piped in.
+
+    Raises:
+        ConfigurationError: There is neither, or what is piped in is not text.
+    """
+    parts = [" ".join(words).strip()]
+    if not sys.stdin.isatty():
+        try:
+            parts.append(sys.stdin.read().strip())
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"What is piped in is not {error.encoding} text.") from None
+    question = "\n\n".join(part for part in parts if part)
+    if not question:
+        raise ConfigurationError('Ask something: linkspan chat scaleway -m MODEL "Why do tides lag?", or pipe a text.')
+    return question
+
+
+def ask(
+    name: ProviderName,
+    model: str | None,
+    question: str,
+    address: Address,
+    *,
+    system: str | None,
+    max_tokens: int | None,
+) -> int:
+    """Ask, show the answer as it comes, and return the exit code."""
+    turns = [Message("system", (Text(system),))] if system else []
+    parameters: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
+    messages = [*turns, Message("user", (Text(question),))]
+    assembler = Assembler()
+    shown = False
+    try:
+        settings = chat_settings(name, model, address)
+        endpoint = endpoint_of(settings)
+        # Where the user names none, the API's own default.
+        request = ChatRequest(model=getattr(settings, "model", None), messages=messages, parameters=parameters)
+        try:
+            for deltas in endpoint.batches(request, assembler):
+                for delta in deltas:
+                    assembler.add(delta)
+                text = "".join(delta.text for delta in deltas)
+                shown = shown or bool(text)
+                console.stream(text)
+        finally:
+            endpoint.close()
+    except LinkspanError as error:
+        console.stream("\n" if shown else "")
+        console.failure("The call", error)
+        return 1
+    console.stream("\n")
+    if assembler.completion().finish_reason == "length":
+        console.warning("the answer was cut off by the limit of tokens; raise --max-tokens.")
+    return 0
