@@ -36,6 +36,11 @@ def refuse_unknown(cls: type[Connected], names: Iterable[str]) -> None:
     for name in names:
         if name not in cls.model_fields:
             known = [*cls.model_fields, *cls.argument_aliases]
+            if name == "chat_template" and hasattr(cls, "_prompt_codec"):
+                raise ConfigurationError(
+                    f"{cls.__name__} sends prompts as they are: chat_template is for Chat{cls.__name__}.",
+                    provider=cls._provider.name,
+                )
             raise ConfigurationError(
                 f"{cls.__name__} has no argument {name!r}.{near_match(name, known)} Parameters of the API that it "
                 f"does not name go into {cls.further_parameters}.",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import ConsoleOptions, RenderableType
 
-__all__ = ["failure", "note", "out", "stream", "traceback_of", "warning", "working"]
+__all__ = ["failure", "hint", "out", "stream", "traceback_of", "warning", "working"]
 
 #: Characters that a terminal obeys (C0 without line break and tab, DEL, C1) or that turn text around.
 _CONTROLS = dict.fromkeys(
@@ -69,7 +69,7 @@ def stream(text: str) -> None:
     sys.stdout.flush()
 
 
-def note(what: str) -> None:
+def hint(what: str) -> None:
     """Say something about the output, beside it."""
     _errors.print(escape(what), style="dim", soft_wrap=True)
 

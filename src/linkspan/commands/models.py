@@ -95,12 +95,12 @@ def _print(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool, show_
     else:
         _print_lines(name, shown)
     source = "listed by the API" if asked else "from linkspan's catalogue; the API was not called"
-    console.note(f"{PROVIDERS[name].title}: {len(shown)} models, {source}.")
+    console.hint(f"{PROVIDERS[name].title}: {len(shown)} models, {source}.")
     dates = sorted({str(row["as_of"]) for row in shown if row.get("as_of")})
     if dates and name is not ProviderName.LLM_ENGINE:
-        console.note(f"Windows and prices as of {dates[-1]}; € per million tokens, input / output.")
+        console.hint(f"Windows and prices as of {dates[-1]}; € per million tokens, input / output.")
     if len(shown) < len(rows):
-        console.note(f"{len(rows) - len(shown)} retired models are not shown; --all shows them.")
+        console.hint(f"{len(rows) - len(shown)} retired models are not shown; --all shows them.")
 
 
 def _print_table(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool) -> None:
