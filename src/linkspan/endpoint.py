@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from linkspan.call_headers import merged_headers
 from linkspan.errors import InterruptedStreamError, InvalidRequestError, LinkspanError
+from linkspan.form import Form
 from linkspan.json_fields import unwritable_field
 from linkspan.rate_limits import rate_limit_of
 from linkspan.redaction import Secrets
@@ -153,27 +154,27 @@ class Endpoint(Generic[RequestT]):
 
     # ------------------------------------------------------------------ what both ways share
 
-    def post(self, path: str, body: Mapping[str, Any], *, timeout: float | None = None) -> HttpResponse:
-        """Send a JSON body to another route of the same API."""
+    def post(self, path: str, body: Mapping[str, Any] | Form, *, timeout: float | None = None) -> HttpResponse:
+        """Send a JSON body, or a form, to another route of the same API."""
         with self._redacted_errors:
             return self.client.send(self._to_route(path, "POST", body, timeout))
 
-    async def apost(self, path: str, body: Mapping[str, Any], *, timeout: float | None = None) -> HttpResponse:
-        """Send a JSON body to another route of the same API."""
+    async def apost(self, path: str, body: Mapping[str, Any] | Form, *, timeout: float | None = None) -> HttpResponse:
+        """Send a JSON body, or a form, to another route of the same API."""
         with self._redacted_errors:
             return await self.client.asend(self._to_route(path, "POST", body, timeout))
 
     def call(
-        self, path: str, body: Mapping[str, Any], decode: Decoder[ResultT], *, timeout: float | None = None
+        self, path: str, body: Mapping[str, Any] | Form, decode: Decoder[ResultT], *, timeout: float | None = None
     ) -> ResultT:
-        """Send a JSON body to another route of the same API, and read the answer with ``decode``."""
+        """Send a JSON body, or a form, to another route of the same API, and read the answer with ``decode``."""
         with self._redacted_errors:
             return self._decode(self.post(path, body, timeout=timeout), decode)
 
     async def acall(
-        self, path: str, body: Mapping[str, Any], decode: Decoder[ResultT], *, timeout: float | None = None
+        self, path: str, body: Mapping[str, Any] | Form, decode: Decoder[ResultT], *, timeout: float | None = None
     ) -> ResultT:
-        """Send a JSON body to another route of the same API, and read the answer with ``decode``."""
+        """Send a JSON body, or a form, to another route of the same API, and read the answer with ``decode``."""
         with self._redacted_errors:
             return self._decode(await self.apost(path, body, timeout=timeout), decode)
 
@@ -214,16 +215,22 @@ class Endpoint(Generic[RequestT]):
         self,
         path: str,
         method: str,
-        body: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | Form | None,
         timeout: float | None,
         extra_headers: Mapping[str, str] = MappingProxyType({}),
     ) -> HttpRequest:
+        content = None
+        if isinstance(body, Form):
+            content_type, content = body.encode(self.codec.provider)
+            extra_headers = {**extra_headers, "Content-Type": content_type}
+        elif body is not None:
+            content = encode_json(body, self.codec.provider)
         return HttpRequest(
             url=join_url(self.base_url, path),
             provider=self.codec.provider,
             method=method,
             headers=merged_headers(self._headers, extra_headers),
-            content=None if body is None else encode_json(body, self.codec.provider),
+            content=content,
             timeout=self._timeout if timeout is None else timeout,
             # Whoever names a time for one call means its stream's silences too.
             stall_timeout=self._stall_timeout if timeout is None else None,

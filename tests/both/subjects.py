@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,8 +38,12 @@ class Server:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The body of the last request."""
-        return json.loads(self.requests[-1].content)
+        """The body of the last request; of a form, its fields."""
+        content = self.requests[-1].content
+        if content.startswith(b"{"):
+            return json.loads(content)
+        fields = re.findall(rb'name="(\w+)"\r\n\r\n(.*?)\r\n--', content)
+        return {name.decode(): json.loads(value) if value.isdigit() else value.decode() for name, value in fields}
 
     @property
     def sent(self) -> dict[str, Any]:
@@ -55,6 +60,8 @@ def _answer(request: httpx.Request) -> Any:
         "/v1/completions": {**_chat("there"), "object": "text_completion", "choices": [_COMPLETION]},
         "/completions-sync": {"request_id": "r", "output": {"text": "there", "num_completion_tokens": 1}},
         "/embeddings": {"data": [{"index": 0, "embedding": [1.0]}], "model": "m"},
+        "/audio/transcriptions": {"text": "there"},
+        "/ocr": {"pages": [{"index": 0, "markdown": "there"}], "model": "m"},
         "/rerank": {"results": [{"index": 0, "relevance_score": 0.5}], "model": "m"},
     }
     return next((answer for end, answer in answers.items() if path.endswith(end)), _chat("there"))
@@ -71,7 +78,7 @@ class Subject:
     framework: str
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
-    #: ``chat``, ``prompt``, ``template`` (chat over a prompt API), ``embedding`` or ``rerank``.
+    #: What it does; ``template`` is chat over a prompt API.
     kind: str = "chat"
 
     @property
@@ -99,6 +106,8 @@ class Subject:
             return str(vector("hi"))
         if self.kind == "rerank":
             return _rerank(self.framework, model)
+        if self.kind in {"transcription", "ocr"}:
+            return _read(self.framework, model, b"%PDF-1.7" if self.kind == "ocr" else b"fLaC")
         if self.framework == "llama_index":
             return str(model.complete("hi", **kwargs).text)
         answer = model.invoke("hi", **kwargs)
@@ -110,6 +119,14 @@ class Subject:
             return str((await model.acomplete("hi", **kwargs)).text)
         answer = await model.ainvoke("hi", **kwargs)
         return answer if isinstance(answer, str) else str(answer.content)
+
+
+def _read(framework: str, model: Any, content: bytes) -> str:
+    if framework == "langchain":
+        from langchain_core.document_loaders import Blob
+
+        return str(model.parse(Blob.from_data(content))[0].page_content)
+    return str(model.load_data(content)[0].text)
 
 
 def _rerank(framework: str, model: Any) -> str:
@@ -148,5 +165,11 @@ VECTORS = [
     Subject("langchain", "ScalewayRerank", _M, "rerank"),
     Subject("llama_index", "ScalewayEmbedding", _M, "embedding"),
     Subject("llama_index", "ScalewayRerank", _M, "rerank"),
+]
+READERS = [
+    Subject("langchain", "ScalewayTranscriptionParser", _M, "transcription"),
+    Subject("langchain", "ScalewayOCRParser", _M, "ocr"),
+    Subject("llama_index", "ScalewayTranscriptionReader", _M, "transcription"),
+    Subject("llama_index", "ScalewayOCRReader", _M, "ocr"),
 ]
 CHATS = [subject for subject in SUBJECTS if subject.kind == "chat"]

@@ -16,7 +16,7 @@ from linkspan.langchain import ChatScaleway, ScalewayEmbeddings
 from linkspan.llama_index import Scaleway, ScalewayEmbedding
 from linkspan.rate_limits import rate_limit_of
 from linkspan_sandbox import Cut, HTTPError, Reply, run
-from tests.both.subjects import SUBJECTS, VECTORS, Server, Subject
+from tests.both.subjects import READERS, SUBJECTS, VECTORS, Server, Subject
 
 HEADERS = {
     "x-ratelimit-limit-requests": "600",
@@ -34,7 +34,7 @@ SAID = {
     "policy": "10;w=60",
 }
 
-every = pytest.mark.parametrize("subject", [*SUBJECTS, *VECTORS], ids=lambda subject: subject.id)
+every = pytest.mark.parametrize("subject", [*SUBJECTS, *VECTORS, *READERS], ids=lambda subject: subject.id)
 every_model = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.id)
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from linkspan.connection import Connected
 from linkspan.errors import ConfigurationError
-from tests.both.subjects import KEY, OTHER_URL, SUBJECTS, URL, VECTORS, Server, Subject
+from tests.both.subjects import KEY, OTHER_URL, READERS, SUBJECTS, URL, VECTORS, Server, Subject
 
-every = pytest.mark.parametrize("subject", [*SUBJECTS, *VECTORS], ids=lambda subject: subject.id)
+every = pytest.mark.parametrize("subject", [*SUBJECTS, *VECTORS, *READERS], ids=lambda subject: subject.id)
 every_model = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.id)
 prompts = pytest.mark.parametrize(
     "subject", [one for one in SUBJECTS if one.kind == "prompt"], ids=lambda subject: subject.id
@@ -132,6 +132,8 @@ SAME = {
     "DataCrunch": "DataCrunch",
     "ScalewayEmbeddings": "ScalewayEmbedding",
     "ScalewayRerank": "ScalewayRerank",
+    "ScalewayTranscriptionParser": "ScalewayTranscriptionReader",
+    "ScalewayOCRParser": "ScalewayOCRReader",
 }
 #: What one framework alone has, and why.
 ONE_FRAMEWORKS = {
@@ -297,7 +299,7 @@ async def test_closed_objects_can_be_used_again_async(subject: Subject, server: 
 
 @pytest.mark.parametrize(
     "subject",
-    [one for one in [*SUBJECTS, *VECTORS] if "GraySwan" not in one.name],
+    [one for one in [*SUBJECTS, *VECTORS, *READERS] if "GraySwan" not in one.name],
     ids=lambda subject: subject.id,
 )
 async def test_models_are_listed(subject: Subject, server: Server) -> None:

@@ -224,3 +224,46 @@ def test_a_connection_that_breaks(scripted: Sandbox) -> None:
     scripted.add_rule(Reply(fault=Cut(after=None)))
     with client(scripted) as made, pytest.raises(openai.APIConnectionError):
         made.chat.completions.create(**SHORT)
+
+
+# ------------------------------------------------------------------ sound
+
+
+@pytest.mark.parametrize("response_format", ["json", "verbose_json", "text", "srt", "vtt"])
+def test_transcriptions(scripted: Sandbox, response_format: Any) -> None:
+    scripted.add_rule("The ferry is late. It leaves at ten.", when="meeting.mp3", route="transcriptions")
+    times: dict[str, Any] = (
+        {"timestamp_granularities": ["segment", "word"]} if response_format == "verbose_json" else {}
+    )
+    with client(scripted) as made:
+        answer: Any = made.audio.transcriptions.create(
+            model="whisper-large-v3",
+            file=("meeting.mp3", b"ID3"),
+            language="en",
+            prompt="Ostra",
+            temperature=0.5,
+            response_format=response_format,
+            **times,
+        )
+    if response_format in {"text", "srt", "vtt"}:
+        assert "It leaves at ten.\n" in answer
+        return
+    assert_strict(answer)
+    assert answer.text == "The ferry is late. It leaves at ten."
+    if response_format == "verbose_json":
+        assert (answer.language, answer.duration) == ("en", 4.0)
+        assert [segment.text for segment in answer.segments] == [" The ferry is late.", " It leaves at ten."]
+        assert (answer.words[1].word, answer.words[1].start) == ("ferry", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "error"),
+    [
+        ("a.aac", "whisper-large-v3", openai.BadRequestError),
+        ("a.mp3", "whisper-1", openai.UnprocessableEntityError),
+    ],
+)
+async def test_refused_transcriptions(scripted: Sandbox, name: str, model: str, error: type[Exception]) -> None:
+    async with async_client(scripted) as made:
+        with pytest.raises(error):
+            await made.audio.transcriptions.create(model=model, file=(name, b"ID3"))

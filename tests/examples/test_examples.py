@@ -149,9 +149,11 @@ OWN_TESTS = {
     "dask_batch",
     "data_role_injection",
     "langchain_callbacks",
+    "langchain_documents",
     "langchain_extraction",
     "langchain_vision",
     "llama_index_data_chat",
+    "llama_index_documents",
     "observability",
 }
 #: What would lead an example to a service, or to a tracer.

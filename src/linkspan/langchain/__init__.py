@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from linkspan.langchain.registration import register, serializable_classes
     from linkspan.langchain.scaleway import ChatScaleway
     from linkspan.langchain.scaleway_embeddings import ScalewayEmbeddings
+    from linkspan.langchain.scaleway_parsers import ScalewayOCRParser, ScalewayTranscriptionParser
     from linkspan.langchain.scaleway_rerank import ScalewayRerank
     from linkspan.langchain.tool_results import ToolResultsAsData as ToolResultsAsData
 
@@ -45,7 +46,9 @@ __all__ = [
     "LLMEngine",
     "LinkspanChatModel",
     "ScalewayEmbeddings",
+    "ScalewayOCRParser",
     "ScalewayRerank",
+    "ScalewayTranscriptionParser",
     "data_after_question",
     "data_message",
     "data_messages",
@@ -67,7 +70,9 @@ _MODULES = {
     "LLMEngine": "llm_engine",
     "LinkspanChatModel": "chat_model",
     "ScalewayEmbeddings": "scaleway_embeddings",
+    "ScalewayOCRParser": "scaleway_parsers",
     "ScalewayRerank": "scaleway_rerank",
+    "ScalewayTranscriptionParser": "scaleway_parsers",
     "ToolResultsAsData": "tool_results",
     "data_after_question": "data_role",
     "data_message": "data_role",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from linkspan.llama_index.messages import DATA_ROLE_MARKER
     from linkspan.llama_index.scaleway import Scaleway
     from linkspan.llama_index.scaleway_embedding import ScalewayEmbedding
+    from linkspan.llama_index.scaleway_readers import ScalewayOCRReader, ScalewayTranscriptionReader
     from linkspan.llama_index.scaleway_rerank import ScalewayRerank
 
 __all__ = [
@@ -50,7 +51,9 @@ __all__ = [
     "LLMEngine",
     "Scaleway",
     "ScalewayEmbedding",
+    "ScalewayOCRReader",
     "ScalewayRerank",
+    "ScalewayTranscriptionReader",
     "data_message",
     "register_data_prompts",
     "unregister_data_prompts",
@@ -73,7 +76,9 @@ _MODULES = {
     "LLMEngine": "llm_engine",
     "Scaleway": "scaleway",
     "ScalewayEmbedding": "scaleway_embedding",
+    "ScalewayOCRReader": "scaleway_readers",
     "ScalewayRerank": "scaleway_rerank",
+    "ScalewayTranscriptionReader": "scaleway_readers",
     "data_message": "data_role",
     "register_data_prompts": "data_role",
     "unregister_data_prompts": "data_role",

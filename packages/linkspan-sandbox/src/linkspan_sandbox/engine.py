@@ -58,9 +58,9 @@ class Call:
             :class:`~linkspan.conversation.TokenLogprob`, with ``logprob=None`` where the engine does not know it.
         truncate: For a prompt: only its last so many tokens are read.
         context_window: Tokens of prompt and answer together, where the dialect knows the model.
-        route: ``"embeddings"``, ``"rerank"`` or ``"monitor"`` for a call that asks for no text; its ``prompt`` is what
-            is embedded (one text a line), or the query, its ``messages`` what is judged. Such calls never come to
-            :meth:`Engine.answer`.
+        route: ``"embeddings"``, ``"rerank"``, ``"transcriptions"``, ``"ocr"`` or ``"monitor"`` for a call that asks no
+            language model; its ``prompt`` is what is embedded (one text a line), the query, the file's name or the
+            document's address, its ``messages`` what is judged. Such calls never come to :meth:`Engine.answer`.
     """
 
     api: str
@@ -187,10 +187,12 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Interceptor(Protocol):
-    """An engine that may step in where a dialect answers by itself: embeddings, reranking, the monitor."""
+    """An engine that may step in where a dialect answers by itself: every route without a language model."""
 
-    async def intercept(self, call: Call) -> HTTPAnswer | None:
+    async def intercept(self, call: Call) -> HTTPAnswer | str | None:
         """Return what is answered instead, ``None`` to let the dialect answer.
+
+        A text is what is said in a file or stands in it, for transcription and OCR.
 
         Raises:
             EngineError: To fail in the API's own words.

@@ -98,7 +98,7 @@ class _GraySwan:
             return _invalid(error.message, error.place) if error.status == 422 else _error(400, error.message)
         except EngineError as error:
             return _error(error.status, error.message)
-        return json_response(cygnal.judge(body)) if instead is None else _whole(instead)
+        return _whole(instead) if isinstance(instead, HTTPAnswer) else json_response(cygnal.judge(body))
 
     async def _answer(self, call: Call, count: int) -> ASGIApp:
         writer = _Writer(self._engine.served_model or call.model)

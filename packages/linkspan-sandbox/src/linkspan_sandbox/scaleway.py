@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute, Route
 
 from linkspan.conversation import Delta
 from linkspan_sandbox import chat_completions as wire
+from linkspan_sandbox import scaleway_documents as documents
 from linkspan_sandbox import scaleway_responses as responses
 from linkspan_sandbox import scaleway_vectors as vectors
 from linkspan_sandbox.engine import Call, Engine, EngineError, HTTPAnswer, Interceptor, Piece, RawEvent
@@ -118,6 +119,8 @@ def routes(engine: Engine, keys: KeyCheck, options: Options) -> list[BaseRoute]:
         made.append(Route(f"{base}/models", dialect.list_models, methods=["GET"]))
         made.append(Route(f"{base}/embeddings", dialect.embeddings, methods=["POST"]))
         made.append(Route(f"{base}/rerank", dialect.rerank, methods=["POST"]))
+        made.append(Route(f"{base}/audio/transcriptions", dialect.transcriptions, methods=["POST"]))
+        made.append(Route(f"{base}/ocr", dialect.ocr, methods=["POST"]))
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     made.append(Route("/scaleway/{rest:path}", dialect.unknown_route, methods=methods))
     return made
@@ -176,12 +179,34 @@ class _Scaleway:
             )
         except EngineError as error:
             return self._model_error(error.status, error.message, headers)
-        if instead is not None:
+        if isinstance(instead, HTTPAnswer):
             return _whole(instead, headers)
         self._limiter.spend(answered["model"], answered["usage"]["total_tokens"])
         return json_response(answered, headers=headers)
 
-    async def _interception(self, call: Call) -> HTTPAnswer | None:
+    async def transcriptions(self, request: Request) -> Response:
+        return await self._document(request, documents.read_transcription, "transcriptions")
+
+    async def ocr(self, request: Request) -> Response:
+        return await self._document(request, documents.read_ocr, "ocr")
+
+    async def _document(self, request: Request, read: Callable[[bytes, str], Any], route: str) -> Response:
+        headers = _request_id()
+        try:
+            self._check_key(request)
+            asked = read(await request.body(), request.headers.get("content-type", ""))
+            headers.update(self._limiter.take(asked.model))
+            said = await self._interception(Call("scaleway", asked.model, prompt=asked.name, route=route))
+        except _GatewayError as error:
+            return error.response(headers)
+        except documents.DocumentError as error:
+            return _GatewayError(error.status, error.message).response(headers)
+        except EngineError as error:
+            return self._model_error(error.status, error.message, headers)
+        response: Response = _whole(said, headers) if isinstance(said, HTTPAnswer) else asked.answer(said, headers)
+        return response
+
+    async def _interception(self, call: Call) -> HTTPAnswer | str | None:
         return await self._engine.intercept(call) if isinstance(self._engine, Interceptor) else None
 
     async def chat(self, request: Request) -> ASGIApp:

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Cut", "EndEarly", "ErrorEvent", "Fault", "HTTPError", "Reply", "Rule", "ScriptedEngine", "Stall"]
 
-#: The routes beside those that answer with text.
-ROUTES = ("embeddings", "rerank", "monitor")
+#: The routes beside those of language models, and those of them whose answer holds a text.
+ROUTES = ("embeddings", "rerank", "monitor", "transcriptions", "ocr")
+TEXT_ROUTES = ("transcriptions", "ocr")
 _WORDS = re.compile(r"\s*\S+|\s+\Z")
 #: Every scripted token is this likely: any fixed value would do, and a test can compare against it.
 LOGPROB = -0.25
@@ -139,9 +140,10 @@ class Rule:
         role: The role of the last message, such as ``"tool"`` for the turn after a tool's result.
         api: The dialect, such as ``"scaleway"``.
         times: How often the rule may answer; ``None`` for ever. ``times=2`` with a fault: fail twice, then go on.
-        route: ``"embeddings"`` or ``"rerank"`` of Scaleway's, or ``"monitor"``, Cygnal's: the rule is for that route,
-            and its reply a ``body``, a ``delay`` or a ``fault`` (an error, a cut or a stall). ``None``: for calls that
-            ask for text.
+        route: ``"embeddings"``, ``"rerank"``, ``"transcriptions"`` or ``"ocr"`` of Scaleway's, or ``"monitor"``,
+            Cygnal's: the rule is for that route, and its reply a ``body``, a ``delay`` or a ``fault`` (an error, a cut
+            or a stall); for transcriptions and OCR also a ``text``, which is what the file says (form feeds part the
+            pages). ``None``: for calls that ask a language model.
     """
 
     reply: Reply | str | Callable[[Call], Reply | str]
@@ -220,19 +222,26 @@ class ScriptedEngine:
             call = replace(call, prompt="".join(pieces[max(0, len(pieces) - call.truncate) :]))
         return self._play(call, self._reply_to(call))
 
-    async def intercept(self, call: Call) -> HTTPAnswer | None:
-        """Play the reply of the first rule for a route without text that matches; ``None`` if none does."""
+    async def intercept(self, call: Call) -> HTTPAnswer | str | None:
+        """Play the reply of the first rule for the call's route that matches; ``None`` if none does."""
         reply = self._rules_reply_to(call)
         if reply is None:
             return None
-        if reply.text or reply.reasoning or reply.tool_calls or reply.events or isinstance(reply.fault, EndEarly):
+        text = "".join(reply.text) if call.route in TEXT_ROUTES else ""
+        if (
+            (reply.text and not text)
+            or reply.reasoning
+            or reply.tool_calls
+            or reply.events
+            or isinstance(reply.fault, EndEarly)
+        ):
             raise EngineError(f"a rule for {call.route} can have a body, a delay or an error, and no text")
         if reply.delay:
             await asyncio.sleep(reply.delay)
         if isinstance(reply.fault, HTTPError):
             return _told(reply.fault)
         await _fail(reply.fault)
-        return None if reply.body is None else HTTPAnswer(200, reply.body, reply.headers)
+        return (text or None) if reply.body is None else HTTPAnswer(200, reply.body, reply.headers)
 
     def _reply_to(self, call: Call) -> Reply:
         return self._rules_reply_to(call) or _echo(call)

@@ -1,0 +1,103 @@
+"""Files to be sent: read up to a limit, and known by their first bytes, their name or the type that is given."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from linkspan.errors import InvalidRequestError
+from linkspan.media import sniff_media_type
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["LARGEST_FILE", "InputFile", "is_url", "read_path", "sniff_sound"]
+
+#: Bytes of a file that Scaleway takes: 25 MB, by the larger reading.
+LARGEST_FILE = 25 * 1024 * 1024
+
+_SOUND_SIGNATURES = (
+    (b"fLaC", "flac"),
+    (b"OggS", "ogg"),
+    (b"ID3", "mp3"),
+    (b"\x1aE\xdf\xa3", "webm"),
+    (b"#!AMR", "amr"),
+    (b"FORM", "aiff"),
+    (b"\x30\x26\xb2\x75", "wma"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file's content, and what is known of it.
+
+    Args:
+        content: Its bytes.
+        name: Its name, without folders; ``""`` if it has none.
+        media_type: The type that its owner states.
+    """
+
+    content: bytes = field(repr=False)
+    name: str = ""
+    media_type: str | None = None
+
+    @property
+    def suffix(self) -> str:
+        """The name's ending, in lower case, without the dot."""
+        return PurePath(self.name).suffix[1:].lower()
+
+    @property
+    def shown(self) -> str:
+        """How errors call it."""
+        return repr(self.name) if self.name else "the file"
+
+    def check_size(self, provider: str) -> None:
+        """Refuse an empty file, and one that is too large.
+
+        Raises:
+            InvalidRequestError: It is.
+        """
+        if not self.content:
+            raise InvalidRequestError(f"{provider}: {self.shown} is empty: 0 bytes.", provider=provider)
+        if len(self.content) > LARGEST_FILE:
+            raise InvalidRequestError(
+                f"{provider}: {self.shown} has more than {LARGEST_FILE >> 20} MB, the most that is taken. Split it, or "
+                "compress it.",
+                provider=provider,
+            )
+
+
+def is_url(place: Any) -> bool:
+    """Tell whether a place is an ``http(s)`` address."""
+    return isinstance(place, str) and re.match(r"https?://[^\s/]", place, re.IGNORECASE) is not None
+
+
+def read_path(path: str | os.PathLike[str], fs: Any = None) -> bytes:
+    """Return a file's bytes, and of one that is too large just enough to see that.
+
+    Args:
+        path: Where it is.
+        fs: A file system of fsspec; ``None`` for this machine's.
+    """
+    with Path(path).open("rb") if fs is None else fs.open(str(path), "rb") as file:
+        content: bytes = file.read(LARGEST_FILE + 1)
+    return content
+
+
+def sniff_sound(content: bytes) -> str | None:
+    """Return the format of sound that the first bytes show, a media type of anything else, ``None`` if unknown."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
+        return "wav"
+    for signature, name in _SOUND_SIGNATURES:
+        if content.startswith(signature):
+            return name
+    other = sniff_media_type(content)
+    if other is None and content[4:8] == b"ftyp":
+        return "m4a"
+    if other is None and content[:1] == b"\xff" and len(content) > 1:
+        # A frame of MPEG sound: layer 0 is AAC's.
+        kind = content[1] & 0x06 if content[1] & 0xE0 == 0xE0 else None
+        return "aac" if kind == 0 else "mp3" if kind in {2, 4} else None
+    return other

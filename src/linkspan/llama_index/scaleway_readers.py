@@ -1,0 +1,146 @@
+"""Readers by Scaleway Generative APIs in LlamaIndex: what is said in sound, what stands in documents."""
+
+from __future__ import annotations
+
+import asyncio
+from os import PathLike, fspath
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Union
+
+from llama_index.core.readers.base import BasePydanticReader
+from llama_index.core.schema import Document
+
+from linkspan.files import InputFile, is_url, read_path
+from linkspan.llama_index.component import LlamaIndexComponent
+from linkspan.settings.scaleway_documents import ScalewayOCRSettings, ScalewayTranscriptionSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from linkspan.providers.scaleway_ocr import OcrAnswer
+    from linkspan.providers.scaleway_transcription import Passage, Transcript
+
+__all__ = ["ScalewayOCRReader", "ScalewayTranscriptionReader"]
+
+#: Where a file is, or its bytes.
+FileSource = Union[str, PathLike[str], bytes]
+
+
+class ScalewayTranscriptionReader(ScalewayTranscriptionSettings, LlamaIndexComponent, BasePydanticReader):
+    """Writes down what is said in a file of sound (see docs/apis/scaleway.md#sound-and-documents).
+
+    Taken are flac, m4a, mp3, ogg, wav and webm of up to 25 MB; anything else is refused before it is sent. Documents
+    have ``file_name``, ``model`` and, where the answer tells them, ``language`` and ``duration`` (seconds) as metadata;
+    only the name is embedded with the text.
+
+    Example:
+        >>> from llama_index.core import SimpleDirectoryReader
+        >>> reader = ScalewayTranscriptionReader(language="en")  # the key comes from SCW_SECRET_KEY
+        >>> SimpleDirectoryReader("meetings", file_extractor={".mp3": reader, ".wav": reader}).load_data()
+
+    Raises:
+        ConfigurationError: An argument is unknown or wrong, or the key is missing.
+    """
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex stores this class."""
+        return "ScalewayTranscriptionReader"
+
+    def lazy_load_data(
+        self, file: FileSource, extra_info: Mapping[str, Any] | None = None, fs: Any = None
+    ) -> Iterable[Document]:
+        """Transcribe a file: one document, or one per segment.
+
+        Args:
+            file: Where it is, or its bytes.
+            extra_info: Further metadata.
+            fs: A file system of fsspec; default: this machine's.
+        """
+        passages = self.transcribe(file, fs).passages(split_segments=self.split_segments)
+        return _documents(file, passages, extra_info)
+
+    async def aload_data(
+        self, file: FileSource, extra_info: Mapping[str, Any] | None = None, fs: Any = None
+    ) -> list[Document]:
+        """Transcribe a file; see ``lazy_load_data``."""
+        passages = (await self.atranscribe(file, fs)).passages(split_segments=self.split_segments)
+        return _documents(file, passages, extra_info)
+
+    def transcribe(self, file: FileSource, fs: Any = None) -> Transcript:
+        """Transcribe a file, and keep what documents have no place for: request id, rate limits, the raw answer."""
+        return self._call().run(_input_file(file, fs))
+
+    async def atranscribe(self, file: FileSource, fs: Any = None) -> Transcript:
+        """Transcribe a file; see ``transcribe``."""
+        return await self._call().arun(await asyncio.to_thread(_input_file, file, fs))
+
+
+class ScalewayOCRReader(ScalewayOCRSettings, LlamaIndexComponent, BasePydanticReader):
+    """Reads the pages of documents and images as Markdown (beta; see docs/apis/scaleway.md#sound-and-documents).
+
+    An ``http(s)`` address is read by the service itself, from where it can reach it: a public or presigned URL.
+    Scaleway documents nothing else. The content of a file travels inside the request, as Mistral's API, whose shape
+    this is, allows: PDF, DOCX, PPTX and images of up to 25 MB.
+
+    There is a document per page, empty ones too, with ``file_name``, ``page`` (from 0), ``page_label`` and ``model`` as
+    metadata; only name and label are embedded with the text.
+
+    Example:
+        >>> from llama_index.core import SimpleDirectoryReader
+        >>> SimpleDirectoryReader("scans", file_extractor={".pdf": ScalewayOCRReader()}).load_data()
+
+    Raises:
+        ConfigurationError: An argument is unknown or wrong, or the key is missing.
+    """
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex stores this class."""
+        return "ScalewayOCRReader"
+
+    def lazy_load_data(
+        self, file: FileSource, extra_info: Mapping[str, Any] | None = None, fs: Any = None
+    ) -> Iterable[Document]:
+        """Read a file, or what is at an address: one document per page.
+
+        Args:
+            file: Where it is, or its bytes.
+            extra_info: Further metadata.
+            fs: A file system of fsspec; default: this machine's.
+        """
+        return _documents(file, self.read(file, fs).passages(), extra_info)
+
+    async def aload_data(
+        self, file: FileSource, extra_info: Mapping[str, Any] | None = None, fs: Any = None
+    ) -> list[Document]:
+        """Read a file, or what is at an address; see ``lazy_load_data``."""
+        return _documents(file, (await self.aread(file, fs)).passages(), extra_info)
+
+    def read(self, file: FileSource, fs: Any = None) -> OcrAnswer:
+        """Read a file, and keep what documents have no place for: images, counts, request id, rate limits."""
+        return self._call().run(file if isinstance(file, str) and is_url(file) else _input_file(file, fs))
+
+    async def aread(self, file: FileSource, fs: Any = None) -> OcrAnswer:
+        """Read a file; see ``read``."""
+        if isinstance(file, str) and is_url(file):
+            return await self._call().arun(file)
+        return await self._call().arun(await asyncio.to_thread(_input_file, file, fs))
+
+
+def _input_file(file: FileSource, fs: Any) -> InputFile:
+    if isinstance(file, bytes):
+        return InputFile(file)
+    return InputFile(read_path(file, fs), PurePath(fspath(file)).name)
+
+
+def _documents(file: FileSource, passages: Sequence[Passage], extra_info: Mapping[str, Any] | None) -> list[Document]:
+    name = {} if isinstance(file, bytes) else {"file_name": PurePath(fspath(file)).name}
+    return [
+        Document(
+            text=text,
+            metadata={**name, **metadata, **(extra_info or {})},
+            excluded_embed_metadata_keys=[key for key in metadata if key != "page_label"],
+        )
+        for text, metadata in passages
+    ]

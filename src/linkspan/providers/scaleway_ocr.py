@@ -1,0 +1,180 @@
+"""OCR by Scaleway Generative APIs (beta): pages as Markdown (see docs/apis/scaleway.md#sound-and-documents)."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from linkspan.errors import InvalidRequestError, InvalidResponseError, UnsupportedContentError
+from linkspan.media import sniff_media_type
+from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.scaleway import SCALEWAY
+from linkspan.providers.scaleway_embeddings import read_object
+from linkspan.providers.scaleway_transcription import Passage
+from linkspan.providers.wire import as_count, as_list, as_name, as_object
+from linkspan.rate_limits import rate_limit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from linkspan.errors import LinkspanError
+    from linkspan.files import InputFile
+
+__all__ = ["DEFAULT_OCR_MODEL", "OCR_PATH", "OcrAnswer", "OcrPage", "decode_ocr", "encode_ocr", "explain_refusal"]
+
+#: The route below the base URL.
+OCR_PATH = "ocr"
+#: The only model that Scaleway documents for it.
+DEFAULT_OCR_MODEL = "mistral-ocr-2512"
+
+#: Kinds of documents beside images; the office formats are ZIP archives, told by name or type.
+_DOCUMENTS = {
+    "application/pdf": "pdf",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
+}
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/bmp", "image/tiff", "image/webp", "image/avif"})
+_NAME = SCALEWAY.name
+
+
+@dataclass(slots=True, frozen=True)
+class OcrPage:
+    """A page.
+
+    Attributes:
+        index: Its number, from 0.
+        markdown: What is on it.
+        raw: The page as received, with places of images and the like.
+    """
+
+    index: int
+    markdown: str
+    raw: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class OcrAnswer:
+    """The pages of a document, in their order.
+
+    Attributes:
+        pages: All of them, or those that were asked for; empty ones, too.
+        model: The model that answered, by its own word.
+        usage: The server's own counts (pages, bytes).
+        request_id: The server's id of the request.
+        rate_limit: What the answer's headers say about rate limits.
+    """
+
+    pages: list[OcrPage]
+    model: str | None = None
+    usage: Mapping[str, Any] | None = None
+    request_id: str | None = None
+    rate_limit: dict[str, int | float | str] | None = None
+
+    def passages(self) -> list[Passage]:
+        """Return a passage per page, with ``page`` (from 0) and ``page_label`` (from "1")."""
+        known = {} if self.model is None else {"model": self.model}
+        return [
+            Passage(page.markdown, {**known, "page": page.index, "page_label": str(page.index + 1)})
+            for page in self.pages
+        ]
+
+
+def encode_ocr(
+    document: InputFile | str, model: str, pages: Sequence[int] | None, extra_body: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write the body of a request.
+
+    Args:
+        document: A file, sent as a ``data:`` URL, or an address that the service can reach.
+        model: Name of the model.
+        pages: Which pages to read, from 0; ``None`` for all.
+        extra_body: Merged in last, as it is.
+
+    Raises:
+        InvalidRequestError: The file is empty or larger than 25 MB.
+        UnsupportedContentError: It is neither a document nor an image of a known kind.
+    """
+    if isinstance(document, str):
+        url, media_type = document, mimetypes.guess_type(urlsplit(document).path)[0]
+    else:
+        document.check_size(_NAME)
+        media_type = _media_type(document)
+        url = f"data:{media_type};base64,{base64.b64encode(document.content).decode('ascii')}"
+    kind = "image_url" if media_type in _IMAGES else "document_url"
+    body: dict[str, Any] = {"model": model, "document": {"type": kind, kind: url}}
+    if pages is not None:
+        body["pages"] = list(pages)
+    return {**body, **extra_body}
+
+
+def _media_type(file: InputFile) -> str:
+    shown = sniff_media_type(file.content)
+    if shown is None and file.content[:4] == b"PK\x03\x04":
+        by_ending = {ending: media_type for media_type, ending in _DOCUMENTS.items()}
+        shown = by_ending.get(file.suffix) or file.media_type
+    if shown in _DOCUMENTS or shown in _IMAGES:
+        return str(shown)
+    raise UnsupportedContentError(
+        f"{_NAME}: {file.shown} cannot be read by OCR: it is {shown or file.suffix or 'of an unknown kind'}, and what "
+        f"is taken is {', '.join(_DOCUMENTS.values())} and images ({', '.join(sorted(one[6:] for one in _IMAGES))}).",
+        provider=_NAME,
+    )
+
+
+def explain_refusal(error: LinkspanError, document: InputFile | str) -> None:
+    """Say what may be wrong where the content of a file was refused: only addresses are documented."""
+    if isinstance(error, InvalidRequestError) and error.status_code is not None and not isinstance(document, str):
+        error.with_hint(
+            "The file was sent inside the request; Scaleway documents OCR of addresses only. Put it into Object "
+            "Storage and give its (presigned) URL."
+        )
+
+
+def decode_ocr(body: bytes, headers: Mapping[str, str], *, pages: Sequence[int] | None = None) -> OcrAnswer:
+    """Read an answer.
+
+    Args:
+        body: The answer's body.
+        headers: The answer's headers.
+        pages: Which pages were asked for, ``None`` for all.
+
+    Raises:
+        InvalidResponseError: There are no pages, one has no text or no usable number, or one that was asked for is
+            missing.
+        LinkspanError: It reports an error under status 200.
+    """
+    parsed = read_object(body, headers)
+    request_id = request_id_of(headers)
+    found = sorted(_pages(as_list(parsed.get("pages"), "pages"), request_id), key=lambda page: page.index)
+    missing = sorted(set(pages or ()) - {page.index for page in found})
+    if not found or missing:
+        what = f"pages {missing} were asked for and are missing" if missing else "it holds no pages"
+        raise InvalidResponseError(
+            f"{_NAME}: OCR's answer is not whole: {what}.", provider=_NAME, request_id=request_id
+        )
+    usage = parsed.get("usage_info")
+    return OcrAnswer(
+        found,
+        as_name(parsed.get("model"), "model"),
+        usage if isinstance(usage, dict) else None,
+        request_id,
+        rate_limit_of(headers),
+    )
+
+
+def _pages(items: Sequence[Any], request_id: str | None) -> list[OcrPage]:
+    pages: dict[int, OcrPage] = {}
+    for item in items:
+        fields = as_object(item, "a page")
+        index, markdown = as_count(fields.get("index"), "index"), fields.get("markdown")
+        if index is None or index < 0 or index in pages or not isinstance(markdown, str):
+            raise InvalidResponseError(
+                f"{_NAME}: a page of OCR's answer has no text, or its index {index!r} is missing or occurs twice.",
+                provider=_NAME,
+                request_id=request_id,
+            )
+        pages[index] = OcrPage(index, markdown, fields)
+    return list(pages.values())

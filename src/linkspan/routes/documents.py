@@ -1,0 +1,92 @@
+"""What is said in a file of sound, or stands on a document's pages, asked at one endpoint for both frameworks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from linkspan.errors import LinkspanError
+from linkspan.providers.scaleway_ocr import OCR_PATH, OcrAnswer, decode_ocr, encode_ocr, explain_refusal
+from linkspan.providers.scaleway_transcription import (
+    TRANSCRIPTIONS_PATH,
+    Transcript,
+    decode_transcript,
+    encode_transcription,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from linkspan.endpoint import Endpoint
+    from linkspan.files import InputFile
+
+__all__ = ["OcrCall", "TranscriptionCall"]
+
+
+@dataclass(frozen=True)
+class TranscriptionCall:
+    """How sound is to be transcribed.
+
+    Args:
+        endpoint: Where to ask.
+        model: Name of the model.
+        parameters: Those that are set, under the API's own names.
+        extra_body: Further fields of the form.
+    """
+
+    endpoint: Endpoint[Any]
+    model: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+    def run(self, file: InputFile) -> Transcript:
+        """Transcribe a file."""
+        form = encode_transcription(file, self.model, self.parameters, self.extra_body)
+        return self.endpoint.call(TRANSCRIPTIONS_PATH, form, self._decoder())
+
+    async def arun(self, file: InputFile) -> Transcript:
+        """Transcribe a file."""
+        form = encode_transcription(file, self.model, self.parameters, self.extra_body)
+        return await self.endpoint.acall(TRANSCRIPTIONS_PATH, form, self._decoder())
+
+    def _decoder(self) -> Callable[[bytes, Mapping[str, str]], Transcript]:
+        asked = {"response_format": "json", **self.parameters, **self.extra_body}["response_format"]
+        return lambda body, headers: decode_transcript(body, headers, response_format=asked, model=self.model)
+
+
+@dataclass(frozen=True)
+class OcrCall:
+    """How documents are to be read.
+
+    Args:
+        endpoint: Where to ask.
+        model: Name of the model.
+        pages: Which pages, from 0; ``None`` for all.
+        extra_body: Merged into the body last.
+    """
+
+    endpoint: Endpoint[Any]
+    model: str
+    pages: Sequence[int] | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+    def run(self, document: InputFile | str) -> OcrAnswer:
+        """Read a file, or what is at an address."""
+        body = encode_ocr(document, self.model, self.pages, self.extra_body)
+        try:
+            return self.endpoint.call(OCR_PATH, body, self._decoder())
+        except LinkspanError as error:
+            explain_refusal(error, document)
+            raise
+
+    async def arun(self, document: InputFile | str) -> OcrAnswer:
+        """Read a file, or what is at an address."""
+        body = encode_ocr(document, self.model, self.pages, self.extra_body)
+        try:
+            return await self.endpoint.acall(OCR_PATH, body, self._decoder())
+        except LinkspanError as error:
+            explain_refusal(error, document)
+            raise
+
+    def _decoder(self) -> Callable[[bytes, Mapping[str, str]], OcrAnswer]:
+        return lambda body, headers: decode_ocr(body, headers, pages=self.pages)

@@ -1,0 +1,88 @@
+"""Scaleway Generative APIs: the settings of the classes that read sound and documents."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, NonNegativeInt
+
+from linkspan.connection import Connected
+from linkspan.errors import ConfigurationError
+from linkspan.options import ModelName  # noqa: TC001  # pydantic reads the annotations at run time
+from linkspan.providers.scaleway import SCALEWAY
+from linkspan.providers.scaleway_ocr import DEFAULT_OCR_MODEL
+from linkspan.providers.scaleway_transcription import DEFAULT_TRANSCRIPTION_MODEL
+from linkspan.routes.documents import OcrCall, TranscriptionCall
+from linkspan.settings.scaleway import ScalewaySettings
+
+__all__ = ["ScalewayOCRSettings", "ScalewayTranscriptionSettings"]
+
+
+class ScalewayTranscriptionSettings(ScalewaySettings):
+    """A model of Scaleway that writes down what is said."""
+
+    argument_aliases: ClassVar[dict[str, str]] = {**Connected.argument_aliases, "model_name": "model"}
+
+    model: ModelName = Field(
+        default=DEFAULT_TRANSCRIPTION_MODEL, description="Name of the model; `model_name` is another name."
+    )
+    language: str | None = Field(
+        default=None, description='The language that is spoken, such as "fr". Default: the model finds out.'
+    )
+    prompt: str | None = Field(
+        default=None, description="Words that help the model: names, terms, the text before. Not sent unless set."
+    )
+    temperature: float | None = Field(
+        default=None, ge=0, le=1, description="How freely the model guesses, 0 to 1. Not sent unless set."
+    )
+    response_format: Literal["json", "text", "verbose_json", "srt", "vtt"] | None = Field(
+        default=None,
+        description='What the answer is: "json" (the default) or "text" for the words, "verbose_json" for language, '
+        'duration and times as well, "srt" or "vtt" for subtitles.',
+    )
+    timestamp_granularities: list[Literal["segment", "word"]] | None = Field(
+        default=None, description="Which times are asked for; the answer is then `verbose_json`. Not sent unless set."
+    )
+    split_segments: bool = Field(
+        default=False,
+        description="Make a document of each segment, with its `start` and `end` in seconds, instead of one of all.",
+    )
+
+    def _check(self) -> None:
+        super()._check()
+        times = self.timestamp_granularities
+        if (times or self.split_segments) and self.response_format not in {None, "verbose_json"}:
+            raise ConfigurationError(
+                f"response_format={self.response_format!r} has no times, which timestamp_granularities and "
+                'split_segments need: leave it out, or use "verbose_json".',
+                provider=SCALEWAY.name,
+            )
+        if self.split_segments and times is not None and "segment" not in times:
+            raise ConfigurationError(
+                'split_segments needs the times of segments: add "segment" to timestamp_granularities.',
+                provider=SCALEWAY.name,
+            )
+
+    def _call(self) -> TranscriptionCall:
+        timed = self.timestamp_granularities or self.split_segments
+        parameters: dict[str, Any] = {
+            "language": self.language,
+            "prompt": self.prompt,
+            "temperature": self.temperature,
+            "response_format": self.response_format or ("verbose_json" if timed else None),
+            "timestamp_granularities": self.timestamp_granularities,
+        }
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return TranscriptionCall(self._endpoint(), self.model, given, self.extra_body)
+
+
+class ScalewayOCRSettings(ScalewaySettings):
+    """A model of Scaleway that reads documents."""
+
+    argument_aliases: ClassVar[dict[str, str]] = {**Connected.argument_aliases, "model_name": "model"}
+
+    model: ModelName = Field(default=DEFAULT_OCR_MODEL, description="Name of the model; `model_name` is another name.")
+    pages: list[NonNegativeInt] | None = Field(default=None, description="Which pages to read, from 0. Default: all.")
+
+    def _call(self) -> OcrCall:
+        return OcrCall(self._endpoint(), self.model, self.pages, self.extra_body)
