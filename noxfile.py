@@ -45,8 +45,10 @@ CHOSEN = (
     "tests/scaleway_embeddings",
     "tests/scaleway_rerank",
     "tests/commands",
+    "tests/decisions",
     "tests/pytest_plugin",
     "tests/examples/test_examples.py::test_without_a_key_it_runs_against_the_sandbox",
+    "tests/docs/test_pages.py::test_its_python_runs[decisions]",
     "tests/test_imports.py",
 )
 #: What other versions deprecate is no failure here.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence  # pydantic reads the annotations at run time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from linkspan.conversation import Message, Tool, ToolChoice
 
 __all__ = [
+    "CHAT_LIKELY_TOKENS",
     "CallOptions",
     "ChatSettings",
     "ConversationSettings",
+    "LikelyTokens",
     "ModelName",
     "ModelSettings",
     "read_response_format",
@@ -58,6 +60,22 @@ _MEANT_OTHERWISE = {
 
 #: How like a known keyword an unknown one must be to count as a typo.
 _TYPO = 0.85
+
+
+class LikelyTokens(NamedTuple):
+    """How to ask for likely tokens.
+
+    Attributes:
+        parameters: The parameters of the call; greedy, as the answer itself is not of interest.
+        most: How many of the likeliest tokens are given at each place.
+    """
+
+    parameters: Mapping[str, Any]
+    most: int
+
+
+#: How Chat Completions servers are asked; vLLM and OpenAI give no more.
+CHAT_LIKELY_TOKENS = LikelyTokens({"temperature": 0, "logprobs": True, "top_logprobs": 20}, 20)
 
 
 @dataclass(slots=True)
@@ -252,6 +270,17 @@ class ChatSettings(ConversationSettings):
         "decides: an error, or marked text in the tool's turn.",
     )
     send_reasoning: bool = Field(default=False, description="Send the reasoning of earlier answers back.")
+
+    def _likely_token_options(self) -> LikelyTokens:
+        """Return the parameters that ask for the likeliest tokens beside each of the answer.
+
+        Raises:
+            UnsupportedContentError: The API does not give them.
+        """
+        raise UnsupportedContentError(
+            f"{self._provider.title}: no log probabilities of tokens can be had here, and a decision is made of them.",
+            provider=self._provider.name,
+        )
 
     def _chat_request_of(
         self,

@@ -149,6 +149,7 @@ OWN_TESTS = {
     "dask_batch",
     "data_role_injection",
     "langchain_callbacks",
+    "langchain_decisions",
     "langchain_documents",
     "langchain_extraction",
     "langchain_vision",

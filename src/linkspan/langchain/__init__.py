@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         retrieve_as_data,
     )
     from linkspan.langchain.datacrunch import DataCrunch
+    from linkspan.langchain.decision_model import ChatDecisionModel as ChatDecisionModel
     from linkspan.langchain.gray_swan import ChatGraySwan
     from linkspan.langchain.llm_engine import LLMEngine
     from linkspan.langchain.registration import register, serializable_classes
@@ -59,9 +60,9 @@ __all__ = [
 ]
 
 #: Where each name is. Imported when first asked for: one class needs neither the other APIs nor prompt templates, whose
-#: parsers take long to load. Agents' middleware needs the package langchain, which models do not, so it is not in
-#: __all__.
+#: parsers take long to load. Not in __all__ is what needs more than core 1.6: agents' middleware, and decision models.
 _MODULES = {
+    "ChatDecisionModel": "decision_model",
     "ChatDataCrunch": "chat_datacrunch",
     "ChatGraySwan": "gray_swan",
     "ChatLLMEngine": "chat_llm_engine",
@@ -82,6 +83,12 @@ _MODULES = {
     "retrieve_as_data": "data_role",
     "serializable_classes": "registration",
 }
+#: What is needed by those that are not in __all__.
+_NEEDS = {
+    "ChatDecisionModel": "needs decision models, which came with langchain-core 1.8 (Python 3.11): "
+    "pip install 'langchain-core>=1.8'",
+    "ToolResultsAsData": "is middleware for LangChain's agents and needs {}: pip install langchain",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -90,12 +97,9 @@ def __getattr__(name: str) -> Any:
     try:
         module = import_module(f"{__name__}.{_MODULES[name]}")
     except ModuleNotFoundError as error:
-        if name != "ToolResultsAsData":
+        if name not in _NEEDS:
             raise
-        raise ImportError(
-            f"{name} is middleware for LangChain's agents and needs {error.name}: pip install langchain",
-            name=error.name,
-        ) from error
+        raise ImportError(f"{name} {_NEEDS[name].format(error.name)}", name=error.name) from error
     value = globals()[name] = getattr(module, name)
     return value
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from linkspan.options import ChatSettings
+from linkspan.options import CHAT_LIKELY_TOKENS, ChatSettings, LikelyTokens
 from linkspan.providers.datacrunch import DATACRUNCH
 from linkspan.providers.datacrunch.chat_apis import chat_codec
 from linkspan.providers.datacrunch.parameter_apis import API  # noqa: TC001  # pydantic reads the annotations at run time
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from linkspan.providers.codec import Codec
 
 __all__ = ["DataCrunchChatSettings"]
+
+#: TGI gives no more, unless its operator raises the limit.
+_TGI_TOP_TOKENS = 5
 
 
 class DataCrunchChatSettings(DataCrunchSettings, TemplateSettings, SharedParameters, ChatSettings):
@@ -58,6 +61,13 @@ class DataCrunchChatSettings(DataCrunchSettings, TemplateSettings, SharedParamet
     def _writes_prompts(self) -> bool:
         """Whether conversations are written by a chat template."""
         return self._api() == "generate"
+
+    def _likely_token_options(self) -> LikelyTokens:
+        if self._api() == "openai":
+            return CHAT_LIKELY_TOKENS
+        if self._api() == "messages":
+            return LikelyTokens({**CHAT_LIKELY_TOKENS.parameters, "top_logprobs": _TGI_TOP_TOKENS}, _TGI_TOP_TOKENS)
+        return LikelyTokens({"temperature": 0, "details": True, "top_n_tokens": _TGI_TOP_TOKENS}, _TGI_TOP_TOKENS)
 
     def _create_codec(self) -> Codec[Any]:
         return chat_codec(

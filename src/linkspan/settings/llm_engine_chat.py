@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from linkspan.options import CHAT_LIKELY_TOKENS, LikelyTokens
 from linkspan.providers.llm_engine.chat_apis import ChatAPI, chat_codec
 from linkspan.settings.llm_engine import LLMEngineChatParameters, LLMEngineSettings
 from linkspan.settings.templated import TemplateSettings
@@ -44,3 +45,7 @@ class LLMEngineChatSettings(LLMEngineSettings, TemplateSettings, LLMEngineChatPa
     def _choice_options(self, choices: list[str]) -> dict[str, Any]:
         """Return the parameters that hold an answer to one of these texts."""
         return {"guided_choice": choices}
+
+    def _likely_token_options(self) -> LikelyTokens:
+        # v1 gives the chosen tokens' probabilities alone.
+        return CHAT_LIKELY_TOKENS if self.api == "v2" else super()._likely_token_options()

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from linkspan.connection import Connected
 from linkspan.errors import ConfigurationError
-from linkspan.options import ChatSettings, ModelName
+from linkspan.options import CHAT_LIKELY_TOKENS, ChatSettings, LikelyTokens, ModelName
 from linkspan.providers.responses import refused_parameter
 from linkspan.providers.scaleway import (
     SCALEWAY,
@@ -87,6 +87,10 @@ class ScalewayChatSettings(ScalewaySettings, ChatSettings):
 
     def _create_codec(self) -> Codec[Any]:
         return chat_codec(self.api)
+
+    def _likely_token_options(self) -> LikelyTokens:
+        # Scaleway's page of 2025 lists `top_logprobs` as not supported; without it an answer has the chosen tokens'.
+        return super()._likely_token_options() if self.api == "responses" else CHAT_LIKELY_TOKENS
 
 
 class ScalewayEmbeddingSettings(ScalewaySettings):

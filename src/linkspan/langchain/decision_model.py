@@ -1,0 +1,254 @@
+"""``ChatDecisionModel``: typed questions answered by a chat model's log probabilities (langchain-core 1.8 or newer)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.decisions import (
+    BaseDecisionModel,
+    Choice,
+    ChoiceAnswer,
+    ClassifierResponse,
+    Noul,
+    NoulAnswer,
+    Question,
+    Score,
+    ScoreAnswer,
+    State,
+)
+from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages.ai import add_usage
+from pydantic import Field
+
+from linkspan.batching import LoopGates, batches_of, run_batches, run_batches_async
+from linkspan.decisions import (
+    ANSWER_TOKENS,
+    LabelledQuestion,
+    decision_messages,
+    expected_level,
+    lettered_question,
+    message_record,
+    read_probabilities,
+    yes_no_question,
+)
+from linkspan.errors import ConfigurationError, InvalidRequestError, UnsupportedContentError
+from linkspan.langchain.chat_model import LinkspanChatModel  # noqa: TC001  # pydantic reads the annotations at run time
+from linkspan.langchain.chunks import to_usage_metadata
+from linkspan.langchain.errors import converted_errors
+from linkspan.langchain.messages import to_conversation
+
+if TYPE_CHECKING:
+    from langchain_core.messages.ai import UsageMetadata
+
+    from linkspan.conversation import ChatRequest, Completion, Part
+    from linkspan.options import LikelyTokens
+
+__all__ = ["ChatDecisionModel"]
+
+_MEDIA = frozenset({"image", "image_url", "audio", "input_audio", "video", "file"})
+
+
+class ChatDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it from 1.8 on
+    """Answers typed questions by a chat model of linkspan, with the probabilities that the model gives each option.
+
+    It is what langchain's ``AutoModeMiddleware`` and ``ModelRouterMiddleware`` take as ``classifier``. Each question is
+    a call of its own, of a few tokens: the model is asked for the label of an option, and the log probabilities of its
+    first token are read.
+
+    Instantiate::
+
+        from linkspan.langchain import ChatDecisionModel, ChatScaleway
+
+        decisions = ChatDecisionModel(chat=ChatScaleway(model="mistral-small-3.2-24b-instruct-2506"))
+
+    Ask::
+
+        from langchain_core.decisions import Noul
+
+        asked = {"urgent": Noul(instructions="Does this need an answer today?")}
+        decisions.invoke({"state": "Production is down.", "questions": asked}).nouls["urgent"].noul
+
+    Questions: ``Noul`` (yes or no), ``Choice`` and ``Score``. ``confidence`` is the likeliest option's probability.
+    A ``Box`` is refused: words say no place. An option that is not among the likeliest tokens has the probability 0.
+
+    State: text, messages, or any JSON of these. It is sent as untrusted data: as text of the role ``data``, or fenced.
+    Pictures and other media stand beside the question; an API that cannot carry them refuses them.
+
+    Which models: chat models whose API gives the log probabilities of the likeliest tokens. ``ChatScaleway`` and
+    ``ChatLLMEngine`` (v2) give 20, ``ChatDataCrunch`` gives 20 with ``api="openai"``, else 5; a question may have as
+    many options. Where a server gives the chosen token alone, the other options share the rest evenly. Models that
+    reason first have to be told not to.
+
+    Errors: a failed call raises as the chat model's own does. ``InvalidResponseError``: the answer is no label, or has
+    no log probabilities. ``UnsupportedContentError``: the chat model's API gives none, at construction.
+    """
+
+    chat: LinkspanChatModel = Field(description="The chat model that is asked, with its key, address and settings.")
+    model: str = Field(default="", description="Name of the model, for traces. Default: the chat model's.")
+    least_mass: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="How much of the probability the labels must have together; below, the model answered otherwise, "
+        "which is an `InvalidResponseError`.",
+    )
+    max_concurrency: int = Field(default=4, gt=0, description="How many questions of one call are asked at once.")
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Take the chat model's name, and refuse one whose API gives no log probabilities."""
+        super().model_post_init(context)
+        if not self.model:
+            self.model = self.chat.model_name or self.chat._provider.name  # noqa: SLF001  # a class's constant
+        with converted_errors():
+            self._likely_tokens()
+
+    @property
+    def _provider(self) -> str:
+        return self.chat._provider.name  # noqa: SLF001  # a class's constant
+
+    def _classify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
+        with converted_errors():
+            asked = self._asked(state, questions)
+            endpoint = self.chat._endpoint()  # noqa: SLF001  # asked as the chat model asks it
+            calls = batches_of([request for _, request in asked], 1)
+            answers = run_batches(calls, lambda call: endpoint.complete(call[0]), self.max_concurrency)
+            return self._response(questions, [labelled for labelled, _ in asked], answers)
+
+    async def _aclassify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
+        with converted_errors():
+            asked = self._asked(state, questions)
+            endpoint = self.chat._endpoint()  # noqa: SLF001  # asked as the chat model asks it
+            calls = batches_of([request for _, request in asked], 1)
+            gate = LoopGates(self.max_concurrency).current()
+            answers = await run_batches_async(calls, lambda call: endpoint.acomplete(call[0]), gate)
+            return self._response(questions, [labelled for labelled, _ in asked], answers)
+
+    # ------------------------------------------------------------------ asking
+
+    def _likely_tokens(self) -> LikelyTokens:
+        return self.chat._likely_token_options()  # noqa: SLF001  # what its API can be asked for
+
+    def _asked(self, state: State, questions: Mapping[str, Question]) -> list[tuple[LabelledQuestion, ChatRequest]]:
+        """Return each question with its labels, and its request.
+
+        Raises:
+            ConfigurationError: There is no question, or the state holds something that is no JSON and no message.
+            UnsupportedContentError: A question is of a kind, or has options, that a label cannot answer.
+        """
+        if not questions:
+            raise ConfigurationError("There is no question: give questions, a mapping of names to questions.")
+        media: list[Part] = []
+        text = state if isinstance(state, str) else _json(_plain(state, media, self._provider))
+        likely = self._likely_tokens()
+        options = self.chat._call_options(  # noqa: SLF001  # a call of its own, beside the chat model's four
+            {**likely.parameters, "top_p": None, "max_tokens": ANSWER_TOKENS, "data_role": "fenced"}, stop=()
+        )
+        asked = []
+        for name, question in questions.items():
+            shown = list(media)
+            labelled = _labelled(name, question, shown, self._provider)
+            if len(labelled.options) > likely.most:
+                raise UnsupportedContentError(
+                    f"The question {name!r} has {len(labelled.options)} options; this API gives the probabilities of "
+                    f"{likely.most} tokens. Ask in two steps.",
+                    provider=self._provider,
+                )
+            request = self.chat._chat_request_of(  # noqa: SLF001  # as above
+                decision_messages(labelled, text, shown), options, tools=(), response_format=None
+            )
+            asked.append((labelled, request))
+        return asked
+
+    # ------------------------------------------------------------------ reading
+
+    def _response(
+        self, questions: Mapping[str, Question], asked: Sequence[LabelledQuestion], answers: Sequence[Completion]
+    ) -> ClassifierResponse:
+        usage: UsageMetadata | None = None
+        read = {}
+        for name, labelled, completion in zip(questions, asked, answers, strict=True):
+            probabilities = read_probabilities(
+                completion, labelled, provider=self._provider, least_mass=self.least_mass
+            )
+            read[name] = _answer(questions[name], probabilities)
+            counted = to_usage_metadata(completion.usage)
+            usage = add_usage(usage, counted) if counted is not None else usage
+        last = answers[-1]
+        return ClassifierResponse(model=last.model or self.model, answers=read, usage=usage, request_id=last.request_id)
+
+
+def _labelled(name: str, question: Question, media: list[Part], provider: str) -> LabelledQuestion:
+    """Return a question with its labels; what it shows is added to ``media``."""
+
+    def words(content: Any) -> str:
+        if content is None:
+            return ""
+        plain = _plain(content, media, provider)
+        return plain if isinstance(plain, str) else _json(plain)
+
+    if isinstance(question, Noul):
+        criteria = question.criteria
+        yes, no = (words(criteria.true), words(criteria.false)) if criteria is not None else ("", "")
+        return yes_no_question(words(question.instructions), yes, no)
+    if isinstance(question, Choice):
+        options = [f"{label}: {meaning}" if meaning else label for label, meaning in _meanings(question, words)]
+        return lettered_question(words(question.instructions), options)
+    if isinstance(question, Score):
+        levels = [f"level {level}: {words(meaning)}" for level, meaning in enumerate(question.criteria)]
+        return lettered_question(words(question.instructions), levels)
+    raise UnsupportedContentError(
+        f"The question {name!r} is a {type(question).__name__}: words say no place. Ask a Noul, a Choice or a Score.",
+        provider=provider,
+    )
+
+
+def _meanings(question: Choice, words: Any) -> list[tuple[str, str]]:
+    return [(label, words(meaning)) for label, meaning in question.criteria.items()]
+
+
+def _answer(question: Question, probabilities: Sequence[float]) -> Any:
+    likeliest = max(probabilities)
+    if isinstance(question, Noul):
+        return NoulAnswer(type="noul", noul=probabilities[0])
+    if isinstance(question, Choice):
+        by_label = dict(zip(question.criteria, probabilities, strict=True))
+        chosen = max(by_label, key=by_label.__getitem__)
+        return ChoiceAnswer(type="choice", choice=chosen, probabilities=by_label, confidence=likeliest)
+    return ScoreAnswer(
+        type="score",
+        score=expected_level(probabilities),
+        legend=dict(enumerate(question.criteria)),
+        probabilities=dict(enumerate(probabilities)),
+        confidence=likeliest,
+    )
+
+
+# ---------------------------------------------------------------------- the state as JSON
+
+
+def _plain(value: Any, media: list[Part], provider: str) -> Any:
+    """Return a value with its messages as objects, and its media apart, named in their places."""
+    if isinstance(value, BaseMessage):
+        return message_record(to_conversation([value], provider)[0], media)
+    if isinstance(value, Mapping):
+        if value.get("type") in _MEDIA:
+            try:
+                shown = message_record(to_conversation([HumanMessage([dict(value)])], provider)[0], media)
+            except InvalidRequestError:
+                # It only looks like one: a tool's arguments may have a "type", too.
+                pass
+            else:
+                return shown["content"]
+        return {str(name): _plain(inner, media, provider) for name, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [_plain(inner, media, provider) for inner in value]
+    return value
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"The state holds something that is neither JSON nor a message: {error}") from error
