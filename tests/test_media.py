@@ -45,7 +45,7 @@ def test_what_is_no_image_address_is_refused(url: str) -> None:
 
 
 def test_unknown_bytes_need_a_type() -> None:
-    with pytest.raises(ConfigurationError, match="type is unknown"):
+    with pytest.raises(ConfigurationError, match="Unknown image type"):
         image_from_bytes(b"what is this")
     assert image_from_base64(base64.b64encode(b"what is this").decode(), "image/jxl").media_type == "image/jxl"
 

@@ -1,4 +1,4 @@
-"""The one assembler of streams: deltas in, a whole answer out. Used by both frameworks, sync and async."""
+"""Assemble a stream's deltas into a whole answer. Both frameworks use it, sync and async."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _PartialCall:
             self.id = delta.id
         if delta.name is not None:
             self.name = delta.name
-        # A local text that nobody else holds grows in place; ``+=`` on an attribute would copy it for every piece.
+        # CPython grows a local string in place; ``+=`` on an attribute would copy it for every piece.
         arguments, self.arguments = self.arguments, ""
         arguments += delta.arguments
         self.arguments = arguments
@@ -36,12 +36,12 @@ class _PartialCall:
 
 
 class Assembler:
-    """State of one streamed answer. ``add`` each delta; ``completion`` may be asked at any time.
+    """State of one streamed answer. ``add`` each delta; call ``completion`` at any time.
 
     Attributes:
         text: The text so far.
         reasoning: The reasoning so far.
-        rate_limit: What the stream's headers say about rate limits; set by the endpoint.
+        rate_limit: The rate limits from the stream's headers; set by the endpoint.
     """
 
     __slots__ = (
@@ -76,7 +76,7 @@ class Assembler:
         self.rate_limit: dict[str, int | float | str] | None = None
 
     def add(self, delta: Delta) -> None:
-        """Take in the next delta."""
+        """Add the next delta."""
         if delta.choice:
             choice = delta.choice
             delta.choice = 0
@@ -117,15 +117,15 @@ class Assembler:
 
     @property
     def tool_calls(self) -> list[ToolCall]:
-        """The tool calls so far, in order; the arguments of the last ones may be unfinished JSON."""
+        """The tool calls so far, in order. Arguments of the last ones may be unfinished JSON."""
         return [call.so_far() for _, call in sorted(self._calls.items())]
 
     def tool_call(self, index: int) -> ToolCall:
-        """Return one tool call as far as it came."""
+        """Return one tool call as received so far."""
         return self._calls[index].so_far()
 
     def completion(self) -> Completion:
-        """Return the answer so far as a :class:`Completion`; calls whose arguments are not whole say so."""
+        """Return the answer so far as a :class:`Completion`. Calls with incomplete arguments have a ``problem``."""
         calls = self.tool_calls
         judge_calls(calls, self.finish_reason)
         return Completion(

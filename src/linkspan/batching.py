@@ -1,6 +1,6 @@
-"""Many inputs in several calls: cut into batches, ask with bounded concurrency, put the answers back in order.
+"""Split inputs into batches, send them with bounded concurrency, and return the answers in order.
 
-The first error ends the whole: no further batch is begun. Sync calls use threads, async ones tasks.
+The first error ends the whole operation: no further batch starts. Sync calls use threads, async calls use tasks.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ ResultT = TypeVar("ResultT")
 
 
 class LoopGates:
-    """One semaphore per event loop, so that calls that run at the same time share one limit.
+    """One semaphore per event loop, so that concurrent calls share one limit.
 
     Args:
-        limit: How many may be inside at once, per event loop.
+        limit: Most concurrent holders, per event loop.
     """
 
     def __init__(self, limit: int) -> None:
@@ -44,9 +44,9 @@ class LoopGates:
 def batches_of(
     items: Sequence[ItemT], size: int, *, most: int | None = None, weigh: Callable[[ItemT], int] | None = None
 ) -> list[Sequence[ItemT]]:
-    """Cut a sequence into pieces of at most ``size`` items that weigh at most ``most`` together.
+    """Split a sequence into batches of at most ``size`` items with a total weight of at most ``most``.
 
-    An item that weighs more by itself is a piece of its own.
+    An item that weighs more than ``most`` is a batch of its own.
     """
     if weigh is None or most is None:
         return [items[start : start + size] for start in range(0, len(items), size)]
@@ -62,10 +62,10 @@ def batches_of(
 def run_batches(
     batches: Sequence[Sequence[ItemT]], call: Callable[[Sequence[ItemT]], ResultT], max_concurrency: int
 ) -> list[ResultT]:
-    """Call a function with each batch, at most ``max_concurrency`` at once; results in the order of the batches.
+    """Call a function with each batch, at most ``max_concurrency`` at once; return results in the order of the batches.
 
-    After an error no further batch is begun. Calls that are under way cannot be interrupted: they are waited for, and
-    then the error is raised.
+    After an error, no further batch starts. Running calls cannot be interrupted: they finish before the error is
+    raised.
     """
     if len(batches) <= 1 or max_concurrency == 1:
         return [call(batch) for batch in batches]
@@ -81,12 +81,12 @@ def run_batches(
             raise
 
     with ThreadPoolExecutor(min(max_concurrency, len(batches)), thread_name_prefix="linkspan") as pool:
-        # Each thread sees the caller's context variables: tracing depends on them.
+        # Each thread gets the caller's context variables, because tracing depends on them.
         futures = [pool.submit(contextvars.copy_context().run, one, batch) for batch in batches]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
         finally:
-            # Also when the caller is interrupted; of no effect when all are done.
+            # Needed if the caller is interrupted; no effect if all batches are done.
             pool.shutdown(wait=True, cancel_futures=True)
     if errors:
         raise errors[0]
@@ -96,9 +96,9 @@ def run_batches(
 async def run_batches_async(
     batches: Sequence[Sequence[ItemT]], call: Callable[[Sequence[ItemT]], Awaitable[ResultT]], gate: asyncio.Semaphore
 ) -> list[ResultT]:
-    """Await a function with each batch, as many at once as ``gate`` lets in; results in the order of the batches.
+    """Await a function with each batch, at most as many at once as ``gate`` allows; return results in batch order.
 
-    After an error, or when the caller is cancelled, all other calls are cancelled and have ended on return.
+    After an error, or if the caller is cancelled, all other calls are cancelled and awaited.
     """
 
     async def one(batch: Sequence[ItemT]) -> ResultT:

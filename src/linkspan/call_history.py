@@ -1,4 +1,4 @@
-"""Tool calls of earlier turns: one sound text of arguments and one id per call, whatever the history holds."""
+"""Normalize tool calls of earlier turns: valid JSON arguments and one id per call, whatever the history contains."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 __all__ = ["arguments_text", "object_text", "with_call_ids"]
 
-#: The key under which a model is shown arguments that are no JSON object.
+#: The key for arguments that are not a JSON object, so that the model sees them.
 INVALID = "invalid_arguments"
 
-#: Values without a JSON form of their own that pydantic writes as one text or number.
+#: Types without a JSON form that pydantic writes as one string or number.
 _WRITTEN_BY_PYDANTIC = (dt.date, dt.time, dt.timedelta, Decimal, UUID, PurePath)
-#: Deeper values are taken for ones that contain themselves; servers read no deeper.
+#: Deeper values count as recursive; servers do not read deeper either.
 _DEEPEST = 100
 
 
 def object_text(arguments: str) -> str:
     """Return arguments of an earlier call as the text of a JSON object.
 
-    The model's own text is kept where it is one. Text that ``parse_arguments`` reads is written anew. Anything else
-    becomes ``{"invalid_arguments": "..."}``: servers refuse a history with broken arguments, and the model has to see
+    A text that is a JSON object is kept. A text that only ``parse_arguments`` accepts is encoded again. Anything else
+    becomes ``{"invalid_arguments": "..."}``: servers refuse a history with broken arguments, and the model must see
     what it wrote.
     """
     if not arguments or arguments == "{}":
@@ -59,19 +59,19 @@ def object_text(arguments: str) -> str:
 
 
 def arguments_text(arguments: Any, *, name: str, place: int, provider: str) -> str:
-    """Return arguments that a history holds as JSON text; a text stays as it is.
+    """Return the arguments of a history as JSON text; a string is returned unchanged.
 
     Dates, decimals, UUIDs, enums, paths, dataclasses and pydantic objects are written as pydantic writes them.
 
     Args:
         arguments: Text, a mapping, or nothing.
-        name: The tool that was called, for errors.
+        name: The tool's name, for errors.
         place: The number of the message, for errors.
-        provider: Name of the API, for errors.
+        provider: The API's short name, for errors.
 
     Raises:
-        InvalidRequestError: A value that JSON cannot carry, such as a set, NaN or another object. The error names
-            message, call and argument.
+        InvalidRequestError: A value has no JSON form, such as a set, NaN or another object. The error names message,
+            call and argument.
     """
     if arguments is None:
         return "{}"
@@ -91,17 +91,17 @@ def _dump(value: Any) -> str:
 
 
 class _PlainWriter:
-    """Writes values in JSON's own types; an error says ``where`` they stand."""
+    """Converts values to JSON types; errors name the place by ``where``."""
 
     def __init__(self, where: str, provider: str) -> None:
         self._where = where
         self._provider = provider
 
     def plain(self, value: Any, path: str = "", depth: int = 0) -> Any:
-        """Return a value in JSON's own types.
+        """Convert a value to JSON types.
 
         Raises:
-            InvalidRequestError: It has no such form.
+            InvalidRequestError: The value has no JSON form.
         """
         if depth > _DEEPEST:
             raise self._refused(path, f"nested more than {_DEEPEST} levels deep")
@@ -131,13 +131,13 @@ class _PlainWriter:
     def _refused(self, path: str, what: str) -> InvalidRequestError:
         field = f"the argument {path!r} is" if path else "the arguments are"
         return InvalidRequestError(
-            f"{self._where}: {field} {what}, which JSON cannot carry. Replace it before the message is sent.",
+            f"{self._where}: {field} {what}, which has no JSON form. Replace it before sending the message.",
             provider=self._provider,
         )
 
 
 def _of_pydantic(value: Any) -> Any:
-    """Return what pydantic writes for a value that has no JSON form of its own; any other as it is."""
+    """Return the form that pydantic writes for a value without a JSON form; other values are returned unchanged."""
     if isinstance(value, Enum):
         return _of_pydantic(value.value)
     if isinstance(value, _WRITTEN_BY_PYDANTIC):
@@ -148,10 +148,9 @@ def _of_pydantic(value: Any) -> Any:
 
 
 def with_call_ids(messages: Sequence[Message]) -> Sequence[Message]:
-    """Return the messages with an id for each tool call and each result; those that have one keep it.
+    """Return the messages with an id for each tool call and result; existing ids are kept.
 
-    A call without an id takes that of the result which answers it: results stand behind their calls, in the same
-    order.
+    A call without an id takes the id of its result: results follow their calls in the same order.
     """
     if not any(map(_lacks_id, messages)):
         return messages
@@ -182,7 +181,7 @@ def _pair(messages: list[Message], place: int) -> None:
             continue
         stray = next((one for one in strays if not call.id or not messages[one].tool_call_id), None)
         found = None if stray is None else messages[stray].tool_call_id
-        # Nine letters and digits: Mistral's servers refuse any other form.
+        # Nine letters and digits, because Mistral's servers refuse any other form.
         call_id = call.id or found or f"call{(place * 100 + number) % 100_000:05d}"
         calls[number] = replace(call, id=call_id)
         if stray is not None:

@@ -1,6 +1,6 @@
-"""The settings of a connection to an API, and its life: opened by the first call, never copied, never pickled.
+"""Connection settings of an API and the connection's life: the first call opens it; it is never copied or pickled.
 
-Both frameworks' classes derive from :class:`Connected`, so that a change, a copy or a pickle means the same in both.
+Both frameworks' classes derive from :class:`Connected`, so that changes, copies and pickles behave alike in both.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class EndpointSlot:
         self.lock = ForkSafeLock()
 
     def get(self, create: Callable[[], Endpoint[Any]]) -> Endpoint[Any]:
-        """Return the endpoint; create it if there is none, once, however many threads ask."""
+        """Return the endpoint. The first call creates it, once, even with concurrent threads."""
         if self.endpoint is None:
             with self.lock:
                 if self.endpoint is None:
@@ -58,27 +58,27 @@ class EndpointSlot:
         return (EndpointSlot, ())
 
     def __eq__(self, other: object) -> bool:
-        # Two models with equal fields are equal, whatever connections they have open.
+        # Two models with equal fields are equal, whatever their connections.
         return isinstance(other, EndpointSlot)
 
-    __hash__ = None  # type: ignore[assignment]  # as for any mutable value
+    __hash__ = None  # type: ignore[assignment]  # like any mutable value
 
 
 class Connected(BaseModel):
-    """Settings of a connection, which the first call opens.
+    """Connection settings. The first call opens the connection.
 
-    Usable from threads, in one event loop after another, and after copying, pickling and forking. A pickle holds the
-    key: without it, it would be of no use.
+    Works in threads, in one event loop after another, and after copying, pickling and forking. A pickle contains the
+    key, because it would be useless without it.
 
-    A class states its provider, its codec, and the fields that its connection is made of.
+    A subclass defines its provider, its codec, and the fields that need a new connection when they change.
     """
 
     model_config = ConfigDict(
         arbitrary_types_allowed=True,
         protected_namespaces=(),
-        # A validation error would otherwise show the arguments, the key among them.
+        # Otherwise a validation error would show the arguments, including the key.
         hide_input_in_errors=True,
-        # Validators are built with the first object of a class, not with the import of all between it and core.
+        # Build validators with the first object of a class, not at import for every base class.
         defer_build=True,
     )
 
@@ -86,9 +86,9 @@ class Connected(BaseModel):
     _provider: ClassVar[Provider]
     #: Other names of fields, for the constructor and for a call.
     argument_aliases: ClassVar[Mapping[str, str]] = {"api_base": "base_url"}
-    #: Where parameters of the API go that have no field.
+    #: The argument for parameters of the API without a field.
     further_parameters: ClassVar[str] = "extra_body"
-    #: Fields of this class that its connection, or its codec, is made of; those of its bases count as well.
+    #: Fields of this class whose change needs a new connection or codec, in addition to those of its bases.
     connection_fields: ClassVar[frozenset[str]] = frozenset(
         {"api_key", "base_url", "default_headers", "timeout", "max_retries", "max_response_bytes"}
         | {"allow_insecure_http"}
@@ -96,7 +96,7 @@ class Connected(BaseModel):
     )
 
     api_key: SecretStr | None = Field(
-        default=None, repr=False, exclude=True, description="The key. Default: the environment's, see the class."
+        default=None, repr=False, exclude=True, description="The key. Default: from the environment; see the class."
     )
     base_url: str | None = Field(
         default=None,
@@ -107,10 +107,10 @@ class Connected(BaseModel):
         default_factory=dict,
         repr=False,
         exclude=True,
-        description="Headers sent with every request. Not shown and not serialized: they may hold secrets.",
+        description="Headers sent with every request. Never shown or serialized, because they may contain secrets.",
     )
     extra_body: dict[str, Any] = Field(
-        default_factory=dict, description="Further fields of each request body, merged last and as they are."
+        default_factory=dict, description="Further fields of each request body, merged last and unchanged."
     )
     timeout: Annotated[float, Strict()] | None = Field(
         default=None,
@@ -121,7 +121,7 @@ class Connected(BaseModel):
     max_retries: int = Field(
         default=2,
         ge=0,
-        description="How often a failed attempt is repeated: connection errors, 408, 429 and 5xx.",
+        description="Most retries of a failed attempt: connection errors, 408, 429 and 5xx.",
     )
     max_response_bytes: int = Field(
         default=LARGEST_RESPONSE,
@@ -152,7 +152,7 @@ class Connected(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        # A class of a framework for an API: what users make.
+        # A framework's class for an API, which users create.
         if hasattr(cls, "_provider") and "linkspan.settings" not in cls.__module__ and "__doc__" in vars(cls):
             cls.__doc__ = documented(cls)
 
@@ -169,14 +169,14 @@ class Connected(BaseModel):
         self._complete = True
         self._warn()
 
-    # ------------------------------------------------------------------ what a class states
+    # ------------------------------------------------------------------ what a subclass defines
 
     def _create_codec(self) -> Codec[Any]:
         """Return the codec."""
         raise NotImplementedError
 
     def _endpoint_class(self) -> type[Endpoint[Any]] | None:
-        """Return the class of the endpoint, ``None`` for the usual one."""
+        """Return the class of the endpoint; ``None`` for the default."""
         return None
 
     def _resolved_base_url(self) -> str:
@@ -184,7 +184,7 @@ class Connected(BaseModel):
         return self._provider.resolve_base_url(self.base_url)
 
     def _check(self) -> None:
-        """Refuse fields that do not go together. Called after construction and after every change.
+        """Refuse inconsistent fields. Called after construction and after every change.
 
         Raises:
             ConfigurationError: A key is missing, an address is wrong, or fields contradict each other.
@@ -192,21 +192,21 @@ class Connected(BaseModel):
         self._connect()
 
     def _warn(self) -> None:
-        """Warn of what is known to be amiss. Called after construction."""
+        """Warn of known problems. Called after construction."""
         warn_if_retired(self._provider, getattr(self, "model", None))
 
     def _errors(self) -> AbstractContextManager[None]:
-        """Return the context in which errors of calls become the framework's own."""
+        """Return a context manager that converts errors of calls to the framework's own."""
         return contextlib.nullcontext()
 
     # ------------------------------------------------------------------ construction
 
     @classmethod
     def _prepared(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the constructor's arguments under the fields' names, without those that are ``None``.
+        """Return the constructor's arguments by field name, without those that are ``None``.
 
         Raises:
-            ConfigurationError: An argument is unknown, or given under two names.
+            ConfigurationError: An argument is unknown, or passed under two names.
         """
         settings = cls._with_aliases_resolved(settings)
         refuse_unknown(cls, settings)
@@ -216,17 +216,17 @@ class Connected(BaseModel):
 
     @classmethod
     def _with_aliases_resolved(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return arguments under the fields' own names.
+        """Return arguments by field name, with aliases resolved.
 
         Raises:
-            ConfigurationError: An argument is given under two names.
+            ConfigurationError: An argument is passed under two names.
         """
         values = dict(values)
         for alias in cls.argument_aliases.keys() & values.keys():
             name, value = cls.argument_aliases[alias], values.pop(alias)
             if name in values:
                 raise ConfigurationError(
-                    f"{name} and {alias} are two names for one argument: give one.", provider=cls._provider.name
+                    f"{name} and {alias} are two names for one argument: pass one.", provider=cls._provider.name
                 )
             values[name] = value
         return values
@@ -238,7 +238,7 @@ class Connected(BaseModel):
         return self._slot.get(self._connect)
 
     def _connect(self) -> Endpoint[Any]:
-        """Return a new endpoint. Nothing is opened before its first call."""
+        """Create an endpoint. It opens nothing before its first call."""
         return connect(
             self._create_codec(),
             self._provider,
@@ -283,17 +283,17 @@ class Connected(BaseModel):
     # ------------------------------------------------------------------ changes and copies
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # During construction, validators of the frameworks set fields as well.
+        # The frameworks' validators also set fields during construction.
         if name in type(self).model_fields and (self.__pydantic_private__ or {}).get("_complete"):
             self._change({name: value})
         else:
             super().__setattr__(name, value)
 
     def _change(self, update: Mapping[str, Any]) -> None:
-        """Set fields, checked as the constructor checks them: all of them, or none.
+        """Set all of these fields or none, after the checks of the constructor.
 
         Raises:
-            ConfigurationError: A field is unknown, or a value is wrong, alone or together with the others.
+            ConfigurationError: A field is unknown, or a value is wrong, by itself or together with others.
         """
         cls = type(self)
         before, fields_set = dict(self.__dict__), set(self.__pydantic_fields_set__)
@@ -313,10 +313,10 @@ class Connected(BaseModel):
             self._slot = EndpointSlot()
 
     def _changed(self, update: Mapping[str, Any]) -> None:
-        """Called after fields were set: a class drops what it has derived from them."""
+        """Drop values derived from the fields. Called after fields were set."""
 
     def _renew(self) -> None:
-        """Make this copy independent of its original: connections of its own, nothing derived kept."""
+        """Make this copy independent of its original: with its own connections and without derived values."""
         self._slot = EndpointSlot()
         self._changed(self.__dict__)
 
@@ -327,7 +327,7 @@ class Connected(BaseModel):
         return check_value(cls, name, value)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with connections of its own and some fields changed; changes are checked.
+        """Return a copy with its own connections and with some fields changed; changes are checked.
 
         Raises:
             ConfigurationError: ``update`` names an unknown field, or a value is wrong.
@@ -346,7 +346,7 @@ class Connected(BaseModel):
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         memo = {} if memo is None else memo
-        # Clients of the user hold locks and sockets: a copy uses the same ones.
+        # The user's clients hold locks and sockets, so a copy shares them.
         memo.update({id(client): client for client in (self.http_client, self.http_async_client) if client is not None})
         copied = super().__deepcopy__(memo)
         copied._renew()  # noqa: SLF001  # of the same class
@@ -357,10 +357,10 @@ class Connected(BaseModel):
         return super().__getstate__()
 
     def _refuse_pickle(self) -> None:
-        """Refuse to pickle an object with clients of the user.
+        """Refuse to pickle an object with a user's client.
 
         Raises:
-            ConfigurationError: It has one.
+            ConfigurationError: The object has one.
         """
         if self.http_client is not None or self.http_async_client is not None:
             raise ConfigurationError(

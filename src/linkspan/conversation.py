@@ -1,7 +1,7 @@
-"""The neutral language between frameworks and APIs: plain typed objects, no I/O, no framework, no wire format.
+"""Neutral objects between frameworks and APIs: plain and typed, without I/O, framework or wire format.
 
-A framework adapter turns its messages into a :class:`ChatRequest` or :class:`PromptRequest`; a provider's codec turns
-that into JSON and the answer into a :class:`Completion`, or a stream's events into :class:`Delta` objects.
+A framework's adapter converts messages to a :class:`ChatRequest` or :class:`PromptRequest`. A provider's codec encodes
+it as JSON, and decodes the answer as a :class:`Completion`, or a stream's events as :class:`Delta` objects.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
     "kind_of_part",
 ]
 
-#: Who speaks. ``data`` is untrusted text whose instructions are not to be obeyed.
+#: Who speaks. ``data`` is untrusted text, whose instructions the model must not follow.
 Role = Literal["system", "user", "assistant", "tool", "data"]
 
 
@@ -56,9 +56,9 @@ class Text:
 
 @dataclass(slots=True)
 class Image:
-    """An image: either a ``url`` that is passed on as it is, or ``base64`` data with its ``media_type``.
+    """An image: either a ``url``, passed on unchanged, or ``base64`` data with its ``media_type``.
 
-    ``detail`` is the caller's wish for the resolution (``"auto"``, ``"low"``, ``"high"``), sent only if given.
+    ``detail`` is the requested resolution (``"auto"``, ``"low"``, ``"high"``), sent only if set.
     """
 
     url: str | None = None
@@ -69,7 +69,7 @@ class Image:
 
 @dataclass(slots=True)
 class Audio:
-    """A sound: ``base64`` data in ``format`` (``"wav"``, ``"mp3"``, …), or a ``url``."""
+    """Audio: ``base64`` data in ``format`` (``"wav"``, ``"mp3"``, …), or a ``url``."""
 
     base64: str | None = None
     format: str | None = None
@@ -78,7 +78,7 @@ class Audio:
 
 @dataclass(slots=True)
 class Video:
-    """A film: ``base64`` data with its ``media_type``, or a ``url``."""
+    """A video: ``base64`` data with its ``media_type``, or a ``url``."""
 
     base64: str | None = None
     media_type: str | None = None
@@ -98,10 +98,10 @@ class File:
 
 @dataclass(slots=True)
 class Reasoning:
-    """What the model thought before it answered.
+    """The model's reasoning before its answer.
 
-    ``encrypted`` holds forms of it that only the server reads; some servers give them in place of the text or beside
-    it. In answers they are found in ``extra``, under ``ENCRYPTED_REASONING``.
+    ``encrypted`` has forms that only the server can read; some servers send them instead of the text or in addition to
+    it. In answers they are in ``extra``, under ``ENCRYPTED_REASONING``.
     """
 
     text: str
@@ -110,15 +110,15 @@ class Reasoning:
 
 @dataclass(slots=True)
 class UnknownPart:
-    """A part that linkspan has no word for. Codecs refuse it by name; it is never dropped."""
+    """A part that linkspan does not model. Codecs refuse it by name; it is never dropped."""
 
     kind: str
 
 
-#: The field of an answer's ``extra`` that lists encrypted forms of its reasoning.
+#: The key in an answer's ``extra`` of encrypted forms of its reasoning.
 ENCRYPTED_REASONING = "encrypted_reasoning"
 
-#: What to do about untrusted text where an API, or a template, has no role for it.
+#: Advice for untrusted text if an API or a template has no role for it.
 DATA_ROLE_ADVICE = (
     "Untrusted text is never sent silently under another role: pass data_role='fenced' to have it rendered as a marked "
     "user turn, or use an API with the role (Gray Swan)."
@@ -128,7 +128,7 @@ Part = Union[Text, Image, Audio, Video, File, Reasoning, UnknownPart]
 
 
 def kind_of_part(part: Part) -> str:
-    """Return the kind of a part, for errors: ``"image"``, or the name that an unknown part came with."""
+    """Return the kind of a part, for errors: ``"image"``, or the type of an unknown part."""
     return part.kind if isinstance(part, UnknownPart) else type(part).__name__.lower()
 
 
@@ -137,10 +137,10 @@ def kind_of_part(part: Part) -> str:
 
 @dataclass(slots=True)
 class ToolCall:
-    """A call that the model asks for. ``arguments`` is JSON text exactly as the model wrote it, ``"{}"`` if empty.
+    """A call requested by the model. ``arguments`` is JSON text exactly as the model wrote it, ``"{}"`` if empty.
 
-    ``problem`` says why a call of an answer must not run: its arguments are not one whole JSON object, for example
-    because ``max_tokens`` cut them off. ``None`` for a sound call.
+    ``problem`` is the reason why a call must not run: its arguments are not one whole JSON object, for example because
+    ``max_tokens`` cut them off. ``None`` for a sound call.
     """
 
     id: str | None
@@ -151,7 +151,7 @@ class ToolCall:
 
 @dataclass(slots=True)
 class Tool:
-    """A function the model may call. ``parameters`` is a JSON Schema object."""
+    """A function that the model may call. ``parameters`` is a JSON Schema object."""
 
     name: str
     description: str | None = None
@@ -159,7 +159,7 @@ class Tool:
     strict: bool | None = None
 
     def as_function(self) -> dict[str, Any]:
-        """Return name, description and parameters as JSON, as APIs and chat templates alike write a function."""
+        """Return name, description and parameters as JSON, the form of APIs and chat templates."""
         function: dict[str, Any] = {"name": self.name}
         if self.description is not None:
             function["description"] = self.description
@@ -198,13 +198,13 @@ class Message:
     is_error: bool = False
 
     def marked_if_failed(self, text: str) -> str:
-        """Return the text of a tool's result, marked as an error if it is one: few APIs have a field for that."""
+        """Return the text of a tool's result, marked if it is an error, because few APIs have a field for that."""
         return f"Error: {text}" if self.is_error and "error" not in text[:40].lower() else text
 
 
 @dataclass(slots=True)
 class ResponseFormat:
-    """The shape the answer must have.
+    """The required form of the answer.
 
     ``kind`` is ``"json_schema"`` (with ``schema``, ``name`` and perhaps ``strict``), ``"json_object"`` or ``"text"``.
     """
@@ -220,13 +220,12 @@ class ResponseFormat:
 class ChatRequest:
     """A chat call.
 
-    ``parameters`` holds only what the user set, under the API's own names (``temperature``, ``max_tokens``, …).
-    ``extra_body`` is merged into the body last, as it is; ``extra_headers``
-    are sent with this call only. ``stream_usage`` asks for token counts in a stream where that
-    has to be asked for. ``send_reasoning`` sends reasoning of earlier turns back. ``data_role`` says what becomes of
-    untrusted text on an API without that role: ``"error"`` refuses it, ``"fenced"`` renders it as a marked user turn.
-    ``tool_results="data"`` counts what tools return as untrusted text too. ``model_origin`` is what the model was
-    loaded from, where the server's list says it.
+    ``parameters`` has only values set by the user, under the API's names (``temperature``, ``max_tokens``, …).
+    ``extra_body`` is merged into the body last and unchanged; ``extra_headers`` are sent with this call only.
+    ``stream_usage`` requests token counts in a stream, for APIs that need it. ``send_reasoning`` sends reasoning of
+    earlier turns back. ``data_role`` handles untrusted text if the API has no role for it: ``"error"`` refuses it,
+    ``"fenced"`` sends it as a marked user turn. ``tool_results="data"`` treats tool results as untrusted text.
+    ``model_origin`` is the model's source, if the server's list has it.
     """
 
     model: str | None
@@ -247,7 +246,7 @@ class ChatRequest:
 
 @dataclass(slots=True)
 class PromptRequest:
-    """A completion call for an API that takes one text. Fields as in :class:`ChatRequest`."""
+    """A completion call for a prompt API. For the fields see :class:`ChatRequest`."""
 
     model: str | None
     prompt: str
@@ -262,10 +261,10 @@ class PromptRequest:
 
 @dataclass(slots=True)
 class Usage:
-    """Token counts as the server gave them; a field it did not give is ``None``.
+    """Token counts from the server; ``None`` if the server did not send one.
 
     ``cached_tokens`` are part of ``input_tokens``, ``reasoning_tokens`` part of ``output_tokens``. ``raw`` is the
-    server's own object.
+    server's object.
     """
 
     input_tokens: int | None = None
@@ -277,10 +276,10 @@ class Usage:
 
 
 class TokenLogprob(NamedTuple):
-    """A generated token and its log probability (``None`` where the server could not say).
+    """A generated token and its log probability (``None`` if the server did not send it).
 
-    ``top`` holds the most likely alternatives at this place. A tuple, as there are as many as tokens: it is small, and
-    the garbage collector soon leaves it alone.
+    ``top`` has the most likely alternatives at this position. A tuple, because there is one per token: it is small, and
+    the garbage collector soon stops tracking it.
     """
 
     token: str
@@ -293,10 +292,10 @@ class TokenLogprob(NamedTuple):
 
 @dataclass(slots=True)
 class ToolCallDelta:
-    """A piece of a tool call, already tidied up by the codec.
+    """A piece of a tool call, normalized by the codec.
 
-    For each ``index`` the ``id`` and the ``name`` come exactly once, before or with the first arguments; ``arguments``
-    is the next piece of JSON text, never ``None``.
+    For each ``index``, ``id`` and ``name`` come exactly once, before or with the first arguments. ``arguments`` is the
+    next piece of JSON text, never ``None``.
     """
 
     index: int
@@ -309,9 +308,9 @@ class ToolCallDelta:
 class Delta:
     """One step of a streamed answer.
 
-    ``usage``, if there, is the total so far and replaces an earlier one. ``finish_reason`` comes once per choice.
-    ``choice`` numbers the answer when several were asked for. ``extra`` holds fields that linkspan has no word for.
-    ``last`` marks the step that ends the stream: exactly one, with ``usage``, ``model``, ``request_id`` and ``extra``.
+    ``usage`` is the total so far and replaces an earlier one. ``finish_reason`` comes once per choice. ``choice`` is
+    the number of the answer if several were requested. ``extra`` has fields that linkspan does not model. ``last``
+    marks the one step that ends the stream, with ``usage``, ``model``, ``request_id`` and ``extra``.
     """
 
     text: str = ""
@@ -333,10 +332,10 @@ class Delta:
 class Completion:
     """A whole answer.
 
-    ``finish_reason`` is the API's own word, ``None`` where it gives none. ``model`` is what served the call.
-    ``request_id`` comes from the answer's headers, ``id`` from its body. ``extra`` holds every field that linkspan has
-    no word for; ``alternatives`` the further answers when several were asked for. ``raw`` is the body as received,
-    ``None`` for an answer put together from a stream. ``rate_limit`` is what the answer's headers say about rate limits
+    ``finish_reason`` is the API's own value; ``None`` if it has none. ``model`` is the model that answered.
+    ``request_id`` comes from the answer's headers, ``id`` from its body. ``extra`` has every field that linkspan does
+    not model; ``alternatives`` the further answers if several were requested. ``raw`` is the body as received, ``None``
+    for a streamed answer. ``rate_limit`` has the rate limits from the answer's headers
     (:func:`linkspan.rate_limits.rate_limit_of`).
     """
 

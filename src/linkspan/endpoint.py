@@ -1,6 +1,6 @@
-"""One codec at one base URL: the only place where a codec's language and the transport meet.
+"""An API at a base URL: combines a codec with the transport.
 
-The sync and the async methods differ in the transport call and in nothing else.
+Sync and async methods differ only in the transport call.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ RequestT = TypeVar("RequestT")
 ResultT = TypeVar("ResultT")
 
 if TYPE_CHECKING:
-    #: Reads a body and its headers.
+    #: Decodes a body and its headers.
     Decoder: TypeAlias = Callable[[bytes, Mapping[str, str]], ResultT]
 
 
 class Endpoint(Generic[RequestT]):
-    """An API at an address, ready to be called. Use :func:`connect` to make one.
+    """An API at an address, ready for calls. Create one with :func:`connect`.
 
-    It holds open connections: whoever keeps one drops it when pickling and makes a new one afterwards.
+    It holds open connections, so it cannot be pickled: drop it before and create a new one afterwards.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class Endpoint(Generic[RequestT]):
         self._max_response_bytes = max_response_bytes
         self._redacted_errors = _RedactedErrors(secrets)
 
-    # ------------------------------------------------------------------ the four calls
+    # ------------------------------------------------------------------ calls
 
     def complete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
-        """Ask for a whole answer."""
+        """Request a whole answer."""
         with self._redacted_errors:
             return self._whole(self.client.send(self._http_request(request, stream=False, timeout=timeout)), request)
 
     async def acomplete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
-        """Ask for a whole answer."""
+        """Request a whole answer."""
         with self._redacted_errors:
             response = await self.client.asend(self._http_request(request, stream=False, timeout=timeout))
             return self._whole(response, request)
@@ -88,10 +88,10 @@ class Endpoint(Generic[RequestT]):
     def batches(
         self, request: RequestT, assembler: Assembler, *, timeout: float | None = None
     ) -> Generator[Sequence[Delta], None, None]:
-        """Ask for a streamed answer, and hand out together what was read together: less work for each delta.
+        """Stream an answer. Yields the deltas of one read together, which costs less per delta.
 
-        No delta waits for another. Whoever reads adds each to ``assembler`` as it is taken: that is the answer so far,
-        should the stream break.
+        No delta waits for another. The caller must add each delta to ``assembler``, which has the answer so far if the
+        stream breaks.
         """
         with self._redacted_errors:
             http_request = self._http_request(request, stream=True, timeout=timeout)
@@ -100,7 +100,7 @@ class Endpoint(Generic[RequestT]):
     def abatches(
         self, request: RequestT, assembler: Assembler, *, timeout: float | None = None
     ) -> AsyncGenerator[Sequence[Delta], None]:
-        """Ask for a streamed answer, and hand out together what was read together: see :meth:`batches`."""
+        """Stream an answer; see :meth:`batches`."""
         with self._redacted_errors:
             http_request = self._http_request(request, stream=True, timeout=timeout)
         return self._abatches(request, http_request, assembler)
@@ -152,58 +152,58 @@ class Endpoint(Generic[RequestT]):
                 if not decoder.cut_short:
                     await events.drain()
 
-    # ------------------------------------------------------------------ what both ways share
+    # ------------------------------------------------------------------ helpers
 
     def post(self, path: str, body: Mapping[str, Any] | Form, *, timeout: float | None = None) -> HttpResponse:
-        """Send a JSON body, or a form, to another route of the same API."""
+        """Send a JSON body or a form to another route of the API."""
         with self._redacted_errors:
             return self.client.send(self._to_route(path, "POST", body, timeout))
 
     async def apost(self, path: str, body: Mapping[str, Any] | Form, *, timeout: float | None = None) -> HttpResponse:
-        """Send a JSON body, or a form, to another route of the same API."""
+        """Send a JSON body or a form to another route of the API."""
         with self._redacted_errors:
             return await self.client.asend(self._to_route(path, "POST", body, timeout))
 
     def call(
         self, path: str, body: Mapping[str, Any] | Form, decode: Decoder[ResultT], *, timeout: float | None = None
     ) -> ResultT:
-        """Send a JSON body, or a form, to another route of the same API, and read the answer with ``decode``."""
+        """Send a JSON body or a form to another route of the API, and decode the answer with ``decode``."""
         with self._redacted_errors:
             return self._decode(self.post(path, body, timeout=timeout), decode)
 
     async def acall(
         self, path: str, body: Mapping[str, Any] | Form, decode: Decoder[ResultT], *, timeout: float | None = None
     ) -> ResultT:
-        """Send a JSON body, or a form, to another route of the same API, and read the answer with ``decode``."""
+        """Send a JSON body or a form to another route of the API, and decode the answer with ``decode``."""
         with self._redacted_errors:
             return self._decode(await self.apost(path, body, timeout=timeout), decode)
 
     def get(self, path: str, *, timeout: float | None = None) -> HttpResponse:
-        """Read another route of the same API."""
+        """Get another route of the API."""
         with self._redacted_errors:
             return self.client.send(self._to_route(path, "GET", None, timeout))
 
     async def aget(self, path: str, *, timeout: float | None = None) -> HttpResponse:
-        """Read another route of the same API."""
+        """Get another route of the API."""
         with self._redacted_errors:
             return await self.client.asend(self._to_route(path, "GET", None, timeout))
 
     def read(self, path: str, decode: Decoder[ResultT], *, timeout: float | None = None) -> ResultT:
-        """Read another route of the same API with ``decode``."""
+        """Get another route of the API, and decode the answer with ``decode``."""
         with self._redacted_errors:
             return self._decode(self.get(path, timeout=timeout), decode)
 
     async def aread(self, path: str, decode: Decoder[ResultT], *, timeout: float | None = None) -> ResultT:
-        """Read another route of the same API with ``decode``."""
+        """Get another route of the API, and decode the answer with ``decode``."""
         with self._redacted_errors:
             return self._decode(await self.aget(path, timeout=timeout), decode)
 
     def close(self) -> None:
-        """Close the connections that this endpoint opened for sync calls."""
+        """Close the endpoint's connections for sync calls."""
         self.client.close()
 
     async def aclose(self) -> None:
-        """Close the connections that this endpoint opened."""
+        """Close the endpoint's connections."""
         await self.client.aclose()
 
     def _http_request(self, request: RequestT, *, stream: bool, timeout: float | None) -> HttpRequest:
@@ -232,7 +232,7 @@ class Endpoint(Generic[RequestT]):
             headers=merged_headers(self._headers, extra_headers),
             content=content,
             timeout=self._timeout if timeout is None else timeout,
-            # Whoever names a time for one call means its stream's silences too.
+            # A timeout of one call also bounds the silences of its stream.
             stall_timeout=self._stall_timeout if timeout is None else None,
             max_retries=self._max_retries,
             max_response_bytes=self._max_response_bytes,
@@ -240,7 +240,7 @@ class Endpoint(Generic[RequestT]):
             event_error=self._event_error,
         )
 
-    # ------------------------------------------------------------------ the guard: nothing but LinkspanErrors leaves
+    # ------------------------------------------------------------------ guards: only LinkspanErrors are raised
 
     def _whole(self, response: HttpResponse, request: RequestT) -> Completion:
         completion = self._decode(response, lambda body, headers: self.codec.decode(body, headers, request))
@@ -252,7 +252,7 @@ class Endpoint(Generic[RequestT]):
             return decode(response.content, response.headers)
         except Exception as error:  # noqa: BLE001  # whatever a decoder makes of a malformed answer
             failure = error
-        # Outside of the except block, so that the error has no context that repeats what it leaves out.
+        # Raised outside of the except block, so that no context repeats what the error leaves out.
         raise self._read_failure(failure, response.content, lambda body: decode(body, response.headers), response)
 
     def _stream_decoder(self, request: RequestT, headers: Mapping[str, str]) -> StreamDecoder:
@@ -263,7 +263,7 @@ class Endpoint(Generic[RequestT]):
         raise invalid_response(failure, self.codec.provider)
 
     def _decoded(self, decoder: StreamDecoder, events: Sequence[bytes]) -> tuple[Sequence[Delta], LinkspanError | None]:
-        """Decode events up to the last that matters; return their deltas, and what broke the stream after them."""
+        """Decode events up to the end of the answer; return their deltas, and the error that broke the stream."""
         deltas: list[Delta] = []
         event = b""
         try:
@@ -286,14 +286,14 @@ class Endpoint(Generic[RequestT]):
         raise failure
 
     def _end_early(self, error: LinkspanError, decoder: StreamDecoder, assembler: Assembler) -> None:
-        """Raise what broke the stream, with the answer so far; unless the answer was whole already."""
+        """Raise the error that broke the stream, with the answer so far, unless the answer is complete."""
         if isinstance(error, InterruptedStreamError) and decoder.complete:
             return
         error.partial = assembler.completion()
         raise error
 
     def _decode_error(self, response: HttpResponse) -> LinkspanError:
-        # Without secrets from the start: of one that is shortened, a part might stay.
+        # Redacted first: shortening could leave a part of a secret.
         content = self._secrets.blank(worth_reading(response.content))
         status, headers = response.status_code, response.headers
         try:
@@ -310,9 +310,9 @@ class Endpoint(Generic[RequestT]):
     def _read_failure(
         self, failure: Exception, content: bytes, read: Callable[[bytes], object], response: HttpResponse | None = None
     ) -> LinkspanError:
-        """Return the error of content that could not be read."""
+        """Return the error for content that could not be decoded."""
         if self._secrets.found_in(content):
-            # Read once more, without secrets: where the error quotes the content, a part of one might stay.
+            # Decoded again without secrets, because an error that quotes the content could keep a part of one.
             content = self._secrets.blank(content)
             try:
                 read(content)
@@ -322,7 +322,7 @@ class Endpoint(Generic[RequestT]):
 
 
 class _RedactedErrors:
-    """Context manager: the last thing that happens to an error before it leaves an endpoint."""
+    """Complete and redact every error that leaves an endpoint."""
 
     __slots__ = ("_secrets",)
 
@@ -353,23 +353,23 @@ def connect(
     allow_insecure_http: bool = False,
     endpoint_class: type[Endpoint[RequestT]] | None = None,
 ) -> Endpoint[RequestT]:
-    """Make an endpoint. Nothing is opened before the first call.
+    """Create an endpoint. It opens nothing before the first call.
 
     Args:
-        codec: The API's language.
+        codec: Encodes requests and decodes answers.
         provider: The API's fixed facts.
-        api_key: The key; ``None`` where the server wants none.
-        base_url: Where the API is.
-        default_headers: Sent with every request, over linkspan's own.
-        http_client: Used for sync calls and not closed; ``None`` makes one.
-        http_async_client: Used for async calls and not closed; ``None`` makes one per event loop.
-        timeout: Seconds of silence allowed; ``None`` takes the API's default.
-        stall_timeout: Seconds allowed between two events of a stream; ``None`` takes ``timeout`` if that is given, else
+        api_key: The key; ``None`` if the server needs none.
+        base_url: The API's address.
+        default_headers: Sent with every request; they override linkspan's own.
+        http_client: Used for sync calls and not closed; ``None`` creates one.
+        http_async_client: Used for async calls and not closed; ``None`` creates one per event loop.
+        timeout: Seconds of silence allowed; ``None`` means the API's default.
+        stall_timeout: Seconds allowed between two events of a stream; ``None`` means ``timeout`` if that is set, else
             the API's default.
-        max_retries: How often a failed attempt is repeated.
-        max_response_bytes: The most bytes, decompressed, of an answer, of an event, and of what carries nothing.
+        max_retries: Most retries of a failed attempt.
+        max_response_bytes: Most decompressed bytes of an answer, of an event, and of data without events.
         allow_insecure_http: Allow a key to travel over plain http to a public host.
-        endpoint_class: A class that does more at each call; ``None`` for :class:`Endpoint`.
+        endpoint_class: A subclass that does more at each call; ``None`` for :class:`Endpoint`.
 
     Raises:
         ConfigurationError: The URL is malformed or insecure, or the key is missing where one is needed.
@@ -409,13 +409,13 @@ def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
     """Encode a body as compact UTF-8 JSON.
 
     Raises:
-        InvalidRequestError: It holds a value that JSON cannot carry (NaN, a lone surrogate, an object).
+        InvalidRequestError: A value has no JSON form (NaN, a lone surrogate, an object).
     """
     try:
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
     except (TypeError, ValueError, RecursionError) as error:
         reason = (
-            "a text holds a lone surrogate (half of a UTF-16 pair): clean it, for example with "
+            "a text has a lone surrogate (half of a UTF-16 pair): clean it, for example with "
             "text.encode('utf-8', 'replace').decode()"
             if isinstance(error, UnicodeEncodeError)
             else _reason(body, error)

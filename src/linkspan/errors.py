@@ -1,26 +1,26 @@
-"""Every failure a caller can meet, as one tree.
+"""All errors that linkspan raises, as one tree.
 
 ::
 
     LinkspanError
     ├── ConfigurationError          an argument or environment variable is missing or wrong (also a ValueError)
-    ├── InvalidRequestError         the request was refused: 400, 409, 413, 416, 422, or found wrong before it was sent
-    │   ├── UnsupportedContentError   a part, role or parameter that this API cannot carry
-    │   └── ContextOverflowError      prompt and answer do not fit the model's context window
-    ├── AuthenticationError         401: no key, or not a valid one
-    ├── PermissionDeniedError       403: the key may not do this
-    ├── NotFoundError               404, 405, 410: no such model, deployment or route
+    ├── InvalidRequestError         the request is invalid: 400, 409, 413, 416, 422, or refused before it was sent
+    │   ├── UnsupportedContentError   a part, role or parameter that the API does not support
+    │   └── ContextOverflowError      prompt and answer do not fit into the model's context window
+    ├── AuthenticationError         401: the key is missing or invalid
+    ├── PermissionDeniedError       403: the key lacks the permission
+    ├── NotFoundError               404, 405, 410: the model, deployment or route does not exist
     ├── RateLimitError              429: too many requests or tokens; retryable
     ├── ContentBlockedError         the provider blocked the prompt or the answer
     ├── ServerError                 5xx, or an error event of a stream; retryable
-    ├── APIConnectionError          no connection, or it broke before an answer came; retryable
-    │   └── APITimeoutError           no answer in time; retryable
-    ├── InterruptedStreamError      a stream ended before the answer did; holds what had arrived; retryable
-    └── InvalidResponseError        the answer is not what the API promises
+    ├── APIConnectionError          the connection failed, or broke before the answer; retryable
+    │   └── APITimeoutError           the answer did not arrive in time; retryable
+    ├── InterruptedStreamError      a stream ended before the answer was complete; has the answer so far; retryable
+    └── InvalidResponseError        the answer does not follow the API's format
 
-Beside it, as a warning that stops nothing: ``ModelRetiredWarning`` (a UserWarning), a model at its end of life.
+There is one warning: ``ModelRetiredWarning`` (a UserWarning), for a model at its end of life.
 
-No message, body or representation of an error holds a key, and none repeats the prompt.
+No message, body or representation of an error contains a key or repeats the prompt.
 """
 
 from __future__ import annotations
@@ -59,23 +59,22 @@ __all__ = [
 
 
 class LinkspanError(Exception):
-    """The root of all errors that linkspan raises.
+    """Base of all errors that linkspan raises.
 
     Args:
-        message: What happened and what to do about it, in one or two sentences.
-        provider: Name of the API, such as ``"scaleway"``.
-        status_code: HTTP status, or the status that an error event of a stream names; ``None`` before the network.
+        message: What happened and what to do, in one or two sentences.
+        provider: The API's short name, such as ``"scaleway"``.
+        status_code: HTTP status, or the status in an error event of a stream; ``None`` before the network.
         code: The API's own error code or type.
-        request_id: The API's id of the request: the handle to give to its support.
-        retry_after: Seconds to wait, if the server said so.
+        request_id: The API's id of the request, for its support.
+        retry_after: Seconds to wait, if the server sent them.
         body: The error body: parsed JSON or text, without keys and without the prompt.
         headers: The answer's headers, credentials masked.
-        is_retryable: Whether the same call may succeed later; ``None`` takes the class's own answer.
-        partial: What had arrived of a streamed answer when this happened, or the answer that was found wrong;
-            ``partial_text`` is its text.
+        is_retryable: Whether the same call may succeed later; ``None`` means the class's default.
+        partial: The streamed answer so far, or the invalid answer; ``partial_text`` is its text.
     """
 
-    #: Whether the same call may succeed later. An instance may refine it.
+    #: Whether the same call may succeed later. An instance may override it.
     is_retryable: bool = False
 
     def __init__(
@@ -116,20 +115,20 @@ class LinkspanError(Exception):
         return self
 
     def redacted(self, secrets: Secrets) -> Self:
-        """Blank the secrets out of everything that this error and its causes hold, and return this error."""
+        """Redact the secrets in this error and its causes, and return this error."""
         secrets.blank_error(self)
         return self
 
     @property
     def partial_text(self) -> str:
-        """The text that had arrived of a streamed answer, ``""`` if none."""
+        """The text of a streamed answer so far; ``""`` if none."""
         return self.partial.text if self.partial is not None else ""
 
     @property
     def rate_limit(self) -> dict[str, int | float | str] | None:
-        """What the answer's headers say about rate limits, such as ``{"remaining_requests": 0}``.
+        """The rate limits in the answer's headers, such as ``{"remaining_requests": 0}``; ``None`` without any.
 
-        ``None`` if they say nothing. Times are seconds; names are the headers' own without ``x-ratelimit-``.
+        Times are seconds; names are the headers' names without ``x-ratelimit-``.
         """
         return rate_limit_of(self.headers) or (self.partial.rate_limit if self.partial is not None else None)
 
@@ -142,7 +141,7 @@ class LinkspanError(Exception):
         return f"{self.message} ({', '.join(facts)})" if facts else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default would call ``cls(*args)`` and lose the keyword-only fields.
+        # The default calls ``cls(*args)`` and would lose the keyword-only fields.
         return (_rebuild, (type(self), self.args, self.__dict__))
 
 
@@ -158,30 +157,30 @@ class ConfigurationError(LinkspanError, ValueError):
 
 
 class InvalidRequestError(LinkspanError):
-    """The request was refused, by the API or before it was sent (then ``status_code`` is ``None``)."""
+    """The API refused the request, or it was refused before it was sent (then ``status_code`` is ``None``)."""
 
 
 class UnsupportedContentError(InvalidRequestError):
-    """A part, role or parameter that this API cannot carry. Raised before anything is sent.
+    """The API does not support a part, role or parameter. Raised before anything is sent.
 
-    No ``ValueError``: LlamaIndex's response synthesizers take one for a bad answer, log it and go on without.
+    Not a ``ValueError``: LlamaIndex's response synthesizers treat that as a bad answer, log it and continue without.
     """
 
 
 class ContextOverflowError(InvalidRequestError):
-    """Prompt and requested answer do not fit the model's context window."""
+    """Prompt and requested answer do not fit into the model's context window."""
 
 
 class AuthenticationError(LinkspanError):
-    """The key is missing or not valid (401)."""
+    """The key is missing or invalid (401)."""
 
 
 class PermissionDeniedError(LinkspanError):
-    """The key is valid but may not do this (403)."""
+    """The key is valid but lacks the permission (403)."""
 
 
 class NotFoundError(LinkspanError):
-    """There is no such model, deployment or route (404, 405, 410)."""
+    """The model, deployment or route does not exist (404, 405, 410)."""
 
 
 class RateLimitError(LinkspanError):
@@ -193,7 +192,7 @@ class RateLimitError(LinkspanError):
 class ContentBlockedError(LinkspanError):
     """The provider blocked the prompt or the answer.
 
-    ``completion`` holds the blocked answer as far as the API gave one.
+    ``completion`` is the blocked answer, as far as the API sent one.
     """
 
     def __init__(self, message: str, *, completion: Completion | None = None, **details: Any) -> None:
@@ -202,36 +201,36 @@ class ContentBlockedError(LinkspanError):
 
 
 class ServerError(LinkspanError):
-    """The server failed (5xx), or said so inside a stream."""
+    """The server failed (5xx), or sent an error in a stream."""
 
     is_retryable = True
 
 
 class APIConnectionError(LinkspanError):
-    """No connection could be made, or it broke before an answer came."""
+    """The connection failed, or broke before the answer."""
 
     is_retryable = True
 
 
 class APITimeoutError(APIConnectionError):
-    """No answer, or no further event of a stream, within the time allowed."""
+    """The answer, or the next event of a stream, did not arrive in time."""
 
 
 class InterruptedStreamError(LinkspanError):
-    """A stream ended before the answer did: it broke, fell silent or closed with neither finish reason nor end mark.
+    """The stream broke, stalled, or closed without finish reason or end mark.
 
-    ``partial`` holds what had arrived as a ``Completion``, ``partial_text`` its text.
+    ``partial`` is the answer so far as a ``Completion``, ``partial_text`` its text.
     """
 
     is_retryable = True
 
 
 class InvalidResponseError(LinkspanError):
-    """The answer is not what the API promises: HTML, JSON where a stream was asked, no choices, broken JSON."""
+    """The answer does not follow the API's format: HTML, JSON instead of a stream, no choices, broken JSON."""
 
 
 class ModelRetiredWarning(UserWarning):
-    """The model is at its end of life, or near it: the API may refuse it, or answer with another one."""
+    """The model is at or near its end of life: the API may refuse it, or answer with another model."""
 
 
 _BY_STATUS: dict[int, type[LinkspanError]] = {
@@ -246,7 +245,7 @@ _BY_STATUS: dict[int, type[LinkspanError]] = {
 
 
 def error_class_for_status(status_code: int) -> type[LinkspanError]:
-    """Return the class that stands for an HTTP status of 400 or above."""
+    """Return the error class of an HTTP status of 400 or above."""
     if status_code in _BY_STATUS:
         return _BY_STATUS[status_code]
     return ServerError if status_code >= 500 else InvalidRequestError

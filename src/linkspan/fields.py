@@ -1,4 +1,4 @@
-"""Checks names and values against the fields of a pydantic class: the same for a constructor, a change and a call."""
+"""Check names and values against the fields of a pydantic class, for constructors, changes and calls alike."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ __all__ = ["check_value", "documented", "near_match", "refuse_unknown", "takes_n
 
 
 def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return a hint at the known name that is most like this one, ``""`` if none is."""
+    """Return a hint at the most similar known name; ``""`` if none is similar."""
     close = get_close_matches(name, sorted(known), n=1, cutoff=cutoff)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def refuse_unknown(cls: type[Connected], names: Iterable[str]) -> None:
-    """Refuse arguments that are no fields of a class.
+    """Refuse arguments that are not fields of a class.
 
     Raises:
-        ConfigurationError: One is unknown.
+        ConfigurationError: An argument is unknown.
     """
     for name in names:
         if name not in cls.model_fields:
@@ -42,17 +42,17 @@ def refuse_unknown(cls: type[Connected], names: Iterable[str]) -> None:
                     provider=cls._provider.name,
                 )
             raise ConfigurationError(
-                f"{cls.__name__} has no argument {name!r}.{near_match(name, known)} Parameters of the API that it "
-                f"does not name go into {cls.further_parameters}.",
+                f"{cls.__name__} has no argument {name!r}.{near_match(name, known)} Pass other parameters of the API "
+                f"in {cls.further_parameters}.",
                 provider=cls._provider.name,
             )
 
 
 def check_value(cls: type[Connected], name: str, value: Any) -> Any:
-    """Return a field's value as the class keeps it; ``None`` stands for the default where it is no value of its own.
+    """Validate a value for a field. ``None`` means the default, unless the field allows ``None``.
 
     Raises:
-        ConfigurationError: It is none that the field takes.
+        ConfigurationError: The field does not accept the value.
     """
     field = cls.model_fields[name]
     if value is None and not takes_none(field):
@@ -69,13 +69,13 @@ def check_value(cls: type[Connected], name: str, value: Any) -> Any:
 
 
 def takes_none(field: FieldInfo) -> bool:
-    """Whether ``None`` is a value of the field, or has to be refused as one: not where the default is another."""
+    """Whether ``None`` must be validated like other values: only if it is the field's default."""
     return field.is_required() or field.default is None
 
 
 @cache
 def _adapter(cls: type[Connected], name: str) -> TypeAdapter[Any] | None:
-    """Return the validator of one of linkspan's fields; a framework's own fields are the framework's business."""
+    """Return the validator of one of linkspan's fields; frameworks check their own."""
     declares = next((base for base in cls.__mro__ if name in vars(base).get("__annotations__", ())), None)
     if declares is None or not hasattr(declares, "argument_aliases"):
         return None
@@ -88,7 +88,7 @@ def _adapter(cls: type[Connected], name: str) -> TypeAdapter[Any] | None:
 
 
 def validation_problems(error: ValidationError, field: str | None = None) -> str:
-    """Return what is wrong, field by field and without the values: one may be a key in the wrong place."""
+    """Return the validation errors by field, without the values, because a value may be a misplaced key."""
     problems = []
     for detail in error.errors(include_url=False, include_input=False):
         place = ".".join(map(str, (field, *detail["loc"]) if field else detail["loc"])) or "arguments"
@@ -97,11 +97,11 @@ def validation_problems(error: ValidationError, field: str | None = None) -> str
 
 
 def documented(cls: type[Connected]) -> str:
-    """Return a class's docstring with an entry for each of linkspan's fields, for ``help`` and the reference."""
-    # Mixins of parameters are linkspan's, too, and know of no connection.
+    """Return a class's docstring with an entry for each of linkspan's fields, for ``help`` and the docs."""
+    # Parameter mixins also belong to linkspan but have no connection.
     declaring = [base for base in cls.__mro__ if hasattr(base, "argument_aliases") or "linkspan." in base.__module__]
     places = {name: place for place, base in enumerate(declaring) for name in vars(base).get("__annotations__", ())}
-    # Those of the connection last: they are the same everywhere.
+    # Connection fields last, because they are the same everywhere.
     names = sorted((name for name in cls.model_fields if name in places), key=lambda name: places[name])
     entries = [
         fill(f"{name}: {_description(cls, name)}", 120, initial_indent=" " * 8, subsequent_indent=" " * 12)
@@ -113,10 +113,8 @@ def documented(cls: type[Connected]) -> str:
 
 
 def _description(cls: type[Connected], name: str) -> str:
-    """Return a field's description; key and address name the environment variables that stand in for them."""
+    """Return a field's description; key and address include their environment variables."""
     provider = cls._provider
     variables = {"api_key": provider.api_key_env, "base_url": provider.base_url_env}.get(name, ())
-    described = (cls.model_fields[name].description or "").replace(
-        "the environment's, see the class", "the environment's"
-    )
+    described = (cls.model_fields[name].description or "").replace("; see the class", "")
     return f"{described} Environment: {', then '.join(f'`{one}`' for one in variables)}." if variables else described

@@ -1,8 +1,8 @@
-"""The one strict reader of JSON answers: of a text, or of the arguments of a tool call, whole or an error.
+"""Parse JSON answers strictly: a text, or the arguments of a tool call, must be one whole value of the schema.
 
-Both frameworks' lenient parsers repair what was cut off and take the first of two objects; this reader does neither.
-It takes off blanks and a code fence, reads raw line breaks inside texts, and refuses everything else that is not one
-whole JSON value of the shape that was asked for.
+The frameworks' lenient parsers repair cut-off JSON and take the first of two objects; this parser does neither. It
+accepts blanks, a code fence and raw line breaks inside strings, and refuses everything else that is not one whole JSON
+value of the requested schema.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ __all__ = ["JSONAnswerReader", "read_json", "refuse_blocked", "validator_of", "w
 _BLANKS = "\ufeff \t\r\n"
 _FENCE = re.compile(r"(?P<fence>`{3,}|~{3,})[ \t]*[\w+.-]*[ \t]*\r?\n?")
 _CONTROL = re.compile(r"[\x00-\x1f]")
-_HALF = "it ends in the middle of the JSON: it was cut off"
+_HALF = "the JSON is incomplete: it was cut off"
 
 
 @dataclass(frozen=True, slots=True)
 class JSONAnswerReader:
-    """Reads answers that must be one JSON value of a shape.
+    """Parses answers that must be one JSON value of a schema.
 
     Args:
-        name: The shape's name, for errors.
-        validate: Makes the object of a text that is one whole JSON value. It raises ``ValueError`` (pydantic's
-            ``ValidationError`` is one) for a value of another shape.
-        tool: The tool whose arguments are the answer; ``None`` where the text is.
-        max_tokens: The limit that was asked for, if any: APIs without a finish reason tell by the count of tokens.
+        name: The schema's name, for errors.
+        validate: Creates the object from a text that is one whole JSON value. Raises ``ValueError`` (such as pydantic's
+            ``ValidationError``) if the value does not match the schema.
+        tool: Parse the arguments of this tool's call; ``None`` to parse the text.
+        max_tokens: The requested token limit, to detect a cut-off answer of an API without finish reasons.
         provider: The API's short name, for errors.
     """
 
@@ -56,7 +56,7 @@ class JSONAnswerReader:
 
         Raises:
             ContentBlockedError: The answer was blocked, or the model refused.
-            InvalidResponseError: There is no such object; ``partial`` is the answer.
+            InvalidResponseError: The answer is not one whole object of the schema; ``partial`` is the answer.
         """
         refuse_blocked(answer, self.name, self.provider)
         is_cut = was_cut(answer, self.max_tokens)
@@ -67,20 +67,20 @@ class JSONAnswerReader:
             raise self._invalid(answer, _reason(error), is_cut=is_cut) from error
 
     def _text(self, answer: Completion, *, is_cut: bool) -> str:
-        """Return the text, or the reasoning where a server put the whole object there."""
+        """Return the text, or the reasoning if a server put the whole object there."""
         if answer.text.strip():
             return answer.text
         if answer.reasoning.strip() and not is_cut:
             try:
                 self.validate(read_json(answer.reasoning))
             except (ValueError, RecursionError):
-                pass  # Ordinary thoughts: what is wrong with the answer is that it has no text.
+                pass  # Ordinary reasoning: the error is that the answer has no text.
             else:
                 return answer.reasoning
         raise self._invalid(answer, self._nothing(answer), is_cut=is_cut)
 
     def _arguments(self, answer: Completion, *, is_cut: bool) -> str:
-        """Return the arguments of the call that was asked for."""
+        """Return the arguments of the requested call."""
         calls = [call for call in answer.tool_calls if call.name == self.tool]
         if not calls:
             raise self._invalid(answer, self._other(answer), is_cut=is_cut)
@@ -105,20 +105,20 @@ class JSONAnswerReader:
             return f"the text is empty, and the model called {names} instead"
         if answer.reasoning.strip():
             return (
-                f"the text is empty, while there is reasoning of {len(answer.reasoning)} characters: the tokens may "
+                f"the text is empty, but there is reasoning of {len(answer.reasoning)} characters: the tokens may "
                 "have gone into it, or the server's reasoning parser took the object for a part of it"
             )
         return "the text is empty"
 
     def _invalid(self, answer: Completion, reason: str, *, is_cut: bool) -> InvalidResponseError:
         if is_cut:
-            advice = "The token limit ended it: raise max_tokens."
+            advice = "The token limit cut it off: raise max_tokens."
         elif reason == _HALF:
-            advice = "If the token limit ended it, raise max_tokens."
+            advice = "If the token limit cut it off, raise max_tokens."
         elif self.tool is None:
-            advice = "The deployment may not hold its model to a schema."
+            advice = "The deployment may not enforce schemas."
         else:
-            advice = "The server may not hold its model to the tool's schema."
+            advice = "The server may not enforce the tool's schema."
         return InvalidResponseError(
             f"the answer is not a valid {self.name}: {reason} (finish reason {answer.finish_reason}). {advice}",
             provider=self.provider,
@@ -128,10 +128,10 @@ class JSONAnswerReader:
 
 
 def refuse_blocked(answer: Completion, name: str, provider: str | None = None) -> None:
-    """Raise the error of an answer that was blocked where a shape of this name was asked for.
+    """Raise an error if an answer was blocked or refused instead of being an object.
 
     Raises:
-        ContentBlockedError: It was blocked, or the model refused.
+        ContentBlockedError: The answer was blocked, or the model refused.
     """
     blocked = block_reason(answer)
     if blocked is not None:
@@ -144,7 +144,7 @@ def refuse_blocked(answer: Completion, name: str, provider: str | None = None) -
 
 
 def was_cut(answer: Completion, max_tokens: int | None = None) -> bool:
-    """Whether the token limit ended an answer: by its finish reason, or by its count where there is none."""
+    """Whether the token limit cut off an answer: by its finish reason, or else by its token count."""
     if answer.finish_reason is not None:
         return answer.finish_reason in CUT_OFF_REASONS
     made = answer.usage.output_tokens if answer.usage is not None else None
@@ -152,14 +152,14 @@ def was_cut(answer: Completion, max_tokens: int | None = None) -> bool:
 
 
 def read_json(text: str, *, is_cut: bool = False) -> str:
-    """Return the one JSON value of a text, as strict JSON; a code fence, blanks and raw line breaks are read.
+    """Return the one JSON value of a text as strict JSON. Allows a code fence, blanks and raw line breaks.
 
     Args:
-        text: What the model wrote.
-        is_cut: Whether the token limit ended it: then a number or a word at the top may be half of one.
+        text: The model's text.
+        is_cut: Whether the token limit cut it off. Then a top-level number or literal may be incomplete.
 
     Raises:
-        ValueError: The text is not one whole JSON value; the message says what it is.
+        ValueError: The text is not one whole JSON value; the message says why.
     """
     value = _without_fence(text.strip(_BLANKS))
     if not value:
@@ -171,20 +171,20 @@ def read_json(text: str, *, is_cut: bool = False) -> str:
     rest = value[end:].strip(_BLANKS)
     if rest:
         raise ValueError(
-            "there is a second JSON value behind the first" if rest[0] in '{["' else "there are words behind the JSON"
+            "there is a second JSON value after the first" if rest[0] in '{["' else "there is text after the JSON"
         )
     if is_cut and not isinstance(found, (dict, list, str)):
-        raise ValueError("a number or word at the top may be half of one")
+        raise ValueError("a top-level number or literal may be incomplete")
     try:
         json.loads(value[:end])
     except ValueError:
-        # Raw line breaks inside texts, which pydantic's reader refuses.
+        # Raw line breaks inside strings, which pydantic's parser refuses.
         return json.dumps(found)
     return value[:end]
 
 
 def validator_of(cls: type) -> Callable[[str], Any]:
-    """Return what makes an object of JSON text: by pydantic 2 or 1, or for a dataclass."""
+    """Return a function that creates an object from JSON text: pydantic 2 or 1, or a dataclass."""
     read: Callable[[str], Any] | None = getattr(cls, "model_validate_json", None) or getattr(cls, "parse_raw", None)
     return TypeAdapter(cls).validate_json if read is None else read
 
@@ -197,7 +197,7 @@ _DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse_constant)
 
 
 def _without_fence(text: str) -> str:
-    """Return what a code fence holds; a fence that the stop text or the limit left open holds the rest."""
+    """Return the content of a code fence; an unclosed fence (stop text, token limit) contains the rest."""
     opening = _FENCE.match(text)
     if opening is None:
         return text
@@ -208,7 +208,7 @@ def _why_not_json(value: str, error: ValueError) -> str:
     if _is_beginning_of_json(value):
         return _HALF
     if value[0] not in "{[" and ("{" in value or "[" in value):
-        return "there are words before the JSON"
+        return "there is text before the JSON"
     return f"it is not JSON: {error}"
 
 
@@ -221,7 +221,7 @@ def _is_beginning_of_json(value: str) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """Return what is wrong, field by field, without the answer itself."""
+    """Return the validation errors by field, without the answer itself."""
     if not isinstance(error, ValidationError):
         return str(error)
     details = error.errors(include_url=False, include_input=False, include_context=False)

@@ -1,4 +1,4 @@
-"""JSON Schemas that stand on their own: references resolved, for servers that keep only a part of a schema."""
+"""Inline references of JSON Schemas, for servers that keep only a part of a schema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UnresolvableReferenceError", "resolve_references", "standing_alone", "takes_object"]
 
-#: Keywords whose value maps names to schemas: a name is never a keyword.
+#: Keywords whose value maps names to schemas; these names are never keywords.
 _SCHEMA_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
 #: Keywords whose value is data, not a schema.
 _DATA = frozenset({"const", "enum", "default", "examples", "required"})
@@ -18,11 +18,11 @@ _DEFINITIONS = frozenset({"$defs", "definitions"})
 
 
 class UnresolvableReferenceError(ValueError):
-    """A reference that cannot be replaced by what it means.
+    """A reference cannot be inlined.
 
     Args:
-        reference: The reference as it stands in the schema.
-        why: What is wrong with it, as the end of a sentence about it.
+        reference: The reference, as in the schema.
+        why: The reason, as the end of a sentence about it.
     """
 
     def __init__(self, reference: Any, why: str) -> None:
@@ -35,17 +35,17 @@ _RECURSIVE = "refers to itself"
 
 
 def resolve_references(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema with what each ``$ref`` means in its place, without definitions; the one given is not changed.
+    """Return a copy of a schema with every ``$ref`` inlined and without definitions.
 
     Raises:
-        UnresolvableReferenceError: A reference leads to itself, nowhere, or out of the schema.
+        UnresolvableReferenceError: A reference is recursive, has no target, or points out of the schema.
     """
     resolved: dict[str, Any] = _Resolver(schema).schema(dict(schema), ())
     return resolved
 
 
 def standing_alone(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema whose top and properties need no definitions, as far as that can be: recursion keeps its own."""
+    """Return a schema whose top level and properties need no definitions, except for recursive ones."""
     try:
         return resolve_references(schema)
     except UnresolvableReferenceError:
@@ -54,7 +54,7 @@ def standing_alone(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def takes_object(schema: Mapping[str, Any]) -> bool:
-    """Whether a value of the schema may be an object, as the arguments of a tool call are."""
+    """Whether a value of the schema may be an object, as arguments of a tool call are."""
     return _takes_object(standing_alone(schema))
 
 
@@ -74,18 +74,18 @@ def _takes_object(schema: Any) -> bool:
 
 
 def _names_definitions(key: str, value: Any) -> bool:
-    """Whether this is OpenAPI's hint at definitions that are gone; the alternatives say the same without it."""
+    """Whether this is OpenAPI's discriminator, which refers to definitions; the alternatives suffice without it."""
     return key == "discriminator" and isinstance(value, dict) and "propertyName" in value
 
 
 class _Resolver:
-    """Puts what a reference means in its place."""
+    """Inlines references."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
 
     def schema(self, schema: Any, inside: tuple[str, ...]) -> Any:
-        """Return a schema without references; ``inside`` are those that led here."""
+        """Return a schema without references; ``inside`` has the references being inlined."""
         if isinstance(schema, list):
             return [self.schema(item, inside) for item in schema]
         if not isinstance(schema, dict):
@@ -111,7 +111,7 @@ class _Resolver:
         return plain
 
     def target(self, reference: Any) -> Any:
-        """Return what a reference leads to, as it stands in the schema."""
+        """Return the target of a reference, unchanged."""
         found: Any = self._root
         if not isinstance(reference, str) or not reference.startswith("#"):
             raise UnresolvableReferenceError(reference, "leads out of it. Put the target into $defs")

@@ -1,4 +1,4 @@
-"""Locks for processes that fork: some are free in the child, one lets the fork wait."""
+"""Locks for processes that fork: one kind is free in the child, another one makes the fork wait."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ForkSafeLock", "fork_waits"]
 
-#: Held by a thread that loads modules or makes what all threads share: ``os.fork`` waits for it. A child that is forked
-#: in the middle of an import would wait for that module without end.
+#: Held by a thread that imports modules or creates objects for all threads; ``os.fork`` waits for it. A child forked
+#: during an import would wait for that module forever.
 fork_waits = threading.RLock()
 
 
 class ForkSafeLock:
     """A ``threading.Lock`` for ``with`` blocks that is free in a forked child.
 
-    A child has only the thread that forked. A plain lock that another thread held at that moment is never released
-    there, and the child's first call would wait for it without end.
+    A child has only the thread that forked. It would never release a plain lock that another thread held at that
+    moment, and the child's first call would wait forever.
     """
 
     __slots__ = ("__weakref__", "_lock")
@@ -39,7 +39,7 @@ class ForkSafeLock:
         self._lock.release()
 
     def renew(self) -> None:
-        """Replace the lock by a free one."""
+        """Replace the lock by a new one."""
         self._lock = threading.Lock()
 
 

@@ -1,4 +1,4 @@
-"""Images as users have them: bytes, base64, data URLs and addresses. Types are sniffed from the bytes, not guessed."""
+"""Create images from bytes, base64, data URLs and addresses. The type comes from the first bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SNIFFED_BASE64 = 512  # characters: 384 bytes, enough for every signature and f
 
 
 def sniff_media_type(data: bytes) -> str | None:
-    """Return the media type that the first bytes show, ``None`` if they are of no known kind."""
+    """Return the media type by the first bytes; ``None`` if it is unknown."""
     for signature, media_type in _SIGNATURES:
         if data.startswith(signature):
             return media_type
@@ -40,10 +40,10 @@ def sniff_media_type(data: bytes) -> str | None:
 
 
 def image_from_bytes(data: bytes, *, detail: str | None = None) -> Image:
-    """Make an image of a file's bytes.
+    """Create an image from a file's bytes.
 
     Raises:
-        ConfigurationError: The bytes are empty or of no known image type.
+        ConfigurationError: The bytes are empty, or the image type is unknown.
     """
     if not data:
         raise ConfigurationError("The image is empty: 0 bytes.")
@@ -51,35 +51,33 @@ def image_from_bytes(data: bytes, *, detail: str | None = None) -> Image:
 
 
 def image_from_base64(base64: str, media_type: str | None, *, detail: str | None = None) -> Image:
-    """Make an image of base64 text. ``media_type`` counts only where the bytes do not show their type.
+    """Create an image from base64. ``media_type`` is used only if the bytes do not show their type.
 
     Raises:
-        ConfigurationError: The text is not base64, or its type is neither shown by the bytes nor given.
+        ConfigurationError: The text is not base64, or the image type is unknown.
     """
     base64 = re.sub(r"\s+", "", base64)
     try:
         head = b64.b64decode(base64[:_SNIFFED_BASE64], validate=True)
     except (binascii.Error, ValueError):
-        raise ConfigurationError("The image's base64 text is not base64. Give the encoded bytes, or a URL.") from None
+        raise ConfigurationError("The image's data is not base64. Pass the encoded bytes, or a URL.") from None
     found = sniff_media_type(head) or media_type
     if not head or not found:
-        raise ConfigurationError(
-            "The image's type is unknown: its first bytes are of no known image format, and no media type is given."
-        )
+        raise ConfigurationError("Unknown image type: pass a media type, or a file in a known image format.")
     return Image(base64=base64, media_type=found, detail=detail)
 
 
 def image_from_url(url: str, *, detail: str | None = None) -> Image:
-    """Make an image of an address, which is passed on and never downloaded here, or of a ``data:`` URL.
+    """Create an image from a URL, which is passed on and never downloaded here, or from a ``data:`` URL.
 
     Raises:
-        ConfigurationError: It is neither an ``http(s)`` nor a base64 ``data:`` URL.
+        ConfigurationError: The URL is neither ``http(s)`` nor a base64 ``data:`` URL.
     """
     if url[:5].lower() != "data:":
         if re.match(r"https?://[^\s/]", url, re.IGNORECASE):
             return Image(url=url, detail=detail)
         raise ConfigurationError(
-            f"An image needs an http(s) or data: URL, not {url[:40]!r}. Give a file's bytes as base64 with its type."
+            f"An image needs an http(s) or data: URL, not {url[:40]!r}. Pass a file's bytes as base64 with its type."
         )
     match = _DATA_URL.fullmatch(url)
     if match is None or ";base64" not in match["options"].lower():

@@ -1,6 +1,6 @@
-"""What a caller may set of an answer, on an object and for one call, and how the two become a request.
+"""Options of a model, on the object and per call, and how they become a request.
 
-A call's keywords are checked as the constructor checks its arguments. ``None`` drops the object's parameter for a call.
+A call's keywords are checked like the constructor's arguments. ``None`` drops the object's value for the call.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 
 def _named(value: str) -> str:
     if not value.strip():
-        raise ValueError("must not be blank: give the name of a model")
+        raise ValueError("must not be blank: pass the name of a model")
     return value
 
 
@@ -48,17 +48,17 @@ def _listed(value: Any) -> Any:
 
 #: A model's name.
 ModelName = Annotated[str, AfterValidator(_named)]
-#: Texts that end an answer; a single one may be given as it is.
+#: Texts that end an answer; a single string is allowed.
 StopTexts = Annotated[list[str], BeforeValidator(_listed)]
 
-#: Words of other packages' classes, and what says here what they mean.
+#: Arguments of other packages' classes, and what to use here instead.
 _MEANT_OTHERWISE = {
     "extra_query": "a query is part of base_url.",
     "headers": "headers of one call go into extra_headers, those of all calls into default_headers, keys into api_key.",
     "image_documents": "pictures are sent by chat, as image blocks of a message (LlamaIndex's ImageBlock).",
 }
 
-#: How like a known keyword an unknown one must be to count as a typo.
+#: Similarity from which an unknown keyword counts as a typo.
 _TYPO = 0.85
 
 
@@ -80,17 +80,17 @@ CHAT_LIKELY_TOKENS = LikelyTokens({"temperature": 0, "logprobs": True, "top_logp
 
 @dataclass(slots=True)
 class CallOptions:
-    """The options of one call: what the call says, over what the object says.
+    """The options of one call: its keywords override the object's fields.
 
     Attributes:
         model: Name of the model.
-        parameters: What is set of the API's parameters.
+        parameters: The API's parameters that are set.
         stop: Texts that end the answer.
         extra_body: Further fields of the body.
         extra_headers: Headers of this call only.
-        timeout: Seconds of silence allowed; ``None``: the object's.
-        keywords: What else the call holds: tools, their choice, a response format, a framework's own words.
-        fields: The values of the fields that a call may override.
+        timeout: Seconds of silence allowed; ``None`` means the object's.
+        keywords: Other keywords: tools, tool choice, response format, a framework's own.
+        fields: Values of the other fields that a call may override.
     """
 
     model: str | None
@@ -104,24 +104,24 @@ class CallOptions:
 
 
 class ModelSettings(Connected):
-    """The settings of a language model, and how a call's keywords override them."""
+    """Settings of a language model, which a call's keywords can override."""
 
     argument_aliases: ClassVar[Mapping[str, str]] = {**Connected.argument_aliases, "model_name": "model"}
     #: The fields that are sent as parameters, under their own names.
     parameter_fields: ClassVar[tuple[str, ...]] = ("temperature", "max_tokens")
-    #: What a call may override beside the parameters.
+    #: Other fields that a call may override.
     call_fields: ClassVar[frozenset[str]] = frozenset({"model", "stop", "extra_body", "extra_headers", "timeout"})
     #: Keywords of a call that are neither fields nor parameters.
     call_keywords: ClassVar[frozenset[str]] = frozenset({"response_format", "tool_choice", "tools"})
 
     model: ModelName | None = Field(default=None, description="Name of the model; `model_name` is another name.")
-    temperature: float | None = Field(default=None, description="How random the answer is. Not sent unless set.")
+    temperature: float | None = Field(default=None, description="Randomness of the answer. Not sent unless set.")
     max_tokens: int | None = Field(
-        default=None, gt=0, description="The most tokens to generate, reasoning included. Not sent unless set."
+        default=None, gt=0, description="Most tokens to generate, including reasoning. Not sent unless set."
     )
     stop: StopTexts | None = Field(
         default=None,
-        description="Texts that end the answer and are not part of it; a single one may be given as it is.",
+        description="Texts that end the answer and are not part of it; a single string is allowed.",
     )
 
     # ------------------------------------------------------------------ the options of one call
@@ -131,7 +131,7 @@ class ModelSettings(Connected):
 
         Args:
             kwargs: The call's keywords.
-            stop: The framework's own argument for stop texts; it beats the keyword.
+            stop: The framework's own argument for stop texts; it overrides the keyword.
 
         Raises:
             ConfigurationError: A keyword belongs to the constructor or is a typo, or a value is wrong.
@@ -169,7 +169,7 @@ class ModelSettings(Connected):
         )
 
     def _object_parameters(self) -> dict[str, Any]:
-        """Return the object's parameters, also those that are not set."""
+        """Return all of the object's parameters, set or not."""
         return {name: getattr(self, name) for name in self.parameter_fields}
 
     def _object_stop(self) -> Sequence[str]:
@@ -177,30 +177,30 @@ class ModelSettings(Connected):
         return self.stop or ()
 
     def _model_of(self, named: str | None) -> str | None:
-        """Return the model of a call: the one it names, else the object's."""
+        """Return the model of a call: its own, else the object's."""
         if named is None:
             return self.model
         warn_if_retired(self._provider, named)
         return named
 
     def _unnamed_model(self) -> str | None:
-        """Return what a model without a name is called, for counters and traces; ``None`` where each has one."""
+        """Return a label for a model without a name, for counters and traces; ``None`` if a name is required."""
         return None
 
     def _served_window(self) -> int | None:
-        """Return the context window that the server has told already, ``None`` if it has not. No network."""
+        """Return the context window, in tokens, from the server's earlier answers; ``None`` if unknown. No network."""
         return None
 
     def _label(self, model: str | None = None) -> str | None:
-        """Return the name of a call's model, or what stands for it."""
+        """Return the name or label of a call's model."""
         return model or self.model or self._unnamed_model()
 
     @classmethod
     def _check_keyword(cls, name: str, value: Any) -> None:
-        """Refuse a keyword of a call that belongs elsewhere or is a typo.
+        """Refuse a keyword of a call that belongs to the constructor or is a typo.
 
         Raises:
-            ConfigurationError: It is one of these.
+            ConfigurationError: The keyword is one of these.
         """
         provider = cls._provider.name
         if name in cls.model_fields:
@@ -236,18 +236,18 @@ class ModelSettings(Connected):
 
 
 class ConversationSettings(ModelSettings):
-    """The settings of a model that takes conversations, whatever its API takes."""
+    """Settings of a model that accepts conversations."""
 
     call_fields: ClassVar[frozenset[str]] = ModelSettings.call_fields | {"data_role"}
 
     data_role: Literal["error", "fenced"] = Field(
         default="error",
-        description="What becomes of `data` messages on an API without that role: an error, or a marked user turn.",
+        description="How to handle `data` messages if the API has no such role: an error, or a marked user turn.",
     )
 
 
 class ChatSettings(ConversationSettings):
-    """The settings of a chat model."""
+    """Settings of a chat model."""
 
     parameter_fields: ClassVar[tuple[str, ...]] = (*ModelSettings.parameter_fields, "top_p", "seed")
     call_fields: ClassVar[frozenset[str]] = ConversationSettings.call_fields | {
@@ -258,12 +258,12 @@ class ChatSettings(ConversationSettings):
 
     top_p: float | None = Field(
         default=None,
-        description="Nucleus sampling: consider the most likely tokens up to this probability. Not sent unless set.",
+        description="Nucleus sampling: consider only the most likely tokens up to this sum. Not sent unless set.",
     )
     seed: int | None = Field(
-        default=None, description="Seed of the sampling, for answers that can be repeated. Not sent unless set."
+        default=None, description="Seed of the sampling, for repeatable answers. Not sent unless set."
     )
-    stream_usage: bool = Field(default=True, description="Ask for token counts in streams.")
+    stream_usage: bool = Field(default=True, description="Request token counts in streams.")
     tool_results: Literal["tool", "data"] = Field(
         default="tool",
         description="`data`: what tools return is untrusted text too. On an API without the role `data`, `data_role` "
@@ -319,15 +319,15 @@ _CHOICES: Mapping[str, ToolChoice] = {"auto": "auto", "none": "none", "any": "re
 
 
 def read_tool_choice(choice: Any, names: Sequence[str]) -> ToolChoice | None:
-    """Return a tool choice in neutral form; ``None`` if nothing has to be sent.
+    """Return a neutral tool choice; ``None`` if nothing needs to be sent.
 
     Args:
         choice: ``"auto"``, ``"none"``, ``"any"`` or ``"required"`` (also ``True``), a tool's name, or a dict in the
-            Chat Completions or Anthropic form; ``None`` and ``False`` say nothing.
-        names: The names of the tools on offer.
+            Chat Completions or Anthropic form; ``None`` and ``False`` mean no choice.
+        names: The names of the given tools.
 
     Raises:
-        ConfigurationError: It names a tool that is not on offer, demands a call of none, or is no choice at all.
+        ConfigurationError: The choice names an unknown tool, requires a call without tools, or has an unknown form.
     """
     wanted = _wanted(choice)
     if isinstance(wanted, NamedTool) and wanted.name not in names:
@@ -335,7 +335,7 @@ def read_tool_choice(choice: Any, names: Sequence[str]) -> ToolChoice | None:
         raise ConfigurationError(f"tool_choice names the tool {wanted.name!r}, but the tools given are: {offered}.")
     if wanted == "required" and not names:
         raise ConfigurationError(f"tool_choice={choice!r} demands a tool call, but no tools are given.")
-    # Without tools "auto" and "none" say nothing, and APIs refuse a choice among nothing.
+    # Without tools "auto" and "none" mean nothing, and APIs refuse them.
     return wanted if names else None
 
 
@@ -360,16 +360,16 @@ def _wanted(choice: Any) -> ToolChoice | None:
 
 
 def read_response_format(wanted: Any, read_schema: Callable[[Any], ResponseFormat]) -> ResponseFormat | None:
-    """Return a response format in neutral form.
+    """Return a neutral response format.
 
     Args:
         wanted: A dict in the Chat Completions form (``{"type": "json_schema", "json_schema": {...}}``,
-            ``{"type": "json_object"}``, ``{"type": "text"}``), or a schema that ``read_schema`` takes. ``None`` stays
+            ``{"type": "json_object"}``, ``{"type": "text"}``), or a schema for ``read_schema``. ``None`` stays
             ``None``.
         read_schema: Reads a class or a JSON schema, as the framework does.
 
     Raises:
-        ConfigurationError: It is none of these.
+        ConfigurationError: The format has another form.
     """
     if wanted is None or isinstance(wanted, ResponseFormat):
         return wanted
@@ -394,7 +394,7 @@ def read_response_format(wanted: Any, read_schema: Callable[[Any], ResponseForma
 
 
 def refuse_chat_keywords(owner: ModelSettings, keywords: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Refuse what only a chat model takes.
+    """Refuse keywords that only chat models support.
 
     Raises:
         UnsupportedContentError: A call of a completion model has one of these keywords.

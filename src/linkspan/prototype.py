@@ -1,4 +1,4 @@
-"""Pydantic objects made after a validated one: validating each chunk, or answer, costs more than reading it."""
+"""Build pydantic objects from a validated one: validating every chunk or answer costs more than parsing it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Prototype"]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _new = object.__new__
-# The slots of every pydantic object, set without looking for their names.
+# The slots of every pydantic object, bound once to skip attribute lookups.
 _set_dict = BaseModel.__dict__["__dict__"].__set__
 _set_names = BaseModel.__dict__["__pydantic_fields_set__"].__set__
 _set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
@@ -22,20 +22,20 @@ _set_private = BaseModel.__dict__["__pydantic_private__"].__set__
 
 
 class Prototype(Generic[ModelT]):
-    """Makes objects like one that was validated, which has every field that its class knows, with its default.
+    """Builds pydantic objects by copying the fields of one validated instance.
 
     Args:
-        pattern: The validated object. Fields that hold something changeable, such as a list, must be given anew for
-            each object, or all would share it.
+        pattern: The validated object. Mutable fields, such as a list, must be set for each new object, or all objects
+            would share them.
 
-    All fields count as set, since each is filled in: dumps without unset fields have them all. So assigning one never
-    changes the set of names, and objects share it; a set of its own would be among the largest things that a chunk
-    keeps, and one more for the garbage collector to walk through. Only the name of an attribute that is no field, where
-    the class allows such, shows in the ``model_fields_set`` of the others.
+    All fields count as set: dumps without unset fields contain all of them. So assigning a field never changes the set
+    of names, and all objects share one set. A set per object would be among the largest parts of a chunk, and more work
+    for the garbage collector. Only the name of an extra attribute, if the class allows them, shows up in the
+    ``model_fields_set`` of the other objects.
 
     Attributes:
-        fields: The fields of such an object, to be copied, filled in and given to :meth:`from_fields`: a copy with a
-            few changes costs half of two merged dicts.
+        fields: The fields of such an object. Copy them, change some and pass them to :meth:`from_fields`: that costs
+            half of merging two dicts.
     """
 
     __slots__ = ("_class", "_extra", "_private", "_set_fields", "fields")
@@ -48,7 +48,7 @@ class Prototype(Generic[ModelT]):
         self._private = pattern.__pydantic_private__
 
     def from_fields(self, fields: dict[str, Any]) -> ModelT:
-        """Return a new object that has these fields, all of them, and keeps the dict. Nothing is validated."""
+        """Return a new object with exactly these fields. It keeps the dict and validates nothing."""
         made: ModelT = _new(self._class)
         _set_dict(made, fields)
         _set_names(made, self._set_fields)
@@ -57,5 +57,5 @@ class Prototype(Generic[ModelT]):
         return made
 
     def with_fields(self, fields: Mapping[str, Any]) -> ModelT:
-        """Return a new object, with these fields and the pattern's others. Nothing is validated."""
+        """Return a new object with these fields and the pattern's others, without validation."""
         return self.from_fields({**self.fields, **fields})

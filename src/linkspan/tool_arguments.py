@@ -1,7 +1,7 @@
-"""Reading the JSON text that a model writes as the arguments of a tool call, and judging whether it is whole.
+"""Parse the JSON arguments of tool calls, and decide whether they are complete.
 
-The JSON decides whether a call may run. The finish reason only explains: servers report ``tool_calls`` for calls that
-the token limit cut off.
+The JSON decides whether a call may run. The finish reason only explains a problem, because servers report
+``tool_calls`` even for calls that the token limit cut off.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ __all__ = [
     "unwrap_json_string",
 ]
 
-#: Finish reasons of an answer that the token limit ended.
+#: Finish reasons of an answer that the token limit cut off.
 CUT_OFF_REASONS = ("length", "max_tokens")
 
 
 def as_json_text(arguments: Any) -> str:
-    """Return arguments as JSON text, whatever the server sent: text, an object, or nothing."""
+    """Return arguments as JSON text; servers send text, an object, or nothing."""
     if arguments is None:
         return ""
     if isinstance(arguments, str):
@@ -42,7 +42,7 @@ def as_json_text(arguments: Any) -> str:
 
 
 class WholenessWatch:
-    """Tells again and again whether a text that grows is one whole JSON value, and looks at each character once."""
+    """Checks whether a growing text is one whole JSON value, and reads each character once."""
 
     __slots__ = ("_depth", "_end", "_in_string", "_is_json", "_seen")
 
@@ -50,12 +50,12 @@ class WholenessWatch:
         self._seen = 0
         self._depth = 0
         self._in_string = False
-        #: Where the value that begins the text ends, 0 as long as it does not.
+        #: End of the text's first value; 0 until it ends.
         self._end = 0
         self._is_json = False
 
     def is_whole(self, text: str) -> bool:
-        """Return whether the text is whole. It must begin with what was given before."""
+        """Return whether the text is whole. It must start with the previous text."""
         if not self._end:
             if not self._seen and text.lstrip()[:1] not in {"{", "[", '"'}:
                 return len(text) <= _LONGEST_WORD and _is_json(text)
@@ -63,7 +63,7 @@ class WholenessWatch:
         return self._is_json and not text[self._end :].strip()
 
     def _look_for_end(self, text: str) -> None:
-        seen = len(text) - (len(text) - len(text.rstrip("\\"))) % 2  # a backslash waits for what it escapes
+        seen = len(text) - (len(text) - len(text.rstrip("\\"))) % 2  # a backslash waits for the escaped character
         for sign in _STRUCTURE.finditer(text, self._seen, seen):
             character = sign[0]
             if character == '"':
@@ -77,9 +77,9 @@ class WholenessWatch:
         self._seen = seen
 
 
-#: Characters of a JSON value that is a word or a number.
+#: Characters of a JSON literal or number.
 _LONGEST_WORD = 32
-#: What decides where a JSON value ends; an escape is taken together with what it escapes.
+#: Tokens that decide where a JSON value ends; an escape includes the escaped character.
 _STRUCTURE = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
 
 
@@ -92,10 +92,9 @@ def _is_json(text: str) -> bool:
 
 
 def read_unfinished(text: str) -> Any:
-    """Return what can be read of JSON that may be half-written; ``None`` if that is nothing, or it is no JSON.
+    """Parse JSON that may be incomplete; ``None`` if there is no value yet, or the text is not JSON.
 
-    The frameworks' own readers try a text again for each character that they take off its end: for 20 kB that is no
-    JSON they take 9 s.
+    The frameworks' parsers drop one character at a time and try again: 20 kB that are not JSON take them 9 s.
     """
     if _CONTROL.search(text):
         text = _STRING.sub(lambda string: _CONTROL.sub(_escaped, string[0]), text)
@@ -105,9 +104,9 @@ def read_unfinished(text: str) -> Any:
         return None
 
 
-#: Models write raw line breaks into strings, which JSON does not allow.
+#: Models write raw line breaks into strings, which JSON forbids.
 _CONTROL = re.compile(r"[\x00-\x1f]")
-#: With or without its end; a character or an escape at a time.
+#: A string, complete or not; matches a character or an escape at a time.
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
@@ -116,7 +115,7 @@ def _escaped(character: re.Match[str]) -> str:
 
 
 def unwrap_json_string(text: str) -> str:
-    """Undo a second layer of encoding: vLLM can send arguments as a JSON string that holds the JSON object."""
+    """Undo double encoding: vLLM can send arguments as a JSON string that contains the JSON object."""
     if not text.lstrip().startswith('"'):
         return text
     try:
@@ -140,11 +139,11 @@ def parse_arguments(arguments: str) -> dict[str, Any] | None:
 
 
 def judge_calls(calls: Iterable[ToolCall], finish_reason: str | None) -> None:
-    """Set the ``problem`` of each call of an answer, and write empty arguments as ``{}``.
+    """Set the ``problem`` of each call of an answer, and replace empty arguments by ``{}``.
 
     Args:
-        calls: The calls of one answer, as far as it came.
-        finish_reason: Why the answer ended, if that is known.
+        calls: The calls of one answer, as received so far.
+        finish_reason: The answer's finish reason, if known.
     """
     for call in calls:
         call.problem = problem_of_arguments(call.name, call.arguments, finish_reason)
@@ -153,15 +152,15 @@ def judge_calls(calls: Iterable[ToolCall], finish_reason: str | None) -> None:
 
 
 def problem_of_arguments(name: str, arguments: str, finish_reason: str | None) -> str | None:
-    """Return why a call must not run: its arguments are not one whole JSON object. ``None`` if they are.
+    """Return why a call must not run, because its arguments are not one whole JSON object; ``None`` if it may.
 
-    Empty arguments count as an object, because servers send them for tools that take none; unless the token limit ended
-    the answer, perhaps before their first character.
+    Empty arguments count as an object, because servers send them for tools without parameters; unless the token limit
+    cut off the answer, perhaps before their first character.
 
     Args:
-        name: The tool, for the text.
-        arguments: The arguments as the model wrote them.
-        finish_reason: Why the answer ended, if that is known.
+        name: The tool's name, for the text.
+        arguments: The model's arguments.
+        finish_reason: The answer's finish reason, if known.
     """
     cut_off = f"The arguments of {name} were cut off by max_tokens: raise it."
     if not arguments.strip():
@@ -172,7 +171,7 @@ def problem_of_arguments(name: str, arguments: str, finish_reason: str | None) -
         if finish_reason in CUT_OFF_REASONS:
             return cut_off
         if _ends_early(arguments, error):
-            return f"The arguments of {name} end before their JSON object does: perhaps max_tokens cut them off."
+            return f"The arguments of {name} are an incomplete JSON object: perhaps max_tokens cut them off."
         return f"The arguments of {name} are not one whole JSON object: {error}."
     if value is None or isinstance(value, dict):
         return None
@@ -180,7 +179,7 @@ def problem_of_arguments(name: str, arguments: str, finish_reason: str | None) -
 
 
 def _loads(arguments: str) -> Any:
-    # Models write raw newlines into strings; ``strict=False`` takes them.
+    # Models write raw newlines into strings; ``strict=False`` accepts them.
     return json.loads(unwrap_json_string(arguments), strict=False)
 
 

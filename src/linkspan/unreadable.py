@@ -1,4 +1,4 @@
-"""Answers that cannot be read: whatever a decoder makes of one becomes a :class:`LinkspanError`."""
+"""Answers that cannot be decoded: convert any exception of a decoder to a :class:`LinkspanError`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["building_answer", "invalid_response", "unreadable_error", "worth_reading"]
 
-#: Characters of an answer that its error shows.
+#: Most characters of an answer that an error quotes.
 _SHOWN = 1000
-#: Bytes of an error's body that are looked at: of a page, and of JSON.
+#: Most bytes of an error's body to read: of a page, and of JSON.
 _MOST_OF_PAGE, _MOST_OF_JSON = 16 * 1024, 1024 * 1024
 
 
 def worth_reading(body: bytes) -> bytes:
-    """Return what of an error's body is worth looking at: all of JSON, the beginning of anything else."""
+    """Return the part of an error's body to read: all of JSON, the start of anything else."""
     is_json = body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"{", b"[", b'"'}
     return body[: _MOST_OF_JSON if is_json else _MOST_OF_PAGE]
 
@@ -36,14 +36,14 @@ def invalid_response(
     response: HttpResponse | None = None,
     so_far: Assembler | None = None,
 ) -> LinkspanError:
-    """Return the error of an answer that could not be read: ``error`` itself if it says so already.
+    """Return the error for an answer that could not be decoded; a ``LinkspanError`` is returned unchanged.
 
     Args:
         error: What the decoder raised.
         provider: The API's short name.
         content: The body, or the data of the event.
         response: The whole answer, if it is one.
-        so_far: Has the answer as far as it came, of a stream.
+        so_far: The answer so far, of a stream.
     """
     if not isinstance(error, LinkspanError):
         made = InvalidResponseError(
@@ -52,10 +52,10 @@ def invalid_response(
         made.__cause__ = error
         error = made
     if isinstance(error, InvalidResponseError):
-        if error.provider is None:  # raised where a value is read, which knows no provider
+        if error.provider is None:  # raised where a value is read, without a provider
             error.provider = provider
             error.args = (f"{provider}: {error.message}", *error.args[1:])
-        if len(error.message) > 2 * _SHOWN:  # it quotes names or values of the answer
+        if len(error.message) > 2 * _SHOWN:  # it may quote names or values of the answer
             error.args = (f"{error.message[: 2 * _SHOWN]} …", *error.args[1:])
         if error.body is None and content:
             text = content[: 4 * _SHOWN].decode("utf-8", "replace")
@@ -70,10 +70,10 @@ def invalid_response(
 
 
 def unreadable_error(error: Exception, provider: str, status_code: int, headers: Mapping[str, str]) -> LinkspanError:
-    """Return the error of an answer whose error body could not be read: its status says what it is."""
+    """Return the error for an answer whose error body could not be decoded, by its status."""
     cls = error_class_for_status(status_code) if status_code >= 400 else InvalidResponseError
     made = cls(
-        f"{provider}: the server gave an explanation that cannot be read ({type(error).__name__}).",
+        f"{provider}: the server sent an explanation that cannot be decoded ({type(error).__name__}).",
         provider=provider,
         status_code=status_code,
         headers=mask_headers(headers),
@@ -83,11 +83,11 @@ def unreadable_error(error: Exception, provider: str, status_code: int, headers:
 
 
 class building_answer:  # noqa: N801  # reads as the verb it is: ``with building_answer(...):``
-    """Context manager: what a framework's classes raise about an answer's values leaves as InvalidResponseError.
+    """Convert errors of a framework's classes about an answer's values to InvalidResponseError.
 
     Args:
         provider: The API's short name.
-        assembler: Has the answer so far, of a stream.
+        assembler: The answer so far, of a stream.
     """
 
     __slots__ = ("_assembler", "_provider")

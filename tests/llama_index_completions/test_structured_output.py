@@ -146,12 +146,12 @@ def test_an_answer_that_does_not_fit(make: Callable[..., Any], kind: str, sandbo
 
     async def in_a_loop() -> None:
         async with llm:
-            with pytest.raises(InvalidResponseError, match=r"Song.*may not hold its model to a schema"):
+            with pytest.raises(InvalidResponseError, match=r"Song.*may not enforce schemas"):
                 await llm.astructured_predict(Song, PROMPT, topic="ferries")
             with pytest.raises(InvalidResponseError, match="Song"):
                 [partial async for partial in await llm.astream_structured_predict(Song, PROMPT, topic="ferries")]
 
-    with pytest.raises(InvalidResponseError, match=r"Song.*may not hold its model to a schema") as caught:
+    with pytest.raises(InvalidResponseError, match=r"Song.*may not enforce schemas") as caught:
         llm.structured_predict(Song, PROMPT, topic="ferries")
     assert "Sorry" not in str(caught.value)
     with pytest.raises(InvalidResponseError, match="Song"):
@@ -176,7 +176,7 @@ def test_a_deployment_that_ignores_guides_is_found_out(kind: str) -> None:
     with run(api_key=KEY, llm_engine_options=ignoring) as sandbox:
         cls, fields, _ = KINDS[kind]
         with cls(api_key=KEY, base_url=sandbox.llm_engine_url, **fields) as llm:
-            with pytest.raises(InvalidResponseError, match="may not hold its model to a schema"):
+            with pytest.raises(InvalidResponseError, match="may not enforce schemas"):
                 llm.structured_predict(Song, PROMPT, topic="ferries")
             sandbox.add_rule(ANSWER)
             assert llm.structured_predict(Song, PROMPT, topic="ferries") == SONG

@@ -80,7 +80,7 @@ def test_what_follows_is_judged_as_strict_json_does(text: str, suffix: str) -> N
         if whole:
             assert reader.read(answer) == json.loads(text)
         else:
-            with pytest.raises(InvalidResponseError, match="behind"):
+            with pytest.raises(InvalidResponseError, match=r"after the JSON|after the first"):
                 reader.read(answer)
 
 
@@ -89,7 +89,7 @@ def test_what_follows_is_judged_as_strict_json_does(text: str, suffix: str) -> N
 def test_two_objects_are_no_object(one: str, other: str) -> None:
     for separator in ("", "\n", " ", ",", "\n```\n"):
         for reader, answer in answers(one + separator + other):
-            with pytest.raises(InvalidResponseError, match="behind"):
+            with pytest.raises(InvalidResponseError, match=r"after the JSON|after the first"):
                 reader.read(answer)
 
 
@@ -109,7 +109,7 @@ def test_raw_control_characters_in_texts_are_read(raw: str) -> None:
 @pytest.mark.parametrize("text", ["12", "1.5", "true", "null", "-1"])
 def test_a_number_that_the_limit_ended_may_be_half_of_one(text: str) -> None:
     assert read_json(text) == text
-    with pytest.raises(ValueError, match="half of one"):
+    with pytest.raises(ValueError, match="may be incomplete"):
         read_json(text, is_cut=True)
 
 
@@ -122,7 +122,7 @@ def test_values_that_python_reads_and_json_has_not() -> None:
 
 def test_the_count_tells_of_the_limit_where_no_finish_reason_does() -> None:
     reader = JSONAnswerReader("Thing", json.loads, None, 5)
-    for counted, advice in ((5, "limit ended it: raise"), (4, "If the token limit")):
+    for counted, advice in ((5, "limit cut it off: raise"), (4, "If the token limit")):
         with pytest.raises(InvalidResponseError, match=advice):
             reader.read(Completion(text='{"a', usage=Usage(output_tokens=counted)))
 

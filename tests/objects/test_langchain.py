@@ -74,7 +74,7 @@ UNFIT = [
     ('{"port": "Ostra", "departures": ["06:10", "09:4', "length", "cut off.*raise max_tokens"),
     ('{"port": "Ostra", "departures": ["06:10", "09:4', "stop", "cut off"),
     ('{"port": "Ostra"', "length", "cut off.*raise max_tokens"),
-    (WHOLE + "\nThat is all.", "stop", "words behind"),
+    (WHOLE + "\nThat is all.", "stop", "text after the JSON"),
     (WHOLE + WHOLE, "stop", "second JSON value"),
     ("Here it is: " + WHOLE, "stop", "words before"),
     ("Sorry.", "stop", "not JSON"),
@@ -395,7 +395,7 @@ def test_a_stream_shows_the_object_grow(make: Callable[..., Any], sandbox: Sandb
 def test_a_limit_shows_in_the_count_where_there_is_no_finish_reason(make: Callable[..., Any], sandbox: Sandbox) -> None:
     sandbox.add_rule(WHOLE)
     model = make(LANGCHAIN, "chat_v1", max_tokens=3)
-    with pytest.raises(OutputParserException, match=r"The token limit ended it: raise max_tokens"):
+    with pytest.raises(OutputParserException, match=r"The token limit cut it off: raise max_tokens"):
         model.with_structured_output(Timetable).invoke("?")
 
 

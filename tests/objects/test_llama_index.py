@@ -37,7 +37,7 @@ CREW = Crew(names=["Ada", "Ben", "Cleo"])
 UNFIT = [
     ('{"names": ["Ada", "Ben", "Cl', "length", "cut off.*raise max_tokens"),
     ('{"names": ["Ada", "Ben"]', "stop", "cut off"),
-    (WHOLE + " That is all.", "stop", "words behind"),
+    (WHOLE + " That is all.", "stop", "text after the JSON"),
     (WHOLE + WHOLE, "stop", "second JSON value"),
     ("Here: " + WHOLE, "stop", "words before"),
     ("I had rather not.", "stop", "not JSON"),
@@ -260,7 +260,7 @@ def test_modes_that_cannot_be(make: Callable[..., Any], sandbox: Sandbox) -> Non
 def test_the_count_tells_of_the_limit_where_no_finish_reason_does(make: Callable[..., Any], sandbox: Sandbox) -> None:
     sandbox.add_rule(WHOLE)
     llm = make(LLAMA_INDEX, "llm_engine")
-    with pytest.raises(InvalidResponseError, match=r"The token limit ended it: raise max_tokens"):
+    with pytest.raises(InvalidResponseError, match=r"The token limit cut it off: raise max_tokens"):
         llm.structured_predict(Crew, PROMPT, {"max_tokens": 3}, text="?")
 
 
