@@ -27,6 +27,7 @@ PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 IN_BOTH_FRAMEWORKS = {
     "ChatDataCrunch",
     "ChatLLMEngine",
+    "Cygnal",
     "DataCrunch",
     "DataLike",
     "LLMEngine",
@@ -37,7 +38,7 @@ IN_BOTH_FRAMEWORKS = {
 #: The same facts of two APIs.
 OF_TWO_APIS = {"DEFAULT_MAX_NEW_TOKENS", "chat_codec"}
 #: What is imported only where it is there already: the second distribution, and LangChain's agents for its middleware.
-IGNORED = {*sys.stdlib_module_names, "linkspan", "linkspan_sandbox", "langchain"}
+IGNORED = {*sys.stdlib_module_names, "linkspan", "linkspan_sandbox", "langchain", "langgraph"}
 #: Words that do not say what a function does.
 EMPTY_WORDS = {
     *(

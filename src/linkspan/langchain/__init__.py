@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from linkspan.langchain.chat_datacrunch import ChatDataCrunch
     from linkspan.langchain.chat_llm_engine import ChatLLMEngine
     from linkspan.langchain.chat_model import LinkspanChatModel
+    from linkspan.langchain.cygnal import Cygnal, CygnalGuard
+    from linkspan.langchain.cygnal_decisions import CygnalDecisionModel as CygnalDecisionModel
+    from linkspan.langchain.cygnal_middleware import CygnalMiddleware as CygnalMiddleware
     from linkspan.langchain.data_role import (
         data_after_question,
         data_message,
@@ -43,6 +46,8 @@ __all__ = [
     "ChatGraySwan",
     "ChatLLMEngine",
     "ChatScaleway",
+    "Cygnal",
+    "CygnalGuard",
     "DataCrunch",
     "LLMEngine",
     "LinkspanChatModel",
@@ -67,6 +72,10 @@ _MODULES = {
     "ChatGraySwan": "gray_swan",
     "ChatLLMEngine": "chat_llm_engine",
     "ChatScaleway": "scaleway",
+    "Cygnal": "cygnal",
+    "CygnalDecisionModel": "cygnal_decisions",
+    "CygnalGuard": "cygnal",
+    "CygnalMiddleware": "cygnal_middleware",
     "DataCrunch": "datacrunch",
     "LLMEngine": "llm_engine",
     "LinkspanChatModel": "chat_model",
@@ -84,10 +93,15 @@ _MODULES = {
     "serializable_classes": "registration",
 }
 #: What is needed by those that are not in __all__.
+_DECISIONS = (
+    "needs decision models, which came with langchain-core 1.8 (Python 3.11): pip install 'langchain-core>=1.8'"
+)
+_MIDDLEWARE = "is middleware for LangChain's agents and needs {}: pip install langchain"
 _NEEDS = {
-    "ChatDecisionModel": "needs decision models, which came with langchain-core 1.8 (Python 3.11): "
-    "pip install 'langchain-core>=1.8'",
-    "ToolResultsAsData": "is middleware for LangChain's agents and needs {}: pip install langchain",
+    "ChatDecisionModel": _DECISIONS,
+    "CygnalDecisionModel": _DECISIONS,
+    "CygnalMiddleware": _MIDDLEWARE,
+    "ToolResultsAsData": _MIDDLEWARE,
 }
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from linkspan.conversation import ChatRequest, Completion, Part
     from linkspan.options import LikelyTokens
 
-__all__ = ["ChatDecisionModel"]
+__all__ = ["ChatDecisionModel", "state_text"]
 
 _MEDIA = frozenset({"image", "image_url", "audio", "input_audio", "video", "file"})
 
@@ -140,7 +140,7 @@ class ChatDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it
         if not questions:
             raise ConfigurationError("There is no question: give questions, a mapping of names to questions.")
         media: list[Part] = []
-        text = state if isinstance(state, str) else _json(_plain(state, media, self._provider))
+        text = state_text(state, media, self._provider)
         likely = self._likely_tokens()
         options = self.chat._call_options(  # noqa: SLF001  # a call of its own, beside the chat model's four
             {**likely.parameters, "top_p": None, "max_tokens": ANSWER_TOKENS, "data_role": "fenced"}, stop=()
@@ -183,10 +183,7 @@ def _labelled(name: str, question: Question, media: list[Part], provider: str) -
     """Return a question with its labels; what it shows is added to ``media``."""
 
     def words(content: Any) -> str:
-        if content is None:
-            return ""
-        plain = _plain(content, media, provider)
-        return plain if isinstance(plain, str) else _json(plain)
+        return "" if content is None else state_text(content, media, provider)
 
     if isinstance(question, Noul):
         criteria = question.criteria
@@ -226,6 +223,16 @@ def _answer(question: Question, probabilities: Sequence[float]) -> Any:
 
 
 # ---------------------------------------------------------------------- the state as JSON
+
+
+def state_text(state: Any, media: list[Part], provider: str) -> str:
+    """Return a state, or a part of a question, as text: JSON unless it is one. Its media are added to ``media``.
+
+    Raises:
+        ConfigurationError: It holds something that is neither JSON nor a message.
+    """
+    plain = _plain(state, media, provider)
+    return plain if isinstance(plain, str) else _json(plain)
 
 
 def _plain(value: Any, media: list[Part], provider: str) -> Any:

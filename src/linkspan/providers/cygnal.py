@@ -34,6 +34,7 @@ __all__ = [
     "decode_verdict",
     "encode_check",
     "is_untrusted",
+    "says_nothing",
 ]
 
 CYGNAL = Provider(
@@ -140,6 +141,16 @@ def is_untrusted(content: str | Sequence[Turn]) -> bool:
     last = content[-1]
     role = last.role if isinstance(last, Message) else last.get("role") if isinstance(last, dict) else None
     return role in _UNTRUSTED_ROLES
+
+
+def says_nothing(content: str | Sequence[Turn]) -> bool:
+    """Whether there is nothing to judge: no text, or a last message without text, calls and other parts."""
+    if isinstance(content, str):
+        return not content.strip()
+    last = content[-1] if content else None
+    if not isinstance(last, Message):
+        return last is None
+    return not last.tool_calls and all(isinstance(part, Text) and not part.text.strip() for part in last.parts)
 
 
 def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:

@@ -1,0 +1,184 @@
+"""Gray Swan's guard in LangChain: the client with LangChain's messages, and a runnable for chains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage, convert_to_messages
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import Runnable
+
+from linkspan import cygnal
+from linkspan.conversation import Message, Text, Tool
+from linkspan.errors import ConfigurationError
+from linkspan.guarding import PlaceGuard
+from linkspan.langchain.component import LangChainComponent
+from linkspan.langchain.errors import converted_errors
+from linkspan.langchain.messages import to_conversation
+from linkspan.langchain.tools import to_tools
+from linkspan.providers.cygnal import CYGNAL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from langchain_core.runnables import RunnableConfig
+
+    from linkspan.guarding import Judgement, OnFailure
+    from linkspan.providers.cygnal import Turn
+
+__all__ = ["Cygnal", "CygnalGuard", "as_turns"]
+
+
+class Cygnal(cygnal.Cygnal, LangChainComponent):
+    """Gray Swan's guard, with LangChain's messages: ``check`` and ``acheck`` judge texts and conversations.
+
+    Example::
+
+        from linkspan.langchain import Cygnal
+
+        verdict = Cygnal(policy_id="...").check([HumanMessage("How do I pick a lock?")])
+        verdict.flagged, verdict.reasons
+
+    Conversations are whatever a chat model takes; documents count as text from outside. ``CygnalMiddleware`` puts it
+    into agents, ``CygnalGuard`` into chains.
+
+    Raises:
+        ConfigurationError: At construction: an argument is unknown or wrong, or the key is missing.
+        ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a check fails.
+    """
+
+    def _turns(self, content: Any) -> str | Sequence[Turn]:
+        return as_turns(content)
+
+    def _tools(self, tools: Sequence[Any]) -> Sequence[Any]:
+        return [tool if isinstance(tool, Tool) else to_tools([tool], CYGNAL.name)[0] for tool in tools]
+
+
+def as_turns(content: Any) -> str | Sequence[Turn]:
+    """Return a text, messages in any form that a chat model takes, or documents, as the guard reads them.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if isinstance(content, str):
+        return content
+    if isinstance(content, PromptValue):
+        content = content.to_messages()
+    items = list(content) if isinstance(content, (list, tuple)) and not _is_pair(content) else [content]
+    return [turn for item in items for turn in _turns_of(item)]
+
+
+def _is_pair(content: Any) -> bool:
+    return isinstance(content, tuple) and len(content) == 2 and all(isinstance(item, str) for item in content)
+
+
+def _turns_of(item: Any) -> Sequence[Turn]:
+    if isinstance(item, Message):
+        return [item]
+    if isinstance(item, Document):
+        return [Message("data", [Text(item.page_content)])]
+    if isinstance(item, dict) and item.get("role") == "data":
+        return [item]
+    if isinstance(item, (BaseMessage, dict, tuple, str)):
+        return to_conversation(convert_to_messages([item]), CYGNAL.name)
+    raise ConfigurationError(
+        f"{CYGNAL.title} judges texts, messages and documents, not a {type(item).__name__}.", provider=CYGNAL.name
+    )
+
+
+class CygnalGuard(Runnable[Any, Any]):
+    """A step of a chain that lets through what the guard does not flag, unchanged, and raises otherwise.
+
+    Example::
+
+        guard = CygnalGuard(Cygnal(policy_id="..."))
+        chain = prompt | guard | model | guard
+        safe = chain.with_fallbacks([lambda _: "I may not answer this."], exceptions_to_handle=(ContentBlockedError,))
+
+    Nothing of a streamed answer is handed on before the whole was judged. Texts, messages, prompts and documents are
+    judged.
+
+    Args:
+        cygnal: Judges. Default: one made of the environment.
+        on_failure: What becomes of text while the guard is down: ``raise`` its error, ``open`` to let it pass,
+            ``closed`` to raise ``ContentBlockedError``.
+        untrusted: Whether what comes here is from outside, so that `ipi` and `mutation` flag it. Default: whether it
+            ends with a tool's message, a data message or a document.
+        on_judgement: Called with each ``linkspan.guarding.Judgement``.
+
+    Raises:
+        ContentBlockedError: When run: what came is flagged.
+        ModelError: When run: the guard failed.
+    """
+
+    def __init__(
+        self,
+        cygnal: cygnal.Cygnal | None = None,
+        *,
+        on_failure: OnFailure = "raise",
+        untrusted: bool | None = None,
+        on_judgement: Callable[[Judgement], None] | None = None,
+    ) -> None:
+        self._guard = PlaceGuard(cygnal or Cygnal(), "answers", "block", on_failure, on_judgement)
+        self._untrusted = untrusted
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002  # core's name
+        """Return the input if it is not flagged.
+
+        Raises:
+            ContentBlockedError: It is.
+        """
+        return self._call_with_config(self._passed, input, config)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002  # core's
+        """Return the input if it is not flagged.
+
+        Raises:
+            ContentBlockedError: It is.
+        """
+        return await self._acall_with_config(self._apassed, input, config)
+
+    def transform(self, input: Iterator[Any], config: RunnableConfig | None = None, **_: Any) -> Iterator[Any]:  # noqa: A002  # core's
+        """Judge a stream at its end, then hand on its pieces."""
+        yield from self._transform_stream_with_config(input, self._pieces, config)
+
+    async def atransform(
+        self,
+        input: AsyncIterator[Any],  # noqa: A002  # core's name
+        config: RunnableConfig | None = None,
+        **_: Any,
+    ) -> AsyncIterator[Any]:
+        """Judge a stream at its end, then hand on its pieces."""
+        async for piece in self._atransform_stream_with_config(input, self._apieces, config):
+            yield piece
+
+    def _passed(self, content: Any) -> Any:
+        with converted_errors():
+            self._guard.check(as_turns(content), untrusted=self._untrusted).ask().raise_if_blocked()
+        return content
+
+    async def _apassed(self, content: Any) -> Any:
+        with converted_errors():
+            (await self._guard.check(as_turns(content), untrusted=self._untrusted).aask()).raise_if_blocked()
+        return content
+
+    def _pieces(self, stream: Iterator[Any]) -> Iterator[Any]:
+        pieces = list(stream)
+        if pieces:
+            self._passed(_joined(pieces))
+        yield from pieces
+
+    async def _apieces(self, stream: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        pieces = [piece async for piece in stream]
+        if pieces:
+            await self._apassed(_joined(pieces))
+        for piece in pieces:
+            yield piece
+
+
+def _joined(pieces: Sequence[Any]) -> Any:
+    whole = pieces[0]
+    for piece in pieces[1:]:
+        whole = whole + piece
+    return whole

@@ -1,0 +1,351 @@
+"""Middleware for LangChain's agents: Gray Swan's guard at every place where text comes in or goes out.
+
+It needs the package ``langchain``.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from langchain.agents.middleware import AgentMiddleware, ModelResponse, hook_config
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, ToolMessage
+from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.tracers._streaming import _StreamingCallbackHandler
+from langgraph.types import Command
+
+from linkspan.conversation import Completion, Message, Text, ToolCall
+from linkspan.guarding import Check, Judgement, PlaceGuard, asettle, settle
+from linkspan.langchain.chunks import to_ai_message
+from linkspan.langchain.content_blocks import register_blocks
+from linkspan.langchain.cygnal import Cygnal
+from linkspan.langchain.errors import converted_errors
+from linkspan.langchain.messages import to_conversation
+from linkspan.langchain.tools import to_tools
+from linkspan.providers.cygnal import CYGNAL
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from langchain.agents.middleware import ModelRequest, ToolCallRequest
+
+    from linkspan import cygnal
+    from linkspan.guarding import Action, GuardedPlace, OnFailure
+
+__all__ = ["CygnalMiddleware"]
+
+ResultT = TypeVar("ResultT")
+MessageT = TypeVar("MessageT", bound=BaseMessage)
+#: Asks about text, and ends with what becomes of it.
+if TYPE_CHECKING:
+    Steps = Generator[Check, Judgement, ResultT]
+    ToolResult = ToolMessage | Command[Any]
+
+#: Key of ``response_metadata`` under which a message holds its judgement.
+_KEPT = "cygnal"
+
+register_blocks(CYGNAL.name)
+
+
+class CygnalMiddleware(AgentMiddleware[Any, Any]):
+    """Guards an agent: its questions, its calls of tools, what these return, and its answers.
+
+    ::
+
+        agent = create_agent(model, tools=[fetch_page], middleware=[CygnalMiddleware(Cygnal(policy_id="..."))])
+
+    Four places are judged, each with the conversation before it; ``None`` leaves one out.
+
+    - ``questions``: new human messages, before the model reads them.
+    - ``tool_calls``: each call of a tool, before the tool runs.
+    - ``tool_results``: what each call returned, and data messages, before the model reads them. Here the findings
+      `ipi` and `mutation` count, too (``Cygnal(injection=...)``).
+    - ``answers``: each turn of the model that says something.
+
+    What becomes of flagged text:
+
+    - ``block``: the run ends, with a notice as its last message: the policy's block message, as a refusal that
+      ``ModelRefusalMiddleware`` knows. Flagged questions and results are taken out of the conversation, so that no
+      later turn shows them to the model.
+    - ``replace``: a notice stands in its place, and the run goes on. A call that is replaced does not run.
+    - ``warn``: it stays, with a warning behind it.
+    - ``observe``: nothing changes.
+
+    Answers and results of tools keep their judgement in ``response_metadata["cygnal"]``. The middleware belongs first
+    in the list: the first one is the outermost, and sees what the others made. The system prompt is not sent.
+
+    Args:
+        cygnal: Judges; one of ``linkspan.langchain`` or of ``linkspan``. Default: one made of the environment.
+        questions: What becomes of flagged questions.
+        tool_calls: What becomes of flagged calls.
+        tool_results: What becomes of flagged results.
+        answers: What becomes of flagged answers.
+        on_failure: What becomes of questions and answers while the guard is down: ``raise`` its error, ``closed`` to
+            treat them as flagged, ``open`` to let them pass. A wrong key, or a request that is refused, always raises.
+        on_tool_failure: The same for calls and their results.
+        raise_on_block: Raise ``ContentBlockedError`` where ``block`` would end the run.
+        hold_streams: Show nothing of an answer in streams before it was judged; it then comes in one piece. Only where
+            answers are blocked or replaced. Events of tools (``astream_events``, ``stream_mode="tools"``) show results
+            as the tool gave them.
+        on_judgement: Called with each ``linkspan.guarding.Judgement``, from whatever thread it is made in.
+
+    Raises:
+        ConfigurationError: At construction: ``cygnal`` is left out, and there is no key in the environment.
+        ContentBlockedError: When run, with ``raise_on_block``.
+        ModelError: When run: the guard failed.
+    """
+
+    def __init__(
+        self,
+        cygnal: cygnal.Cygnal | None = None,
+        *,
+        questions: Action | None = "block",
+        tool_calls: Action | None = "replace",
+        tool_results: Action | None = "replace",
+        answers: Action | None = "block",
+        on_failure: OnFailure = "raise",
+        on_tool_failure: OnFailure = "closed",
+        raise_on_block: bool = False,
+        hold_streams: bool = True,
+        on_judgement: Callable[[Judgement], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.cygnal = cygnal or Cygnal()
+
+        def guard(place: GuardedPlace, action: Action | None, failure: OnFailure) -> PlaceGuard | None:
+            return None if action is None else PlaceGuard(self.cygnal, place, action, failure, on_judgement)
+
+        self._questions = guard("questions", questions, on_failure)
+        self._tool_calls = guard("tool_calls", tool_calls, on_tool_failure)
+        self._tool_results = guard("tool_results", tool_results, on_tool_failure)
+        self._answers = guard("answers", answers, on_failure)
+        self._raise_on_block = raise_on_block
+        self._holds = hold_streams and answers in {"block", "replace"}
+
+    # ------------------------------------------------------------------ before the model: what is new
+
+    @hook_config(can_jump_to=["end"])
+    def before_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:  # noqa: ARG002  # core's signature
+        """Judge the messages since the model's last turn."""
+        with converted_errors():
+            return settle(self._new_messages(state["messages"]))
+
+    @hook_config(can_jump_to=["end"])
+    async def abefore_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:  # noqa: ARG002  # core's signature
+        """Judge the messages since the model's last turn."""
+        with converted_errors():
+            return await asettle(self._new_messages(state["messages"]))
+
+    def _new_messages(self, messages: Sequence[BaseMessage]) -> Steps[dict[str, Any] | None]:
+        seen = list(messages)
+        changed: list[BaseMessage] = []
+        notice: str | None = None
+        for place in range(_first_new(messages), len(seen)):
+            message = seen[place]
+            kept = message.response_metadata.get(_KEPT)
+            if isinstance(message, ToolMessage) and kept:
+                # Judged when the tool returned it; here the run can end.
+                notice = message.text if kept["action"] == "block" else notice
+                continue
+            guard = self._guard_of(message)
+            if guard is None:
+                continue
+            judgement = yield guard.check(_turns(seen[: place + 1]))
+            after = self._after(message, judgement)
+            if after is not message:
+                seen[place] = after
+                changed.append(after)
+            if judgement.action == "block":
+                notice = judgement.notice
+        if notice is not None:
+            return {"messages": [*changed, _refusal(notice)], "jump_to": "end"}
+        return {"messages": changed} if changed else None
+
+    def _guard_of(self, message: BaseMessage) -> PlaceGuard | None:
+        role = message.role if isinstance(message, ChatMessage) else None
+        if isinstance(message, ToolMessage) or role in {"data", "tool"}:
+            return self._tool_results
+        return self._questions if isinstance(message, HumanMessage) or role in {"user", "human"} else None
+
+    def _after(self, message: MessageT, judgement: Judgement) -> MessageT:
+        """Return a message as its judgement leaves it: itself, if nothing is to be changed."""
+        if self._raise_on_block:
+            judgement.raise_if_blocked()
+        kept = {"response_metadata": {**message.response_metadata, _KEPT: judgement.summary}}
+        if judgement.withholds:
+            update: dict[str, Any] = {**kept, "content": judgement.notice}
+            if isinstance(message, ToolMessage):
+                update.update(status="error", artifact=None)
+            return message.model_copy(update=update)
+        if judgement.action == "warn":
+            return message.model_copy(update={**kept, "content": _with_warning(message, judgement)})
+        return message.model_copy(update=kept) if isinstance(message, ToolMessage) else message
+
+    # ------------------------------------------------------------------ tools
+
+    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]) -> ToolResult:
+        """Judge a call, run it, judge what it returned."""
+        with converted_errors():
+            judgement = settle(self._call(request))
+        if judgement is not None and judgement.withholds:
+            return self._refused(request, judgement)
+        result = handler(request)
+        with converted_errors():
+            return settle(self._result(request, judgement, result))
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
+    ) -> ToolResult:
+        """Judge a call, run it, judge what it returned."""
+        with converted_errors():
+            judgement = await asettle(self._call(request))
+        if judgement is not None and judgement.withholds:
+            return self._refused(request, judgement)
+        result = await handler(request)
+        with converted_errors():
+            return await asettle(self._result(request, judgement, result))
+
+    def _call(self, request: ToolCallRequest) -> Steps[Judgement | None]:
+        if self._tool_calls is None:
+            return None
+        tools = [] if request.tool is None else to_tools([request.tool], CYGNAL.name)
+        return (yield self._tool_calls.check(_up_to_call(request), tools))
+
+    def _refused(self, request: ToolCallRequest, judgement: Judgement) -> ToolMessage:
+        call = request.tool_call
+        empty = ToolMessage("", tool_call_id=call["id"] or "", name=call["name"])
+        return self._after(empty, judgement)
+
+    def _result(
+        self, request: ToolCallRequest, call_judgement: Judgement | None, result: ToolResult
+    ) -> Steps[ToolResult]:
+        before = _up_to_call(request)
+        if isinstance(result, ToolMessage):
+            return (yield from self._judged_result(before, call_judgement, result))
+        update = result.update if isinstance(result, Command) else None
+        if not isinstance(update, dict) or not isinstance(update.get("messages"), list):
+            return result
+        messages = []
+        for message in update["messages"]:
+            is_result = isinstance(message, ToolMessage)
+            messages.append((yield from self._judged_result(before, call_judgement, message)) if is_result else message)
+        return replace(result, update={**update, "messages": messages})
+
+    def _judged_result(
+        self, before: Sequence[Message], call_judgement: Judgement | None, result: ToolMessage
+    ) -> Steps[ToolMessage]:
+        if self._tool_results is not None:
+            judgement = yield self._tool_results.check([*before, *_turns([result])])
+            result = self._after(result, judgement)
+        if call_judgement is not None and call_judgement.action == "warn":
+            result = self._after(result, call_judgement)
+        return result
+
+    # ------------------------------------------------------------------ answers
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any]:
+        """Ask the model, and judge what it says."""
+        with self._held():
+            response = handler(request)
+        with converted_errors():
+            return settle(self._answer(request.messages, response))
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelResponse[Any]:
+        """Ask the model, and judge what it says."""
+        with self._held():
+            response = await handler(request)
+        with converted_errors():
+            return await asettle(self._answer(request.messages, response))
+
+    def _answer(self, before: Sequence[BaseMessage], response: ModelResponse[Any]) -> Steps[ModelResponse[Any]]:
+        answer = next((one for one in response.result if isinstance(one, AIMessage)), None)
+        if self._answers is None or answer is None:
+            return response
+        structured = len(response.result) > 1
+        if not answer.text.strip() and not structured:
+            # Nothing but calls of tools, which are judged before they run.
+            return response
+        judgement = yield self._answers.check(_turns([*before, answer]))
+        if self._raise_on_block:
+            judgement.raise_if_blocked()
+        kept = {**answer.response_metadata, _KEPT: judgement.summary}
+        if judgement.withholds:
+            refusal = _refusal(judgement.notice, answer)
+            refusal.response_metadata[_KEPT] = judgement.summary
+            return ModelResponse(result=[refusal], structured_response=None)
+        update: dict[str, Any] = {"response_metadata": kept}
+        if judgement.action == "warn":
+            update["content"] = _with_warning(answer, judgement)
+        judged = answer.model_copy(update=update)
+        result = [judged if one is answer else one for one in response.result]
+        return replace(response, result=result)
+
+    def _held(self) -> AbstractContextManager[None]:
+        return _streams_held() if self._holds else nullcontext()
+
+
+def _first_new(messages: Sequence[BaseMessage]) -> int:
+    """Return the place after the model's last turn."""
+    places = (place + 1 for place in range(len(messages) - 1, -1, -1) if isinstance(messages[place], AIMessage))
+    return next(places, 0)
+
+
+def _turns(messages: Sequence[BaseMessage]) -> list[Message]:
+    return to_conversation(messages, CYGNAL.name)
+
+
+def _up_to_call(request: ToolCallRequest) -> list[Message]:
+    """Return the conversation up to one call: of the model's turn, its words and this call alone."""
+    state = request.state
+    messages = state.get("messages", []) if isinstance(state, dict) else getattr(state, "messages", [])
+    before = list(messages[: max(_first_new(messages) - 1, 0)])
+    turn = _turns(messages[len(before) : len(before) + 1])
+    call = request.tool_call
+    (asked,) = _turns([AIMessage("", tool_calls=[call])])
+    said = [part for part in turn[0].parts if isinstance(part, Text) and part.text] if turn else []
+    calls = [ToolCall(call["id"], one.name, one.arguments) for one in asked.tool_calls]
+    return [*_turns(before), Message("assistant", said, tool_calls=calls)]
+
+
+def _with_warning(message: BaseMessage, judgement: Judgement) -> str | list[Any]:
+    if isinstance(message.content, str):
+        return f"{message.content}\n\n{judgement.warning}"
+    return [*message.content, {"type": "text", "text": judgement.warning}]
+
+
+def _refusal(notice: str, answer: AIMessage | None = None) -> AIMessage:
+    """Return the notice as an answer that refuses, in place of another one if there is one."""
+    refusal = to_ai_message(Completion(text=notice, refusal=notice, finish_reason="violation"), CYGNAL.name)
+    if answer is not None:
+        refusal.id, refusal.name, refusal.usage_metadata = answer.id, answer.name, answer.usage_metadata
+    return refusal
+
+
+@contextmanager
+def _streams_held() -> Iterator[None]:
+    """Let calls inside be traced, but their pieces not be streamed.
+
+    The model takes its callbacks from this context variable. Handlers that hand pieces to whoever reads a stream are
+    left out; the answer still reaches the stream, as what its node returned.
+    """
+    config = var_child_runnable_config.get()
+    callbacks = config.get("callbacks") if config else None
+    if config is None or not isinstance(callbacks, BaseCallbackManager):
+        yield
+        return
+    quiet = callbacks.copy()
+    for handler in callbacks.handlers:
+        if isinstance(handler, _StreamingCallbackHandler):
+            quiet.remove_handler(handler)
+    token = var_child_runnable_config.set({**config, "callbacks": quiet})
+    try:
+        yield
+    finally:
+        var_child_runnable_config.reset(token)
