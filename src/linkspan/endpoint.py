@@ -5,6 +5,7 @@ Sync and async methods differ only in the transport call.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -36,6 +37,9 @@ __all__ = ["Endpoint", "connect"]
 
 RequestT = TypeVar("RequestT")
 ResultT = TypeVar("ResultT")
+
+#: Bytes of an answer beyond which an event loop does not wait until it is read.
+_LARGE_ANSWER = 1024 * 1024
 
 if TYPE_CHECKING:
     #: Decodes a body and its headers.
@@ -176,7 +180,11 @@ class Endpoint(Generic[RequestT]):
     ) -> ResultT:
         """Send a JSON body or a form to another route of the API, and decode the answer with ``decode``."""
         with self._redacted_errors:
-            return self._decode(await self.apost(path, body, timeout=timeout), decode)
+            response = await self.apost(path, body, timeout=timeout)
+            if len(response.content) > _LARGE_ANSWER:
+                # Thousands of vectors: the event loop goes on meanwhile.
+                return await asyncio.to_thread(self._decode, response, decode)
+            return self._decode(response, decode)
 
     def get(self, path: str, *, timeout: float | None = None) -> HttpResponse:
         """Get another route of the API."""

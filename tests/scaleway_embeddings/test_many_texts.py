@@ -58,6 +58,15 @@ def test_ten_thousand_texts_take_five_requests(server: LoopbackServer, settings:
         assert vectors[place] == rounded(vector_of(TEXTS[place], 16))
 
 
+def test_large_answers_are_read(server: LoopbackServer, settings: dict[str, Any], embed: Any) -> None:
+    assert embed(TEXTS[:900], **settings) == [rounded(vector_of(text)) for text in TEXTS[:900]]
+    assert sizes(server) == [900]
+    server.respond = None
+    server.always(http(body=b'{"data": [{"index": 0, "embedding": ["%s"]}]}' % (b"x" * 2_000_000)))
+    with pytest.raises(InvalidResponseError, match="no finite number"):
+        embed(["a"], **settings)
+
+
 def test_a_dedicated_deployment_takes_as_many_and_an_unknown_model_few(
     server: LoopbackServer, settings: dict[str, Any], embed: Any
 ) -> None:

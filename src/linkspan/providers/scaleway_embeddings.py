@@ -192,7 +192,8 @@ def _vectors(data: Any, count: int) -> list[list[float]]:
 
 
 def _vector(value: Any, index: int) -> list[float]:
-    if isinstance(value, str):
+    is_packed = isinstance(value, str)
+    if is_packed:
         value = _from_base64(value, index)
     if not isinstance(value, list) or not value:
         raise ValueError(f"embedding {index} of the answer holds no vector.")
@@ -203,7 +204,7 @@ def _vector(value: Any, index: int) -> list[float]:
         finite = False
     if not finite:
         raise ValueError(f"embedding {index} of the answer holds something that is no finite number (NaN, null, text).")
-    return list(map(float, value))
+    return value if is_packed else list(map(float, value))
 
 
 def _from_base64(value: str, index: int) -> list[float]:
