@@ -4,6 +4,8 @@
 ifndef PYTHON
 PYTHON := $(shell for name in python3.11 python3.12 python3.13 python3.10 python3; do "$$name" -c "" 2>/dev/null && echo "$$name" && break; done)
 endif
+# Each process of the tests would compile linkspan, and pytest the tests, anew.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BENCH_VENV := .venv-bench
 RUN := $(VENV)/bin
@@ -44,7 +46,7 @@ types: $(VENV)/.installed-dev ## strict type check
 pytest: $(VENV)/.installed-dev ## the tests alone, and how much of transport and codecs they take (SLOWEST=20 lists those)
 	@$(RUN)/python scripts/fetch_weights.py
 	@$(RUN)/python -m tests.examples.browser || test "$(LINKSPAN_BROWSER_REQUIRED)" != 1
-	@$(RUN)/python -m pytest -n auto --dist worksteal --cov --cov-report= $(if $(SLOWEST),--durations=$(SLOWEST))
+	@$(RUN)/python -m pytest -n auto --dist worksteal --branches $(if $(SLOWEST),--durations=$(SLOWEST))
 	@$(RUN)/python scripts/check_coverage.py
 
 # On the Python of .venv. By hand on another: .venv/bin/nox -s lowest newest -p 3.13

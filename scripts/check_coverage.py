@@ -3,7 +3,7 @@
 A branch that is taken or not as the machine's pace has it is not counted: it is marked ``# pragma: no branch``, with
 the reason.
 
-It reads what ``python -m pytest --cov --cov-report=`` has left behind; then: ``python scripts/check_coverage.py``.
+It reads what ``python -m pytest --branches`` has left behind; then: ``python scripts/check_coverage.py``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PARTS = {"transport": "linkspan/transport/", "codecs": "linkspan/providers/", "a
 def measured() -> dict[str, Any]:
     """Return coverage's own report, by file."""
     coverage = Coverage()
-    coverage.load()
+    coverage.combine()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "coverage.json"
         coverage.json_report(outfile=str(path))
@@ -51,7 +51,7 @@ def main() -> int:
                 missing = ", ".join(f"{start}->{end}" for start, end in file["missing_branches"])
                 low.append(f"    {Path(name).name}: {missing}")
         if not counts["num_branches"]:
-            print(f"nothing was measured of the {part}: run the tests with --cov first")
+            print(f"nothing was measured of the {part}: run the tests with --branches first")
             return 1
         rates[part] = 100 * counts["covered_branches"] / counts["num_branches"]
         if rates[part] < FLOORS[part]:

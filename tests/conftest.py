@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import socket
 import sys
-import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +83,10 @@ _GUARD = _Guard()
 sys.addaudithook(_GUARD.hear)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--branches", action="store_true", help="measure the branches of transport, codecs and assembler")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     # Recording cassettes may mean asking the real services.
@@ -91,16 +94,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # Where several processes share the tests, the one that hears of all outcomes counts them.
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(SuiteCounts(config), "linkspan-suite-counts")
+    if config.getoption("branches"):
+        from tests.support.branches import Branches
 
-
-@pytest.fixture(scope="session", autouse=True)
-def _threads_unmeasured() -> None:
-    """Let coverage measure the main thread alone.
-
-    In CPython 3.11 a thread that begins to be traced in the same instant as another one dies of it before its work
-    begins ("Cannot install a trace function while another trace function is being installed").
-    """
-    threading.settrace(None)
+        config.pluginmanager.register(Branches(config), "linkspan-branches")
 
 
 @pytest.fixture(autouse=True)

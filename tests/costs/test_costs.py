@@ -19,7 +19,7 @@ from linkspan import langchain, llama_index
 from linkspan.costs import Cost, UnknownPriceError, cost_of
 from linkspan.errors import ConfigurationError
 from linkspan.providers.catalog import Price, known_models
-from tests.examples.test_examples import run_example
+from tests.support.examples import run_example
 from tests.support.loopback import LoopbackServer, event_stream, http
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from linkspan_sandbox import HTTPError, Reply, Rule, Stall, run
-from tests.examples.test_examples import ended, run_example, start_example
+from tests.support.examples import run_example, start_example
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +55,7 @@ def test_a_run_that_is_killed_goes_on_and_keeps_failures(tmp_path: Path) -> None
         hanging = service.requests.wait_for(5, timeout=60)[2:]
         wait_for_lines(answers, 2)
         first.kill()
-        ended(first)
+        first.ended()
         assert all(request.wait_finished() and request.client_left for request in hanging)
         # Three hung: a sixth would have been answered.
         assert len(service.requests) == 5
@@ -77,7 +77,7 @@ def test_a_run_that_is_killed_goes_on_and_keeps_failures(tmp_path: Path) -> None
         assert read(answers)[0] == answered
         assert sorted(line["id"] for line in read(answers)) == [line["id"] for line in lines]
         assert {line["answer"] for line in read(answers)[1:]} == {"So says the service."}
-    alone = ended(without_arguments)
+    alone = without_arguments.ended()
     assert alone.returncode == 0, alone.stderr
     assert alone.stderr == ""
     for expected in ("0 known already, 6 to ask", "5 answered, 1 failed", "5 known already, 1 to ask", "1 answered"):
@@ -93,7 +93,7 @@ def test_a_file_that_cannot_be_answered_is_refused(tmp_path: Path) -> None:
     for name, text in questions.items():
         (tmp_path / name).write_text(text, "utf-8")
         processes[name] = start_example(NAME, str(tmp_path / name), str(tmp_path / f"{name}-answers"))
-    said = {name: ended(process) for name, process in processes.items()}
+    said = {name: process.ended() for name, process in processes.items()}
     assert {outcome.returncode for outcome in said.values()} == {1}
     assert "question 2 must look like" in said["nameless"].stderr
     assert "an id occurs twice" in said["twice"].stderr

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,8 +11,8 @@ import pytest
 
 from linkspan.conversation import ToolCall
 from linkspan_sandbox import Reply, Rule, run
+from tests.support.examples import EXAMPLES, run_afresh, run_example
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL = "llama-3.3-70b-instruct"
 EMBEDDING_MODEL = "qwen3-embedding-8b"
 
@@ -96,6 +94,8 @@ SCRIPTED = {
     ],
     "llama_index_rag": RAG,
 }
+#: One of each framework is started as a user starts it; see tests/support/examples.py.
+AFRESH = {"langchain_chain", "llama_index_agent"}
 #: Tools that are called at once end in any order.
 IN_ANY_ORDER = {"langchain_agent", "llama_index_agent"}
 #: Those that ask another service than Scaleway: where the sandbox has it, the variables that lead there, and the routes
@@ -157,38 +157,7 @@ OWN_TESTS = {
     "llama_index_documents",
     "observability",
 }
-#: What would lead an example to a service, or to a tracer.
-PREFIXES = (
-    *("SCW_", "SCALEWAY_", "GRAYSWAN_", "GRAY_SWAN_", "SCALE_", "LLM_ENGINE_", "DATACRUNCH_", "VERDA_"),
-    *("LANGSMITH_", "OTEL_"),
-)
 TRIP_JSON = '{"departure": "09:00", "euros": 31}'
-
-
-def start_example(name: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(PREFIXES)}
-    # Whatever would leave this machine ends at a port where nobody listens.
-    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    here = {"no_proxy": "127.0.0.1,localhost", "NO_PROXY": "127.0.0.1,localhost", "PYTHONIOENCODING": "utf-8"}
-    return subprocess.Popen(
-        [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments],
-        env={**kept, **nowhere, **here, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
-
-
-def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        stdout, stderr = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
-
-
-def run_example(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return ended(start_example(name, *arguments, **environment))
 
 
 def test_every_example_is_tested() -> None:
@@ -234,7 +203,7 @@ def test_the_guide_says_what_each_example_needs() -> None:
 
 @pytest.mark.parametrize("name", SCRIPTED)
 def test_without_a_key_it_runs_against_the_sandbox(name: str) -> None:
-    outcome = run_example(name)
+    outcome = (run_afresh if name in AFRESH else run_example)(name)
     assert outcome.returncode == 0, outcome.stderr
     lines = outcome.stdout.splitlines()
     if name in IN_ANY_ORDER:

@@ -12,7 +12,7 @@ import pytest
 
 from linkspan_sandbox import HTTPError, Reply, Sandbox, Stall, run
 from tests.examples.browser import browser, is_required, missing
-from tests.examples.test_examples import start_example
+from tests.support.examples import start_afresh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ TALKATIVE = Reply(["and the sea "] * 6000, pause=0.01)
 @contextmanager
 def serving(**environment: str) -> Iterator[str]:
     """Run the example, and return where it is."""
-    process = start_example("fastapi_stream/app", "--port", "0", **environment)
+    process = start_afresh("fastapi_stream/app", "--port", "0", **environment)
     try:
         assert process.stderr is not None
         lines = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from linkspan_sandbox import Rule, run
-from tests.examples.test_examples import ended, start_example
+from tests.support.examples import start_example
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ def run_both_ways(name: str, reply: str) -> tuple[list[str], list[str], Sequence
             start_example(name),
             start_example(name, SCW_SECRET_KEY=KEY, SCALEWAY_BASE_URL=service.scaleway_url),
         ]
-        outcomes = [ended(process) for process in processes]
+        outcomes = [process.ended() for process in processes]
         requests = list(service.requests)
     for outcome in outcomes:
         assert outcome.returncode == 0, outcome.stderr

@@ -6,7 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from linkspan_sandbox import Rule, run
-from tests.examples.test_examples import ended, start_example
+from tests.support.examples import start_example
 
 KEY = "the-key-of-the-user"
 #: Of the prompts and of the script's answers.
@@ -39,7 +39,7 @@ def test_spans_and_logs_tell_what_happened_and_no_words_unless_asked() -> None:
         asking = start_example(
             "observability", SCW_SECRET_KEY=KEY, SCALEWAY_BASE_URL=service.scaleway_url, **WITH_CONTENT
         )
-        plain, full = ended(start_example("observability")), ended(asking)
+        plain, full = start_example("observability").ended(), asking.ended()
     for outcome in (plain, full):
         assert outcome.returncode == 0, outcome.stderr
         assert outcome.stderr == ""

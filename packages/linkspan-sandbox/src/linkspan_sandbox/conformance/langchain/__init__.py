@@ -31,7 +31,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 # Before the modules are imported: what their assertions compare is to be seen when they fail.
-pytest.register_assert_rewrite("linkspan_sandbox.conformance.langchain")
+for _module in ("base", "completion_model", "reranker"):
+    pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from linkspan_sandbox.conformance.langchain.base import KEY  # noqa: E402
 from linkspan_sandbox.conformance.langchain.completion_model import CompletionModelTests  # noqa: E402

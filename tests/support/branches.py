@@ -1,0 +1,50 @@
+"""Measure which branches the tests of transport, codecs and assembler take: ``python -m pytest --branches``.
+
+Tracing makes Python half as slow again, so it is on only while those tests run: what a test of an adapter, an example or
+a cassette happens to pass through proves nothing. ``scripts/check_coverage.py`` reads what is left behind.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from coverage import Coverage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Folders whose tests are about those parts.
+FOLDERS = ("gray_swan", "providers", "tool_calls", "transport", "verda")
+
+
+class Branches:
+    """A plugin that traces the tests of some folders, in each process that runs tests."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.folders = tuple(config.rootpath / "tests" / name for name in FOLDERS)
+        data = str(config.rootpath / ".coverage")
+        self.coverage = Coverage(data_file=data, data_suffix=True, config_file=str(config.rootpath / "pyproject.toml"))
+        self.on = False
+        if not hasattr(config, "workerinput"):
+            for left in config.rootpath.glob(".coverage*"):
+                left.unlink()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        wanted = any(folder in item.path.parents for folder in self.folders)
+        if wanted and not self.on:
+            self.coverage.start()
+            # The main thread alone. In CPython 3.11 a thread that begins to be traced in the same instant as another
+            # one dies of it ("Cannot install a trace function while another trace function is being installed").
+            threading.settrace(None)  # type: ignore[arg-type]
+        elif self.on and not wanted:
+            self.coverage.stop()
+        self.on = wanted
+        return (yield)
+
+    def pytest_sessionfinish(self) -> None:
+        if self.on:
+            self.coverage.stop()
+        self.coverage.save()
