@@ -1,7 +1,7 @@
 """Measure which branches the tests of transport, codecs and assembler take: ``python -m pytest --branches``.
 
-Tracing makes Python half as slow again, so it is on only while those tests run: what a test of an adapter, an example or
-a cassette happens to pass through proves nothing. ``scripts/check_coverage.py`` reads what is left behind.
+Tracing makes Python half as slow again, so it is on only while those tests run: what an example or an agent happens to
+pass through proves nothing. ``scripts/check_coverage.py`` reads what is left behind.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Folders whose tests are about those parts.
-FOLDERS = ("gray_swan", "providers", "tool_calls", "transport", "verda")
+FOLDERS = (
+    *("catalogue", "faults", "gray_swan", "history", "providers", "scaleway_embeddings", "scaleway_rerank"),
+    *("tool_calls", "transport", "verda"),
+)
 
 
 class Branches:

@@ -7,6 +7,7 @@ Python anew.
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import runpy
@@ -65,7 +66,7 @@ def _run(arguments: list[str], environment: dict[str, str], folder: str, outputs
     for descriptor, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
     # Those of this process may lead elsewhere.
-    sys.stdout, sys.stderr = (open(descriptor, "w", encoding="utf-8", closefd=False) for descriptor in (1, 2))
+    sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(number, "w"), "utf-8") for number in (1, 2))
     sys.argv = arguments
     sys.path.insert(0, str(EXAMPLES))
     runpy.run_path(arguments[0], run_name="__main__")

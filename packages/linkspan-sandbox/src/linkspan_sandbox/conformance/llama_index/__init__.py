@@ -26,7 +26,19 @@ except ModuleNotFoundError as error:
     ) from error
 
 # Before the modules are imported: what their assertions compare is to be seen when they fail.
-for _module in ("base", "connection", "data_role", "endpoints", "events", "messages", "relay", "settings", "structured", "tools", "vectors"):
+for _module in (
+    "base",
+    "connection",
+    "data_role",
+    "endpoints",
+    "events",
+    "messages",
+    "relay",
+    "settings",
+    "structured",
+    "tools",
+    "vectors",
+):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from linkspan_sandbox.conformance.llama_index.base import KEY, LLMSuite, Script, Suite  # noqa: E402
