@@ -20,9 +20,10 @@ from linkspan.errors import (
 )
 from linkspan.files import LARGEST_FILE
 from linkspan.langchain import ScalewayTranscriptionParser
-from linkspan.llama_index import ScalewayTranscriptionReader
+from linkspan.llama_index import ScalewayOCRReader, ScalewayTranscriptionReader
 from linkspan_sandbox import Cut, HTTPError, Reply, Sandbox
 from linkspan_sandbox.scaleway_documents import read_transcription
+from llama_index.readers import scaleway as Leaf  # noqa: N812  # as the other leaves' tests call it
 from tests.documents.conftest import sound
 
 if TYPE_CHECKING:
@@ -245,6 +246,13 @@ def test_blobs_keep_their_metadata(settings: dict[str, Any], meeting: Path) -> N
     blob = Blob.from_path(meeting, metadata={"speaker": "Ada", "source": "tape 1"})
     (document,) = ScalewayTranscriptionParser(**settings).lazy_parse(blob)
     assert (document.metadata["speaker"], document.metadata["source"]) == ("Ada", "tape 1")
+
+
+def test_leaf_package_is_the_same_class() -> None:
+    assert (Leaf.ScalewayTranscriptionReader, Leaf.ScalewayOCRReader) == (
+        ScalewayTranscriptionReader,
+        ScalewayOCRReader,
+    )
 
 
 @pytest.mark.parametrize("is_async", [False, True])
