@@ -21,6 +21,7 @@ from linkspan.redaction import is_secret_keyword
 
 if TYPE_CHECKING:
     from linkspan.conversation import Message, Tool, ToolChoice
+    from linkspan.providers.catalog import ModelInfo
 
 __all__ = [
     "CHAT_LIKELY_TOKENS",
@@ -281,6 +282,10 @@ class ChatSettings(ConversationSettings):
             f"{self._provider.title}: no log probabilities of tokens can be had here, and a decision is made of them.",
             provider=self._provider.name,
         )
+
+    def _calls_tools(self, info: ModelInfo) -> bool:
+        """Return whether a model calls tools over the API of this object, as far as is known."""
+        return info.calls_tools_over("chat/completions")
 
     def _chat_request_of(
         self,

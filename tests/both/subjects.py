@@ -59,6 +59,7 @@ def _answer(request: httpx.Request) -> Any:
         "/generate": [{"generated_text": "there", "details": _DETAILS}],
         "/v1/completions": {**_chat("there"), "object": "text_completion", "choices": [_COMPLETION]},
         "/completions-sync": {"request_id": "r", "output": {"text": "there", "num_completion_tokens": 1}},
+        "/responses": _RESPONSE,
         "/embeddings": {"data": [{"index": 0, "embedding": [1.0]}], "model": "m"},
         "/audio/transcriptions": {"text": "there"},
         "/ocr": {"pages": [{"index": 0, "markdown": "there"}], "model": "m"},
@@ -67,6 +68,13 @@ def _answer(request: httpx.Request) -> Any:
     return next((answer for end, answer in answers.items() if path.endswith(end)), _chat("there"))
 
 
+_RESPONSE = {
+    "id": "r",
+    "object": "response",
+    "model": "m",
+    "status": "completed",
+    "output": [{"type": "message", "content": [{"type": "output_text", "text": "there"}]}],
+}
 _COMPLETION = {"index": 0, "text": "there", "logprobs": None, "finish_reason": "stop"}
 _DETAILS = {"finish_reason": "eos_token", "generated_tokens": 1, "seed": None, "prefill": [], "tokens": []}
 
@@ -140,6 +148,7 @@ def _rerank(framework: str, model: Any) -> str:
 _M = {"model": "m"}
 SUBJECTS = [
     Subject("langchain", "ChatScaleway", _M),
+    Subject("langchain", "ChatScaleway", {**_M, "api": "responses"}),
     Subject("langchain", "ChatGraySwan"),
     Subject("langchain", "ChatLLMEngine", {**_M, "api": "v2"}),
     Subject("langchain", "ChatLLMEngine", {**_M, "api": "v1", "chat_template": "chatml"}, "template"),
@@ -150,6 +159,7 @@ SUBJECTS = [
     Subject("langchain", "DataCrunch", _M, "prompt"),
     Subject("langchain", "DataCrunch", {**_M, "api": "openai"}, "prompt"),
     Subject("llama_index", "Scaleway", _M),
+    Subject("llama_index", "Scaleway", {**_M, "api": "responses"}),
     Subject("llama_index", "GraySwan"),
     Subject("llama_index", "ChatLLMEngine", {**_M, "api": "v2"}),
     Subject("llama_index", "ChatLLMEngine", {**_M, "api": "v1", "chat_template": "chatml"}, "template"),

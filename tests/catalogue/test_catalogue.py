@@ -93,11 +93,12 @@ def test_the_frameworks_are_fed_from_it() -> None:
     assert profile["reasoning_effort_levels"] == ["none", "low", "high", "max"]
     assert profile["reasoning_effort_default"] == "high"
     assert llama_index.Scaleway(model="deepseek-v4-flash-0731", api_key=KEY).metadata.context_window == 262144
-    # Tools that the model calls over another route only are no tools of a class that does not take that route.
-    oss = langchain.ChatScaleway(model="gpt-oss-120b", api_key=KEY).profile
-    assert oss is not None
-    assert oss["tool_calling"] is False
-    assert llama_index.Scaleway(model="gpt-oss-120b", api_key=KEY).metadata.is_function_calling_model is False
+    # Tools that the model calls over another route only are no tools of an object that does not take that route.
+    for api, tools in ((None, True), ("responses", True), ("chat", False)):
+        oss = langchain.ChatScaleway(model="gpt-oss-120b", api=api, api_key=KEY)
+        assert (oss.profile or {})["tool_calling"] is tools
+        llm = llama_index.Scaleway(model="gpt-oss-120b", api=api, api_key=KEY)
+        assert llm.metadata.is_function_calling_model is tools
     # Nothing is asserted of what is not known.
     assert "reasoning_effort_levels" not in (
         langchain.ChatScaleway(model="llama-3.3-70b-instruct", api_key=KEY).profile or {}

@@ -30,6 +30,20 @@ class TestScaleway(LLMTests):
         return Scaleway(**{"model": "qwen3.6-35b-a3b", "base_url": base_url, **settings})
 
 
+class TestScalewayResponses(LLMTests):
+    """The same over the Responses API."""
+
+    import_path = "llama_index.llms.scaleway"
+    key_environment = "SCW_SECRET_KEY"
+    supports_tool_images = False
+    streams_chat_chunks = False
+    reasoning_fields = ()
+    data_role_settings = {"data_role": "fenced"}  # noqa: RUF012
+
+    def make_llm(self, base_url: str, **settings: Any) -> Scaleway:
+        return Scaleway(**{"model": "gpt-oss-120b", "api": "responses", "base_url": base_url, **settings})
+
+
 class TestGraySwan(LLMTests):
     """Its API has text alone, no JSON mode, and neither counts nor log probabilities in streams."""
 

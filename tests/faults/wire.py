@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from linkspan import langchain, llama_index
+from tests.support import responses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -71,6 +72,21 @@ CHAT_EVENTS = [
     _chunk(_choice(delta={"tool_calls": [{"index": 0, "function": {"arguments": ': "sea"}'}}]})),
     _chunk(_choice(delta={}, finish_reason="tool_calls")),
     _chunk(usage=_USAGE),
+]
+_SCORES = [{"token": "Hello ", "logprob": -0.5, "top_logprobs": [{"token": "Ho", "logprob": -1.5}]}]
+_SPOKEN = "Hello wörld 🙂, a linkspan is a bridge."
+_OUTPUT = [
+    responses.reasoning("Hm", encrypted_content="c2VjcmV0"),
+    responses.message(_SPOKEN, logprobs=_SCORES),
+    responses.call('{"at": "sea"}', "look", "call_1"),
+]
+RESPONSE = responses.response(*_OUTPUT, service_tier="a")
+RESPONSE_EVENTS = [
+    responses.created(),
+    *responses.said(_OUTPUT[0], "Hm"),
+    *responses.said(_OUTPUT[1], "Hello ", "wörld 🙂, ", "a linkspan is a bridge.", place=1),
+    *responses.said(_OUTPUT[2], '{"at"', ': "sea"}', place=2),
+    responses.ended(*_OUTPUT),
 ]
 PROMPT_V1 = {
     "request_id": "req-1",
@@ -158,6 +174,7 @@ def _apis(module: Any, scaleway: str, gray_swan: str) -> Iterator[Api]:
         return lambda **more: getattr(module, name)(**{**fields, **more})
 
     yield Api("scaleway", making(scaleway, **base), CHAT, CHAT_EVENTS, done)
+    yield Api("scaleway_responses", making(scaleway, api="responses", **base), RESPONSE, RESPONSE_EVENTS)
     yield Api("gray_swan", making(gray_swan, **base), CHAT, CHAT_EVENTS, done)
     yield Api("llm_engine_chat", making("ChatLLMEngine", **llm_engine), CHAT, CHAT_EVENTS, done)
     messages = {"api": "messages"} if module is langchain else {}

@@ -21,6 +21,7 @@ KEY = "a-very-secret-key-0123456789"
 #: By name: the class, its arguments, and where the sandbox has its API.
 LANGCHAIN: dict[str, tuple[type[Any], dict[str, Any], str]] = {
     "scaleway": (langchain.ChatScaleway, {"model": "llama-3.3-70b-instruct"}, "scaleway_url"),
+    "responses": (langchain.ChatScaleway, {"model": "gpt-oss-120b", "api": "responses"}, "scaleway_url"),
     "gray_swan": (langchain.ChatGraySwan, {}, "gray_swan_url"),
     "chat_v2": (langchain.ChatLLMEngine, {"model": "llama-3-8b-instruct"}, "llm_engine_url"),
     "chat_v1": (
@@ -35,6 +36,7 @@ LANGCHAIN: dict[str, tuple[type[Any], dict[str, Any], str]] = {
 }
 LANGCHAIN_WAYS = [
     *(("scaleway", method) for method in ("json_schema", "json_mode", "function_calling")),
+    *(("responses", method) for method in ("json_schema", "json_mode", "function_calling")),
     *(("gray_swan", method) for method in ("json_mode", "function_calling")),
     *(("chat_v2", method) for method in ("json_schema", "json_mode", "function_calling")),
     *(("chat_messages", method) for method in ("json_schema", "json_mode", "function_calling")),
@@ -44,6 +46,7 @@ LANGCHAIN_WAYS = [
 
 LLAMA_INDEX: dict[str, tuple[type[Any], dict[str, Any], str]] = {
     "scaleway": (llama_index.Scaleway, {"model": "llama-3.3-70b-instruct"}, "scaleway_url"),
+    "responses": (llama_index.Scaleway, {"model": "gpt-oss-120b", "api": "responses"}, "scaleway_url"),
     "gray_swan": (llama_index.GraySwan, {}, "gray_swan_url"),
     "chat_llm_engine": (llama_index.ChatLLMEngine, {"model": "llama-3-8b-instruct"}, "llm_engine_url"),
     "chat_datacrunch": (llama_index.ChatDataCrunch, {}, "tgi_url"),
@@ -53,7 +56,7 @@ LLAMA_INDEX: dict[str, tuple[type[Any], dict[str, Any], str]] = {
 LLAMA_INDEX_WAYS = [
     *(
         (kind, mode)
-        for kind in ("scaleway", "chat_llm_engine", "chat_datacrunch")
+        for kind in ("scaleway", "responses", "chat_llm_engine", "chat_datacrunch")
         for mode in ("default", "function", "llm")
     ),
     *(("gray_swan", mode) for mode in ("default", "llm")),

@@ -19,10 +19,11 @@ from linkspan.langchain.chunks import ChunkBuilder, combine_outputs, to_chat_res
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.language_model import LinkspanLanguageModel
 from linkspan.langchain.messages import to_conversation
-from linkspan.langchain.profiles import model_profile
+from linkspan.langchain.profiles import profile_of
 from linkspan.langchain.registration import CHAT_MODELS
 from linkspan.langchain.tools import as_tool_dicts, schema_format, to_tools
 from linkspan.options import ChatSettings, read_response_format, read_tool_choice
+from linkspan.providers.catalog import model_info
 from linkspan.unreadable import building_answer
 
 if TYPE_CHECKING:
@@ -242,4 +243,5 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
         return combine_outputs(llm_outputs)
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return model_profile(self._provider.name, self.model) if self.model else None
+        info = model_info(self._provider.name, self.model) if self.model else None
+        return None if info is None else profile_of(info, tools=self._calls_tools(info))

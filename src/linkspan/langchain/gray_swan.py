@@ -75,7 +75,8 @@ class ChatGraySwan(GraySwanSettings, LinkspanChatModel):
     """
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return profile_of(self._model_info())
+        info = self._model_info()
+        return profile_of(info, tools=self._calls_tools(info))
 
     @property
     def _identifying_params(self) -> dict[str, Any]:

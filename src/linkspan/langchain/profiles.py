@@ -6,31 +6,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.language_models import ModelProfile
 
-from linkspan.providers.catalog import model_info
-
 if TYPE_CHECKING:
     from linkspan.providers.catalog import ModelInfo
 
-__all__ = ["model_profile", "profile_of"]
+__all__ = ["profile_of"]
 
 #: An installed core warns about keys that it does not know yet.
 _KNOWN_KEYS = frozenset(ModelProfile.__annotations__)
 
 
-def model_profile(provider: str, model: str) -> ModelProfile | None:
-    """Return a new profile of the model, ``None`` if the catalogue does not know it."""
-    info = model_info(provider, model)
-    return None if info is None else profile_of(info)
-
-
-def profile_of(info: ModelInfo) -> ModelProfile:
-    """Return what is known of a model as a new profile."""
-    facts = {name: fact for name, fact in _facts(info).items() if fact is not None and name in _KNOWN_KEYS}
+def profile_of(info: ModelInfo, *, tools: bool) -> ModelProfile:
+    """Return what is known of a model as a new profile, and whether it calls tools over the API in use."""
+    facts = {name: fact for name, fact in _facts(info, tools).items() if fact is not None and name in _KNOWN_KEYS}
     return cast("ModelProfile", facts)
 
 
-def _facts(info: ModelInfo) -> dict[str, Any]:
-    tools = info.calls_tools_over("chat/completions")
+def _facts(info: ModelInfo, tools: bool) -> dict[str, Any]:
     return {
         "name": info.id,
         "status": info.status,

@@ -65,7 +65,7 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
         window = self.context_window or self._served_window() or known or DEFAULT_CONTEXT_WINDOW
         tools = self.is_function_calling_model
         if tools is None:
-            tools = info is None or info.calls_tools_over("chat/completions")
+            tools = info is None or self._calls_tools(info)
         return LLMMetadata(
             context_window=window,
             num_output=self.max_tokens or DEFAULT_NUM_OUTPUTS,

@@ -21,6 +21,7 @@ from linkspan.providers.scaleway_rerank import DEFAULT_RERANK_MODEL
 from linkspan.settings.listing import ListsModels
 
 if TYPE_CHECKING:
+    from linkspan.providers.catalog import ModelInfo
     from linkspan.providers.codec import Codec
     from linkspan.providers.provider import Provider
 
@@ -91,6 +92,11 @@ class ScalewayChatSettings(ScalewaySettings, ChatSettings):
     def _likely_token_options(self) -> LikelyTokens:
         # Scaleway's page of 2025 lists `top_logprobs` as not supported; without it an answer has the chosen tokens'.
         return super()._likely_token_options() if self.api == "responses" else CHAT_LIKELY_TOKENS
+
+    def _calls_tools(self, info: ModelInfo) -> bool:
+        if self.api is None:
+            return info.tools
+        return info.calls_tools_over("responses" if self.api == "responses" else "chat/completions")
 
 
 class ScalewayEmbeddingSettings(ScalewaySettings):

@@ -134,6 +134,7 @@ class LLMSuite(Suite):
         import_path: The public module that the class is imported from, such as ``"llama_index.llms.scaleway"``.
         is_chat_model: What the class's metadata is to say.
         supports_tools: Whether it is a ``FunctionCallingLLM`` whose API takes tools, in Chat Completions form.
+        streams_chat_chunks: Whether its streams are Chat Completions chunks.
         supports_images: Whether the API takes images, in Chat Completions form.
         supports_tool_images: Whether the API takes images in what tools return.
         supports_reasoning: Whether the API has reasoning in a field of its own.
@@ -151,6 +152,7 @@ class LLMSuite(Suite):
     import_path: ClassVar[str | None] = None
     is_chat_model: ClassVar[bool] = True
     supports_tools: ClassVar[bool] = True
+    streams_chat_chunks: ClassVar[bool] = True
     supports_images: ClassVar[bool] = True
     supports_tool_images: ClassVar[bool] = True
     supports_reasoning: ClassVar[bool] = True

@@ -118,7 +118,7 @@ class ToolTests(LLMSuite):
 
     # ------------------------------------------------------------------ calls
 
-    @needs("supports_tools")
+    @needs(lambda suite: suite.supports_tools and suite.streams_chat_chunks)
     @each(CHAT_STREAMS)
     @pytest.mark.parametrize("how", list(_STREAMED))
     def test_streamed_parallel_calls(self, make: Callable[..., Any], script: Script, way: str, how: str) -> None:
