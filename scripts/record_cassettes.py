@@ -199,6 +199,7 @@ ENGINES: dict[str, dict[str, Start]] = {
             "documented to",
             "none was asked",
         ),
+        "sandbox-responses": llama_cpp("Scaleway"),
         "sandbox-gray-swan": llama_cpp("Gray Swan"),
         "sandbox-llm-engine": llama_cpp("LLM Engine"),
         "sandbox-datacrunch": llama_cpp("TGI"),
@@ -206,6 +207,7 @@ ENGINES: dict[str, dict[str, Start]] = {
     },
     "scripted": {
         "scripted-scaleway": partial(scripted_source, "Scaleway", "mistral-small-3.2-24b-instruct-2506"),
+        "scripted-responses": partial(scripted_source, "Scaleway", "gpt-oss-120b"),
         "scripted-gray-swan": partial(scripted_source, "Gray Swan", "cygnet"),
         "scripted-llm-engine": partial(scripted_source, "LLM Engine", "llama-3-8b-instruct"),
         "scripted-datacrunch": partial(scripted_source, "TGI", "mixtral"),

@@ -137,12 +137,19 @@ def test_langchain_structured_output(tape: Tape) -> None:
     assert tape.request["text"]["format"]["type"] == "json_schema"
 
 
-@pytest.mark.parametrize(("wrong", "error"), [({"model": "unknown"}, 404), ({"max_tokens": 5000}, 400)])
-def test_langchain_errors(tape: Tape, wrong: dict[str, Any], error: int) -> None:
+def refused(tape: Tape, **wrong: Any) -> LinkspanError:
     with pytest.raises(LinkspanError) as caught:
         chat_model(tape).invoke(FRANCE, **wrong)
-    assert caught.value.status_code == error
     assert tape.body["error"]["message"] in str(caught.value)
+    return caught.value
+
+
+def test_langchain_unknown_model(tape: Tape) -> None:
+    assert refused(tape, model="unknown").status_code == 404
+
+
+def test_langchain_limit_beyond_the_window(tape: Tape) -> None:
+    assert refused(tape, max_tokens=5000).status_code == 400
 
 
 @reasons

@@ -183,7 +183,7 @@ def test_a_malformed_answer_says_what_is_wrong(api: Api) -> None:
 def test_a_malformed_event_keeps_the_answer_so_far(api: Api) -> None:
     wire = Wire()
     bad = b'{"choices": [5], "output": 5, "token": {"text": 5}}'
-    wire.respond = lambda: httpx.Response(200, content=api.body([*api.events[:2], bad]))
+    wire.respond = lambda: httpx.Response(200, content=api.body([*api.events[: api.opening], bad]))
     with pytest.raises(InvalidResponseError) as caught:
         list(api.make(**wire.clients()).stream("x"))
     assert caught.value.partial_text.startswith("Hello ")

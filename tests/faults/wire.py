@@ -146,13 +146,14 @@ ERRORS: list[Any] = [
 
 @dataclass(frozen=True)
 class Api:
-    """One API as one class of a framework speaks it."""
+    """One API as one class of a framework speaks it. After ``opening`` of its events the first words are said."""
 
     name: str
     make: Callable[..., Any]
     whole: Any
     events: list[Any]
     end: bytes = b""
+    opening: int = 2
 
     def body(self, events: Iterable[Any]) -> bytes:
         """Return a stream of events."""
@@ -174,7 +175,7 @@ def _apis(module: Any, scaleway: str, gray_swan: str) -> Iterator[Api]:
         return lambda **more: getattr(module, name)(**{**fields, **more})
 
     yield Api("scaleway", making(scaleway, **base), CHAT, CHAT_EVENTS, done)
-    yield Api("scaleway_responses", making(scaleway, api="responses", **base), RESPONSE, RESPONSE_EVENTS)
+    yield Api("scaleway_responses", making(scaleway, api="responses", **base), RESPONSE, RESPONSE_EVENTS, opening=7)
     yield Api("gray_swan", making(gray_swan, **base), CHAT, CHAT_EVENTS, done)
     yield Api("llm_engine_chat", making("ChatLLMEngine", **llm_engine), CHAT, CHAT_EVENTS, done)
     messages = {"api": "messages"} if module is langchain else {}

@@ -83,7 +83,7 @@ class ResponseWriter:
     def _response(
         self, output: list[dict[str, Any]], finish: str | None, usage: Usage | None, model: str
     ) -> dict[str, Any]:
-        reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(finish or "")
+        reason = {"stop": None, "tool_calls": None, "length": "max_output_tokens"}.get(finish or "stop", finish)
         status = "in_progress" if finish is None else "completed" if reason is None else "incomplete"
         echoed = {name: self._body.get(name) for name in sorted(FIELDS - {"input", "include", "stream", "store"})}
         return {

@@ -81,17 +81,18 @@ class Item:
         if (channel, number) in self._done:
             return ""
         self._done.add((channel, number))
-        pieces = self._pieces.setdefault(channel, [])
-        rest = self._rest("".join(pieces[self._starts.get(channel, 0) :]), said, channel)
-        self._starts[channel] = len(pieces)
+        rest = self._rest(channel, said, self._starts.get(channel, 0))
+        self._starts[channel] = len(self._pieces.get(channel, ()))
         return rest
 
     def rest_of_item(self, channel: str, said: str) -> str:
         """Return what the whole item says beyond its pieces."""
-        return self._rest("".join(self._pieces.get(channel, ())), said, channel)
+        return self._rest(channel, said, 0)
 
-    def _rest(self, handed_out: str, said: str, channel: str) -> str:
-        rest = _beyond(handed_out, said, channel)
+    def _rest(self, channel: str, said: str, start: int) -> str:
+        if not said.strip():
+            return ""
+        rest = _beyond("".join(self._pieces.get(channel, ())[start:]), said, channel)
         if rest:
             self.add(channel, rest)
         return rest
@@ -107,12 +108,12 @@ def _beyond(handed_out: str, said: str, channel: str) -> str:
         InvalidResponseError: The two contradict each other.
     """
     if not handed_out:
-        return said if said.strip() else ""
+        return said
     before, now = handed_out.lstrip(), said.lstrip()
     if now.startswith(before):
         rest = now[len(before) :]
         return rest if rest.strip() else ""
-    if not now or before.rstrip() == now.rstrip() or (channel == "arguments" and _same_json(before, now)):
+    if before.rstrip() == now.rstrip() or (channel == "arguments" and _same_json(before, now)):
         return ""
     raise InvalidResponseError(f"the answer contradicts itself: its {channel} is not what was streamed of it.")
 
