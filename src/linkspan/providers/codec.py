@@ -1,4 +1,4 @@
-"""The protocols of codecs and stream decoders, and the bases of those that wrap another one."""
+"""Protocols of codecs and stream decoders, and bases of those that wrap another one."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ DecoderT = TypeVar("DecoderT", bound="StreamDecoder")
 class StreamDecoder(Protocol):
     """State of one streamed answer, fed with the data of its events.
 
-    ``finished`` turns true at the API's end mark, ``complete`` as soon as the answer is known to be whole, and
-    ``cut_short`` where the decoder itself ended the answer (at a stop text) while the server would go on.
+    ``finished`` is set at the API's end mark, ``complete`` as soon as the answer is known to be complete, and
+    ``cut_short`` if the decoder itself ended the answer (at a stop text) before the server did.
     """
 
     @property
     def finished(self) -> bool:
-        """Whether the API's end mark has been seen: nothing more will come."""
+        """Whether the API's end mark was received, so that nothing more follows."""
 
     @property
     def complete(self) -> bool:
-        """Whether the answer itself is whole, so that a connection that breaks now loses nothing of it."""
+        """Whether the answer is complete, so that a broken connection loses nothing of it."""
 
     @property
     def cut_short(self) -> bool:
-        """Whether the decoder ended the answer before the server did: the connection is closed, not read to its end."""
+        """Whether the decoder ended the answer before the server did: close the connection, do not drain it."""
 
     def feed(self, data: bytes) -> Sequence[Delta]:
-        """Take the data of one event."""
+        """Process the data of one event."""
 
     def close(self) -> Sequence[Delta]:
-        """Take the end of the stream; the last delta carries finish reason, usage and metadata.
+        """Process the end of the stream; the last delta carries finish reason, usage and metadata.
 
         Raises:
-            InterruptedStreamError: The answer is not whole.
+            InterruptedStreamError: The answer is incomplete.
         """
 
 
 class Codec(Protocol[RequestT_contra]):
-    """One API's language. No I/O, no framework."""
+    """Encodes requests and decodes answers of one API. No I/O, no framework."""
 
     @property
     def provider(self) -> str:
@@ -57,38 +57,38 @@ class Codec(Protocol[RequestT_contra]):
 
     @property
     def models_path(self) -> str:
-        """The route of the list of models, below the base URL."""
+        """The route of the list of models, relative to the base URL."""
 
     def auth_headers(self, api_key: str) -> Mapping[str, str]:
         """Headers that carry the key."""
 
     def path(self, request: RequestT_contra, *, stream: bool) -> str:
-        """Path below the base URL, with a query if the API wants one."""
+        """Path relative to the base URL, with a query if the API needs one."""
 
     def encode(self, request: RequestT_contra, *, stream: bool) -> dict[str, Any]:
         """The JSON body."""
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: RequestT_contra) -> Completion:
-        """A whole answer to a request. Prompt APIs leave in it what the request asked to have left out (stop texts)."""
+        """Decode a whole answer. Needs the request, because prompt APIs leave its stop texts in the answer."""
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> Sequence[ListedModel]:
         """The list of models."""
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
-        """The error of an answer that is not what was asked for, also under status 200."""
+        """Return the error of an unexpected answer, also under status 200."""
 
     def event_error(self, data: bytes) -> LinkspanError | None:
-        """The error that the first event of a stream reports, if it does."""
+        """Return the error in a stream's first event, if it is one."""
 
     def stream_decoder(self, request: RequestT_contra, headers: Mapping[str, str]) -> StreamDecoder:
-        """A new decoder for one stream."""
+        """Create the decoder of one stream."""
 
 
 class WrappedDecoder(Generic[DecoderT]):
-    """Base of the stream decoders that change what another one reads. By itself it changes nothing.
+    """Base of stream decoders that filter another one. The base itself changes nothing.
 
     Args:
-        inner: The decoder that reads the stream.
+        inner: The wrapped decoder.
     """
 
     __slots__ = ("_inner",)
@@ -98,34 +98,34 @@ class WrappedDecoder(Generic[DecoderT]):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will come: the end mark was seen, or the answer was ended on this side."""
+        """Whether nothing more follows: the end mark was received, or a filter ended the answer."""
         return self._inner.finished
 
     @property
     def complete(self) -> bool:
-        """Whether the answer is whole."""
+        """Whether the answer is complete."""
         return self._inner.complete
 
     @property
     def cut_short(self) -> bool:
-        """Whether the answer was ended on this side, while the server would go on."""
+        """Whether a filter ended the answer before the server did."""
         return self._inner.cut_short
 
     def feed(self, data: bytes) -> Sequence[Delta]:
-        """Take the data of one event."""
+        """Process the data of one event."""
         return self._inner.feed(data)
 
     def close(self) -> Sequence[Delta]:
-        """Take the end of the stream.
+        """Process the end of the stream.
 
         Raises:
-            InterruptedStreamError: The answer is not whole.
+            InterruptedStreamError: The answer is incomplete.
         """
         return self._inner.close()
 
 
 class WrappedCodec(Generic[RequestT]):
-    """Base of the codecs that change requests or answers of another one; holds what does not depend on the request.
+    """Base of codecs that wrap another one; implements the parts that do not depend on the request.
 
     Args:
         inner: The API's own codec.
@@ -149,13 +149,13 @@ class WrappedCodec(Generic[RequestT]):
         return self.inner.auth_headers(api_key)
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> Sequence[ListedModel]:
-        """Read the list of models."""
+        """Decode the list of models."""
         return self.inner.decode_models(body, headers)
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
-        """Read an error answer, or the wrong kind of answer under status 200."""
+        """Decode an error answer, or the wrong kind of answer under status 200."""
         return self.inner.decode_error(status_code, headers, body)
 
     def event_error(self, data: bytes) -> LinkspanError | None:
-        """Return the error that a stream's first event reports, if it does."""
+        """Return the error in a stream's first event, if it is one."""
         return self.inner.event_error(data)

@@ -304,7 +304,7 @@ def decode_verdict(
 
     Raises:
         InvalidResponseError: It is not a verdict.
-        LinkspanError: It reports an error under status 200.
+        LinkspanError: The answer is an error under status 200.
     """
     parsed = parse_json(body, CYGNAL.name)
     request_id = request_id_of(headers)

@@ -1,4 +1,4 @@
-"""Untrusted text on the wire: the ``data`` role where the API has it, else a fence, where the user asked for one."""
+"""Send untrusted text: in the ``data`` role if the API has it, or between marks if the user chose so."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ __all__ = ["carry_data", "fence_data", "tool_results_as_data"]
 
 
 def carry_data(request: ChatRequest, *, has_role: bool) -> Sequence[Message]:
-    """Return a request's messages as an API can carry them, by its ``tool_results`` and ``data_role``.
+    """Return a request's messages with untrusted text as its ``tool_results`` and ``data_role`` require.
 
-    Fenced text joins the user's turn beside it: the chat templates of many models, on servers too, want user and
-    assistant to take turns.
+    Fenced text is joined with an adjacent user turn, because many models' chat templates need user and assistant turns
+    to alternate.
 
     Args:
-        request: The request; it is not changed.
-        has_role: Whether the API knows the role ``data``.
+        request: The request; not changed.
+        has_role: Whether the API has the role ``data``.
 
     Returns:
-        Messages among which ``data`` remains only where the API knows it, or where it has to be refused: on an API
-        without the role, unless ``data_role`` is ``"fenced"``.
+        The messages. The role ``data`` remains if the API has it, or if it must be refused: on an API without the role,
+        unless ``data_role`` is ``"fenced"``.
 
     Raises:
-        UnsupportedContentError: Untrusted text that is to be fenced comes with something other than text.
+        UnsupportedContentError: A message to be fenced has parts other than text.
     """
     results_too = request.tool_results == "data"
     if not has_role and request.data_role == "fenced":
@@ -42,7 +42,7 @@ def carry_data(request: ChatRequest, *, has_role: bool) -> Sequence[Message]:
 
 
 def _with_fences_joined(before: Sequence[Message], fenced: Sequence[Message]) -> list[Message]:
-    """Join each fence with the user's turns beside it, unless these have different names."""
+    """Join each fence with adjacent user turns, unless their names differ."""
     turns: list[list[Message]] = []
     after_fence = False
     for was, message in zip(before, fenced, strict=True):
@@ -57,7 +57,7 @@ def _with_fences_joined(before: Sequence[Message], fenced: Sequence[Message]) ->
 
 
 def _joined(messages: Sequence[Message]) -> Message:
-    """Return messages of one turn as one, with texts that meet in one text: some APIs take no list of parts."""
+    """Join messages of one turn and their adjacent texts, because some APIs do not accept a list of parts."""
     if len(messages) == 1:
         return messages[0]
     parts: list[Part] = []
@@ -72,7 +72,7 @@ def _joined(messages: Sequence[Message]) -> Message:
 
 
 def tool_results_as_data(messages: Sequence[Message]) -> list[Message]:
-    """Return the messages with each tool turn as a ``data`` turn in its place, which names the call it answers."""
+    """Replace each tool turn by a ``data`` turn that names its call."""
     names: dict[str | None, str] = {}
     turned = []
     for message in messages:
@@ -84,11 +84,11 @@ def tool_results_as_data(messages: Sequence[Message]) -> list[Message]:
 def _result_as_data(message: Message, names: dict[str | None, str]) -> Message:
     tool = message.name or names.get(message.tool_call_id) or "unknown"
     outcome = "Error" if message.is_error else "Result"
-    # Name and id come from a model: they stay on their line.
+    # Name and id come from a model, so they must not contain line breaks.
     heading = " ".join(f"{outcome} of the tool {tool} (call {message.tool_call_id}):".split())
     parts = list(message.parts)
     if parts and isinstance(parts[0], Text):
-        # One text, for APIs that take no list of parts.
+        # One text, because some APIs do not accept a list of parts.
         parts[0] = Text(f"{heading}\n{parts[0].text}")
     else:
         parts.insert(0, Text(heading))
@@ -96,17 +96,17 @@ def _result_as_data(message: Message, names: dict[str | None, str]) -> Message:
 
 
 def fence_data(messages: Sequence[Message], roles: Collection[Role] = frozenset({"data"})) -> list[Message]:
-    """Put untrusted text between two marks that it cannot foresee, under a line that says what it is.
+    """Put untrusted text between two unpredictable marks, after a line that explains them.
 
-    The marks hold 96 random bits, new for every call, so that text written earlier cannot close the fence. A ``data``
-    message becomes a user turn; a tool turn stays one, since models trust those less than the user.
+    The marks contain 96 random bits, new for every call, so that the text cannot close the fence. A ``data`` message
+    becomes a user turn; a tool turn stays one, because models trust it less than the user.
 
     Args:
-        messages: The conversation; it is not changed.
-        roles: Whose text is untrusted: ``data``, perhaps ``tool``.
+        messages: The conversation; not changed.
+        roles: The roles of untrusted text: ``data``, perhaps ``tool``.
 
     Raises:
-        UnsupportedContentError: A message of these roles holds something other than text.
+        UnsupportedContentError: A message of these roles has parts other than text.
     """
     if not any(message.role in roles for message in messages):
         return list(messages)

@@ -1,4 +1,4 @@
-"""Error bodies of every shape the four APIs and the gateways before them send, read into one."""
+"""Decode error bodies of every shape that the APIs and their gateways send."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ __all__ = [
 ]
 
 _LONGEST_MESSAGE = 1000
-#: Codes, types and request ids are words; a longer one is something else.
+#: Codes, types and request ids are short; a longer text is something else.
 _LONGEST_WORD = 200
-#: Bytes of a body that is no JSON, and of JSON: more is not looked at.
+#: Most bytes read of a body that is not JSON, and of JSON.
 _LONGEST_PAGE = 8_192
 _LONGEST_JSON = 1024 * 1024
 _MOST_LIST_ITEMS = 3
-#: Items of a list or an object that are kept of a body.
+#: Most items kept of a list or an object in a body.
 _MOST_SHOWN = 20
-#: Steps to an invalid field.
+#: Most steps in the path of an invalid field.
 _MOST_STEPS = 20
 
-#: Words by which servers say that prompt and answer do not fit. Compiled with the
+#: Texts by which servers say that prompt and answer do not fit. Compiled with the
 #: first error, not with the import.
 _OVERFLOW = (
     r"maximum context length|model's context length is only|inputs?`? tokens \+ `?max_new_tokens`? must be <="
@@ -55,7 +55,7 @@ _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-infe
 
 @dataclass(slots=True)
 class ErrorBody:
-    """What an error body says. ``status`` is the one that the body itself names, if any."""
+    """The content of an error body. ``status`` is the status in the body itself, if any."""
 
     message: str
     code: str | None = None
@@ -73,7 +73,7 @@ def request_id_of(headers: Mapping[str, str]) -> str | None:
 
 
 def read_error_body(content: bytes) -> ErrorBody:
-    """Read the body of an error answer: JSON of any known shape, HTML, plain text or nothing."""
+    """Decode the body of an error answer: JSON of any known shape, HTML, plain text or nothing."""
     try:
         parsed = from_json(content[:_LONGEST_JSON])
     except ValueError:
@@ -85,7 +85,7 @@ def read_error_body(content: bytes) -> ErrorBody:
 
 
 def read_error(parsed: Any) -> ErrorBody:
-    """Read a parsed error body, or an error event of a stream."""
+    """Decode a parsed error body, or an error event of a stream."""
     if isinstance(parsed, list) and len(parsed) == 1:
         parsed = parsed[0]
     if not isinstance(parsed, dict):
@@ -122,7 +122,7 @@ def make_error(
     headers: Mapping[str, str] | None = None,
     request_id: str | None = None,
 ) -> LinkspanError:
-    """Make the error that stands for a body. Without any status it is a :class:`ServerError`."""
+    """Create the error for a body. Without a status it is a :class:`ServerError`."""
     status = status_code if status_code is not None and status_code >= 400 else found.status
     cls = error_class_for_status(status) if status is not None else ServerError
     if any(re.search(_OVERFLOW, said, re.IGNORECASE) for said in (found.message, found.code or "")):
@@ -141,7 +141,7 @@ def make_error(
 def wrong_kind_of_answer(
     provider: str, body: bytes, *, status_code: int, headers: Mapping[str, str]
 ) -> InvalidResponseError:
-    """Return the error of an answer under status 200 that is not the stream that was asked for, and no error either."""
+    """Return the error for an answer under status 200 that is neither the requested stream nor an error."""
     try:
         from_json(body)
     except ValueError:
@@ -199,7 +199,7 @@ def _from_detail_item(item: Any) -> str:
 
 
 def _from_html(text: str) -> str:
-    """Return the title of a page. ``text`` is its beginning: a search through a long one would be of no use."""
+    """Return the title of an HTML page. ``text`` is its start, because searching a long page would be slow."""
     lowered = text.lower()
     start = lowered.find("<title")
     begin = lowered.find(">", start) + 1 if start >= 0 else 0
@@ -209,12 +209,12 @@ def _from_html(text: str) -> str:
 
 
 def _as_text(value: Any) -> str:
-    """Return as text what a server says, whatever it is."""
+    """Return a server's message as text, whatever its type."""
     return _shorten(value if isinstance(value, str) else to_json(_clean(value), inf_nan_mode="constants").decode())
 
 
 def _clean(value: Any) -> Any:
-    """Leave out what repeats the request: FastAPI puts the refused value, often the prompt, into ``input``."""
+    """Drop what repeats the request: FastAPI puts the refused value, often the prompt, into ``input``."""
     if isinstance(value, dict):
         names = list(value)[:_MOST_SHOWN]
         return {_shorten(name): _clean(value[name]) for name in names if name not in {"input", "ctx"}}
@@ -228,7 +228,7 @@ def _shorten(text: str) -> str:
 
 
 def short_text(value: Any) -> str | None:
-    """Return a code or an id as text; ``None`` for nothing, and for what is no word."""
+    """Return a code or an id as text; ``None`` if it is missing or too long."""
     if value is None or isinstance(value, (dict, list)):
         return None
     return str(value)[:_LONGEST_WORD]

@@ -1,4 +1,4 @@
-"""Answers that the server gave up on, which some report by a finish reason alone."""
+"""Detect answers that the server aborted, which some servers only report by a finish reason."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FAILED_FINISH_REASONS", "failure_of", "raise_if_failed"]
 
-#: vLLM ends an answer with ``error`` after a failure inside the engine, vLLM and SGLang with ``abort`` when a request
-#: was aborted. A tuple: servers send finish reasons that cannot be hashed, too.
+#: vLLM ends an answer with ``error`` after a failure of the engine; vLLM and SGLang with ``abort`` if a request was
+#: aborted. A tuple, because servers also send unhashable finish reasons.
 FAILED_FINISH_REASONS = ("error", "abort")
 
 
 def failure_of(finish_reasons: Iterable[str | None], provider: str, request_id: str | None) -> ServerError | None:
-    """Return the error of an answer with one of these finish reasons, ``None`` if none means failure."""
+    """Return the error for an answer with one of these finish reasons; ``None`` if none of them means failure."""
     for reason in finish_reasons:
         if reason in FAILED_FINISH_REASONS:
             return ServerError(
@@ -33,10 +33,10 @@ def failure_of(finish_reasons: Iterable[str | None], provider: str, request_id: 
 
 
 def raise_if_failed(completion: Completion, provider: str) -> None:
-    """Raise the error of a whole answer that the server gave up on, in any of its alternatives.
+    """Raise an error if the server aborted a whole answer or one of its alternatives.
 
     Raises:
-        ServerError: It did; ``code`` is the finish reason, ``partial`` the answer.
+        ServerError: The server aborted it; ``code`` is the finish reason, ``partial`` the answer.
     """
     reasons = (answer.finish_reason for answer in (completion, *completion.alternatives))
     error = failure_of(reasons, provider, completion.request_id)

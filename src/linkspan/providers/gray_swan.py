@@ -1,4 +1,4 @@
-"""Gray Swan Cygnet: what differs from the Chat Completions dialect.
+"""Gray Swan Cygnet: its differences from the Chat Completions dialect.
 
 Source: docs/apis/gray_swan.md. Cygnal, the proxy that Gray
 Swan sells beside it, is another product with another request form (two keys, no ``data`` role) and is not covered.
@@ -59,18 +59,18 @@ GRAY_SWAN = Provider(
     default_timeout=60.0,
 )
 
-#: The alias of the latest model (docs/apis/gray_swan.md#models).
+#: Alias of the latest model (docs/apis/gray_swan.md#models).
 DEFAULT_MODEL = "cygnet"
 #: Singular and without a version (docs/apis/gray_swan.md#address-and-key).
 DEFAULT_PATH = "chat/completion"
 #: Tokens of prompt and answer together. Unpublished; Cygnet is built on a model with this window.
 CONTEXT_WINDOW = 8192
-#: The documented parameters of a call (docs/apis/gray_swan.md#request), without what the request itself says.
+#: The documented parameters of a call (docs/apis/gray_swan.md#request), without those of the request itself.
 CHAT_PARAMETERS = ("temperature", "max_tokens", "top_p", "frequency_penalty", "n", "moderate_before")
 
-#: What becomes of a demand to call any of several tools.
+#: How to handle a required call of any of several tools.
 AnyTool = Literal["error", "auto"]
-#: What becomes of a speaker's name.
+#: How to handle a speaker's name.
 SpeakerNames = Literal["error", "text"]
 
 _DIALECT = Dialect(
@@ -79,24 +79,24 @@ _DIALECT = Dialect(
     roles=frozenset({"system", "user", "assistant", "tool", "data"}),
     user_parts=(),
     reasoning_field=None,
-    hints=((Image, "Its messages are plain text: describe the image, or ask a model that sees."),),
+    hints=((Image, "Its messages are plain text: describe the image, or use a model with vision."),),
     asks_stream_usage=False,
     joins_text=True,
 )
 
 
 class GraySwanChatCodec(ChatCompletionsCodec):
-    """Chat with Cygnet.
+    """Encodes and decodes chats with Cygnet.
 
-    Only documented fields are sent; ``stop``, which is none, is enforced here, in whole answers and in streams.
+    Only documented fields are sent. ``stop`` is not documented; it is enforced here, in whole answers and in streams.
 
     Args:
-        path: The route below the base URL.
-        raise_on_block: Raise ``ContentBlockedError`` for a blocked answer, where it is otherwise told by its finish
-            reason (``content_filter``, ``violation``) or its refusal.
-        any_tool: What becomes of a demand to call any of several tools, which the API has no word for: ``"error"``, or
+        path: The route, relative to the base URL.
+        raise_on_block: Raise ``ContentBlockedError`` for a blocked answer. Otherwise the answer has the finish reason
+            (``content_filter``, ``violation``) or a refusal.
+        any_tool: How to handle a required call of any of several tools, which the API does not support: ``"error"``, or
             ``"auto"`` to leave the choice to the model.
-        speaker_names: What becomes of a speaker's name, which messages have no field for: ``"error"``, or ``"text"`` to
+        speaker_names: How to handle a speaker's name, for which messages have no field: ``"error"``, or ``"text"`` to
             write it before the text.
 
     Raises:
@@ -118,20 +118,20 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         self._raise_on_block = raise_on_block
 
     def path(self, request: ChatRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
-        """The route below the base URL."""
+        """The route, relative to the base URL."""
         return self._path
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """Write the body; what is not documented is refused, by name, unless it stands in ``extra_body``.
+        """Encode the body; undocumented fields are refused by name, unless they are in ``extra_body``.
 
         Raises:
-            UnsupportedContentError: A part, parameter or demand that the API has no documented field for.
+            UnsupportedContentError: The API has no documented field for a part, a parameter or a tool choice.
         """
         request = without_parallel_calls(request)
         request = replace(request, parameters=without_idle_demands(request.parameters))
         _check_demands(request)
         request = prepare(replace(request, tools=[_described(tool) for tool in request.tools]))
-        # Results of tools become data first, because then their tools' names go into the text.
+        # Tool results become data first, because that writes their tools' names into the text.
         messages = carry_data(request, has_role=True)
         request = replace(
             request,
@@ -144,10 +144,10 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         return super().encode(request, stream=stream)
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
-        """Read a whole answer, and end it at the request's stop texts. A blocked one stays one.
+        """Decode a whole answer, and truncate it at the request's stop texts. A blocked answer stays blocked.
 
         Raises:
-            ContentBlockedError: It was blocked, and ``raise_on_block`` is set.
+            ContentBlockedError: The answer was blocked, and ``raise_on_block`` is set.
         """
         completion = super().decode(body, headers, request)
         if self._raise_on_block:
@@ -157,7 +157,7 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         return cut_at_stops(completion, request.stop) if request.stop else completion
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
-        """A new decoder for one stream, which ends at the request's stop texts."""
+        """Create the decoder of one stream, which truncates at the request's stop texts."""
         choices = asked_choices(request)
         chat = ChatStreamDecoder(
             self.provider, headers, choices=choices, names=ToolNames(request), conversation=request.messages
@@ -170,7 +170,7 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         return BlockWatch(decoder, self.provider) if self._raise_on_block else decoder
 
     def _tool_choice(self, request: ChatRequest) -> ToolChoice | None:
-        """Return the choice. "Any tool", which the API has no word for, is the tool where there is only one."""
+        """Return the tool choice. "Any tool", which the API does not support, becomes the only tool if there is one."""
         if request.tool_choice != "required":
             return request.tool_choice
         if len(request.tools) == 1:
@@ -184,9 +184,9 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         )
 
     def _without_name(self, message: Message, place: int) -> Message:
-        """Take off the name, which messages of this API do not have.
+        """Remove the name, for which messages of this API have no field.
 
-        Names of assistants and tools repeat what role and call id say. Another name would be lost: it is refused, or
+        Names of assistants and tools are redundant: role and call id identify them. Any other name is refused, or
         written before the text.
         """
         if message.name is None:
@@ -203,7 +203,7 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         )
 
     def explain(self, error: LinkspanError) -> LinkspanError:
-        """Say what a missing route probably means."""
+        """Add the likely reason to the error of a missing route."""
         if isinstance(error, NotFoundError) and error.status_code in {404, 405}:
             error.with_hint(
                 f"If this is not about the model's name: the Cygnet endpoint may have been retired, or moved from the "
@@ -222,13 +222,13 @@ def gray_swan_base_url(base_url: str | None, path: str = DEFAULT_PATH) -> str:
 
 
 def gray_swan_model_info(model: str, context_window: int | None = None) -> ModelInfo:
-    """Return what is known of a model, or what may be assumed of one that is not; with this window, if one is given."""
+    """Return the facts of a model, or assumptions for an unknown one; ``window`` overrides its context window."""
     info = model_info(GRAY_SWAN.name, model) or ModelInfo(id=model, context_window=CONTEXT_WINDOW, tools=True)
     return info if context_window is None else replace(info, context_window=context_window)
 
 
 def undocumented_parameter(name: str, value: object) -> str:
-    """Return the words that refuse a parameter: its name, those there are, and the way to send it all the same."""
+    """Return the refusal of a parameter: its name, the known ones, and how to send it anyway."""
     shown = value if isinstance(value, (bool, int, float)) else "..."
     return (
         f"{GRAY_SWAN.title} documents no parameter {name!r}; it has {', '.join(CHAT_PARAMETERS)}. "
@@ -245,7 +245,7 @@ def _checked_path(path: str) -> str:
     return cleaned
 
 
-# --------------------------------------------------------------------------- what cannot be asked for
+# --------------------------------------------------------------------------- unsupported requests
 
 
 def _check_demands(request: ChatRequest) -> None:

@@ -1,4 +1,4 @@
-"""Parameters that ask for nothing: frameworks send them to every API, and none needs to be told."""
+"""Drop parameters that request nothing. Frameworks send them to every API, even to those without the parameter."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 __all__ = ["without_idle_demands"]
 
-#: What every API does unasked: one answer, in one piece (a stream is another call), without log probabilities. How many
-#: tools may be called at once says nothing to an API without tools; one that has them reads it before.
+#: Values that every API follows anyway: one answer, without streaming (a stream is another call) and without log
+#: probabilities. The number of parallel calls means nothing to an API without tools; one with tools reads it before.
 _IDLE: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "stream": (False,),
@@ -20,7 +20,7 @@ _IDLE: Mapping[str, tuple[Any, ...]] = {
 
 
 def without_idle_demands(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters that ask for something; ``None`` asks for nothing either."""
+    """Return the parameters that request something; ``None`` also requests nothing."""
     return {
         name: value
         for name, value in parameters.items()

@@ -1,4 +1,4 @@
-"""What is fixed about an API: its name, its address, and the environment variables it reads."""
+"""The fixed facts of an API: its name, its address, and its environment variables."""
 
 from __future__ import annotations
 
@@ -27,14 +27,13 @@ class Provider:
 
     Attributes:
         name: Short name, used in errors, traces and metadata: ``"scaleway"``.
-        title: Name for people: ``"Scaleway Generative APIs"``.
-        api_key_env: Environment variables that may hold the key, first one first.
-        base_url_env: Environment variables that may hold the base URL, first one first.
-        default_base_url: The public service, ``None`` where there is none.
-        keyed_hosts: Further hosts that answer nobody without a key.
-        default_timeout: Seconds of silence allowed if the user sets nothing.
-        default_stall_timeout: Seconds allowed between two events of a stream if the user sets nothing; ``None``: the
-            same.
+        title: Display name: ``"Scaleway Generative APIs"``.
+        api_key_env: Environment variables of the key, by priority.
+        base_url_env: Environment variables of the base URL, by priority.
+        default_base_url: The public service; ``None`` if there is none.
+        keyed_hosts: Further hosts that always require a key.
+        default_timeout: Default for the seconds of silence allowed.
+        default_stall_timeout: Default for the seconds between two events of a stream; ``None`` means the same.
     """
 
     name: str
@@ -47,10 +46,10 @@ class Provider:
     keyed_hosts: tuple[str, ...] = ()
 
     def resolve_api_key(self, explicit: SecretStr | str | None) -> SecretStr | None:
-        """Return the key: the argument, else the environment's. A blank one counts as missing.
+        """Return the key: the argument, else from the environment. A blank key counts as missing.
 
         Raises:
-            ConfigurationError: The argument is no text.
+            ConfigurationError: The argument is not a string.
         """
         if isinstance(explicit, SecretStr):
             explicit = explicit.get_secret_value()
@@ -62,10 +61,10 @@ class Provider:
         return SecretStr(value) if value else None
 
     def resolve_base_url(self, explicit: str | None) -> str:
-        """Return the base URL: the argument, else the environment's, else the public service.
+        """Return the base URL: the argument, else from the environment, else the public service.
 
         Raises:
-            ConfigurationError: None of the three is given.
+            ConfigurationError: There is none of the three.
         """
         value = (explicit or "").strip() or first_set(self.base_url_env) or self.default_base_url
         if not value:

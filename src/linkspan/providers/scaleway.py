@@ -129,15 +129,15 @@ class _EitherCodec(WrappedCodec["ChatRequest"]):
         return self._codec_of(request).path(request, stream=stream)
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """Write the body."""
+        """Encode the body."""
         return self._codec_of(request).encode(request, stream=stream)
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
-        """Read a whole answer."""
+        """Decode a whole answer."""
         return self._codec_of(request).decode(body, headers, request)
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
-        """A new decoder for one stream."""
+        """Create the decoder of one stream."""
         return self._codec_of(request).stream_decoder(request, headers)
 
 

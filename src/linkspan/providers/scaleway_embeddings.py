@@ -144,7 +144,7 @@ def decode_embeddings(
 
     Raises:
         InvalidResponseError: The answer does not hold exactly one vector of finite numbers for each text.
-        LinkspanError: It reports an error under status 200.
+        LinkspanError: The answer is an error under status 200.
     """
     parsed = read_object(body, headers)
     request_id = request_id_of(headers)
@@ -162,7 +162,7 @@ def read_object(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
 
     Raises:
         InvalidResponseError: It is none.
-        LinkspanError: It reports an error under status 200.
+        LinkspanError: The answer is an error under status 200.
     """
     parsed = parse_json(body, _NAME)
     error = error_in(parsed, _NAME, headers)

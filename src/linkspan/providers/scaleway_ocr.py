@@ -144,7 +144,7 @@ def decode_ocr(body: bytes, headers: Mapping[str, str], *, pages: Sequence[int] 
     Raises:
         InvalidResponseError: There are no pages, one has no text or no usable number, or one that was asked for is
             missing.
-        LinkspanError: It reports an error under status 200.
+        LinkspanError: The answer is an error under status 200.
     """
     parsed = read_object(body, headers)
     request_id = request_id_of(headers)

@@ -119,7 +119,7 @@ def decode_rerank(body: bytes, headers: Mapping[str, str], *, count: int, top_n:
 
     Raises:
         InvalidResponseError: There are too few results, or one has no usable index or score.
-        LinkspanError: It reports an error under status 200.
+        LinkspanError: The answer is an error under status 200.
     """
     parsed = read_object(body, headers)
     request_id = request_id_of(headers)

@@ -185,7 +185,7 @@ def decode_transcript(body: bytes, headers: Mapping[str, str], *, response_forma
 
     Raises:
         InvalidResponseError: It holds no text.
-        LinkspanError: It reports an error under status 200.
+        LinkspanError: The answer is an error under status 200.
     """
     known: dict[str, Any] = {"request_id": request_id_of(headers), "rate_limit": rate_limit_of(headers), "model": model}
     if response_format in TEXT_FORMATS:

@@ -1,4 +1,4 @@
-"""Chat over an API that takes a prompt: a codec for conversations, made of a codec for prompts and a chat template."""
+"""Chat over a prompt API: a codec for conversations, built from a codec for prompts and a chat template."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from linkspan.prompts import ChatTemplate
     from linkspan.providers.codec import Codec, StreamDecoder
 
-    #: Turns the shape that an answer must have into parameters of a prompt API.
+    #: Converts a response format to parameters of a prompt API.
     Structured: TypeAlias = Callable[[ResponseFormat], Mapping[str, Any]]
 
 __all__ = ["TemplatedChatCodec"]
 
-#: Switches of prompt APIs that would put something else than the answer into the answer.
+#: Parameters of prompt APIs that would add other text to the answer.
 _NOT_FOR_CHAT = {
     "echo": "would repeat the prompt in the answer",
     "include_stop_str_in_output": "would leave the template's end of turn in the answer",
@@ -32,22 +32,20 @@ _NOT_FOR_CHAT = {
 
 
 class TemplatedChatCodec(WrappedCodec[PromptRequest]):
-    """``Codec[ChatRequest]`` over a ``Codec[PromptRequest]``: the conversation is rendered by a chat template.
+    """``Codec[ChatRequest]`` over a ``Codec[PromptRequest]``: a chat template renders the conversation.
 
-    The texts that end a turn under the template are sent as stop texts after the user's own. As many are sent as the
-    API takes; the inner codec, which cuts its answers at the stop texts of its request, is told all of them. Everything
-    else of an answer (finish reason, usage, log probabilities, extra) is the inner codec's.
+    The template's stop texts are sent after the user's, up to the API's limit. The inner codec cuts its answers at all
+    of them. Everything else of an answer (finish reason, usage, log probabilities, extra) comes from the inner codec.
 
     Args:
         inner: The API's codec for prompts.
-        template: How a conversation becomes a prompt.
-        title: The API's name for people, used in errors.
-        split_reasoning: The tags between which the model writes its reasoning, such as ``THINK_TAGS``; it then arrives
-            apart from the text. ``None`` leaves the text as it is. Where the template opens the block in the prompt,
-            the answer begins inside it.
-        structured: Turns a response format into parameters of the API (``guided_json``, ``grammar``); ``None`` where it
-            has nothing of the kind.
-        max_stops: How many stop texts the API takes, ``None`` for any number.
+        template: Renders a conversation as a prompt.
+        title: The API's display name, for errors.
+        split_reasoning: The tags around the model's reasoning, such as ``THINK_TAGS``, to separate it from the text.
+            ``None`` leaves the text unchanged. If the template opens the block in the prompt, the answer starts inside.
+        structured: Converts a response format to parameters of the API (``guided_json``, ``grammar``); ``None`` if it
+            has none.
+        max_stops: Most stop texts that the API accepts; ``None`` for any number.
     """
 
     def __init__(
@@ -69,29 +67,29 @@ class TemplatedChatCodec(WrappedCodec[PromptRequest]):
         self._inside = split_reasoning is not None and template.opens(split_reasoning[0])
 
     def path(self, request: ChatRequest, *, stream: bool) -> str:
-        """Path below the base URL, which does not depend on the conversation."""
+        """Path relative to the base URL; it does not depend on the conversation."""
         return self.inner.path(self._unrendered(request), stream=stream)
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """Write the body.
+        """Encode the body.
 
         Raises:
-            UnsupportedContentError: Tools, a part or role that a prompt cannot carry, a special token in a message, an
-                order of messages that the template has no place for, or a response format that the API cannot enforce.
+            UnsupportedContentError: The request has tools, an unsupported part or role, a special token in a message,
+                an unsupported order of messages, or a response format that the API cannot enforce.
         """
         return self.inner.encode(self.prompt_request(request), stream=stream)
 
     def prompt_request(self, request: ChatRequest) -> PromptRequest:
-        """Return the request for the prompt API that a chat request becomes.
+        """Convert a chat request to a request for the prompt API.
 
         Raises:
-            UnsupportedContentError: As :meth:`encode`.
+            UnsupportedContentError: See :meth:`encode`.
         """
         self._refuse_tools(request)
         prompt_request = self._unrendered(request)
         prompt_request.parameters = self._parameters(request)
         if self._max_stops is not None:
-            room = max(self._max_stops, len(request.stop))  # the user's own are for the inner codec to judge
+            room = max(self._max_stops, len(request.stop))  # the inner codec checks the user's own
             prompt_request.stop = prompt_request.stop[:room]
         try:
             prompt_request.prompt = self.template.render(
@@ -102,23 +100,23 @@ class TemplatedChatCodec(WrappedCodec[PromptRequest]):
         return prompt_request
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
-        """Read a whole answer."""
+        """Decode a whole answer."""
         completion = self.inner.decode(body, headers, self._unrendered(request))
         if self._tags is None:
             return completion
         return split_completion(completion, self._tags, inside=self._inside)
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
-        """A new decoder for one stream."""
+        """Create the decoder of one stream."""
         decoder = self.inner.stream_decoder(self._unrendered(request), headers)
         if self._tags is None:
             return decoder
         return ThinkTagDecoder(decoder, self._tags, inside=self._inside)
 
-    # ------------------------------------------------------------------ parts of a request
+    # ------------------------------------------------------------------ helpers
 
     def _unrendered(self, request: ChatRequest) -> PromptRequest:
-        """The request as far as it is needed to read an answer: without the prompt, with every stop text."""
+        """Return the request for decoding an answer: without the prompt, with every stop text."""
         return PromptRequest(
             model=request.model,
             prompt="",

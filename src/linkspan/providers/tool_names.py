@@ -1,4 +1,4 @@
-"""Names of tools on the wire: servers take letters, digits, ``_`` and ``-``, at most 64 of them."""
+"""Tool names on the wire: servers accept letters, digits, ``_`` and ``-``, at most 64 characters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INVALID = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def wire_name(name: str) -> str:
-    """Return a name that every server takes; one that already is such a name stays as it is."""
+    """Return a name that every server accepts; a valid name is returned unchanged."""
     if _VALID.fullmatch(name):
         return name
     letters = (letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
@@ -34,18 +34,18 @@ def wire_name(name: str) -> str:
 
 
 def _marked(cleaned: str, name: str) -> str:
-    """Return a cleaned name with a mark of the original, which is the same in every call."""
+    """Return a cleaned name with a hash of the original, so that it is the same in every call."""
     mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{cleaned[: _LONGEST - len(mark) - 1]}_{mark}"
 
 
 class ToolNames:
-    """The names of one request's tools, on the wire and back; no two tools share one.
+    """The names of one request's tools, on the wire and back. Each tool has its own.
 
-    Valid names stay as they are. Of two names that are equal once cleaned, the second gets a mark.
+    Valid names do not change. If two names are equal once cleaned, the second one gets a hash.
 
     Args:
-        request: The request. Tools that only earlier turns name count as well.
+        request: The request. Tools that only earlier turns mention count too.
 
     Raises:
         ConfigurationError: Two tools of the request have one name.
@@ -62,7 +62,7 @@ class ToolNames:
                 "once."
             )
         names = dict.fromkeys((*offered, *_names_in(request.messages)))
-        #: Names to change, as they travel; and what they stand for.
+        #: Changed names as sent, and the reverse.
         self._wire: dict[str, str] = {}
         self._back: dict[str, str] = {}
         invalid = [name for name in names if not _VALID.fullmatch(name)]
@@ -80,7 +80,7 @@ class ToolNames:
             self._back[chosen] = name
 
     def on_wire(self, request: ChatRequest) -> ChatRequest:
-        """Return the request with its tools, tool choice and earlier calls under the names that travel."""
+        """Return the request with the sent names in its tools, tool choice and earlier calls."""
         if not self._wire:
             return request
         choice = request.tool_choice
@@ -92,16 +92,16 @@ class ToolNames:
         )
 
     def in_answer(self, completion: Completion) -> Completion:
-        """Put the original names into an answer, and return it."""
+        """Restore the original names in an answer, and return it."""
         if self._back:
             for answer in (completion, *completion.alternatives):
                 for call in answer.tool_calls:
                     call.name = self._back.get(call.name, call.name)
-                judge_calls(answer.tool_calls, answer.finish_reason)  # What is said of a call names it.
+                judge_calls(answer.tool_calls, answer.finish_reason)  # The problem's text contains the name.
         return completion
 
     def in_pieces(self, pieces: list[ToolCallDelta]) -> list[ToolCallDelta]:
-        """Put the original names into the pieces of a streamed answer's calls, and return them."""
+        """Restore the original names in the pieces of a streamed answer's calls, and return them."""
         if self._back:
             for piece in pieces:
                 if piece.name is not None:

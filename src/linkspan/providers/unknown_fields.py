@@ -1,4 +1,4 @@
-"""Fields that linkspan does not model, put together from the events of a stream: what a whole answer would hold."""
+"""Merge fields that linkspan does not model from the events of a stream, as a whole answer would have them."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ if TYPE_CHECKING:
 
 __all__ = ["ChoiceFields", "join_fields", "merge_levels"]
 
-#: Texts that name something, and so do not come in pieces.
+#: Strings that name something and so are never split.
 _NAMES = frozenset({"format", "id", "index", "name", "object", "role", "status", "type"})
 _EMPTY: tuple[Any, ...] = ("", [], {})
 
 
 def join_fields(joined: dict[str, Any], fields: Mapping[str, Any], *, pieces: bool) -> None:
-    """Add the fields of the next event to those so far.
+    """Merge the fields of the next event into those so far.
 
-    Lists are joined, unless the new one begins with all of the old one: then it is a running list, and replaces it. An
-    empty value replaces nothing. Entries of a list with the same ``index`` are one entry.
+    Lists are concatenated, unless the new list starts with the old one: then it is a running list and replaces it. An
+    empty value replaces nothing. Entries of a list with the same ``index`` are merged.
 
     Args:
         joined: The fields so far; changed in place.
         fields: The fields of the next event.
-        pieces: Whether texts and numbers in lists come in pieces (in a message), or are repeated (around it).
+        pieces: Whether strings and list items are split over events (inside a message) or repeated (outside of it).
     """
     for key, value in fields.items():
         if key not in joined or joined[key] in _EMPTY:
@@ -70,7 +70,7 @@ def merge_levels(inner: dict[str, Any], outer: Mapping[str, Any]) -> None:
 
 
 class ChoiceFields:
-    """The unknown fields of one choice of a stream: of its message, and of the choice around it."""
+    """The unknown fields of one choice of a stream: of its message, and of the choice itself."""
 
     __slots__ = ("choice", "message")
 
@@ -83,13 +83,13 @@ class ChoiceFields:
         join_fields(self.message, fields, pieces=True)
 
     def add_choice(self, fields: Mapping[str, Any]) -> None:
-        """Add the fields around the next piece: lists there come in pieces, texts do not."""
+        """Add the fields outside of the next piece: lists there are split over events, strings are not."""
         lists = {name: value for name, value in fields.items() if isinstance(value, list)}
         join_fields(self.choice, lists, pieces=True)
         join_fields(self.choice, {name: value for name, value in fields.items() if name not in lists}, pieces=False)
 
     def merged(self) -> dict[str, Any]:
-        """Return all of them, as they stand in a whole answer."""
+        """Return all fields, as in a whole answer."""
         merged = dict(self.message)
         merge_levels(merged, self.choice)
         return merged

@@ -1,7 +1,7 @@
-"""JSON from the wire: parsed, and its values read as what they must be (texts, counts, numbers, lists, objects).
+"""Parse JSON from the wire, and check the types of its values (texts, counts, numbers, lists, objects).
 
-A server may send anything in the place of anything. What can be taken for the value that was meant (a count as text, an
-id as a number, ``null`` for nothing) is taken; anything else raises, with the name of the field.
+Servers may send any type for any field. An unambiguous value (a count as text, an id as a number, ``null`` for nothing)
+is converted; anything else raises an error with the name of the field.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
     "wrong_type",
 ]
 
-#: Digits of a count that is written as text.
+#: Most digits of a count sent as text.
 _LONGEST_COUNT = 18
 
 _ESCAPE = re.compile(
@@ -41,7 +41,7 @@ def parse_json(content: bytes, provider: str) -> Any:
     """Parse JSON from the wire.
 
     Raises:
-        InvalidResponseError: It is not JSON.
+        InvalidResponseError: The data is not JSON.
     """
     try:
         return from_json(content)
@@ -61,9 +61,9 @@ def parse_json(content: bytes, provider: str) -> Any:
 
 
 def _mended(content: bytes) -> bytes:
-    """Return JSON without a byte order mark, and with U+FFFD for halves of surrogate pairs, which are no characters.
+    """Return JSON without a byte order mark, and with U+FFFD in place of lone surrogates.
 
-    Gateways that cut texts by UTF-16 units send such halves.
+    Gateways that split texts by UTF-16 units send lone surrogates.
     """
     return _ESCAPE.sub(_whole, content.removeprefix(b"\xef\xbb\xbf"))
 
@@ -73,7 +73,7 @@ def _whole(escape: re.Match[bytes]) -> bytes:
 
 
 def as_text(value: Any, name: str) -> str:
-    """Return a text, ``""`` for nothing."""
+    """Return a text; ``""`` for nothing."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -82,7 +82,7 @@ def as_text(value: Any, name: str) -> str:
 
 
 def as_name(value: Any, name: str) -> str | None:
-    """Return an id or a name as text, also one that is a number; ``None`` for nothing or an empty one."""
+    """Return an id or a name as text, even if it is a number; ``None`` for nothing or an empty text."""
     if isinstance(value, str) or value is None:
         return value or None
     if type(value) in {int, float}:
@@ -91,7 +91,7 @@ def as_name(value: Any, name: str) -> str | None:
 
 
 def as_count(value: Any, name: str) -> int | None:
-    """Return a whole number, also one that is written as text or with ``.0``; ``None`` for nothing."""
+    """Return a whole number, even if it is text or ends with ``.0``; ``None`` for nothing."""
     if value is None or type(value) is int:
         return value
     if isinstance(value, float) and value.is_integer():
@@ -121,7 +121,7 @@ def as_flag(value: Any, name: str) -> bool | None:
 
 
 def as_object(value: Any, name: str) -> Mapping[str, Any]:
-    """Return an object, an empty one for nothing or an empty list (as PHP writes it)."""
+    """Return an object; empty for nothing or for an empty list (PHP's form of an empty object)."""
     if isinstance(value, dict):
         return value
     if value is None or value == []:
@@ -130,7 +130,7 @@ def as_object(value: Any, name: str) -> Mapping[str, Any]:
 
 
 def as_list(value: Any, name: str) -> list[Any]:
-    """Return a list, an empty one for nothing."""
+    """Return a list; empty for nothing."""
     if isinstance(value, list):
         return value
     if value is None:
@@ -149,7 +149,7 @@ def as_bytes(value: Any, name: str) -> list[int] | None:
 
 
 def wrong_type(value: Any, name: str, wanted: str) -> InvalidResponseError:
-    """Return the error of a value that is none of what it must be. The endpoint adds the provider and the answer."""
+    """Return the error for a value of the wrong type. The endpoint adds the provider and the answer."""
     kinds = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", bool: "a truth value"}
     found = "null" if value is None else kinds.get(type(value), type(value).__name__)
     return InvalidResponseError(f"the answer is malformed: {name} must be {wanted}, and is {found}.")

@@ -1,4 +1,4 @@
-"""The Chat Completions dialect that several APIs share. Each provider states only how it differs."""
+"""The Chat Completions dialect, which several APIs share. Each provider only defines its differences."""
 
 from linkspan.providers.chat_completions.codec import ChatCompletionsCodec
 from linkspan.providers.chat_completions.encode import Dialect

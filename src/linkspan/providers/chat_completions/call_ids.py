@@ -1,7 +1,7 @@
-"""Ids of tool calls: unique in an answer and in its conversation, and in the form that a model's server takes.
+"""Ids of tool calls: unique in a conversation, and in a form that the model's server accepts.
 
-Frameworks pair calls and results by id alone. TGI gives the id ``"0"`` to the call of every whole answer, Kimi counts
-from zero in each answer, llama.cpp and xinference repeat an id within one: calls would be lost, or answered twice.
+Frameworks match calls and results only by id. TGI sends the id ``"0"`` with every whole answer, Kimi counts from zero
+in each answer, llama.cpp and xinference repeat ids within an answer. Without new ids, calls would be lost or run twice.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = ["CallIds", "new_call_id", "with_ids_for_model"]
 
-#: Families of Mistral's models. Their servers take ids of nine letters and digits: vLLM cuts longer ones, and answers
+#: Mistral's model families. Their servers need ids of nine letters and digits: vLLM truncates longer ones, and answers
 #: 400 to shorter ones such as ``0`` or ``call_0``.
 _MISTRAL = re.compile(r"mi(?:s|x|nis)tral|magistral|devstral|pixtral|codestral|voxtral", re.IGNORECASE)
 _MISTRAL_ID = re.compile(r"[a-zA-Z0-9]{9}")
 
 
 class CallIds:
-    """Hands out the ids of one answer's calls: the server's own where it is new, else a made one.
+    """Assigns ids to the calls of one answer: the server's id if it is new, else a generated one.
 
     Args:
-        conversation: The messages before the answer. Their ids are taken.
+        conversation: The messages before the answer, whose ids are not reused.
     """
 
     __slots__ = ("_conversation", "_taken")
@@ -39,7 +39,7 @@ class CallIds:
         self._taken: set[str] | None = None
 
     def claim(self, wire_id: Any) -> str:
-        """Return the id for a call that the server calls ``wire_id``."""
+        """Return the id of a call whose id on the wire is ``wire_id``."""
         if self._taken is None:
             self._taken = set(_ids_in(self._conversation))
         known = isinstance(wire_id, str) and wire_id and wire_id not in self._taken
@@ -63,10 +63,10 @@ def _ids_in(messages: Sequence[Message]) -> Iterable[str]:
 
 
 def with_ids_for_model(messages: Sequence[Message], model: str | None) -> Sequence[Message]:
-    """Return the messages with ids of tool calls that the model's server takes.
+    """Return the messages with tool call ids that the model's server accepts.
 
-    Only for models whose name says that they are Mistral's, and only ids of another form: each becomes nine letters and
-    digits that depend on it alone, in the call and in its result.
+    Only for models with a Mistral name, and only for ids of another form. Each becomes a hash of nine letters and
+    digits, both in the call and in its result.
     """
     if model is None or not _MISTRAL.search(model):
         return messages

@@ -1,4 +1,4 @@
-"""The codec of the Chat Completions dialect; providers override what differs."""
+"""The codec of the Chat Completions dialect; providers override their differences."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["ChatCompletionsCodec", "ErrorReading"]
 
 
 class ErrorReading:
-    """Reads the errors of OpenAI-compatible servers, whatever the route."""
+    """Decodes the errors of OpenAI-compatible servers, on any route."""
 
     @property
     def provider(self) -> str:
@@ -34,7 +34,7 @@ class ErrorReading:
         raise NotImplementedError
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
-        """Read an error answer, or the wrong kind of answer under status 200."""
+        """Decode an error answer, or the wrong kind of answer under status 200."""
         if status_code >= 400:
             return self.explain(
                 make_error(self.provider, read_error_body(body), status_code=status_code, headers=headers)
@@ -49,7 +49,7 @@ class ErrorReading:
         return wrong_kind_of_answer(self.provider, body, status_code=status_code, headers=headers)
 
     def event_error(self, data: bytes) -> LinkspanError | None:
-        """Return the error that a stream's first event reports, if it does."""
+        """Return the error in a stream's first event, if it is one."""
         if b'"error"' not in data and b'"detail"' not in data and b'"message"' not in data:
             return None
         try:
@@ -60,12 +60,12 @@ class ErrorReading:
         return None if error is None else self.explain(error)
 
     def explain(self, error: LinkspanError) -> LinkspanError:
-        """Add what is known of this API to an error: what it means here, and the way out."""
+        """Add hints for this API to an error: its meaning here, and what to do."""
         return error
 
 
 class ChatCompletionsCodec(ErrorReading):
-    """Encode and decode Chat Completions as one API speaks them."""
+    """Encodes and decodes Chat Completions of one API."""
 
     #: The route of the list of models.
     models_path = MODELS_PATH
@@ -83,23 +83,23 @@ class ChatCompletionsCodec(ErrorReading):
         return {"Authorization": f"Bearer {api_key}"}
 
     def path(self, request: ChatRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
-        """The route below the base URL."""
+        """The route, relative to the base URL."""
         return "chat/completions"
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """Write the body."""
+        """Encode the body."""
         return encode_request(request, self.dialect, stream=stream)
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
-        """Read a whole answer."""
+        """Decode a whole answer."""
         return ToolNames(request).in_answer(decode_chat(body, headers, self.provider, request.messages))
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
-        """Read the list of models."""
+        """Decode the list of models."""
         return decode_models(body, headers, self.provider)
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
-        """A new decoder for one stream."""
+        """Create the decoder of one stream."""
         return ChatStreamDecoder(
             self.provider,
             headers,

@@ -1,4 +1,4 @@
-"""Chat Completions answers, whole ones and the pieces that streams have in common with them."""
+"""Decode Chat Completions answers, and the parts that whole answers and streams have in common."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KNOWN_MESSAGE = frozenset({"role", "content", "tool_calls", "reasoning", "reason
 
 
 def error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> LinkspanError | None:
-    """Return the error that a parsed body or event reports under status 200, if it does."""
+    """Return the error in a parsed body or event under status 200, if it is one."""
     if not isinstance(parsed, dict) or parsed.get("choices"):
         return None
     if (
@@ -51,18 +51,18 @@ def error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> Linkspan
 def decode_chat(
     content: bytes, headers: Mapping[str, str], provider: str, conversation: Sequence[Message] = ()
 ) -> Completion:
-    """Read a whole answer. Each tool call gets an id that nothing before it has, and says if its arguments are broken.
+    """Decode a whole answer. Each tool call gets a unique id, and a ``problem`` if its arguments are broken.
 
     Args:
         content: The body.
         headers: The answer's headers.
         provider: The API's short name.
-        conversation: The messages that were sent: ids of tool calls in them are not used again.
+        conversation: The messages of the request; ids of their tool calls are not reused.
 
     Raises:
-        InvalidResponseError: It is not a chat completion.
-        ServerError: The server gave up on it, by its finish reason.
-        LinkspanError: It reports an error under status 200.
+        InvalidResponseError: The answer is not a chat completion.
+        ServerError: The finish reason says that the server aborted the answer.
+        LinkspanError: The answer is an error under status 200.
     """
     parsed = parse_json(content, provider)
     error = error_in(parsed, provider, headers)
@@ -114,10 +114,10 @@ def _decode_choice(choice: Any, provider: str, conversation: Sequence[Message]) 
 
 
 def read_content(content: Any, provider: str) -> tuple[str, str]:
-    """Return text and reasoning of a message's content: text, nothing, or the parts in which some servers answer.
+    """Return text and reasoning of a message's content: a text, nothing, or a list of parts.
 
     Raises:
-        InvalidResponseError: A part is of a kind that no framework could be handed.
+        InvalidResponseError: A part is neither text nor reasoning.
     """
     if content is None or isinstance(content, str):
         return content or "", ""
@@ -149,7 +149,7 @@ def reasoning_of(message: Mapping[str, Any]) -> str:
 def _decode_tool_calls(
     calls: Any, finish_reason: str | None, provider: str, conversation: Sequence[Message]
 ) -> list[ToolCall]:
-    """Return the calls of a message: a list, or the single object that TGI once sent."""
+    """Return the calls of a message: a list, or the single object of early TGI versions."""
     if not calls:
         return []
     ids = CallIds(conversation)
@@ -169,7 +169,7 @@ def _decode_tool_call(call: Any, ids: CallIds, provider: str) -> ToolCall:
 
 
 def decode_usage(usage: Any) -> Usage | None:
-    """Read token counts; what the server left out stays ``None``."""
+    """Decode token counts; missing counts stay ``None``."""
     if usage is None:
         return None
     usage = as_object(usage, "usage")
@@ -188,12 +188,12 @@ def _detail(usage: Mapping[str, Any], group: str, name: str) -> int | None:
 
 
 def decode_logprobs(logprobs: Any) -> list[TokenLogprob] | None:
-    """Read the ``content`` list of a choice's log probabilities."""
+    """Decode the ``content`` list of a choice's log probabilities."""
     return decode_logprob_entries(as_object(logprobs, "logprobs").get("content"))
 
 
 def decode_logprob_entries(entries: Any) -> list[TokenLogprob] | None:
-    """Read a list of log probabilities, an entry per token."""
+    """Decode a list of log probabilities, one entry per token."""
     return [_decode_logprob(entry) for entry in as_list(entries, "logprobs.content")] or None
 
 
@@ -209,7 +209,7 @@ def _decode_logprob(entry: Any) -> TokenLogprob:
 
 
 def unknown_fields(parsed: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    """Return the fields that linkspan has no word for; nulls say nothing and are left out."""
+    """Return the fields that linkspan does not model, without nulls."""
     if known.issuperset(parsed):
         return {}
     return {key: value for key, value in parsed.items() if key not in known and value is not None}

@@ -1,4 +1,4 @@
-"""A conversation written as a Chat Completions body."""
+"""Encode a conversation as a Chat Completions body."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ __all__ = ["Dialect", "encode_request", "prepare", "unsupported_part", "unsuppor
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """How an API differs from the others.
+    """The differences of an API.
 
     Attributes:
         provider: The API's short name.
-        title: Its name for people, used in errors.
-        roles: The roles it knows.
-        user_parts: Kinds of parts that a user turn can carry besides text.
-        tool_parts: Kinds of parts that a tool result can carry besides text.
-        reasoning_field: The key under which reasoning of earlier turns goes back, ``None`` if it cannot.
-        hints: What to do instead, by kind of part: added to the error that refuses it.
-        asks_stream_usage: Whether token counts of a stream have to be asked for.
-        text_beside_calls: Whether an assistant turn can hold text and tool calls; else the text is a turn before it.
-        joins_text: Whether content is one text and never a list of parts: texts are joined by line breaks.
-        check_part: Raises an error for a part that the API refuses although it carries its kind; texts are not asked.
+        title: Its display name, for errors.
+        roles: The supported roles.
+        user_parts: Supported kinds of parts in a user turn, besides text.
+        tool_parts: Supported kinds of parts in a tool result, besides text.
+        reasoning_field: The key for reasoning of earlier turns; ``None`` if it is unsupported.
+        hints: Advice by kind of part, added to the error that refuses it.
+        asks_stream_usage: Whether token counts of a stream must be requested.
+        text_beside_calls: Whether an assistant turn may have text and tool calls; else the text becomes an earlier
+            turn.
+        joins_text: Whether content must be one text instead of a list of parts; texts are joined by line breaks.
+        check_part: Raises an error for a part that the API refuses in spite of its kind. Not called for texts.
     """
 
     provider: str
@@ -52,10 +53,10 @@ class Dialect:
 
 
 def encode_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> dict[str, Any]:
-    """Write the body. Only what the request holds is in it.
+    """Encode the body. It contains only what the request sets.
 
     Raises:
-        UnsupportedContentError: A role or part that this API cannot carry.
+        UnsupportedContentError: The API does not support a role or part.
     """
     request = prepare(request)
     messages = carry_data(request, has_role="data" in dialect.roles)
@@ -81,7 +82,7 @@ def encode_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> d
 
 
 def prepare(request: ChatRequest) -> ChatRequest:
-    """Return the request with tool names that servers take, and an id for each call of earlier turns.
+    """Return the request with valid tool names, and an id for each call of earlier turns.
 
     Raises:
         ConfigurationError: Two tools have one name.
@@ -105,7 +106,7 @@ def _encode_messages(messages: Sequence[Message], dialect: Dialect, *, send_reas
             and message.tool_call_id is None
             and not (message.tool_calls or message.is_error)
         ):
-            # What nearly every message is; the general way says the same with more steps.
+            # A shortcut for the usual message; the general path below gives the same result.
             encoded.append({"role": role, "content": parts[0].text})
             continue
         turn = _encode_message(message, dialect, place, send_reasoning=send_reasoning)
@@ -137,7 +138,7 @@ def _put_assistant_turn(
     reasoning = [part.text for part in message.parts if isinstance(part, Reasoning) and part.text]
     spoken = [part for part in message.parts if not isinstance(part, Reasoning)]
     content = _encode_parts(spoken, (), message, dialect, place)
-    # Mistral's chat templates answer 400 to "" beside tool calls; null is taken everywhere.
+    # Mistral's chat templates answer 400 to "" with tool calls; null works everywhere.
     encoded["content"] = None if message.tool_calls and content == "" else content
     if message.tool_calls:
         encoded["tool_calls"] = [
@@ -223,7 +224,7 @@ def _encode_response_format(wanted: ResponseFormat) -> dict[str, Any]:
 
 
 def unsupported_role(message: Message, dialect: Dialect, place: int) -> UnsupportedContentError:
-    """Return the error of a role that an API does not know."""
+    """Return the error for an unsupported role."""
     known = ", ".join(sorted(dialect.roles))
     way_out = DATA_ROLE_ADVICE if message.role == "data" else f"It knows {known}."
     return UnsupportedContentError(
@@ -232,7 +233,7 @@ def unsupported_role(message: Message, dialect: Dialect, place: int) -> Unsuppor
 
 
 def unsupported_part(part: Part, message: Message, dialect: Dialect, place: int) -> UnsupportedContentError:
-    """Return the error of a part that a message of this role cannot hold."""
+    """Return the error for an unsupported part in a message of this role."""
     hint = next((f" {text}" for kind, text in dialect.hints if isinstance(part, kind)), "")
     return UnsupportedContentError(
         f"{dialect.title} cannot carry a part of type {kind_of_part(part)!r} in a {message.role} message "

@@ -1,4 +1,4 @@
-"""The list of models of the Chat Completions dialect: ``GET models`` (docs/apis/scaleway.md#routes)."""
+"""Decode the list of models of the Chat Completions dialect: ``GET models`` (docs/apis/scaleway.md#routes)."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS_PATH", "ListedModel", "decode_models"]
 
-#: The route below the base URL.
+#: The route, relative to the base URL.
 MODELS_PATH = "models"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListedModel:
-    """A model that the API says it has.
+    """A model in the API's list.
 
     Attributes:
         id: Its name, for ``model=``.
-        owned_by: Whose it is, by the API's word; ``None`` if it does not say.
-        created: Seconds since 1970, UTC, by the API's word; ``None`` if it does not say. vLLM gives the time of the
-            request.
-        extra: Every other field of the answer, under the API's own name.
-        info: What linkspan's catalogue knows of it, ``None`` if nothing. For a dedicated deployment's name, such as
-            ``meta/NAME:fp8``, what it knows of deployments of ``NAME``.
+        owned_by: Its owner; ``None`` if the API does not say.
+        created: Seconds since 1970, UTC; ``None`` if the API does not say. vLLM sends the time of the request.
+        extra: All other fields of the answer, under the API's names.
+        info: The model's entry in linkspan's catalogue; ``None`` if there is none. For a dedicated deployment's name,
+            such as ``meta/NAME:fp8``, the entry for deployments of ``NAME``.
     """
 
     id: str
@@ -44,7 +43,7 @@ class ListedModel:
 
     @property
     def context_window(self) -> int | None:
-        """Tokens of prompt and answer together, as the server says (``max_model_len``), else as the catalogue does."""
+        """Tokens of prompt and answer together: from the server (``max_model_len``), else from the catalogue."""
         for said in (self.extra.get("max_model_len"), _object(self.extra.get("meta")).get("n_ctx")):
             if type(said) is int and said > 0:
                 return said
@@ -52,18 +51,18 @@ class ListedModel:
 
     @property
     def origin(self) -> str | None:
-        """What the model was loaded from (vLLM's ``root``), ``None`` if the server does not say."""
+        """The model's source (vLLM's ``root``); ``None`` if the server does not say."""
         root = self.extra.get("root")
         return root if isinstance(root, str) and root else None
 
     @property
     def is_adapter(self) -> bool:
-        """Whether it is a LoRA adapter of another model of the list (vLLM's ``parent``)."""
+        """Whether it is a LoRA adapter of another model in the list (vLLM's ``parent``)."""
         return bool(self.extra.get("parent"))
 
 
 def decode_models(body: bytes, headers: Mapping[str, str], provider: str) -> list[ListedModel]:
-    """Read the list: ``{"object": "list", "data": [{"id", "object", "created", "owned_by", …}]}``, or ``data`` alone.
+    """Decode the list: ``{"object": "list", "data": [{"id", "object", "created", "owned_by", …}]}``, or ``data`` alone.
 
     Args:
         body: The answer's body.
@@ -74,8 +73,8 @@ def decode_models(body: bytes, headers: Mapping[str, str], provider: str) -> lis
         The models in the order of the answer.
 
     Raises:
-        InvalidResponseError: The answer is no such list, or a model in it has no name.
-        LinkspanError: It reports an error under status 200.
+        InvalidResponseError: The answer is not such a list, or a model in it has no name.
+        LinkspanError: The answer is an error under status 200.
     """
     parsed = parse_json(body, provider)
     error = error_in(parsed, provider, headers)

@@ -1,4 +1,4 @@
-"""A streamed Chat Completions answer: the data of its events in, deltas out."""
+"""Decode a streamed Chat Completions answer: events to deltas."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 __all__ = ["ChatStreamDecoder", "asked_choices"]
 
 _DONE = b"[DONE]"
-#: The first text under the key ``content``, and its literal.
+#: Matches the first string under the key ``content``.
 _CONTENT = re.compile(rb'"content": *("[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*")')
-#: Replaces a text in a copy of its event: if the parsed copy has it as its text, that is where the text stands.
+#: Replaces the string in a copy of the event. If the parsed copy has it as its text, the match was the text.
 _PROBE = "\x00probe"
 _PROBE_LITERAL = b'"\\u0000probe"'
-#: Patterns learned in a row without a use before the decoder stops learning: this stream changes more than its texts.
+#: Stop learning after so many unused patterns in a row: more than the text changes between events.
 _PATIENCE = 4
 
 
@@ -51,15 +51,15 @@ class ChatStreamDecoder:
     Args:
         provider: The API's short name.
         headers: The answer's headers.
-        choices: How many answers were asked for (``n``).
-        names: The names of the request's tools, to be put back into the calls.
-        conversation: The messages that were sent: ids of tool calls in them are not used again.
+        choices: Number of requested answers (``n``).
+        names: The names of the request's tools, to restore them in the calls.
+        conversation: The messages of the request; ids of their tool calls are not reused.
 
-    Finish reason, usage, model and unknown fields are held back and come once, on the last delta: servers send them on
-    any chunk, on several, or as running totals, and frameworks add up what comes twice.
+    Finish reason, usage, model and unknown fields are held back for the last delta. Servers send them on any chunk, on
+    several, or as running totals, and frameworks would add up repeated values.
     """
 
-    #: This decoder itself never ends an answer before the server does.
+    #: This decoder never ends an answer before the server does.
     cut_short = False
 
     __slots__ = (
@@ -107,19 +107,19 @@ class ChatStreamDecoder:
 
     @property
     def complete(self) -> bool:
-        """Whether every choice that was asked for or seen has its finish reason, or the end mark came."""
+        """Whether every requested or seen choice has its finish reason, or the end mark was received."""
         return self.finished or len(self._finish) >= max(self._choices, len(self._seen))
 
     def end(self) -> None:
-        """Take the answer for whole: its reader ended it, whatever the server would still say."""
+        """Mark the answer as complete: a filter ended it, whatever the server still sends."""
         self.finished = True
 
     def feed(self, data: bytes) -> Sequence[Delta]:
-        """Take the data of one event.
+        """Process the data of one event.
 
         Raises:
-            InvalidResponseError: It is not a JSON object.
-            LinkspanError: It reports an error.
+            InvalidResponseError: The event is not a JSON object.
+            LinkspanError: The event is an error.
         """
         text = self._pattern.text_of(data)
         return (Delta(text, self._id),) if text else self._feed_whole(data)
@@ -144,7 +144,7 @@ class ChatStreamDecoder:
             return ()
         if choices.__class__ is not list:
             raise wrong_type(choices, "choices", "a list")
-        if len(choices) == 1:  # the usual case, without a list of lists
+        if len(choices) == 1:  # the usual case, without nested lists
             delta = self._take_choice(choices[0])
             if delta is None:
                 return ()
@@ -154,7 +154,7 @@ class ChatStreamDecoder:
         return [delta for delta in map(self._take_choice, choices) if delta is not None]
 
     def _is_text(self, chunk: Mapping[str, Any], choice: Mapping[str, Any]) -> bool:
-        """Whether an event carries a text of the first choice and nothing else that is worth a look."""
+        """Whether an event only carries text of the first choice."""
         message = choice.get("delta")
         return (
             message.__class__ is dict
@@ -197,7 +197,7 @@ class ChatStreamDecoder:
         return self._take_delta(message, scores, index)
 
     def _note_choice(self, choice: Any, known: frozenset[str]) -> int:
-        """Keep finish reason and unknown fields of a choice, and return its index."""
+        """Store finish reason and unknown fields of a choice, and return its index."""
         if choice.__class__ is not dict:
             raise wrong_type(choice, "a choice", "an object")
         index: int = choice.get("index") or 0
@@ -245,12 +245,12 @@ class ChatStreamDecoder:
         return {} if fields is None else fields.merged()
 
     def close(self) -> Sequence[Delta]:
-        """Take the end of the stream.
+        """Process the end of the stream.
 
         Raises:
-            InterruptedStreamError: It ended with neither a finish reason nor an end mark.
-            InvalidResponseError: It held no answer at all.
-            ServerError: The server gave up on the answer, by its finish reason.
+            InterruptedStreamError: The stream ended without finish reason and end mark.
+            InvalidResponseError: The stream had no answer.
+            ServerError: The finish reason says that the server aborted the answer.
         """
         request_id = request_id_of(self._headers)
         if not self._seen:
@@ -294,7 +294,7 @@ class ChatStreamDecoder:
 
 
 def asked_choices(request: ChatRequest) -> int:
-    """Return how many answers a request asks for."""
+    """Return the number of answers that a request asks for."""
     wanted = request.extra_body.get("n") or request.parameters.get("n")
     return wanted if type(wanted) is int else 1
 
@@ -302,8 +302,8 @@ def asked_choices(request: ChatRequest) -> int:
 class _EventPattern:
     """The bytes before and after the text of an event.
 
-    In most streams each event repeats the id, the model, the choice's index and a handful of nulls around a few letters
-    of text. Equal bytes mean the same, so once an event is parsed, only the text of the next one has to be.
+    In most streams each event repeats the id, the model, the choice's index and a few nulls around a few letters of
+    text. Equal bytes mean the same, so after one event is parsed, only the text of the next one must be.
     """
 
     __slots__ = ("_after", "_before", "_patience")
@@ -314,12 +314,12 @@ class _EventPattern:
         self._patience = _PATIENCE
 
     def text_of(self, data: bytes) -> str | None:
-        """Return the text of an event that otherwise equals the learned one; ``None`` for any other event."""
+        """Return the text of an event that equals the learned one except for its text; ``None`` for any other event."""
         before, after = self._before, self._after
         if not before or not data.startswith(before) or not data.endswith(after):
             return None
         literal = data[len(before) : -len(after)]
-        # Exactly one string between equal bytes: the whole event has the structure of the learned one.
+        # Exactly one string between equal bytes, so the event has the structure of the learned one.
         if literal[:1] != b'"':
             return None
         try:
@@ -330,7 +330,7 @@ class _EventPattern:
         return text
 
     def learn(self, data: bytes) -> None:
-        """Take an event with a text as the pattern of the next events."""
+        """Learn an event with a text as the pattern of the next events."""
         if self._patience == 0:
             return
         self._patience -= 1

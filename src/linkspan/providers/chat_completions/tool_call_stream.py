@@ -1,4 +1,4 @@
-"""Fragments of tool calls in every shape that servers stream them, tidied into clean deltas."""
+"""Normalize streamed fragments of tool calls, in every shape that servers send."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class _Call:
     wire_id: str | None = None
     name: str = ""
     arguments: str = ""
-    #: Text that was held back: the name is still missing, or the arguments are encoded twice.
+    #: Text held back because the name is missing, or the arguments are doubly encoded.
     held: str = ""
     is_open: bool = False
-    #: A header of this very call came again when its arguments were whole: the next object is another call's.
+    #: The call's header was repeated after complete arguments, so the next object belongs to another call.
     announced_again: bool = False
     watch: WholenessWatch = field(default_factory=WholenessWatch)
 
     def append(self, piece: str) -> None:
-        # A local text that nobody else holds grows in place; ``+=`` on an attribute would copy it for every piece.
+        # CPython grows a local string in place; ``+=`` on an attribute would copy it for every piece.
         arguments, self.arguments = self.arguments, ""
         arguments += piece
         self.arguments = arguments
@@ -44,12 +44,12 @@ class _Call:
 class ToolCallStream:
     """State of the tool calls of one choice.
 
-    Seen from servers, and handled: several fragments in one delta, interleaved calls, ids or names repeated in each
-    fragment or new in each fragment, no index, one index for all calls, no id, one id for all calls, arguments that are
-    null, empty, an object, or JSON inside a JSON string.
+    Handles what servers were seen to send: several fragments in one delta, interleaved calls, ids or names repeated or
+    new in each fragment, no index, one index for all calls, no id, one id for all calls, arguments that are null,
+    empty, an object, or JSON inside a JSON string.
 
     Args:
-        ids: Gives each call its id; the choices of one answer have one each.
+        ids: Assigns ids to calls; each choice of an answer has its own.
     """
 
     __slots__ = ("_by_id", "_by_index", "_by_index_and_id", "_calls", "_ids")
@@ -57,16 +57,16 @@ class ToolCallStream:
     def __init__(self, ids: CallIds | None = None) -> None:
         self._ids = CallIds() if ids is None else ids
         self._calls: list[_Call] = []
-        #: The newest call of each, so that finding one takes no walk through all.
+        #: The newest call of each, to find it without a search through all.
         self._by_id: dict[str, _Call] = {}
         self._by_index: dict[int, _Call] = {}
         self._by_index_and_id: dict[tuple[int, str], _Call] = {}
 
     def feed(self, fragments: Sequence[Any] | Mapping[str, Any]) -> list[ToolCallDelta]:
-        """Take the fragments of one event: a list, or the single object that TGI once sent.
+        """Process the fragments of one event: a list, or the single object of early TGI versions.
 
         Returns:
-            One delta per call that the event says something of.
+            One delta per call in the event.
         """
         deltas: dict[int, ToolCallDelta] = {}
         for fragment in [fragments] if isinstance(fragments, dict) else fragments:
@@ -120,17 +120,17 @@ class ToolCallStream:
 
     @staticmethod
     def _release(call: _Call) -> str:
-        """Return what was held back only for want of a name; doubly encoded text waits for its end."""
+        """Return the text held back for a missing name; doubly encoded text waits for its end."""
         if call.held.lstrip().startswith('"'):
             return ""
         held, call.held = call.held, ""
         return held
 
     def _find(self, wire_index: int | None, wire_id: str | None, name: str, piece: str) -> _Call:
-        """Return the call that a fragment belongs to, a new one if it begins one."""
+        """Return the call of a fragment; create it if the fragment starts one."""
         call = self._newest(wire_index, wire_id)
         if call is None or self._begins_another(call, wire_index, wire_id, name, piece):
-            # A call that was announced by a header of the same name may come without one of its own.
+            # A call announced by an earlier header of the same name may come without its own header.
             name_before = call.name if call is not None and call.announced_again else ""
             call = _Call(len(self._calls), wire_index, name=name or name_before)
             self._calls.append(call)
@@ -158,22 +158,22 @@ class ToolCallStream:
         if call.announced_again and piece.strip():
             return True
         if not name or not call.name:
-            # Without a name it is a continuation, whatever its id: some servers make a new id for each fragment.
+            # Without a name it is a continuation, whatever its id: some servers create a new id for each fragment.
             return False
         if name != call.name:
             return True
         if wire_id is not None and call.wire_id is not None and wire_id != call.wire_id:
-            # Same index and name under a new id: a new call, unless the last one is still being written.
+            # Same index and name with a new id: a new call, unless the last one is incomplete.
             return wire_index is None or not call.arguments or call.is_whole()
         if not call.is_whole():
             return False
-        # Nothing may follow a whole object, so a text that does is the next call's, whatever id it has.
+        # Text after a complete object belongs to the next call, whatever its id.
         call.announced_again = not piece.strip()
         return not call.announced_again
 
 
 def _join(deltas: dict[int, ToolCallDelta], delta: ToolCallDelta) -> None:
-    """Add a delta to that of the same call, if there is one: frameworks join the pieces of different events only."""
+    """Merge a delta into that of the same call, if there is one: frameworks only join pieces of different events."""
     earlier = deltas.setdefault(delta.index, delta)
     if earlier is not delta:
         # The first delta of a call always has its id and its name.

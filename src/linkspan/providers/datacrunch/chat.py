@@ -66,7 +66,7 @@ class _TGIStreamDecoder(ChatStreamDecoder):
     __slots__ = ()
 
     def close(self) -> Sequence[Delta]:
-        """Take the end of the stream; see the base class."""
+        """Process the end of the stream; see the base class."""
         deltas = super().close()
         for delta in deltas:
             delta.model = _named(delta.model)
@@ -93,7 +93,7 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
         return "v1/chat/completions"
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """Write the body.
+        """Encode the body.
 
         Raises:
             UnsupportedContentError: Something that TGI would refuse, ignore or take for something else.
@@ -124,7 +124,7 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
         return body
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
-        """Read a whole answer, and end it before the request's stop texts."""
+        """Decode a whole answer, and end it before the request's stop texts."""
         completion = super().decode(body, headers, request)
         completion.model = _named(completion.model)
         put_common_words(completion)
@@ -133,7 +133,7 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
         return cut_at_stops(completion, request.stop, server_stops=True) if request.stop else completion
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
-        """A new decoder for one stream, which ends before the request's stop texts."""
+        """Create the decoder of one stream, which ends before the request's stop texts."""
         decoder = _TGIStreamDecoder(self.provider, headers, names=ToolNames(request), conversation=request.messages)
         stopping = StoppingDecoder(decoder, request.stop, server_stops=True) if request.stop else decoder
         return FirstCallDecoder(stopping) if wants_one_call(request) else stopping

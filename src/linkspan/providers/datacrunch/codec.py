@@ -66,7 +66,7 @@ class TGICodec:
         return "generate_stream" if stream else "generate"
 
     def encode(self, request: PromptRequest, *, stream: bool) -> dict[str, Any]:
-        """Write the body.
+        """Encode the body.
 
         Raises:
             InvalidRequestError: The prompt is empty, or a value is one that every TGI server refuses.
@@ -86,15 +86,15 @@ class TGICodec:
         return body
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: PromptRequest) -> Completion:
-        """Read a whole answer."""
+        """Decode a whole answer."""
         return decode_generated(body, headers, request, self._provider)
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
-        """Read the list of models."""
+        """Decode the list of models."""
         return decode_models(body, headers, self._provider)
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
-        """Read an error answer, or the wrong kind of answer under status 200."""
+        """Decode an error answer, or the wrong kind of answer under status 200."""
         if status_code >= 400:
             return tgi_error(self._provider, read_error_body(body), status_code, headers)
         try:
@@ -107,7 +107,7 @@ class TGICodec:
         return wrong_kind_of_answer(self._provider, body, status_code=status_code, headers=headers)
 
     def event_error(self, data: bytes) -> LinkspanError | None:
-        """Return the error that a stream's first event reports, if it does."""
+        """Return the error in a stream's first event, if it is one."""
         if b'"token"' in data:
             return None
         try:
@@ -117,5 +117,5 @@ class TGICodec:
         return tgi_error_in(parsed, self._provider, {})
 
     def stream_decoder(self, request: PromptRequest, headers: Mapping[str, str]) -> StreamDecoder:
-        """A new decoder for one stream."""
+        """Create the decoder of one stream."""
         return TGIStreamDecoder(self._provider, request, headers)

@@ -61,7 +61,7 @@ def decode_generated(content: bytes, headers: Mapping[str, str], request: Prompt
 
     Raises:
         InvalidResponseError: It is not an answer of TGI.
-        LinkspanError: It reports an error under status 200.
+        LinkspanError: The answer is an error under status 200.
     """
     parsed = parse_json(content, provider)
     error = tgi_error_in(parsed, provider, headers)

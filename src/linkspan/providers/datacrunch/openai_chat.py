@@ -47,7 +47,7 @@ class OpenAIChatCodec(ChatCompletionsCodec):
         return "v1/chat/completions"
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """Write the body.
+        """Encode the body.
 
         Raises:
             UnsupportedContentError: A parameter of TGI, or a role or part that this API cannot carry.
@@ -62,5 +62,5 @@ class OpenAIChatCodec(ChatCompletionsCodec):
         return body
 
     def explain(self, error: LinkspanError) -> LinkspanError:
-        """Say what the server's answers mean where its words do not."""
+        """Add hints to errors of the server that do not say what is wrong."""
         return hint_for_openai(error)

@@ -75,7 +75,7 @@ class OpenAIPromptCodec(ErrorReading):
         return "v1/completions"
 
     def encode(self, request: PromptRequest, *, stream: bool) -> dict[str, Any]:
-        """Write the body.
+        """Encode the body.
 
         Raises:
             InvalidRequestError: The prompt is empty.
@@ -105,12 +105,12 @@ class OpenAIPromptCodec(ErrorReading):
         return body
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: PromptRequest) -> Completion:  # noqa: ARG002  # other APIs need it
-        """Read a whole answer.
+        """Decode a whole answer.
 
         Raises:
             InvalidResponseError: It is not a completion.
-            ServerError: The server gave up on it, by its finish reason.
-            LinkspanError: It reports an error under status 200.
+            ServerError: The finish reason says that the server aborted the answer.
+            LinkspanError: The answer is an error under status 200.
         """
         parsed = parse_json(body, self.provider)
         error = error_in(parsed, self.provider, headers)
@@ -137,15 +137,15 @@ class OpenAIPromptCodec(ErrorReading):
         return first
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
-        """Read the list of models."""
+        """Decode the list of models."""
         return decode_models(body, headers, self.provider)
 
     def stream_decoder(self, request: PromptRequest, headers: Mapping[str, str]) -> StreamDecoder:  # noqa: ARG002  # other APIs need it
-        """A new decoder for one stream."""
+        """Create the decoder of one stream."""
         return _PromptStreamDecoder(self.provider, headers)
 
     def explain(self, error: LinkspanError) -> LinkspanError:
-        """Say what the server's answers mean where its words do not."""
+        """Add hints to errors of the server that do not say what is wrong."""
         return hint_for_openai(error)
 
 

@@ -81,7 +81,7 @@ def decode_info(body: bytes, headers: Mapping[str, str], provider: str) -> Serve
 
     Raises:
         InvalidResponseError: It is not TGI's description of itself.
-        LinkspanError: It reports an error under status 200.
+        LinkspanError: The answer is an error under status 200.
     """
     parsed = parse_json(body, provider)
     error = tgi_error_in(parsed, provider, headers)

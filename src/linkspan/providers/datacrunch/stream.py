@@ -89,11 +89,11 @@ class TGIStreamDecoder:
         return self._final or self.cut_short
 
     def feed(self, data: bytes) -> Sequence[Delta]:
-        """Take the data of one event.
+        """Process the data of one event.
 
         Raises:
             InvalidResponseError: It is not one of TGI's events.
-            LinkspanError: It reports an error.
+            LinkspanError: The event is an error.
         """
         if data[:6] == _DONE:
             self.finished = True
@@ -141,7 +141,7 @@ class TGIStreamDecoder:
         return self._hand_out(text)
 
     def close(self) -> Sequence[Delta]:
-        """Take the end of the stream.
+        """Process the end of the stream.
 
         Raises:
             InterruptedStreamError: Its last event never came.

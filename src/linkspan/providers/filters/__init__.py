@@ -1,1 +1,1 @@
-"""Changes to answers on their way out, whole and streamed: stop texts, thoughts, blocked answers, spare calls."""
+"""Filters of answers, whole and streamed: stop texts, reasoning, blocked answers, additional tool calls."""

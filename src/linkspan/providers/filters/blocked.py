@@ -1,4 +1,4 @@
-"""Answers that a provider blocked: how they are told from others, and the error for those who want one."""
+"""Detect answers that a provider blocked, and raise an error for them on request."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCKED_FINISH_REASONS", "BlockWatch", "block_reason", "raise_if_blocked"]
 
-#: Finish reasons that say so: of Cygnet, and of Cygnal (docs/apis/gray_swan.md).
+#: Finish reasons of blocked answers: Cygnet's and Cygnal's (docs/apis/gray_swan.md).
 BLOCKED_FINISH_REASONS = frozenset({"content_filter", "violation"})
 
 
 def block_reason(completion: Completion) -> str | None:
-    """Return by what an answer shows that it, or one of its alternatives, was blocked.
+    """Return the sign that an answer, or one of its alternatives, was blocked; ``None`` if it was not.
 
-    The finish reason, or ``"refusal"`` where only that field says so; ``None`` for an answer that was not blocked.
+    The sign is the finish reason, or ``"refusal"`` if only that field is set.
     """
     for answer in (completion, *completion.alternatives):
         if answer.finish_reason in BLOCKED_FINISH_REASONS:
@@ -34,10 +34,10 @@ def block_reason(completion: Completion) -> str | None:
 
 
 def raise_if_blocked(completion: Completion, provider: str) -> None:
-    """Raise the error of a blocked answer.
+    """Raise an error if an answer was blocked.
 
     Raises:
-        ContentBlockedError: It was blocked; ``code`` says by what it shows, ``completion`` is the answer.
+        ContentBlockedError: It was blocked; ``code`` is the sign, ``completion`` the answer.
     """
     reason = block_reason(completion)
     if reason is not None:
@@ -51,7 +51,7 @@ def raise_if_blocked(completion: Completion, provider: str) -> None:
 
 
 class BlockWatch(WrappedDecoder["StreamDecoder"]):
-    """A stream decoder that raises at the end of a blocked answer; until then, pieces pass as they come."""
+    """A stream decoder that raises an error at the end of a blocked answer. Until then, all pieces pass."""
 
     __slots__ = ("_answer", "_provider")
 
@@ -61,15 +61,15 @@ class BlockWatch(WrappedDecoder["StreamDecoder"]):
         self._answer = Assembler()
 
     def feed(self, data: bytes) -> Sequence[Delta]:
-        """Take the data of one event."""
+        """Process the data of one event."""
         return self._record(self._inner.feed(data))
 
     def close(self) -> Sequence[Delta]:
-        """Take the end of the stream.
+        """Process the end of the stream.
 
         Raises:
             ContentBlockedError: The answer was blocked.
-            InterruptedStreamError: The answer is not whole.
+            InterruptedStreamError: The answer is incomplete.
         """
         ending = self._record(self._inner.close())
         raise_if_blocked(self._answer.completion(), self._provider)

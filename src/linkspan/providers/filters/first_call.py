@@ -1,4 +1,4 @@
-"""``parallel_tool_calls`` for APIs that have no such parameter: of several calls, the first is kept."""
+"""Implement ``parallel_tool_calls=False`` for APIs without the parameter: keep only the first call."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ def wants_one_call(request: ChatRequest) -> bool:
 
 
 def without_parallel_calls(request: ChatRequest) -> ChatRequest:
-    """Return the request without the parameter, which is not sent."""
+    """Return the request without the parameter."""
     if _NAME not in request.parameters:
         return request
     return replace(request, parameters={name: value for name, value in request.parameters.items() if name != _NAME})
 
 
 def keep_first_call(completion: Completion) -> Completion:
-    """Take all calls but the first out of an answer and its alternatives, and return it."""
+    """Drop all calls but the first from an answer and its alternatives, and return it."""
     for answer in (completion, *completion.alternatives):
         del answer.tool_calls[1:]
     return completion
 
 
 class FirstCallDecoder(WrappedDecoder[StreamDecoder]):
-    """Leaves all calls but the first out of a streamed answer."""
+    """Drops all calls but the first from a streamed answer."""
 
     __slots__ = ()
 
     def feed(self, data: bytes) -> Sequence[Delta]:
-        """Take the data of one event."""
+        """Process the data of one event."""
         return _trimmed(self._inner.feed(data))
 
     def close(self) -> Sequence[Delta]:
-        """Take the end of the stream.
+        """Process the end of the stream.
 
         Raises:
-            InterruptedStreamError: The answer is not whole.
+            InterruptedStreamError: The answer is incomplete.
         """
         return _trimmed(self._inner.close())
 

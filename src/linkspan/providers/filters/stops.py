@@ -1,4 +1,4 @@
-"""Stop texts enforced on this side, for servers that do not know them, overlook them or leave them in the answer."""
+"""Enforce stop texts in the client, for servers that ignore them, miss them or leave them in the answer."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 __all__ = ["EndableDecoder", "StopCutter", "StoppingDecoder", "cut_at_stops"]
 
-#: The finish reason of an answer that ended at a stop text, as servers call it.
+#: The finish reason of an answer that ended at a stop text.
 _STOPPED = "stop"
 
 
 class StopCutter:
-    """Cut a text that comes in pieces before the first stop text, also where that spans pieces.
+    """Truncates a text in pieces before the first stop text, even if that spans pieces.
 
-    A tail that may be the beginning of a stop text is held back until the next piece, or the end, decides.
+    A tail that may start a stop text is held back until the next piece or the end decides.
 
     Attributes:
-        matched: The stop text that was found, ``None`` so far.
-        held: The tail that is held back.
+        matched: The stop text found so far; ``None`` if none.
+        held: The tail held back.
     """
 
     __slots__ = ("_beginnings", "_stops", "held", "matched")
@@ -39,17 +39,17 @@ class StopCutter:
         self.matched: str | None = None
 
     def feed(self, piece: str) -> str:
-        """Take the next piece and return what certainly belongs to the answer: nothing after a stop text."""
+        """Add the next piece and return the text that certainly belongs to the answer: nothing after a stop text."""
         if self.matched is not None:
             return ""
         text = self.held + piece
         for character in self._beginnings:
             if character in text:
                 return self._cut(text)
-        return text  # nearly every piece: no stop text begins in it
+        return text  # the usual piece: no stop text starts in it
 
     def _cut(self, text: str) -> str:
-        # The one that is complete first wins, whatever the pieces were; of two that end together, the longer one.
+        # The stop text that ends first wins, whatever the pieces; of two that end together, the longer one.
         found = [(place + len(stop), place, stop) for stop in self._stops if (place := text.find(stop)) >= 0]
         if found:
             _, place, self.matched = min(found)
@@ -60,14 +60,14 @@ class StopCutter:
         return text[: len(text) - keep]
 
     def flush(self) -> str:
-        """Take the end of the text and return what was held back."""
+        """End the text and return the tail held back."""
         held, self.held = self.held, ""
         return held
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Return the length of the longest end of ``text`` with which ``stop`` begins, but is not yet complete."""
-    # Most ends hold not even the first character of a stop text, which one search tells.
+    """Return the length of the longest end of ``text`` that is a proper prefix of ``stop``."""
+    # Most ends do not even contain the first character of a stop text, which one search finds out.
     start = text.find(stop[0], max(0, len(text) - len(stop) + 1))
     while start >= 0:
         if stop.startswith(text[start:]):
@@ -77,16 +77,16 @@ def _overlap(text: str, stop: str) -> int:
 
 
 def cut_at_stops(completion: Completion, stops: Sequence[str], *, server_stops: bool = False) -> Completion:
-    """End a whole answer, and each of its alternatives, before its first stop text.
+    """Truncate a whole answer, and each of its alternatives, before its first stop text.
 
-    What follows the text (tool calls) goes with it. Token counts and ``raw`` stay the server's own, and so does a
-    finish reason that says that the answer was blocked.
+    Tool calls after the text are dropped too. Token counts, ``raw``, and the finish reason of a blocked answer do not
+    change.
 
     Args:
         completion: The answer, changed in place.
         stops: The stop texts.
-        server_stops: Whether the server ends its answers at stop texts itself, and leaves them in. Where it did, the
-            finish reason stays its own too.
+        server_stops: Whether the server itself ends its answers at stop texts and leaves them in. If it did, its finish
+            reason does not change either.
     """
     for answer in (completion, *completion.alternatives):
         cutter = StopCutter(stops)
@@ -104,41 +104,41 @@ def cut_at_stops(completion: Completion, stops: Sequence[str], *, server_stops: 
 
 
 class EndableDecoder(StreamDecoder, Protocol):
-    """A decoder that can be told that the answer ends before the server says so."""
+    """A decoder whose answer can be ended before the server ends it."""
 
     def end(self) -> None:
-        """Take the answer for whole, so that ``close`` hands out what is known of it."""
+        """Mark the answer as complete, so that ``close`` returns its metadata."""
 
 
 class _Choice:
-    """Where one choice stands."""
+    """State of one choice."""
 
     __slots__ = ("beyond", "cutter", "scored", "scores")
 
     def __init__(self, stops: Sequence[str]) -> None:
         self.cutter = StopCutter(stops)
-        #: Log probabilities of tokens whose text is held back.
+        #: Log probabilities of tokens held back.
         self.scores: list[TokenLogprob] = []
-        #: Characters held back of tokens whose log probabilities are handed out already.
+        #: Characters held back of tokens whose log probabilities were already returned.
         self.scored = 0
-        #: Characters that the server said after the text that is handed out.
+        #: Characters from the server after the returned text.
         self.beyond = 0
 
 
 class StoppingDecoder(WrappedDecoder[EndableDecoder]):
-    """A stream decoder that ends each choice before its first stop text, also where that spans pieces.
+    """A stream decoder that truncates each choice before its first stop text, even if that spans pieces.
 
-    Only text is searched; reasoning, tool calls and refusals pass as they come, until the stop text. A tail of text
-    that may begin a stop text is held back, with the log probabilities of its tokens, until the next text, a tool call
-    or the end decides.
+    Only text is searched; reasoning, tool calls and refusals pass unchanged until the stop text. A tail of text that
+    may start a stop text is held back, with the log probabilities of its tokens, until the next text, a tool call or
+    the end decides.
 
     Args:
         inner: The API's own decoder.
         stops: The stop texts.
-        choices: How many answers were asked for.
-        server_stops: Whether the server ends its answers at stop texts itself, except where one ends inside a token.
-            Then a stream that met one is read on for its counts and finish reason, until the server says more. If not,
-            the stream is cut short as soon as every choice has met one.
+        choices: Number of requested answers.
+        server_stops: Whether the server itself ends its answers at stop texts, unless one ends inside a token. Then the
+            stream is read on for token counts and finish reason, until the server sends more text. Otherwise the stream
+            is cut short as soon as every choice has reached a stop text.
     """
 
     __slots__ = ("_asked", "_choices", "_id", "_server_stops", "_stopped", "_went_on")
@@ -160,23 +160,23 @@ class StoppingDecoder(WrappedDecoder[EndableDecoder]):
 
     @property
     def complete(self) -> bool:
-        """Whether the answer is whole: also as soon as every choice is at a stop text."""
+        """Whether the answer is complete, also because every choice has reached a stop text."""
         return self._inner.complete or self._all_stopped
 
     @property
     def cut_short(self) -> bool:
-        """Whether every choice has met a stop text, and the server goes on or may do so."""
+        """Whether every choice has reached a stop text, and the server may still send more."""
         return self._went_on if self._server_stops else self._all_stopped
 
     def feed(self, data: bytes) -> Sequence[Delta]:
-        """Take the data of one event."""
+        """Process the data of one event."""
         return [delta for delta in self._inner.feed(data) if self._keeps(delta)]
 
     def close(self) -> Sequence[Delta]:
-        """Take the end of the stream; choices that met a stop text end with ``"stop"``.
+        """Process the end of the stream; choices that reached a stop text end with ``"stop"``.
 
         Raises:
-            InterruptedStreamError: The answer is not whole.
+            InterruptedStreamError: The answer is incomplete.
         """
         if self._all_stopped and not self._inner.complete:
             self._inner.end()
@@ -197,14 +197,14 @@ class StoppingDecoder(WrappedDecoder[EndableDecoder]):
         return deltas
 
     def _finish_reason(self, choice: _Choice, servers: str | None) -> str:
-        """Return the finish reason of a choice that met a stop text."""
+        """Return the finish reason of a choice that reached a stop text."""
         if servers is None:
             return _STOPPED
         ended_there = self._server_stops and not self._went_on and choice.beyond <= len(choice.cutter.matched or "")
         return servers if ended_there or servers in BLOCKED_FINISH_REASONS else _STOPPED
 
     def _keeps(self, delta: Delta) -> bool:
-        """Cut a delta in place. Return whether anything of it is left."""
+        """Truncate a delta in place. Return whether anything is left."""
         self._id = self._id or delta.id
         if delta.choice in self._stopped:
             if self._server_stops and delta.text and self._all_stopped:
@@ -241,7 +241,7 @@ class StoppingDecoder(WrappedDecoder[EndableDecoder]):
 
 
 def _scores_within(scores: Sequence[TokenLogprob], length: int) -> list[TokenLogprob]:
-    """Return the leading tokens that begin within so many characters."""
+    """Return the leading tokens that start within a number of characters."""
     kept: list[TokenLogprob] = []
     begin = 0
     for score in scores:

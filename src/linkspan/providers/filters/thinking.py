@@ -1,6 +1,6 @@
-"""Reasoning that a model writes into its answer between tags (``<think>…</think>``), split from the answer.
+"""Separate reasoning between tags (``<think>…</think>``) from an answer's text.
 
-For servers without a reasoning parser: prompt APIs, and chat APIs in front of a server that was started without one.
+For servers without a reasoning parser: prompt APIs, and chat servers started without one.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ THINK_TAGS = ("<think>", "</think>")
 
 
 class ThinkTagSplitter:
-    """Split reasoning from an answer that comes in pieces, also where a tag spans pieces.
+    """Splits reasoning from an answer in pieces, even if a tag spans pieces.
 
-    Reasoning is one block that begins the answer (white space may come before it); a tag that comes later is text,
-    since an answer may speak of tags. White space around the reasoning and before the answer is left out; an answer
-    without reasoning is kept to the letter. A block without an end is all reasoning: the model ran out of tokens.
+    Reasoning is one block at the start of the answer, perhaps after white space. A later tag is text, because an answer
+    may mention tags. White space around the reasoning and before the answer is dropped; an answer without reasoning is
+    returned unchanged. A block without an end is all reasoning: the model ran out of tokens.
 
     Args:
         tags: Opening and closing tag.
-        inside: Whether the prompt opened the block already, so that the answer begins inside it. An opening tag at its
-            start is then left out too.
+        inside: Whether the prompt has opened the block, so that the answer starts inside it. An opening tag at its
+            start is then dropped too.
     """
 
     __slots__ = ("_closing", "_held", "_opening", "_started", "_step")
@@ -53,16 +53,16 @@ class ThinkTagSplitter:
         self._opening = opening
         self._closing = closing
         self._held = ""
-        #: Whether any reasoning has been handed out.
+        #: Whether any reasoning was returned.
         self._started = False
         self._step: Callable[[str], tuple[str, str]] = self._before_inside if inside else self._before
 
     def feed(self, piece: str) -> tuple[str, str]:
-        """Take the next piece; return the text and the reasoning that are decided."""
+        """Add the next piece; return the text and reasoning decided so far."""
         return self._step(piece)
 
     def flush(self) -> tuple[str, str]:
-        """Take the end of the answer; return what was held back, as text and reasoning."""
+        """End the answer; return the tail held back, as text and reasoning."""
         held, self._held = self._held, ""
         if self._step == self._before:
             return held, ""
@@ -71,12 +71,12 @@ class ThinkTagSplitter:
         return "", held.rstrip()
 
     def _before(self, piece: str) -> tuple[str, str]:
-        """Before the answer: does it begin with the opening tag?"""
+        """Before the answer: check for the opening tag."""
         text = self._held + piece
         begun = text.lstrip()
         if begun.startswith(self._opening):
             return self._enter(self._within, begun[len(self._opening) :])
-        if self._opening.startswith(begun):  # also when it is all white space
+        if self._opening.startswith(begun):  # even if it is all white space
             self._held = text
             return "", ""
         self._held = ""
@@ -84,7 +84,7 @@ class ThinkTagSplitter:
         return text, ""
 
     def _before_inside(self, piece: str) -> tuple[str, str]:
-        """Before reasoning that the prompt opened: does the model open it once more?"""
+        """Before reasoning that the prompt opened: check whether the model opens it again."""
         begun = (self._held + piece).lstrip()
         if begun.startswith(self._opening):
             return self._enter(self._within, begun[len(self._opening) :])
@@ -125,7 +125,7 @@ class ThinkTagSplitter:
 
 
 def _undecided(thought: str, closing: str) -> int:
-    """Return the length of the end that may be white space before the closing tag, and the beginning of that tag."""
+    """Return the length of an end that may be white space and a prefix of the closing tag."""
     tag = next((n for n in range(min(len(closing) - 1, len(thought)), 0, -1) if thought.endswith(closing[:n])), 0)
     body = thought[: len(thought) - tag]
     return len(thought) - len(body.rstrip())
@@ -140,9 +140,9 @@ def split_think_tags(text: str, tags: tuple[str, str] = THINK_TAGS, *, inside: b
 
 
 def split_completion(completion: Completion, tags: tuple[str, str] = THINK_TAGS, *, inside: bool = False) -> Completion:
-    """Split reasoning from the text of an answer and of its alternatives, in place; ``raw`` stays as it was.
+    """Split reasoning from the text of an answer and of its alternatives, in place; ``raw`` does not change.
 
-    Reasoning that the server has split off already stays, before what is found here.
+    Reasoning that the server has already separated comes first.
     """
     for answer in (completion, *completion.alternatives):
         if answer.text:
@@ -152,15 +152,15 @@ def split_completion(completion: Completion, tags: tuple[str, str] = THINK_TAGS,
 
 
 class ThinkTagDecoder(WrappedDecoder["StreamDecoder"]):
-    """A stream decoder that splits reasoning from text: a :class:`ThinkTagSplitter` for each choice.
+    """A stream decoder that splits reasoning from text, with a :class:`ThinkTagSplitter` for each choice.
 
-    What a splitter holds back comes before the next tool call, finish reason or the end. Everything else of a delta
-    passes as it is: log probabilities travel with the piece that brought them.
+    A tail held back is returned before the next tool call, finish reason or the end. Everything else of a delta passes
+    unchanged; log probabilities stay with their piece.
 
     Args:
         inner: The API's decoder.
         tags: Opening and closing tag.
-        inside: Whether the prompt opened the block already.
+        inside: Whether the prompt has opened the block.
     """
 
     __slots__ = ("_id", "_inside", "_splitters", "_tags")
@@ -173,17 +173,17 @@ class ThinkTagDecoder(WrappedDecoder["StreamDecoder"]):
         self._id: str | None = None
 
     def feed(self, data: bytes) -> Sequence[Delta]:
-        """Take the data of one event."""
+        """Process the data of one event."""
         deltas = self._inner.feed(data)
-        if len(deltas) == 1:  # the usual case, without a list of lists
+        if len(deltas) == 1:  # the usual case, without nested lists
             return self._split(deltas[0])
         return [split for delta in deltas for split in self._split(delta)]
 
     def close(self) -> Sequence[Delta]:
-        """Take the end of the stream.
+        """Process the end of the stream.
 
         Raises:
-            InterruptedStreamError: The answer is not whole.
+            InterruptedStreamError: The answer is incomplete.
         """
         deltas = [split for delta in self._inner.close() for split in self._split(delta)]
         rest = [held for choice in list(self._splitters) for held in self._flushed(choice)]
@@ -210,7 +210,7 @@ class ThinkTagDecoder(WrappedDecoder["StreamDecoder"]):
         held = self._flushed(delta.choice, forget=ends)
         if not held or not delta.text:
             return (*held, delta)
-        # The delta's own text comes before what was held back of it.
+        # The delta's text comes before its tail held back.
         delta.text += held[0].text
         delta.reasoning += held[0].reasoning
         return (delta,)
@@ -235,13 +235,13 @@ def _says_more(delta: Delta) -> bool:
 
 
 class ThinkTagCodec(WrappedCodec[RequestT]):
-    """A codec whose answers have the text between think tags as reasoning. All else is the inner codec's.
+    """A codec that returns the text between think tags as reasoning. Everything else is the inner codec's.
 
-    Where a prompt ends with the opening tag, its answer begins inside the block.
+    If a prompt ends with the opening tag, its answer starts inside the block.
 
     Args:
         inner: The API's codec.
-        tags: What begins and ends reasoning.
+        tags: Opening and closing tag.
     """
 
     def __init__(self, inner: Codec[RequestT], tags: tuple[str, str] = THINK_TAGS) -> None:
@@ -249,19 +249,19 @@ class ThinkTagCodec(WrappedCodec[RequestT]):
         self._tags = tags
 
     def path(self, request: RequestT, *, stream: bool) -> str:
-        """Path below the base URL."""
+        """Path relative to the base URL."""
         return self.inner.path(request, stream=stream)
 
     def encode(self, request: RequestT, *, stream: bool) -> dict[str, Any]:
-        """Write the body."""
+        """Encode the body."""
         return self.inner.encode(request, stream=stream)
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: RequestT) -> Completion:
-        """Read a whole answer."""
+        """Decode a whole answer."""
         return split_completion(self.inner.decode(body, headers, request), self._tags, inside=self._inside(request))
 
     def stream_decoder(self, request: RequestT, headers: Mapping[str, str]) -> StreamDecoder:
-        """A new decoder for one stream."""
+        """Create the decoder of one stream."""
         return ThinkTagDecoder(self.inner.stream_decoder(request, headers), self._tags, inside=self._inside(request))
 
     def _inside(self, request: RequestT) -> bool:

@@ -114,7 +114,7 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
         return "v2/chat/completions"
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """Write the body.
+        """Encode the body.
 
         Raises:
             ConfigurationError: There is no model.
@@ -134,13 +134,13 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
         return super().encode(request, stream=stream)
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
-        """Read an error answer, or the wrong kind of answer under status 200."""
+        """Decode an error answer, or the wrong kind of answer under status 200."""
         if status_code >= 400:
             return _explain_hidden(decode_error_answer(status_code, headers, body))
         return super().decode_error(status_code, headers, body)
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[LLMEngineModel]:  # type: ignore[override]  # each is a ListedModel
-        """Read the list of models."""
+        """Decode the list of models."""
         return decode_endpoints(body, headers)
 
     def explain(self, error: LinkspanError) -> LinkspanError:

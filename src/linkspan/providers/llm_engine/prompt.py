@@ -94,7 +94,7 @@ class LLMEnginePromptCodec:
         return {"prompt": request.prompt, **prompt_parameters(request), **request.extra_body}
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: PromptRequest) -> Completion:
-        """Read a whole answer. It ends before its first stop text, also where the framework ignores those (LightLLM).
+        """Decode a whole answer. It ends before its first stop text, also where the framework ignores those (LightLLM).
 
         Raises:
             InvalidResponseError: It is no completion.
@@ -116,11 +116,11 @@ class LLMEnginePromptCodec:
         return cut_at_stops(completion, stops) if stops else completion
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[LLMEngineModel]:
-        """Read the list of models."""
+        """Decode the list of models."""
         return decode_endpoints(body, headers)
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
-        """Read an error answer, or the wrong kind of answer under status 200."""
+        """Decode an error answer, or the wrong kind of answer under status 200."""
         if status_code >= 400:
             return decode_error_answer(status_code, headers, body)
         error = self.event_error(body)
@@ -129,7 +129,7 @@ class LLMEnginePromptCodec:
         return wrong_kind_of_answer(_NAME, body, status_code=status_code, headers=headers)
 
     def event_error(self, data: bytes) -> LinkspanError | None:
-        """Return the error that a stream's first event reports, if it does."""
+        """Return the error in a stream's first event, if it is one."""
         try:
             parsed = from_json(data)
         except ValueError:
@@ -138,7 +138,7 @@ class LLMEnginePromptCodec:
         return error_of(parsed, {}) if reports else None
 
     def stream_decoder(self, request: PromptRequest, headers: Mapping[str, str]) -> StreamDecoder:
-        """A new decoder for one stream, which ends before its first stop text too."""
+        """Create the decoder of one stream, which ends before its first stop text too."""
         decoder = PromptStreamDecoder(headers, ends_unsaid=self.inference_framework == "tensorrt_llm")
         stops = stops_to_cut_at(request)
         return StoppingDecoder(decoder, stops) if stops else decoder

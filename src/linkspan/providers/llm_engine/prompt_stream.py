@@ -87,15 +87,15 @@ class PromptStreamDecoder:
         return self.finished
 
     def end(self) -> None:
-        """Take the answer for whole: its reader ended it, whatever the server would still say."""
+        """Mark the answer as complete: a filter ended it, whatever the server still sends."""
         self.finished = True
 
     def feed(self, data: bytes) -> Sequence[Delta]:
-        """Take the data of one event.
+        """Process the data of one event.
 
         Raises:
-            InvalidResponseError: It is not a JSON object.
-            LinkspanError: It reports an error.
+            InvalidResponseError: The event is not a JSON object.
+            LinkspanError: The event is an error.
         """
         if self.finished or data[:6] == b"[DONE]" or not data.strip():
             return ()
@@ -150,7 +150,7 @@ class PromptStreamDecoder:
         return error_of(event, self._headers)
 
     def close(self) -> Sequence[Delta]:
-        """Take the end of the stream.
+        """Process the end of the stream.
 
         Raises:
             InvalidResponseError: It held no answer at all.

@@ -55,15 +55,15 @@ class ResponsesCodec(ErrorReading):
         return "responses"
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
-        """Write the body."""
+        """Encode the body."""
         return encode_response_request(request, self.dialect, stream=stream)
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
-        """Read a whole answer.
+        """Decode a whole answer.
 
         Raises:
             InvalidResponseError: It is no response.
-            LinkspanError: It reports an error under status 200.
+            LinkspanError: The answer is an error under status 200.
         """
         parsed = parse_json(body, self.provider)
         error = error_in(parsed, self.provider, headers)
@@ -85,11 +85,11 @@ class ResponsesCodec(ErrorReading):
         return cut_at_stops(completion, request.stop) if request.stop else completion
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
-        """Read the list of models."""
+        """Decode the list of models."""
         return decode_models(body, headers, self.provider)
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
-        """A new decoder for one stream, which ends at the request's stop texts."""
+        """Create the decoder of one stream, which ends at the request's stop texts."""
         decoder = self._decoder(request, headers)
         return StoppingDecoder(decoder, request.stop) if request.stop else decoder
 

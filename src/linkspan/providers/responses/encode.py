@@ -62,7 +62,7 @@ def refused_parameter(names: Mapping[str, Any]) -> str | None:
 
 
 def encode_response_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> dict[str, Any]:
-    """Write the body. Stop texts are not in it: the API has none.
+    """Encode the body. Stop texts are not in it: the API has none.
 
     Raises:
         UnsupportedContentError: A parameter that the API does not have, or a role or part that it cannot carry.

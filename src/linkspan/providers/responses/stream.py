@@ -65,7 +65,7 @@ class ResponsesDecoder:
         provider: The API's short name.
         headers: The answer's headers.
         names: The names of the request's tools, to be put back into the calls.
-        conversation: The messages that were sent: ids of tool calls in them are not used again.
+        conversation: The messages of the request; ids of their tool calls are not reused.
         limit: The most tokens that were asked for, if that was said.
     """
 
@@ -124,15 +124,15 @@ class ResponsesDecoder:
         return self.finished
 
     def end(self) -> None:
-        """Take the answer for whole: its reader ended it, whatever the server would still say."""
+        """Mark the answer as complete: a filter ended it, whatever the server still sends."""
         self.finished = True
 
     def feed(self, data: bytes) -> Sequence[Delta]:
-        """Take the data of one event.
+        """Process the data of one event.
 
         Raises:
             InvalidResponseError: It is no event of this API, or contradicts what came before.
-            LinkspanError: It reports an error.
+            LinkspanError: The event is an error.
         """
         if data[:6] == _DONE or not data.strip():
             return ()
@@ -165,7 +165,7 @@ class ResponsesDecoder:
         # All others add nothing: beginnings and ends of parts, notes, the progress of a server's own tools.
 
     def close(self) -> Sequence[Delta]:
-        """Take the end of the stream.
+        """Process the end of the stream.
 
         Raises:
             InterruptedStreamError: It ended without the response that ends an answer.
