@@ -13,7 +13,7 @@ SETUP_INPUTS := pyproject.toml packages/linkspan-sandbox/pyproject.toml constrai
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types pytest matrix format cassettes catalogue bench docs clean
+.PHONY: help demo test lint types pytest matrix format cassettes catalogue bench docs release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ cassettes: $(VENV)/.installed-dev ## record the cassettes again, from servers on
 
 catalogue: $(VENV)/.installed-dev ## refresh what is known of Scaleway's models; needs the network, no key
 	$(RUN)/python scripts/refresh_catalogue.py
+
+release-check: ## build both distributions, check them, and try them in clean environments of each Python
+	@test -n "$(PYTHON)" || { echo "No python3 was found: install Python 3.11 (Debian: sudo apt-get install python3 python3-venv)"; exit 1; }
+	@"$(PYTHON)" scripts/release_check.py
 
 # In an environment of its own: the packages that it is compared with want other versions than the tests do.
 bench: $(BENCH_VENV)/.installed-bench ## measure CPU and memory beside other packages (ONLY=streams,calls; docs/benchmarks.md)

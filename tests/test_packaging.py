@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hatchling.builders.sdist import SdistBuilder
@@ -152,6 +155,38 @@ def test_the_wheel_carries_its_licence_and_the_command(wheel: Path, contents: se
         assert f"Provides-Extra: {extra}" in metadata
 
 
+def test_the_readme_of_the_wheel_has_no_link_that_ends_nowhere(wheel: Path) -> None:
+    info = f"linkspan-{importlib.metadata.version('linkspan')}.dist-info"
+    with zipfile.ZipFile(wheel) as archive:
+        readme = archive.read(f"{info}/METADATA").decode()
+    assert "# linkspan" in readme
+    assert [target for target in re.findall(r"\]\(([^)]+)\)", readme) if not target.startswith("https://")] == []
+
+
+def test_with_the_repositorys_address_its_links_lead_there() -> None:
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    metadata: dict[str, Any] = {}
+    module.CustomMetadataHook(str(ROOT), {"repository": "https://forge.example/linkspan/"}).update(metadata)
+    links = re.findall(r"\]\((https://forge\.example/[^)]+)\)", metadata["readme"]["text"])
+    assert len(links) > 10
+    assert {link.partition("/blob/main/")[0] for link in links} == {"https://forge.example/linkspan"}
+    assert all((ROOT / link.partition("/blob/main/")[2]).exists() for link in links)
+    assert metadata["urls"]["Repository"] == "https://forge.example/linkspan"
+
+
+def test_the_sandbox_can_be_built_from_its_own_sources(tmp_path: Path) -> None:
+    (archive,) = SdistBuilder(str(SANDBOX)).build(directory=str(tmp_path), versions=["standard"])
+    with tarfile.open(archive) as sources:
+        sources.extractall(tmp_path)
+    unpacked = archive.removesuffix(".tar.gz")
+    (built,) = WheelBuilder(unpacked).build(directory=str(tmp_path), versions=["standard"])
+    assert Path(built).name.startswith(f"linkspan_sandbox-{importlib.metadata.version('linkspan')}-")
+
+
 def test_the_client_loads_nothing_into_anybodys_pytest(wheel: Path, contents: set[str]) -> None:
     info = f"linkspan-{importlib.metadata.version('linkspan')}.dist-info"
     with zipfile.ZipFile(wheel) as archive:
@@ -182,6 +217,7 @@ def test_the_source_distribution_makes_the_same_wheel_and_holds_no_tests(content
         "LICENSE",
         "PKG-INFO",
         "README.md",
+        "hatch_build.py",
         "pyproject.toml",
         "src",
     }
