@@ -25,7 +25,7 @@ CLASSES = [
 
 
 def markup() -> Any:
-    spec = importlib.util.spec_from_file_location("plain_markup", ROOT / "docs" / "plain_markup.py")
+    spec = importlib.util.spec_from_file_location("docstrings", ROOT / "docs" / "docstrings.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
