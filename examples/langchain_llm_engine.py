@@ -47,7 +47,7 @@ def departures(port: str) -> str:
 
 
 def main() -> None:
-    """Ask the prompt API (v1) for words, a choice and an object; then the chat API (v2) with a tool."""
+    """Ask the prompt API (v1) for words; then the chat API (v2) for a choice, an object, and with a tool."""
     with ExitStack() as stack:
         where = {} if os.environ.get("LLM_ENGINE_BASE_PATH") else start_sandbox(stack)
         llm = stack.enter_context(LLMEngine(model=PROMPT_MODEL, max_tokens=100, **where))
@@ -59,10 +59,11 @@ def main() -> None:
         for answer in chain.batch([{"word": "Ferry"}, {"word": "Quay"}]):
             print("-", answer)
 
-        print(llm.with_structured_output(Kind).invoke(f"{NOTICE}\nWhat this notice is about, in one word:"))
-        print(repr(llm.with_structured_output(Departure).invoke(f"{NOTICE}\nThe departure as JSON:")))
-
+        # By a tool that must be called: current images hold the model to nothing on the prompt API.
         chat = stack.enter_context(ChatLLMEngine(model=CHAT_MODEL, max_tokens=300, **where))
+        print(chat.with_structured_output(Kind).invoke(f"{NOTICE}\nWhat this notice is about, in one word:"))
+        print(repr(chat.with_structured_output(Departure).invoke(f"{NOTICE}\nThe departure as JSON:")))
+
         agent = create_agent(chat, [departures], system_prompt="Answer in one sentence.")
         question: Any = {"messages": [{"role": "user", "content": "When does the next ferry to Ostra leave?"}]}
         for message, _ in agent.stream(question, stream_mode="messages"):
@@ -80,8 +81,11 @@ def start_sandbox(stack: ExitStack) -> dict[str, str]:
         Rule("A hinged bridge between a quay and a ship.", when="Linkspan"),
         Rule("A ship that carries people and vehicles to and fro.", when="Ferry"),
         Rule("A wall at the water's edge where ships are loaded.", when="Quay"),
-        Rule("delay", when="in one word"),
-        Rule('{"port": "Ostra", "time": "09:40", "quay": 3}', when="as JSON"),
+        Rule(Reply(tool_calls=[ToolCall(None, "choice", '{"answer": "delay"}')]), when="in one word"),
+        Rule(
+            Reply(tool_calls=[ToolCall(None, "Departure", '{"port": "Ostra", "time": "09:40", "quay": 3}')]),
+            when="as JSON",
+        ),
         Rule(Reply(tool_calls=[ToolCall(None, "departures", '{"port": "Ostra"}')]), role="user"),
         Rule("The next ferry to Ostra leaves at 09:40.", role="tool"),
     ]

@@ -32,7 +32,7 @@ from tests.conformance.langchain.answers import RULES  # noqa: E402
 
 from linkspan.errors import ConfigurationError  # noqa: E402
 from linkspan.providers.scaleway import SCALEWAY  # noqa: E402
-from linkspan_sandbox import run  # noqa: E402
+from linkspan_sandbox import LLMEngineOptions, run  # noqa: E402
 from linkspan_sandbox.commands.weights import ensure_weights  # noqa: E402
 from linkspan_sandbox.local_model import FILE_NAME, MODEL_NAME  # noqa: E402
 
@@ -128,7 +128,8 @@ def sandbox_source(dialect: str, engine: str, model: str) -> Iterator[Source]:
     """The sandbox with llama.cpp behind it."""
     ensure_weights()
     say(f"starting the sandbox with the local model, for {dialect}")
-    with run("local", api_key=KEY) as sandbox:
+    # Endpoints of LLM Engine are of old images, too, so that what needs guided_json can be recorded.
+    with run("local", api_key=KEY, llm_engine_options=LLMEngineOptions(obeys_guides=True)) as sandbox:
         yield Source(address(sandbox, dialect), provenance(engine, model), MODEL_NAME)
 
 
@@ -136,7 +137,7 @@ def sandbox_source(dialect: str, engine: str, model: str) -> Iterator[Source]:
 def scripted_source(dialect: str, model: str) -> Iterator[Source]:
     """The sandbox with a script behind it."""
     say(f"starting the scripted sandbox, for {dialect}")
-    with run(rules=RULES, api_key=KEY) as sandbox:
+    with run(rules=RULES, api_key=KEY, llm_engine_options=LLMEngineOptions(obeys_guides=True)) as sandbox:
         engine = f"linkspan's sandbox in {dialect}'s dialect, by the script tests/conformance/langchain/answers.py"
         yield Source(address(sandbox, dialect), provenance(engine, "none, a script"), model)
 

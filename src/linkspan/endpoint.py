@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from types import MappingProxyType
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from linkspan.call_headers import merged_headers
-from linkspan.errors import InterruptedStreamError, InvalidRequestError, LinkspanError
+from linkspan.errors import InterruptedStreamError, InvalidRequestError, LinkspanError, NotFoundError
 from linkspan.form import Form
 from linkspan.json_fields import unwritable_field
 from linkspan.rate_limits import rate_limit_of
@@ -217,7 +217,7 @@ class Endpoint(Generic[RequestT]):
     def _http_request(self, request: RequestT, *, stream: bool, timeout: float | None) -> HttpRequest:
         body = self.codec.encode(request, stream=stream)
         path = self.codec.path(request, stream=stream)
-        return self._to_route(path, "POST", body, timeout, getattr(request, "extra_headers", {}))
+        return self._to_route(path, "POST", body, timeout, request)
 
     def _to_route(
         self,
@@ -225,8 +225,9 @@ class Endpoint(Generic[RequestT]):
         method: str,
         body: Mapping[str, Any] | Form | None,
         timeout: float | None,
-        extra_headers: Mapping[str, str] = MappingProxyType({}),
+        request: RequestT | None = None,
     ) -> HttpRequest:
+        extra_headers: Mapping[str, str] = getattr(request, "extra_headers", {})
         content = None
         if isinstance(body, Form):
             content_type, content = body.encode(self.codec.provider)
@@ -244,7 +245,7 @@ class Endpoint(Generic[RequestT]):
             stall_timeout=self._stall_timeout if timeout is None else None,
             max_retries=self._max_retries,
             max_response_bytes=self._max_response_bytes,
-            decode_error=self._decode_error,
+            decode_error=partial(self._decode_error, model=getattr(request, "model", None)),
             event_error=self._event_error,
         )
 
@@ -300,14 +301,15 @@ class Endpoint(Generic[RequestT]):
         error.partial = assembler.completion()
         raise error
 
-    def _decode_error(self, response: HttpResponse) -> LinkspanError:
+    def _decode_error(self, response: HttpResponse, model: str | None = None) -> LinkspanError:
         # Redacted first: shortening could leave a part of a secret.
         content = self._secrets.blank(worth_reading(response.content))
         status, headers = response.status_code, response.headers
         try:
-            return self.codec.decode_error(status, headers, content)
+            failure = self.codec.decode_error(status, headers, content)
         except Exception as error:  # noqa: BLE001  # whatever a decoder makes of a malformed body
             return unreadable_error(error, self.codec.provider, status, headers)
+        return _naming(model, failure)
 
     def _event_error(self, event: bytes) -> LinkspanError | None:
         try:
@@ -436,3 +438,11 @@ def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
 def _reason(body: Mapping[str, Any], error: Exception) -> str:
     field = unwritable_field(body)
     return f"{field!r}: {error}" if field else str(error)
+
+
+def _naming(model: str | None, error: LinkspanError) -> LinkspanError:
+    """Name the model in the error of one that is not there, where the server does not."""
+    about_it = isinstance(error, NotFoundError) and any(word in error.message for word in ("model", "endpoint"))
+    return error.with_hint(
+        f"The model asked for is {model!r}." if model and about_it and model not in error.message else None
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from linkspan_sandbox import Sandbox, local_model
+from linkspan_sandbox import LLMEngineOptions, Sandbox, local_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +23,8 @@ os.environ["LLM_ENGINE_DISABLE_VERSION_CHECK"] = "true"
 
 KEY = "a-key-of-this-test"
 WRONG_KEY = "another-key"
+#: Of LLM Engine: images with vLLM before 0.12, on which its client's guided fields have an effect.
+OLD_PODS = LLMEngineOptions(obeys_guides=True)
 #: Small enough for the small model to come to its end.
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -83,4 +85,4 @@ def served(request: pytest.FixtureRequest, sandboxes: Callable[..., Sandbox]) ->
     assert local_model.find_weights() is not None, (
         "the local engine's weights are missing: make pytest fetches them, as linkspan sandbox --download does"
     )
-    return Served(sandboxes(request.param, api_key=KEY), exact=request.param == "scripted")
+    return Served(sandboxes(request.param, api_key=KEY, llm_engine_options=OLD_PODS), exact=request.param == "scripted")

@@ -66,7 +66,7 @@ class TestGraySwan(LLMTests):
 class TestLLMEngine(LLMTests):
     """Its v1 takes prompts. It does not say why an answer ended, nor always that it did; counting is up to vLLM."""
 
-    sandbox_settings = {"llm_engine_options": LLMEngineOptions(stream_counts=True)}  # noqa: RUF012
+    sandbox_settings = {"llm_engine_options": LLMEngineOptions(stream_counts=True, obeys_guides=True)}  # noqa: RUF012
     tells_of_early_end = False
     import_path = "llama_index.llms.llm_engine"
     key_environment = "SCALE_API_KEY"
@@ -83,7 +83,7 @@ class TestLLMEngine(LLMTests):
         return sandbox.llm_engine_url
 
     def make_llm(self, base_url: str, **settings: Any) -> LLMEngine:
-        return LLMEngine(**{"model": "llama-2-7b", "base_url": base_url, **settings})
+        return LLMEngine(**{"model": "llama-2-7b", "guided_decoding": True, "base_url": base_url, **settings})
 
 
 class TestChatLLMEngine(LLMTests):

@@ -109,7 +109,7 @@ ELSEWHERE = {
     "langchain_llm_engine": (
         "llm_engine_url",
         ("SCALE_API_KEY", "LLM_ENGINE_BASE_PATH"),
-        ["completions-stream", *["completions-sync"] * 4, "completions"],
+        ["completions-stream", *["completions-sync"] * 2, *["completions"] * 3],
     ),
     "langchain_verda": (
         "vllm_url",
@@ -124,7 +124,7 @@ ELSEWHERE = {
     "llama_index_llm_engine": (
         "llm_engine_url",
         ("SCALE_API_KEY", "LLM_ENGINE_BASE_PATH"),
-        ["completions-stream", "completions-sync", *["completions-stream"] * 2, "completions"],
+        ["completions-stream", "completions", *["completions-stream"] * 2, "completions"],
     ),
 }
 #: How many chat requests each of the others makes to a service that calls no tools.

@@ -1,6 +1,7 @@
 """Scripted sandboxes for all tests here, and completion and chat models that talk to them.
 
-``kind`` is what a test is run with: a class together with the route it asks.
+``kind`` is what a test is run with: a class together with the route it asks. LLM Engine's endpoints run old images
+here, which obey ``guided_json``; what current ones need is in tests/llm_engine.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linkspan.langchain import ChatDataCrunch, ChatLLMEngine, DataCrunch, LLMEngine
+from linkspan_sandbox import LLMEngineOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,11 +21,15 @@ if TYPE_CHECKING:
 KEY = "a-very-secret-key-0123456789"
 #: By name: the class, its arguments, and where the sandbox has its API.
 KINDS: dict[str, tuple[type[Any], dict[str, Any], str]] = {
-    "llm_engine": (LLMEngine, {"model": "llama-2-7b"}, "llm_engine_url"),
+    "llm_engine": (LLMEngine, {"model": "llama-2-7b", "guided_decoding": True}, "llm_engine_url"),
     "datacrunch": (DataCrunch, {"model": "mixtral"}, "datacrunch_url"),
     "container": (DataCrunch, {}, "tgi_url"),
-    "chat_v2": (ChatLLMEngine, {"model": "llama-3-8b-instruct"}, "llm_engine_url"),
-    "chat_v1": (ChatLLMEngine, {"model": "llama-2-7b", "api": "v1", "chat_template": "llama-2"}, "llm_engine_url"),
+    "chat_v2": (ChatLLMEngine, {"model": "llama-3-8b-instruct", "guided_decoding": True}, "llm_engine_url"),
+    "chat_v1": (
+        ChatLLMEngine,
+        {"model": "llama-2-7b", "api": "v1", "chat_template": "llama-2", "guided_decoding": True},
+        "llm_engine_url",
+    ),
     "chat_generate": (ChatDataCrunch, {"model": "mixtral", "chat_template": "mistral"}, "datacrunch_url"),
     "chat_messages": (ChatDataCrunch, {"api": "messages"}, "tgi_url"),
 }
@@ -35,6 +41,11 @@ def defaults(kind: str, sandbox: Sandbox) -> dict[str, Any]:
     """The arguments that lead a kind of model to the sandbox."""
     _, fields, where = KINDS[kind]
     return {"api_key": KEY, "base_url": getattr(sandbox, where), "max_retries": 0, "timeout": 60, **fields}
+
+
+@pytest.fixture
+def sandbox_settings() -> dict[str, Any]:
+    return {"llm_engine_options": LLMEngineOptions(obeys_guides=True)}
 
 
 @pytest.fixture

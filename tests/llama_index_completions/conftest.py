@@ -1,6 +1,7 @@
 """A scripted sandbox for all tests here, and models of every kind that talk to it.
 
-``kind`` is what a test is run with: a class together with the route it asks.
+``kind`` is what a test is run with: a class together with the route it asks. LLM Engine's endpoints run old images
+here, which obey ``guided_json``; what current ones need is in tests/llm_engine.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 KEY = "a-very-secret-key-0123456789"
 #: By name: the class, its arguments, and where the sandbox has its API.
 KINDS: dict[str, tuple[type[Any], dict[str, Any], str]] = {
-    "llm_engine": (LLMEngine, {"model": "llama-2-7b"}, "llm_engine_url"),
+    "llm_engine": (LLMEngine, {"model": "llama-2-7b", "guided_decoding": True}, "llm_engine_url"),
     "legacy": (DataCrunch, {"model": "mixtral"}, "datacrunch_url"),
     "container": (DataCrunch, {}, "tgi_url"),
-    "chat_llm_engine": (ChatLLMEngine, {"model": "llama-3-8b-instruct"}, "llm_engine_url"),
+    "chat_llm_engine": (
+        ChatLLMEngine,
+        {"model": "llama-3-8b-instruct", "guided_decoding": True},
+        "llm_engine_url",
+    ),
     "chat_datacrunch": (ChatDataCrunch, {}, "tgi_url"),
 }
 PROMPTS = ("llm_engine", "legacy", "container")
@@ -37,7 +42,7 @@ def refuse_to_guess(text: str) -> list[str]:
 
 @pytest.fixture
 def sandbox_settings() -> dict[str, Any]:
-    return {"api_key": KEY, "llm_engine_options": LLMEngineOptions(stream_counts=True)}
+    return {"api_key": KEY, "llm_engine_options": LLMEngineOptions(stream_counts=True, obeys_guides=True)}
 
 
 @pytest.fixture

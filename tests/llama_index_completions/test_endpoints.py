@@ -358,7 +358,8 @@ def test_leaving_a_stream_of_objects_closes_the_connection(kind: str) -> None:
     ).encode()
     with LoopbackServer() as server:
         server.always(head(), event(piece), Repeat(chunk(b": still there\n\n")))
-        llm = KINDS[kind][0](model="m", base_url=server.url, api_key=KEY)
+        cls, fields, _ = KINDS[kind]
+        llm = cls(**{**fields, "model": "m", "base_url": server.url, "api_key": KEY})
         stream = llm.stream_structured_predict(Song, PromptTemplate("Sing"))
         assert next(stream).title == "Over"
         stream.close()

@@ -270,7 +270,8 @@ def test_other_shapes_as_fields(make: Callable[..., Any], sandbox: Sandbox) -> N
 
 def test_rules_of_the_sandbox_are_what_answers() -> None:
     # Without a rule the sandbox obeys the schema: what the classes send is what makes it do so.
-    with run(rules=[Rule("text", when="never")]) as sandbox:
+    old_pods = LLMEngineOptions(obeys_guides=True)
+    with run(rules=[Rule("text", when="never")], llm_engine_options=old_pods) as sandbox:
         for cls, fields, where in KINDS.values():
             with cls(api_key=KEY, base_url=getattr(sandbox, where), **fields) as llm:
                 assert isinstance(llm.structured_predict(Song, PROMPT, topic="ferries"), Song)

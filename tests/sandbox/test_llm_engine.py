@@ -84,6 +84,10 @@ def client(sandbox: Sandbox) -> Iterator[Client]:
         yield made
 
 
+#: Images with vLLM before 0.12.
+OLD_PODS = LLMEngineOptions(obeys_guides=True)
+
+
 class TestPrompt:
     def test_answers_with_explicit_nulls(self, client: Client) -> None:
         body = client.ask("Hello there").json()
@@ -147,13 +151,13 @@ class TestPrompt:
         assert last["output"]["text"] == "one END two"
         assert [event["output"]["num_completion_tokens"] for event in deepspeed[:-1]] == [None] * 3
 
-    def test_follows_a_guide(self, client: Client) -> None:
+    def test_follows_a_guide_on_old_pods(self, sandboxes: Callable[..., Sandbox]) -> None:
+        client = Client(sandboxes(llm_engine_options=OLD_PODS).llm_engine_url)
         assert client.ask(guided_choice=["yes", "no"]).json()["output"]["text"] == "yes"
         assert client.ask(guided_json={"type": "boolean"}).json()["output"]["text"] in ("true", "false")
 
-    def test_ignores_guides_without_a_word_if_told(self) -> None:
-        with run(llm_engine_options=LLMEngineOptions(obeys_guides=False)) as sandbox:
-            answer = Client(sandbox.llm_engine_url).ask("Hello there", guided_choice=["yes", "no"])
+    def test_ignores_guides_without_a_word_otherwise(self, client: Client) -> None:
+        answer = client.ask("Hello there", guided_choice=["yes", "no"])
         assert answer.json()["output"]["text"] == "Hello there"
 
     def test_passes_everything_on_to_the_engine(self, sandbox: Sandbox, client: Client) -> None:
@@ -399,7 +403,8 @@ class TestChat:
             ("tool_calls",),
         ]
 
-    def test_follows_guided_json_but_not_a_response_format(self, client: Client) -> None:
+    def test_follows_guided_json_on_old_pods_but_no_response_format(self, sandboxes: Callable[..., Sandbox]) -> None:
+        client = Client(sandboxes(llm_engine_options=OLD_PODS).llm_engine_url)
         schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
         guided = client.chat(guided_json=schema).json()["choices"][0]["message"]["content"]
         assert list(json.loads(guided)) == ["n"]
@@ -451,7 +456,7 @@ class TestDeployment:
 class TestLocalModel:
     @pytest.fixture
     def local(self, sandboxes: Callable[..., Sandbox]) -> Client:
-        return Client(sandboxes("local").llm_engine_url)
+        return Client(sandboxes("local", llm_engine_options=OLD_PODS).llm_engine_url)
 
     def test_answers_prompts_alike_whole_and_streamed(self, local: Client) -> None:
         fields: dict[str, Any] = {"temperature": 0, "max_new_tokens": 8, "return_token_log_probs": True}

@@ -73,7 +73,7 @@ class ChoiceParser(BaseOutputParser[Any]):
             answer = _completion_of(generation.message)
             with converted_errors():
                 refuse_blocked(answer, self.target.__name__)
-            said = answer.text.strip()
+            said = _plain(answer.text)
             longer = [text for text in choices_of(self.target) if text != said and text.startswith(said)]
             if longer and was_cut(answer):
                 raise OutputParserException(
@@ -90,11 +90,21 @@ class ChoiceParser(BaseOutputParser[Any]):
             OutputParserException: If the answer is not one of the values.
         """
         try:
-            return self.target(text.strip())
+            return self.target(_plain(text))
         except ValueError as error:
             raise OutputParserException(
                 f"The answer is not one of {', '.join(choices_of(self.target))}. The answer: {text}", llm_output=text
             ) from error
+
+
+def _plain(text: str) -> str:
+    """Return an answer without blanks around it, and without the quotes of a JSON text."""
+    text = text.strip()
+    try:
+        found = json.loads(text) if text.startswith('"') else None
+    except ValueError:
+        return text
+    return found if isinstance(found, str) else text
 
 
 class AnswerParser(BaseTransformOutputParser[Any]):

@@ -34,7 +34,7 @@ class ChatLLMEngine(LLMEngineChatSettings, TemplatedChatModel):  # type: ignore[
 
         model.bind_tools([my_function]).invoke("What is the weather in Paris?").tool_calls
 
-    Structured output, by ``guided_json`` on either API; the answer is checked, since newer vLLM ignores that field::
+    Structured output, on v2 by a tool that must be called; v1 has none on current images, see ``guided_decoding``::
 
         model.with_structured_output(MyPydanticClass).invoke("...")  # or an Enum of texts
 
@@ -56,3 +56,6 @@ class ChatLLMEngine(LLMEngineChatSettings, TemplatedChatModel):  # type: ignore[
 
     def _has_json_mode(self) -> bool:
         return self.api == "v2"
+
+    def _holds_to_schema(self) -> bool:
+        return self.api == "v2" or self.guided_decoding

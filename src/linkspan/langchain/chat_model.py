@@ -224,6 +224,10 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
         """Whether the API can be asked for any JSON object, without a schema."""
         return True
 
+    def _holds_to_schema(self) -> bool:
+        """Whether the API can hold an answer to a schema."""
+        return True
+
     # ------------------------------------------------------------------ what LangChain wants to know
 
     @property

@@ -29,11 +29,10 @@ class LLMEngine(LLMEnginePromptSettings, LinkspanLLM):
         llm.batch(["One,", "Two,"])  # asked at once, at most max_concurrency
         await llm.ainvoke("Hello")
 
-    Structured output, where the endpoint runs vLLM: a schema, or an ``Enum`` of texts::
+    Structured output, where the endpoint runs vLLM before 0.12 (newer images ignore what asks for it): a schema, or an
+    ``Enum`` of texts; ``guided_regex`` and ``guided_grammar`` are parameters, of the class and of a call::
 
-        llm.with_structured_output(MyPydanticClass).invoke("...")
-
-    ``guided_regex`` and ``guided_grammar`` are parameters, of the class and of a call.
+        LLMEngine(model="llama-2-7b", guided_decoding=True).with_structured_output(MyPydanticClass).invoke("...")
 
     What is sent:
         ``prompt``, ``max_new_tokens`` (256 unless set) and ``temperature`` (0.2 unless set: the API has no default),

@@ -88,7 +88,7 @@ def _json_mode(
     """Request a JSON object. An API without a JSON mode gets the schema, or an instruction in the system message."""
     if model._has_json_mode():  # noqa: SLF001  # what a model's class says to this module
         wanted: dict[str, Any] = {"type": "json_object"}
-    elif schema is not None:
+    elif schema is not None and model._holds_to_schema():  # noqa: SLF001  # as above
         wanted = _wire_format(schema_format(schema))
     else:
         return structured_by_prompt(model, schema, include_raw=include_raw, kwargs=kwargs)

@@ -26,9 +26,10 @@ class LLMEngine(LLMEnginePromptSettings, CompletionLLM):
 
     ``prompt``, ``max_new_tokens`` (256 unless set) and ``temperature`` (0.2 unless set) are always sent, else only what
     is set. Values that every framework behind LLM Engine refuses raise ``InvalidRequestError`` before anything is sent.
-    Structured output goes through ``guided_json`` (vLLM only); the answer is checked, since newer vLLM ignores it. The
-    API gives no finish reason. Token counts are in ``raw["usage"]`` and ``additional_kwargs``, log probabilities (with
-    ``return_token_log_probs``) in ``logprobs``.
+    Structured output needs ``guided_decoding=True`` and an endpoint with vLLM before 0.12, as newer images ignore what
+    asks for it; or ``pydantic_program_mode="llm"``, which asks in words. The API gives no finish reason. Token counts
+    are in ``raw["usage"]`` and ``additional_kwargs``, log probabilities (with ``return_token_log_probs``) in
+    ``logprobs``.
 
     Raises:
         ConfigurationError: An argument is unknown or wrong, or the address is missing.
@@ -50,8 +51,8 @@ class ChatLLMEngine(LLMEngineChatSettings, ChatLLM):  # type: ignore[misc]  # py
         >>> llm = ChatLLMEngine(model="llama-3-1-8b-instruct")  # address and key come from the environment
         >>> agent = FunctionAgent(tools=[my_function], llm=llm)
 
-    Nothing that is not set is sent. Structured output goes through ``guided_json``, since the gateway garbles
-    ``response_format``; the answer is checked, since newer vLLM ignores that field.
+    Nothing that is not set is sent. Structured output goes by a tool that must be called, since the gateway garbles
+    ``response_format``; with ``guided_decoding=True``, for images with vLLM before 0.12, by ``guided_json``.
 
     Raises:
         ConfigurationError: An argument is unknown or wrong, or the address is missing.

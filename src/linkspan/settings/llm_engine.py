@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from linkspan.options import ChatSettings, ModelName, ModelSettings
 from linkspan.providers.llm_engine import LLM_ENGINE, PROMPT_FIELDS, Auth, Framework, LLMEnginePromptCodec
+from linkspan.providers.llm_engine.prompt_fields import schema_refusal
 from linkspan.routes.llm_engine import acheck_health, aget_model, check_health, get_model
 from linkspan.settings.listing import ListsModels
 
@@ -25,7 +26,7 @@ class LLMEngineSettings(ListsModels, ModelSettings):
     """A connection to an LLM Engine of one's own. Environment: ``SCALE_API_KEY``, ``LLM_ENGINE_BASE_PATH``."""
 
     _provider: ClassVar[Provider] = LLM_ENGINE
-    connection_fields: ClassVar[frozenset[str]] = frozenset({"auth", "inference_framework"})
+    connection_fields: ClassVar[frozenset[str]] = frozenset({"auth", "inference_framework", "guided_decoding"})
 
     model: ModelName = Field(description="Name of the endpoint; `model_name` is another name.")
     auth: Auth = Field(
@@ -38,6 +39,14 @@ class LLMEngineSettings(ListsModels, ModelSettings):
         description='What runs the endpoint. Streams of "tensorrt_llm" end without the `finished: true` by which all '
         "others say that the prompt API's answer is whole; without this setting, such a stream raises "
         "`InterruptedStreamError`.",
+    )
+
+    guided_decoding: bool = Field(
+        default=False,
+        description="Whether the endpoint obeys `guided_json` and its kin, as images with vLLM before 0.12 do; newer "
+        "ones ignore them. With `True`, schemas and choices travel by them. By default the chat API (v2) asks for an "
+        "object by a tool that must be called, and the prompt API (v1) refuses schemas, as nothing would hold the "
+        "model to them.",
     )
 
     def get_model(self, name: str) -> LLMEngineModel:
@@ -70,7 +79,7 @@ class LLMEngineSettings(ListsModels, ModelSettings):
 
 
 class GuidedDecoding(BaseModel):
-    """What holds an answer to a shape, one field at a time; older vLLM images only."""
+    """What holds an answer to a shape, one field at a time; for endpoints with `guided_decoding` only."""
 
     guided_json: dict[str, Any] | None = Field(
         default=None, description="A JSON Schema that the answer must follow. Not sent unless set."
@@ -127,14 +136,28 @@ class LLMEnginePromptSettings(LLMEngineSettings, GuidedDecoding):
 
     def _prompt_codec(self) -> Codec[Any]:
         """Return the codec of the prompt API."""
-        return LLMEnginePromptCodec(self.auth, inference_framework=self.inference_framework)
+        return LLMEnginePromptCodec(
+            self.auth, inference_framework=self.inference_framework, guided_decoding=self.guided_decoding
+        )
 
     def _schema_options(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters that hold an answer to a JSON schema."""
+        """Return the parameters that hold an answer to a JSON schema.
+
+        Raises:
+            UnsupportedContentError: Nothing would hold the model to it.
+        """
+        if not self.guided_decoding:
+            raise schema_refusal()
         return {"guided_json": dict(schema)}
 
     def _choice_options(self, choices: list[str]) -> dict[str, Any]:
-        """Return the parameters that hold an answer to one of these texts."""
+        """Return the parameters that hold an answer to one of these texts.
+
+        Raises:
+            UnsupportedContentError: Nothing would hold the model to them.
+        """
+        if not self.guided_decoding:
+            raise schema_refusal()
         return {"guided_choice": choices}
 
 

@@ -40,11 +40,15 @@ class LLMEngineChatSettings(LLMEngineSettings, TemplateSettings, LLMEngineChatPa
             chat_template=self.chat_template,
             split_reasoning=self.split_reasoning,
             inference_framework=self.inference_framework,
+            guided_decoding=self.guided_decoding,
         )
 
     def _choice_options(self, choices: list[str]) -> dict[str, Any]:
         """Return the parameters that hold an answer to one of these texts."""
-        return {"guided_choice": choices}
+        if self.guided_decoding:
+            return {"guided_choice": choices}
+        schema = {"type": "string", "enum": choices}
+        return {"response_format": {"type": "json_schema", "json_schema": {"name": "choice", "schema": schema}}}
 
     def _likely_token_options(self) -> LikelyTokens:
         # v1 gives the chosen tokens' probabilities alone.

@@ -23,7 +23,7 @@ class TestChatLLMEngineV1(ChatModelSuite):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {**super().chat_model_params, "api": "v1", "chat_template": "chatml"}
+        return {**super().chat_model_params, "api": "v1", "chat_template": "chatml", "guided_decoding": True}
 
     @property
     def has_tool_calling(self) -> bool:

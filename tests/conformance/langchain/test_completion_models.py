@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from linkspan.langchain import DataCrunch, LLMEngine
+from linkspan_sandbox import LLMEngineOptions
 from linkspan_sandbox.conformance.langchain import KEY, CompletionModelTests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from langchain_core.language_models import BaseLLM
 
@@ -57,13 +58,16 @@ class TestDataCrunchOpenAI(TestDataCrunch):
 
 
 class TestLLMEngine(CompletionModelTests):
+    # Structured output is there on old images alone.
+    sandbox_settings: ClassVar[Mapping[str, Any]] = {"llm_engine_options": LLMEngineOptions(obeys_guides=True)}
+
     @property
     def model_class(self) -> type[BaseLLM]:
         return LLMEngine
 
     @property
     def model_params(self) -> dict[str, Any]:
-        return {"model": "llama-2-7b"}
+        return {"model": "llama-2-7b", "guided_decoding": True}
 
     def address(self, server: Sandbox) -> dict[str, Any]:
         return {"base_url": server.llm_engine_url, "api_key": KEY, "max_retries": 0}

@@ -120,13 +120,13 @@ def face(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def prompts(face: str, server: LoopbackServer) -> AsyncIterator[Caller[PromptRequest]]:
-    caller: Caller[PromptRequest] = Caller(face, LLMEnginePromptCodec(), server)
+    caller: Caller[PromptRequest] = Caller(face, LLMEnginePromptCodec(guided_decoding=True), server)
     yield caller
     await caller.aclose()
 
 
 @pytest.fixture
 async def chats(face: str, server: LoopbackServer) -> AsyncIterator[Caller[ChatRequest]]:
-    caller: Caller[ChatRequest] = Caller(face, LLMEngineChatCodec(), server)
+    caller: Caller[ChatRequest] = Caller(face, LLMEngineChatCodec(guided_decoding=True), server)
     yield caller
     await caller.aclose()

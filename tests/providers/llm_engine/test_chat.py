@@ -50,6 +50,34 @@ async def test_a_schema_goes_as_guided_json(chats: Caller[ChatRequest]) -> None:
     assert "response_format" not in body
 
 
+async def test_for_current_images_a_schema_goes_as_a_forced_call(face: str, server: LoopbackServer) -> None:
+    caller: Caller[ChatRequest] = Caller(face, LLMEngineChatCodec(), server)
+    request = chat(response_format=ResponseFormat("json_schema", SCHEMA, "My place", description="Where."))
+    body = await caller.sent(request)
+    function = {"name": "My_place", "description": "Where.", "parameters": SCHEMA}
+    assert body["tools"] == [{"type": "function", "function": function}]
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "My_place"}}
+    assert not body.keys() & {"guided_json", "response_format"}
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "My_place", "arguments": ""}}
+    parts = [{"index": 0, "function": {"arguments": part}} for part in ('{"city": ', '"Ostra"}')]
+    answer = await caller.streamed(
+        request,
+        piece({"role": "assistant", "tool_calls": [call]}),
+        *(piece({"tool_calls": [part]}) for part in parts),
+        piece({"content": ""}, "tool_calls"),
+    )
+    assert (answer.text, answer.tool_calls, answer.finish_reason) == ('{"city": "Ostra"}', [], "stop")
+    await caller.aclose()
+
+
+async def test_for_current_images_guided_fields_are_refused(face: str, server: LoopbackServer) -> None:
+    caller: Caller[ChatRequest] = Caller(face, LLMEngineChatCodec(), server)
+    with pytest.raises(UnsupportedContentError, match=r"guided_choice has no effect .* guided_decoding=True"):
+        await caller.complete(chat(parameters={"guided_choice": ["a"]}))
+    await caller.aclose()
+    assert server.requests == []
+
+
 async def test_other_formats_go_as_they_are(chats: Caller[ChatRequest]) -> None:
     body = await chats.sent(chat(response_format=ResponseFormat("json_object"), parameters={"guided_regex": "a+"}))
     assert (body["response_format"], body["guided_regex"]) == ({"type": "json_object"}, "a+")

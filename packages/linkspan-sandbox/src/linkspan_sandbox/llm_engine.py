@@ -3,7 +3,8 @@
 Faithful to docs/apis/llm_engine.md. There is an endpoint for every framework and kind, see :data:`ENDPOINTS`;
 whichever is asked, the engine answers.
 
-A response format with a schema has no effect, because the gateway garbles it on its way: ``guided_json`` has.
+A response format with a schema has no effect, because the gateway garbles it on its way; nor have ``guided_json`` and
+its kin, which vLLM ignores since 0.12, unless the options say that the pods are older. Forcing a tool has.
 """
 
 from __future__ import annotations
@@ -94,14 +95,15 @@ class Options:
     Args:
         endpoints: Further endpoints, beside :data:`ENDPOINTS` and whatever the engine serves.
         stream_counts: Whether the events of a v1 stream carry token counts, as with older vLLM; otherwise they are 0.
-        obeys_guides: Whether ``guided_*`` fields have an effect; newer vLLM ignores them without a word.
+        obeys_guides: Whether ``guided_*`` fields have an effect, as on images with vLLM before 0.12; current ones
+            ignore them without a word.
         ping_seconds: The time between two keep-alive comments.
         max_concurrent_requests: Calls of models at the same time; more are answered by 429.
     """
 
     endpoints: Mapping[str, ModelEndpoint] = field(default_factory=dict)
     stream_counts: bool = False
-    obeys_guides: bool = True
+    obeys_guides: bool = False
     ping_seconds: float = 15.0
     max_concurrent_requests: int = 500
 
@@ -251,7 +253,7 @@ class _LLMEngine:
     async def _chat(self, request: Request) -> ASGIApp:
         request_id = str(uuid.uuid4())
         parsed = await self._read(request, requests.ChatV2Request)
-        facts = self._endpoint(parsed.model)
+        facts = self._endpoint(parsed.model, "The specified endpoint could not be found.")
         if facts.retired:
             raise _RefusedError(410, f"The endpoint {parsed.model} is deprecated. max_workers is 0.")
         if not facts.chat or facts.framework not in ("vllm", "sglang"):
@@ -292,10 +294,10 @@ class _LLMEngine:
         if not self._keys.accepts(key):
             raise _RefusedError(401, "Could not authenticate user")
 
-    def _endpoint(self, name: str) -> ModelEndpoint:
+    def _endpoint(self, name: str, unknown: str | None = None) -> ModelEndpoint:
         facts = self._endpoints.get(name)
         if facts is None:
-            raise _RefusedError(404, f"Model endpoint {name} not found.")
+            raise _RefusedError(404, unknown or f"Model endpoint {name} not found.")
         return facts
 
     # ------------------------------------------------------------------ calls

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 from linkspan.conversation import Audio, File, Image, Video
 from linkspan.errors import ConfigurationError, ServerError
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
+from linkspan.providers.filters.forced_call import ForcedCallDecoder, answer_of_call, as_forced_call, wants_schema
 from linkspan.providers.llm_engine.errors import decode_error_answer, explain
 from linkspan.providers.llm_engine.models import ENDPOINTS_PATH, decode_endpoints
-from linkspan.providers.llm_engine.prompt_fields import GUIDES, check_one_guide
+from linkspan.providers.llm_engine.prompt_fields import GUIDES, check_one_guide, refuse_guides
 from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, auth_headers, check_auth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from linkspan.conversation import ChatRequest
+    from linkspan.conversation import ChatRequest, Completion
     from linkspan.errors import LinkspanError
+    from linkspan.providers.codec import StreamDecoder
     from linkspan.providers.llm_engine.models import LLMEngineModel
 
 __all__ = ["CHAT_FIELDS", "LLMEngineChatCodec"]
@@ -87,11 +89,12 @@ _DIALECT = Dialect(
 class LLMEngineChatCodec(ChatCompletionsCodec):
     """Chat with vLLM and SGLang endpoints on v2.
 
-    A JSON schema as response format travels as ``guided_json``: the gateway garbles ``response_format: json_schema``.
-    Newer vLLM ignores ``guided_*`` without a word, so an answer has to be validated.
+    The gateway garbles ``response_format: json_schema``. So a JSON schema travels as a tool that must be called, which
+    vLLM itself holds the model to; or as ``guided_json``, which vLLM ignores without a word since 0.12.
 
     Args:
         auth: How the key is sent: ``"basic"`` (with ``x-api-key``) or ``"bearer"``.
+        guided_decoding: Whether the endpoint obeys ``guided_json`` and its kin.
 
     Raises:
         ConfigurationError: ``auth`` is something else.
@@ -100,10 +103,11 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
     #: The route of the list of models.
     models_path = ENDPOINTS_PATH
 
-    def __init__(self, auth: Auth = "basic") -> None:
+    def __init__(self, auth: Auth = "basic", *, guided_decoding: bool = False) -> None:
         check_auth(auth)
         super().__init__(_DIALECT)
         self.auth = auth
+        self.guided_decoding = guided_decoding
 
     def auth_headers(self, api_key: str) -> Mapping[str, str]:
         """The key, in the chosen way."""
@@ -119,12 +123,16 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
         Raises:
             ConfigurationError: There is no model.
             InvalidRequestError: Two guided fields, a schema among them.
-            UnsupportedContentError: A role or part that this API cannot carry.
+            UnsupportedContentError: A role or part that this API cannot carry, a guided field that the endpoint
+                ignores, or tools beside a schema that travels as one.
         """
         if not request.model:
             raise ConfigurationError(
                 f"{LLM_ENGINE.title} needs model: the name of the endpoint to ask.", provider=LLM_ENGINE.name
             )
+        if not self.guided_decoding:
+            refuse_guides(request.parameters)
+            return super().encode(as_forced_call(request, LLM_ENGINE.title), stream=stream)
         wanted = request.response_format
         if wanted is not None and wanted.kind == "json_schema":
             guide = {"guided_json": dict(wanted.schema or {})}
@@ -132,6 +140,19 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
             request = replace(request, response_format=None, parameters={**request.parameters, **guide})
         check_one_guide(request.parameters)
         return super().encode(request, stream=stream)
+
+    def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
+        """Read a whole answer."""
+        completion = super().decode(body, headers, request)
+        return answer_of_call(completion, request) if self._forces_call(request) else completion
+
+    def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
+        """A new decoder for one stream."""
+        decoder = super().stream_decoder(request, headers)
+        return ForcedCallDecoder(decoder, request) if self._forces_call(request) else decoder
+
+    def _forces_call(self, request: ChatRequest) -> bool:
+        return not self.guided_decoding and wants_schema(request)
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
         """Decode an error answer, or the wrong kind of answer under status 200."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from linkspan.errors import ConfigurationError, UnsupportedContentError
@@ -9,6 +10,7 @@ from linkspan.prompts import chat_templates, find_template
 from linkspan.providers.filters.thinking import THINK_TAGS, ThinkTagCodec
 from linkspan.providers.llm_engine.chat import LLMEngineChatCodec
 from linkspan.providers.llm_engine.prompt import LLMEnginePromptCodec
+from linkspan.providers.llm_engine.prompt_fields import schema_refusal
 from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, Framework
 from linkspan.providers.templated_chat import TemplatedChatCodec
 
@@ -33,6 +35,7 @@ def chat_codec(
     chat_template: ChatTemplate | str | None,
     split_reasoning: bool,
     inference_framework: Framework | None = None,
+    guided_decoding: bool = False,
 ) -> Codec[ChatRequest]:
     """Return the codec of a chat class.
 
@@ -43,6 +46,7 @@ def chat_codec(
         chat_template: How conversations are written for ``"v1"``: a template, its name, or Jinja.
         split_reasoning: Part text between ``<think>`` and ``</think>`` from the answer, as reasoning.
         inference_framework: What runs the endpoint; see :class:`LLMEnginePromptCodec`.
+        guided_decoding: Whether the endpoint obeys ``guided_json`` and its kin.
 
     Raises:
         ConfigurationError: ``"v1"`` is asked for and there is no template, or a template that nothing would use.
@@ -54,7 +58,7 @@ def chat_codec(
                 "server to use goes into extra_body.)",
                 provider=LLM_ENGINE.name,
             )
-        codec: Codec[ChatRequest] = LLMEngineChatCodec(auth)
+        codec: Codec[ChatRequest] = LLMEngineChatCodec(auth, guided_decoding=guided_decoding)
         return ThinkTagCodec(codec) if split_reasoning else codec
     template = find_template(chat_template, model)
     if template is None:
@@ -64,19 +68,21 @@ def chat_codec(
             provider=LLM_ENGINE.name,
         )
     return TemplatedChatCodec(
-        LLMEnginePromptCodec(auth, inference_framework=inference_framework),
+        LLMEnginePromptCodec(auth, inference_framework=inference_framework, guided_decoding=guided_decoding),
         template,
         title=LLM_ENGINE.title,
         split_reasoning=THINK_TAGS if split_reasoning else None,
-        structured=_guide,
+        structured=partial(_guide, obeyed=guided_decoding),
     )
 
 
-def _guide(wanted: ResponseFormat) -> Mapping[str, Any]:
+def _guide(wanted: ResponseFormat, *, obeyed: bool) -> Mapping[str, Any]:
     if wanted.schema is None:
         raise UnsupportedContentError(
             f"{LLM_ENGINE.title}: the prompt API (v1) cannot be asked for just any JSON object. Give a schema, or ask "
             "for JSON in the prompt.",
             provider=LLM_ENGINE.name,
         )
+    if not obeyed:
+        raise schema_refusal()
     return {"guided_json": dict(wanted.schema)}

@@ -20,6 +20,8 @@ __all__ = ["decode_error_answer", "error_of", "explain"]
 _NAME = LLM_ENGINE.name
 #: Where the gateway names the request only within its message.
 _REQUEST_ID = re.compile(r"request_id[ =:]+'?([0-9a-fA-F]{8}-[0-9a-fA-F-]{27})")
+#: A model that is not there, in the words of the prompt API, of the list, and of the chat API.
+_NO_SUCH_MODEL = re.compile(r"[Ee]ndpoint .*(?:not found|could not be found)")
 #: Names of types among the steps to a refused field; fields begin in lower case.
 _TYPE_NAME = re.compile(r"[A-Z]|str$|\w[\w-]*\[")
 
@@ -37,7 +39,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     (
         "only supported in vllm",
-        "guided_json and its kin work on vLLM endpoints alone.",
+        "guided_json and its kin work on vLLM endpoints alone: leave guided_decoding out.",
     ),
 )
 
@@ -102,9 +104,10 @@ def _hint_for(error: LinkspanError) -> str | None:
 def _hint_for_missing(error: LinkspanError) -> str:
     if error.status_code == 410:
         return "The endpoint is retired: choose another model, or ask its operator to give it workers again."
-    if error.status_code == 404 and re.search(r"[Ee]ndpoint .* (was )?not found", error.message):
+    if error.status_code == 404 and _NO_SUCH_MODEL.search(error.message):
         return (
-            "If the name is right, the endpoint may belong to another team: LLM Engine hides what the key may not use."
+            "list_models() names the endpoints there are. If the name is right, the endpoint may belong to another "
+            "team: LLM Engine hides what the key may not use."
         )
     return "LLM Engine has no such route: base_url is what comes before /v1 and /v2, such as https://host/llm-engine."
 

@@ -49,6 +49,7 @@ class LLMEnginePromptCodec:
         auth: How the key is sent: ``"basic"`` (with ``x-api-key``) or ``"bearer"``.
         inference_framework: What runs the endpoint. Streams of ``"tensorrt_llm"`` end without saying so; of all others
             a stream that ends without ``finished: true`` is an ``InterruptedStreamError``.
+        guided_decoding: Whether the endpoint obeys ``guided_json`` and its kin.
 
     Raises:
         ConfigurationError: ``auth`` is something else.
@@ -57,9 +58,12 @@ class LLMEnginePromptCodec:
     #: The route of the list of models.
     models_path = ENDPOINTS_PATH
 
-    def __init__(self, auth: Auth = "basic", *, inference_framework: Framework | None = None) -> None:
+    def __init__(
+        self, auth: Auth = "basic", *, inference_framework: Framework | None = None, guided_decoding: bool = False
+    ) -> None:
         check_auth(auth)
         self.auth = auth
+        self.guided_decoding = guided_decoding
         self.inference_framework = inference_framework
 
     @property
@@ -88,10 +92,11 @@ class LLMEnginePromptCodec:
         """Write the body: ``prompt``, ``max_new_tokens`` and ``temperature`` always, everything else only if set.
 
         Raises:
-            UnsupportedContentError: A parameter that v1 does not have.
+            UnsupportedContentError: A parameter that v1 does not have, or a guided field that the endpoint ignores.
             InvalidRequestError: A value that every framework behind LLM Engine refuses.
         """
-        return {"prompt": request.prompt, **prompt_parameters(request), **request.extra_body}
+        parameters = prompt_parameters(request, guided_decoding=self.guided_decoding)
+        return {"prompt": request.prompt, **parameters, **request.extra_body}
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: PromptRequest) -> Completion:
         """Decode a whole answer. It ends before its first stop text, also where the framework ignores those (LightLLM).

@@ -19,6 +19,8 @@ __all__ = [
     "PROMPT_FIELDS",
     "check_one_guide",
     "prompt_parameters",
+    "refuse_guides",
+    "schema_refusal",
     "stops_to_cut_at",
 ]
 
@@ -57,14 +59,19 @@ _WHOLE_NUMBERS = ("max_new_tokens", "top_k")
 _FLAGS = ("return_token_log_probs", "include_stop_str_in_output", "skip_special_tokens")
 
 
-def prompt_parameters(request: PromptRequest) -> dict[str, Any]:
+def prompt_parameters(request: PromptRequest, *, guided_decoding: bool = False) -> dict[str, Any]:
     """Return the body's fields besides the prompt: what is set, checked, and the two that are always sent.
 
     ``max_tokens`` is taken for ``max_new_tokens``; ``stop`` of the request and ``stop_sequences`` together are
     ``stop_sequences``. A field that is ``None``, or asks for nothing (``n=1``), is not sent.
 
+    Args:
+        request: The request.
+        guided_decoding: Whether the endpoint obeys the guided fields.
+
     Raises:
-        UnsupportedContentError: v1 has no such field. The server would ignore it without a word.
+        UnsupportedContentError: The server would ignore a field without a word: v1 does not have it, or the endpoint
+            obeys no guided fields.
         InvalidRequestError: A value, or two together, are refused by every framework behind LLM Engine.
     """
     given = without_idle_demands(request.parameters)
@@ -73,6 +80,8 @@ def prompt_parameters(request: PromptRequest) -> dict[str, Any]:
             raise _invalid("max_tokens and max_new_tokens are the same thing: give one of them")
         given["max_new_tokens"] = given.pop("max_tokens")
     _check_known(given)
+    if not guided_decoding:
+        refuse_guides(given)
     for name, value in given.items():
         _check_value(name, value)
     fields: dict[str, Any] = {"max_new_tokens": DEFAULT_MAX_NEW_TOKENS, "temperature": DEFAULT_TEMPERATURE, **given}
@@ -93,6 +102,32 @@ def stops_to_cut_at(request: PromptRequest) -> list[str]:
 
 def _stops(request: PromptRequest) -> list[str]:
     return list(dict.fromkeys([*request.stop, *(request.parameters.get("stop_sequences") or ())]))
+
+
+def refuse_guides(fields: Mapping[str, Any]) -> None:
+    """Refuse guided fields for an endpoint that obeys none.
+
+    Raises:
+        UnsupportedContentError: There is one.
+    """
+    guides = [name for name in GUIDES if fields.get(name) is not None]
+    if guides:
+        raise UnsupportedContentError(
+            f"{_NAME}: {guides[0]} has no effect where vLLM is 0.12 or newer, as on LLM Engine's current images: the "
+            "server would ignore it without a word. If the endpoint runs an older image, set guided_decoding=True.",
+            provider=_NAME,
+        )
+
+
+def schema_refusal() -> UnsupportedContentError:
+    """Return the error of a schema, or of choices, that nothing would hold an answer of the prompt API to."""
+    return UnsupportedContentError(
+        f"{LLM_ENGINE.title}: the prompt API (v1) cannot hold an answer to a schema or to choices on current images, "
+        'whose vLLM ignores guided_json. Use the chat API (ChatLLMEngine with api="v2"), or ask for the shape in the '
+        'prompt (LangChain\'s chat class: method="json_mode"; LlamaIndex: pydantic_program_mode="llm"). If the '
+        "endpoint runs vLLM before 0.12, set guided_decoding=True.",
+        provider=_NAME,
+    )
 
 
 def check_one_guide(fields: Mapping[str, Any]) -> None:

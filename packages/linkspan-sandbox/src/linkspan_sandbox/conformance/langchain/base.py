@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
@@ -13,7 +13,7 @@ from linkspan.conversation import Delta, Usage
 from linkspan_sandbox import run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from linkspan_sandbox import Call, Piece, Sandbox
 
@@ -26,11 +26,14 @@ KEY = "conformance-key-0123456789abcdef"
 class Suite:
     """A scripted server for each test."""
 
+    #: What the server is started with, as :func:`linkspan_sandbox.run` takes it.
+    sandbox_settings: ClassVar[Mapping[str, Any]] = {}
+
     @pytest.fixture(scope="class")
     @classmethod
     def running(cls) -> Iterator[Sandbox]:
         """The server of all tests."""
-        with run() as sandbox:
+        with run(**cls.sandbox_settings) as sandbox:
             yield sandbox
 
     @pytest.fixture

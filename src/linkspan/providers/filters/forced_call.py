@@ -1,0 +1,137 @@
+"""A JSON schema for servers that take none, but can be made to call a tool: its arguments are the answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from linkspan.conversation import NamedTool, Tool
+from linkspan.errors import UnsupportedContentError
+from linkspan.json_schema import standing_alone
+from linkspan.providers.codec import StreamDecoder, WrappedDecoder
+from linkspan.providers.tool_names import wire_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from linkspan.conversation import ChatRequest, Completion, Delta
+
+__all__ = ["ForcedCallDecoder", "answer_of_call", "as_forced_call", "wants_schema"]
+
+#: The argument that holds an answer which is no object, as the arguments of a call are one.
+_ONLY = "answer"
+
+
+def wants_schema(request: ChatRequest) -> bool:
+    """Whether a request asks for an answer of a JSON schema."""
+    return request.response_format is not None and request.response_format.kind == "json_schema"
+
+
+def as_forced_call(request: ChatRequest, title: str) -> ChatRequest:
+    """Return the request with one tool, which must be called, in place of its response format.
+
+    Args:
+        request: A request that wants a schema.
+        title: The API's name for people.
+
+    Raises:
+        UnsupportedContentError: It has tools of its own.
+    """
+    wanted = request.response_format
+    if wanted is None or wanted.kind != "json_schema":
+        return request
+    if request.tools:
+        raise UnsupportedContentError(
+            f"{title} is asked for an object by a tool that must be called, which leaves no room for other tools: ask "
+            "without them, or give the model the object as one more tool."
+        )
+    schema = standing_alone(wanted.schema or {})
+    description = schema.get("description") if wanted.description is None else wanted.description
+    tool = Tool(
+        wire_name(wanted.name or "answer"),
+        description,
+        schema if _is_object(schema) else {"type": "object", "properties": {_ONLY: schema}, "required": [_ONLY]},
+        wanted.strict,
+    )
+    return replace(request, response_format=None, tools=[tool], tool_choice=NamedTool(tool.name))
+
+
+def answer_of_call(completion: Completion, request: ChatRequest) -> Completion:
+    """Put the arguments of the call in the place of the text of an answer and its alternatives, and return it."""
+    wrapped = _is_wrapped(request)
+    for answer in (completion, *completion.alternatives):
+        if answer.tool_calls:
+            arguments = answer.tool_calls[0].arguments
+            answer.text = _unwrapped(arguments) if wrapped else arguments
+            answer.tool_calls = []
+        answer.finish_reason = _finish_reason(answer.finish_reason)
+    return completion
+
+
+class ForcedCallDecoder(WrappedDecoder[StreamDecoder]):
+    """Hands out the arguments of a streamed call as text: as they come, or at the end if they hold no object.
+
+    Args:
+        inner: Reads the stream.
+        request: The request as the caller made it.
+    """
+
+    __slots__ = ("_held", "_wrapped")
+
+    def __init__(self, inner: StreamDecoder, request: ChatRequest) -> None:
+        super().__init__(inner)
+        self._wrapped = _is_wrapped(request)
+        #: By choice, what is held back until it is whole.
+        self._held: dict[int, str] = {}
+
+    def feed(self, data: bytes) -> Sequence[Delta]:
+        """Take the data of one event."""
+        return self._as_text(self._inner.feed(data))
+
+    def close(self) -> Sequence[Delta]:
+        """Take the end of the stream.
+
+        Raises:
+            InterruptedStreamError: The answer is not whole.
+        """
+        return self._as_text(self._inner.close())
+
+    def _as_text(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
+        for delta in deltas:
+            if delta.tool_calls:
+                pieces = "".join(call.arguments for call in delta.tool_calls if call.index == 0)
+                delta.tool_calls = ()
+                if self._wrapped:
+                    self._held[delta.choice] = self._held.get(delta.choice, "") + pieces
+                else:
+                    delta.text += pieces
+            if delta.finish_reason is not None:
+                delta.finish_reason = _finish_reason(delta.finish_reason)
+                if delta.choice in self._held:
+                    delta.text += _unwrapped(self._held.pop(delta.choice))
+        return deltas
+
+
+def _is_object(schema: Mapping[str, Any]) -> bool:
+    return schema.get("type") == "object" or (schema.get("type") is None and "properties" in schema)
+
+
+def _is_wrapped(request: ChatRequest) -> bool:
+    wanted = request.response_format
+    return wanted is not None and not _is_object(standing_alone(wanted.schema or {}))
+
+
+def _unwrapped(arguments: str) -> str:
+    """Return the JSON text of the answer; what is not whole stays as it is, for its reader to judge."""
+    try:
+        found = json.loads(arguments)
+    except ValueError:
+        return arguments
+    whole = isinstance(found, dict) and found.keys() == {_ONLY}
+    return json.dumps(found[_ONLY], ensure_ascii=False) if whole else arguments
+
+
+def _finish_reason(said: str | None) -> str | None:
+    # That a call was made is how the object was asked for, not what the caller is to act on.
+    return "stop" if said == "tool_calls" else said
