@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import linkspan.langchain
+import linkspan.llama_index
 from linkspan import Cygnal, Verdict, errors
 from linkspan.conversation import Image, Message, Reasoning, Text, Tool, ToolCall
 from linkspan_sandbox import HTTPError, Reply
@@ -16,7 +18,7 @@ from tests.cygnal.conftest import KEY, PAGE
 from tests.support.loopback import LoopbackServer, http
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from linkspan_sandbox import Sandbox
 
@@ -31,12 +33,19 @@ def acheck(guard: Cygnal, content: Any, **settings: Any) -> Verdict:
     return asyncio.run(guard.acheck(content, **settings))
 
 
+@pytest.fixture(params=[Cygnal, linkspan.langchain.Cygnal, linkspan.llama_index.Cygnal], ids=["neutral", "lc", "li"])
+def each_guard(request: pytest.FixtureRequest, where: dict[str, Any]) -> Iterator[Cygnal]:
+    """The client without a framework, and those of both."""
+    with request.param(**where) as made:
+        yield made
+
+
 both_ways = pytest.mark.parametrize("ask", [check, acheck])
 
 
 @both_ways
-def test_a_text(guard: Cygnal, sandbox: Sandbox, ask: Callable[..., Verdict]) -> None:
-    harmless, flagged = ask(guard, "How long is it?"), ask(guard, ORDER)
+def test_a_text(each_guard: Cygnal, sandbox: Sandbox, ask: Callable[..., Verdict]) -> None:
+    harmless, flagged = ask(each_guard, "How long is it?"), ask(each_guard, ORDER)
     assert (harmless.flagged, harmless.reasons, harmless.ipi) == (False, [], False)
     assert (flagged.flagged, flagged.reasons) == (True, ["violation 0.97 (prompt injection)"])
     assert [rule.number for rule in flagged.violated_rules] == [1]
@@ -78,7 +87,7 @@ def test_the_policy_comes_from_the_environment(where: dict[str, Any], monkeypatc
     assert Cygnal(**where, policy_id="p-own").policy_id == "p-own"
 
 
-def test_a_conversation_as_it_travels(guard: Cygnal, sandbox: Sandbox) -> None:
+def test_a_conversation_as_it_travels(each_guard: Cygnal, sandbox: Sandbox) -> None:
     turns = [
         Message("system", [Text("Be brief.")]),
         Message("user", [Text("Look."), Image(base64="QUJD", media_type="image/png")]),
@@ -86,7 +95,7 @@ def test_a_conversation_as_it_travels(guard: Cygnal, sandbox: Sandbox) -> None:
         Message("tool", [Text("It broke.")], name="read", tool_call_id="c1", is_error=True),
         Message("data", [Text("A page.")]),
     ]
-    verdict = guard.check(turns, tools=[Tool("read", "Reads.")])
+    verdict = each_guard.check(turns, tools=[Tool("read", "Reads.")])
     assert sandbox.last_request.json == {
         "messages": [
             {"role": "system", "content": "Be brief."},
@@ -142,10 +151,10 @@ READ = [{"role": "user", "content": "Read it."}, {"role": "tool", "content": PAG
     ],
 )
 def test_injection_flags_what_comes_from_outside(
-    guard: Cygnal, content: Any, settings: dict[str, Any], counts: bool
+    each_guard: Cygnal, content: Any, settings: dict[str, Any], counts: bool
 ) -> None:
     # The score alone flags nothing at this threshold.
-    verdict = guard.check(content, threshold=1, **settings)
+    verdict = each_guard.check(content, threshold=1, **settings)
     assert verdict.flagged is counts
     assert ("indirect prompt injection" in verdict.reasons) is counts
 
@@ -157,13 +166,13 @@ def test_disguised_wording(guard: Cygnal) -> None:
     ]
 
 
-def test_a_flagged_verdict_as_an_error(guard: Cygnal) -> None:
-    guard.check("hi").raise_if_flagged()
+def test_a_flagged_verdict_as_an_error(each_guard: Cygnal) -> None:
+    each_guard.check("hi").raise_if_flagged()
     with pytest.raises(errors.ContentBlockedError, match=r"blocked: violation 0\.97 \(prompt injection\)") as caught:
-        guard.check(ORDER).raise_if_flagged()
+        each_guard.check(ORDER).raise_if_flagged()
     assert (caught.value.code, caught.value.body["violation"]) == ("violation", 0.97)
     with pytest.raises(errors.ContentBlockedError) as caught:
-        guard.check(PAGE, untrusted=True, threshold=1).raise_if_flagged()
+        each_guard.check(PAGE, untrusted=True, threshold=1).raise_if_flagged()
     assert caught.value.code == "ipi"
 
 
@@ -224,14 +233,14 @@ def test_failures_are_tried_again(where: dict[str, Any], sandbox: Sandbox, ask: 
     assert len(sandbox.requests) == 3
 
 
-def test_a_refused_request_is_explained(guard: Cygnal, sandbox: Sandbox) -> None:
+def test_a_refused_request_is_explained(each_guard: Cygnal, sandbox: Sandbox) -> None:
     with pytest.raises(errors.InvalidRequestError, match=r"messages\.0\.role"):
-        guard.check([{"role": "nobody", "content": "x"}])
+        each_guard.check([{"role": "nobody", "content": "x"}])
     with pytest.raises(errors.AuthenticationError, match="Invalid or missing API key"):
         Cygnal(base_url=sandbox.gray_swan_url, api_key="wrong").check("hi")
     sandbox.add_rule(Reply(fault=HTTPError(400, message="No policy specified")), route="monitor")
     with pytest.raises(errors.InvalidRequestError, match="set GRAYSWAN_POLICY_ID"):
-        guard.check("hi")
+        each_guard.check("hi")
 
 
 def test_silence_is_a_timeout() -> None:
@@ -248,11 +257,11 @@ def test_what_cannot_be_judged_is_refused_before_it_is_sent(guard: Cygnal, sandb
     assert not sandbox.requests
 
 
-def test_wrong_settings_are_named(guard: Cygnal, where: dict[str, Any]) -> None:
+def test_wrong_settings_are_named(each_guard: Cygnal, where: dict[str, Any]) -> None:
     with pytest.raises(errors.ConfigurationError, match="Did you mean 'threshold'"):
-        guard.check("x", treshold=1)
+        each_guard.check("x", treshold=1)
     with pytest.raises(errors.ConfigurationError, match="Cygnal: threshold: "):
-        guard.check("x", threshold=1.5)
+        each_guard.check("x", threshold=1.5)
     with pytest.raises(errors.ConfigurationError, match="Did you mean 'policy_id'"):
         Cygnal(**where, policy="p")
     with pytest.raises(errors.ConfigurationError, match="needs a key"):
@@ -273,17 +282,22 @@ def test_the_environment_leads_to_the_stand_in(sandbox: Sandbox, monkeypatch: py
     assert Cygnal().check(ORDER).flagged
 
 
-def test_copies_and_pickles_work_and_show_no_key(guard: Cygnal) -> None:
-    for made in (copy.copy(guard), copy.deepcopy(guard), guard.model_copy(), pickle.loads(pickle.dumps(guard))):
+def test_copies_and_pickles_work_and_show_no_key(each_guard: Cygnal) -> None:
+    for made in (
+        copy.copy(each_guard),
+        copy.deepcopy(each_guard),
+        each_guard.model_copy(),
+        pickle.loads(pickle.dumps(each_guard)),
+    ):
         assert made.check(ORDER).flagged
         assert made.threshold == 0.5
-    assert KEY not in repr(guard)
-    guard.threshold = 0.98
-    assert not guard.check(ORDER).flagged
+    assert KEY not in repr(each_guard)
+    each_guard.threshold = 0.98
+    assert not each_guard.check(ORDER).flagged
 
 
-async def test_one_guard_in_many_tasks(guard: Cygnal) -> None:
+async def test_one_guard_in_many_tasks(each_guard: Cygnal) -> None:
     texts = [ORDER if number % 2 else "hi" for number in range(10)]
-    verdicts = await asyncio.gather(*(guard.acheck(text) for text in texts))
+    verdicts = await asyncio.gather(*(each_guard.acheck(text) for text in texts))
     assert [verdict.flagged for verdict in verdicts] == [bool(number % 2) for number in range(10)]
-    await guard.aclose()
+    await each_guard.aclose()

@@ -78,7 +78,8 @@ def _turns_of(item: Any) -> Sequence[Turn]:
         return [item]
     if isinstance(item, Document):
         return [Message("data", [Text(item.page_content)])]
-    if isinstance(item, dict) and item.get("role") == "data":
+    if isinstance(item, dict) and "role" in item and item["role"] not in {"human", "ai"}:
+        # The API's own form, where a tool's turn needs no call before it; other dicts are LangChain's.
         return [item]
     if isinstance(item, (BaseMessage, dict, tuple, str)):
         return to_conversation(convert_to_messages([item]), CYGNAL.name)

@@ -16,6 +16,9 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from linkspan.llama_index.chat_llm import ChatLLM
     from linkspan.llama_index.completion_llm import CompletionLLM
+    from linkspan.llama_index.cygnal import Cygnal, CygnalPostprocessor
+    from linkspan.llama_index.cygnal_llm import CygnalLLM
+    from linkspan.llama_index.cygnal_tool import CygnalTool
     from linkspan.llama_index.data_chat_engine import DataContextChatEngine
     from linkspan.llama_index.data_role import (
         DATA_QA_PROMPT,
@@ -45,6 +48,10 @@ __all__ = [
     "ChatLLM",
     "ChatLLMEngine",
     "CompletionLLM",
+    "Cygnal",
+    "CygnalLLM",
+    "CygnalPostprocessor",
+    "CygnalTool",
     "DataContextChatEngine",
     "DataCrunch",
     "GraySwan",
@@ -65,6 +72,10 @@ _MODULES = {
     "ChatLLM": "chat_llm",
     "ChatLLMEngine": "llm_engine",
     "CompletionLLM": "completion_llm",
+    "Cygnal": "cygnal",
+    "CygnalLLM": "cygnal_llm",
+    "CygnalPostprocessor": "cygnal",
+    "CygnalTool": "cygnal_tool",
     "DATA_QA_PROMPT": "data_role",
     "DATA_REFINE_PROMPT": "data_role",
     "DATA_REFINE_TABLE_PROMPT": "data_role",

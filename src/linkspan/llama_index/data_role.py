@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Union
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
-from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index.core.prompts import default_prompt_selectors as selectors
 from llama_index.core.prompts.base import ChatPromptTemplate
 from llama_index.core.prompts.prompt_type import PromptType
@@ -173,6 +172,7 @@ def unregister_data_prompts() -> None:
 
 
 def _is_ours(llm: Any) -> bool:
-    while isinstance(llm, StructuredLLM):
+    # LLMs that wrap another one: core's StructuredLLM, CygnalLLM.
+    while not isinstance(llm, LinkspanLLM) and hasattr(llm, "llm"):
         llm = llm.llm
     return isinstance(llm, LinkspanLLM)

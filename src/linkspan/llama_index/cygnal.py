@@ -1,0 +1,154 @@
+"""Gray Swan's guard in LlamaIndex: the client with LlamaIndex's messages and nodes, and a filter of retrieved nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable  # noqa: TC003  # pydantic reads the annotations at run time
+from typing import TYPE_CHECKING, Any, Literal
+
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
+from pydantic import Field
+
+from linkspan import cygnal as neutral
+from linkspan.batching import batches_of, run_batches, run_batches_async
+from linkspan.conversation import Message, Text, Tool
+from linkspan.errors import ConfigurationError
+from linkspan.guarding import Judgement, OnFailure, PlaceGuard
+from linkspan.llama_index.component import LlamaIndexComponent
+from linkspan.llama_index.messages import messages_from_llama_index
+from linkspan.llama_index.tools import tool_from
+from linkspan.providers.cygnal import CYGNAL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from linkspan.guarding import Check
+    from linkspan.providers.cygnal import Turn
+
+__all__ = ["Cygnal", "CygnalPostprocessor", "NodeAction"]
+
+#: What becomes of flagged nodes. ``drop`` leaves them out; ``mark`` keeps them, with a warning behind their text;
+#: ``observe`` changes nothing.
+NodeAction = Literal["drop", "mark", "observe"]
+
+_ACTIONS: dict[str, Literal["replace", "warn", "observe"]] = {"drop": "replace", "mark": "warn", "observe": "observe"}
+#: Key of a marked node's metadata under which its judgement is kept.
+_KEPT = "cygnal"
+
+
+class Cygnal(neutral.Cygnal, LlamaIndexComponent):
+    """Gray Swan's guard, with LlamaIndex's messages: ``check`` and ``acheck`` judge texts and conversations.
+
+    Example:
+        >>> from linkspan.llama_index import Cygnal
+        >>> Cygnal(policy_id="...").check([ChatMessage("How do I pick a lock?")]).flagged
+
+    Nodes, and messages with the data marker, count as text from outside. ``CygnalPostprocessor`` filters retrieved
+    nodes, ``CygnalTool`` guards a tool, ``CygnalLLM`` chats, engines and agents.
+
+    Raises:
+        ConfigurationError: At construction: an argument is unknown or wrong, or the key is missing.
+    """
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex stores this class."""
+        return "Cygnal"
+
+    def _turns(self, content: Any) -> str | Sequence[Turn]:
+        if isinstance(content, str):
+            return content
+        items = list(content) if isinstance(content, (list, tuple)) else [content]
+        return [_turn_of(item) for item in items]
+
+    def _tools(self, tools: Sequence[Any]) -> Sequence[Any]:
+        return [tool if isinstance(tool, Tool) else tool_from(tool) for tool in tools]
+
+
+def _turn_of(item: Any) -> Turn:
+    if isinstance(item, (Message, dict)):
+        return item
+    if isinstance(item, ChatMessage):
+        return messages_from_llama_index([item], provider=CYGNAL.name)[0]
+    if isinstance(item, (BaseNode, NodeWithScore)):
+        return Message("data", [Text(item.get_content(metadata_mode=MetadataMode.LLM))])
+    raise ConfigurationError(
+        f"{CYGNAL.title} judges texts, messages and nodes, not a {type(item).__name__}.", provider=CYGNAL.name
+    )
+
+
+class CygnalPostprocessor(BaseNodePostprocessor):
+    """Drops, or marks, retrieved nodes that hold orders to the model or break a rule.
+
+    Example:
+        >>> engine = index.as_query_engine(node_postprocessors=[CygnalPostprocessor(cygnal=Cygnal(policy_id="..."))])
+
+    Each node is a check of its own, with the text that an LLM would get (``MetadataMode.LLM``), as text from outside:
+    `ipi` and `mutation` count. Nodes without text pass. The nodes given are not changed.
+
+    Args:
+        cygnal: Judges. Default: one made of the environment.
+        action: What becomes of flagged nodes: ``drop``, ``mark`` or ``observe``. A marked node is a copy with a warning
+            behind its text and the judgement in ``metadata["cygnal"]``, which is not sent to models.
+        on_failure: What becomes of nodes while the guard is down: ``raise`` its error, ``closed`` to drop them,
+            ``open`` to let them pass.
+        max_concurrency: How many nodes are judged at once.
+        on_judgement: Called with each ``linkspan.guarding.Judgement``, from whatever thread it is made in.
+
+    Raises:
+        LinkspanError: When run: the guard failed.
+    """
+
+    cygnal: neutral.Cygnal = Field(default_factory=Cygnal)
+    action: NodeAction = "drop"
+    on_failure: OnFailure = "raise"
+    max_concurrency: int = Field(default=4, gt=0)
+    on_judgement: Callable[[Judgement], None] | None = Field(default=None, exclude=True)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex stores this class."""
+        return "CygnalPostprocessor"
+
+    def _postprocess_nodes(
+        self,
+        nodes: list[NodeWithScore],
+        query_bundle: QueryBundle | None = None,  # noqa: ARG002  # core's signature
+    ) -> list[NodeWithScore]:
+        judgements = run_batches(self._checks(nodes), lambda check: check[0].ask(), self.max_concurrency)
+        return _kept(nodes, judgements)
+
+    async def _apostprocess_nodes(
+        self,
+        nodes: list[NodeWithScore],
+        query_bundle: QueryBundle | None = None,  # noqa: ARG002  # core's signature
+    ) -> list[NodeWithScore]:
+        gate = asyncio.Semaphore(self.max_concurrency)
+        judgements = await run_batches_async(self._checks(nodes), lambda check: check[0].aask(), gate)
+        return _kept(nodes, judgements)
+
+    def _checks(self, nodes: Sequence[NodeWithScore]) -> Sequence[Sequence[Check]]:
+        guard = PlaceGuard(self.cygnal, "documents", _ACTIONS[self.action], self.on_failure, self.on_judgement)
+        return batches_of([guard.check([_turn_of(node)]) for node in nodes], 1)
+
+
+def _kept(nodes: Sequence[NodeWithScore], judgements: Sequence[Judgement]) -> list[NodeWithScore]:
+    return [
+        _marked(node, judgement) if judgement.action == "warn" else node
+        for node, judgement in zip(nodes, judgements, strict=True)
+        if not judgement.withholds
+    ]
+
+
+def _marked(scored: NodeWithScore, judgement: Judgement) -> NodeWithScore:
+    node = scored.node
+    text = f"{node.get_content(metadata_mode=MetadataMode.NONE)}\n\n{judgement.warning}"
+    hidden = {
+        name: [*getattr(node, name), _KEPT] for name in ("excluded_llm_metadata_keys", "excluded_embed_metadata_keys")
+    }
+    update = {"metadata": {**node.metadata, _KEPT: judgement.summary}, **hidden}
+    marked = node.model_copy(update=update) if isinstance(node, TextNode) else node.model_copy(update=update, deep=True)
+    marked.set_content(text)
+    return NodeWithScore(node=marked, score=scored.score)

@@ -1,0 +1,328 @@
+"""An LLM of LlamaIndex with Gray Swan's guard around it, for chats, engines and agents."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator  # noqa: TC003  # pydantic reads the annotations
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    LLMMetadata,
+    MessageRole,
+    TextBlock,
+)
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import LLM  # noqa: TC002  # pydantic reads the annotations at run time
+from pydantic import Field
+
+from linkspan import cygnal as neutral  # noqa: TC001  # pydantic reads the annotations at run time
+from linkspan.conversation import Message, Text
+from linkspan.errors import ConfigurationError, ContentBlockedError
+from linkspan.guarding import Action, Judgement, OnFailure, PlaceGuard, asettle, settle
+from linkspan.llama_index.cygnal import Cygnal
+from linkspan.llama_index.messages import messages_from_llama_index
+from linkspan.providers.cygnal import CYGNAL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llama_index.core.base.llms.types import (
+        ChatResponseAsyncGen,
+        ChatResponseGen,
+        CompletionResponseAsyncGen,
+        CompletionResponseGen,
+    )
+    from llama_index.core.llms.llm import ToolSelection
+    from llama_index.core.tools import BaseTool
+
+    from linkspan.guarding import Check, GuardedPlace
+
+__all__ = ["CygnalLLM"]
+
+AnswerT = TypeVar("AnswerT", ChatResponse, CompletionResponse)
+
+
+class CygnalLLM(FunctionCallingLLM):
+    """Guards what an LLM is asked and what it says; chat engines, query engines and agents use it in the LLM's place.
+
+    Example:
+        >>> guarded = CygnalLLM(llm=Scaleway(model="..."), cygnal=Cygnal(policy_id="..."))
+        >>> index.as_chat_engine(llm=guarded).chat("How long is it?")
+
+    Three places are judged, each with the conversation before it; ``None`` leaves one out.
+
+    - ``questions``: the user's messages since the LLM's last turn, and prompts.
+    - ``tool_results``: what tools returned since then, and messages with the data marker. Here the findings `ipi` and
+      `mutation` count, too.
+    - ``answers``: what the LLM says, and the calls of tools that it asks for, before an agent runs them.
+
+    What becomes of flagged text: ``block``, the answer is a notice, with a ``refusal`` in its ``additional_kwargs``,
+    and for a question the LLM is not asked; ``replace``, the notice stands in the text's place; ``warn``, a warning
+    stands behind it; ``observe``, nothing changes. The memory of a chat engine keeps what was said, flagged questions
+    too: each later check sends them as part of the conversation.
+
+    Everything else is the LLM's: settings, tools, token counts. Structured answers come by LlamaIndex's own way for
+    such a model.
+
+    Args:
+        llm: The LLM.
+        cygnal: Judges. Default: one made of the environment.
+        questions: What becomes of flagged questions.
+        tool_results: What becomes of flagged results of tools.
+        answers: What becomes of flagged answers.
+        on_failure: What becomes of questions and answers while the guard is down: ``raise`` its error, ``closed`` to
+            treat them as flagged, ``open`` to let them pass.
+        on_tool_failure: The same for results of tools.
+        raise_on_block: Raise ``ContentBlockedError`` where ``block`` would answer with a notice.
+        hold_streams: Hand out nothing of a streamed answer before it was judged. Otherwise a flagged answer that is to
+            be blocked or replaced ends its stream with ``ContentBlockedError``.
+        on_judgement: Called with each ``linkspan.guarding.Judgement``.
+
+    Raises:
+        ContentBlockedError: When run: see ``raise_on_block`` and ``hold_streams``.
+        LinkspanError: When run: the guard failed.
+    """
+
+    llm: LLM
+    cygnal: neutral.Cygnal = Field(default_factory=Cygnal)
+    questions: Action | None = "block"
+    tool_results: Action | None = "replace"
+    answers: Action | None = "block"
+    on_failure: OnFailure = "raise"
+    on_tool_failure: OnFailure = "closed"
+    raise_on_block: bool = False
+    hold_streams: bool = True
+    on_judgement: Callable[[Judgement], None] | None = Field(default=None, exclude=True)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex stores this class."""
+        return "CygnalLLM"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """The LLM's own."""
+        return self.llm.metadata
+
+    # ------------------------------------------------------------------ the eight calls
+
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Judge the messages, chat, judge the answer."""
+        asked, refusal = settle(self._asked(messages))
+        if refusal is not None:
+            return refusal
+        return settle(self._answered(asked, self.llm.chat(asked, **kwargs)))
+
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Judge the messages, chat, judge the answer."""
+        asked, refusal = await asettle(self._asked(messages))
+        if refusal is not None:
+            return refusal
+        return await asettle(self._answered(asked, await self.llm.achat(asked, **kwargs)))
+
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Judge the prompt, complete it, judge the answer."""
+        asked, refusal = settle(self._asked([ChatMessage(prompt)]))
+        if refusal is not None:
+            return _as_completion(refusal)
+        return settle(self._answered(asked, self.llm.complete(_prompt(asked), formatted=formatted, **kwargs)))
+
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Judge the prompt, complete it, judge the answer."""
+        asked, refusal = await asettle(self._asked([ChatMessage(prompt)]))
+        if refusal is not None:
+            return _as_completion(refusal)
+        answer = await self.llm.acomplete(_prompt(asked), formatted=formatted, **kwargs)
+        return await asettle(self._answered(asked, answer))
+
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Judge the messages, chat, judge the answer before it is handed out."""
+        asked, refusal = settle(self._asked(messages))
+        return _only(refusal) if refusal is not None else self._stream(asked, self.llm.stream_chat(asked, **kwargs))
+
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """Judge the messages, chat, judge the answer before it is handed out."""
+        asked, refusal = await asettle(self._asked(messages))
+        if refusal is not None:
+            return _aonly(refusal)
+        return self._astream(asked, await self.llm.astream_chat(asked, **kwargs))
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """Judge the prompt, complete it, judge the answer before it is handed out."""
+        asked, refusal = settle(self._asked([ChatMessage(prompt)]))
+        if refusal is not None:
+            return _only(_as_completion(refusal))
+        return self._stream(asked, self.llm.stream_complete(_prompt(asked), formatted=formatted, **kwargs))
+
+    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
+        """Judge the prompt, complete it, judge the answer before it is handed out."""
+        asked, refusal = await asettle(self._asked([ChatMessage(prompt)]))
+        if refusal is not None:
+            return _aonly(_as_completion(refusal))
+        return self._astream(asked, await self.llm.astream_complete(_prompt(asked), formatted=formatted, **kwargs))
+
+    # ------------------------------------------------------------------ judging
+
+    def _guard(self, place: GuardedPlace) -> PlaceGuard | None:
+        action: Action | None = getattr(self, place)
+        failure = self.on_tool_failure if place == "tool_results" else self.on_failure
+        return None if action is None else PlaceGuard(self.cygnal, place, action, failure, self.on_judgement)
+
+    def _asked(
+        self, messages: Sequence[ChatMessage]
+    ) -> Generator[Check, Judgement, tuple[list[ChatMessage], ChatResponse | None]]:
+        """Judge what is new; return the messages as they are to be sent, or the answer that refuses them."""
+        asked = list(messages)
+        turns = messages_from_llama_index(asked, provider=CYGNAL.name)
+        roles = [turn.role for turn in turns]
+        first = len(roles) - roles[::-1].index("assistant") if "assistant" in roles else 0
+        for place in range(first, len(asked)):
+            guard = self._guard("tool_results" if roles[place] in {"tool", "data"} else "questions")
+            if guard is None or roles[place] == "system":
+                continue
+            judgement = yield guard.check(turns[: place + 1])
+            if judgement.action == "block":
+                return asked, self._refusal(judgement)
+            asked[place] = _changed(asked[place], judgement)
+            turns[place : place + 1] = messages_from_llama_index([asked[place]], provider=CYGNAL.name)
+        return asked, None
+
+    def _answered(self, asked: Sequence[ChatMessage], answer: AnswerT) -> Generator[Check, Judgement, AnswerT]:
+        """Judge an answer; return it, or what stands in its place."""
+        guard = self._guard("answers")
+        if guard is None:
+            return answer
+        judgement = yield guard.check([*messages_from_llama_index(asked, provider=CYGNAL.name), _turn(answer)])
+        if judgement.withholds:
+            refusal = self._refusal(judgement)
+            return refusal if isinstance(answer, ChatResponse) else _as_completion(refusal)
+        return _warned(answer, judgement) if judgement.action == "warn" else answer
+
+    def _refusal(self, judgement: Judgement) -> ChatResponse:
+        if self.raise_on_block:
+            judgement.raise_if_blocked()
+        message = ChatMessage(judgement.notice, role=MessageRole.ASSISTANT)
+        kept = {"refusal": judgement.notice, "finish_reason": "violation", "cygnal": judgement.summary}
+        return ChatResponse(message=message, delta=judgement.notice, additional_kwargs=kept)
+
+    # ------------------------------------------------------------------ streams
+
+    @property
+    def _holds(self) -> bool:
+        return self.hold_streams and self.answers in {"block", "replace"}
+
+    def _stream(
+        self, asked: Sequence[ChatMessage], pieces: Generator[AnswerT, None, None]
+    ) -> Generator[AnswerT, None, None]:
+        seen: list[AnswerT] = []
+        try:
+            for piece in pieces:
+                seen.append(piece)
+                if not self._holds:
+                    yield piece
+        finally:
+            pieces.close()
+        if seen:
+            yield from self._end(seen, settle(self._answered(asked, seen[-1])))
+
+    async def _astream(
+        self, asked: Sequence[ChatMessage], pieces: AsyncGenerator[AnswerT, None]
+    ) -> AsyncGenerator[AnswerT, None]:
+        seen: list[AnswerT] = []
+        try:
+            async for piece in pieces:
+                seen.append(piece)
+                if not self._holds:
+                    yield piece
+        finally:
+            await pieces.aclose()
+        if seen:
+            for piece in self._end(seen, await asettle(self._answered(asked, seen[-1]))):
+                yield piece
+
+    def _end(self, seen: Sequence[AnswerT], judged: AnswerT) -> Sequence[AnswerT]:
+        """Return what is still to be handed out of a stream."""
+        if judged is seen[-1]:
+            return seen if self._holds else []
+        refused = "refusal" in judged.additional_kwargs
+        if refused and not self._holds:
+            raise ContentBlockedError(f"{CYGNAL.name}: {judged.delta}", provider=CYGNAL.name)
+        return [judged]
+
+    # ------------------------------------------------------------------ tools, as the LLM has them
+
+    def _prepare_chat_with_tools(  # noqa: PLR0917  # core's signature; it looks for tool_required by name
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        return self._with_tools()._prepare_chat_with_tools_compat(  # noqa: SLF001  # core's own way
+            tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
+        )
+
+    def _validate_chat_with_tools_response(self, response: ChatResponse, *args: Any, **kwargs: Any) -> ChatResponse:
+        return self._with_tools()._validate_chat_with_tools_response(response, *args, **kwargs)  # noqa: SLF001  # as above
+
+    def get_tool_calls_from_response(self, response: ChatResponse, *args: Any, **kwargs: Any) -> list[ToolSelection]:
+        """Return the calls of tools that an answer asks for."""
+        return self._with_tools().get_tool_calls_from_response(response, *args, **kwargs)
+
+    def _with_tools(self) -> FunctionCallingLLM:
+        if not isinstance(self.llm, FunctionCallingLLM):
+            raise ConfigurationError(
+                f"The LLM that {type(self).__name__} guards, {self.llm.class_name()}, has no tools."
+            )
+        return self.llm
+
+
+def _turn(answer: ChatResponse | CompletionResponse) -> Message:
+    if isinstance(answer, CompletionResponse):
+        return Message("assistant", [Text(answer.text)])
+    return messages_from_llama_index([answer.message], provider=CYGNAL.name)[0]
+
+
+def _changed(message: ChatMessage, judgement: Judgement) -> ChatMessage:
+    """Return a message as it is to be sent."""
+    if judgement.action == "replace":
+        return message.model_copy(update={"blocks": [TextBlock(text=judgement.notice)]})
+    if judgement.action == "warn":
+        return message.model_copy(update={"blocks": [*message.blocks, TextBlock(text=judgement.warning)]})
+    return message
+
+
+def _warned(answer: AnswerT, judgement: Judgement) -> AnswerT:
+    delta = f"\n\n{judgement.warning}"
+    if isinstance(answer, CompletionResponse):
+        return answer.model_copy(update={"text": answer.text + delta, "delta": delta})
+    blocks = list(answer.message.blocks)
+    last = next((place for place in reversed(range(len(blocks))) if isinstance(blocks[place], TextBlock)), None)
+    if last is None:
+        blocks.append(TextBlock(text=judgement.warning))
+    else:
+        blocks[last] = TextBlock(text=f"{getattr(blocks[last], 'text', '')}{delta}")
+    message = answer.message.model_copy(update={"blocks": blocks})
+    return answer.model_copy(update={"message": message, "delta": delta})
+
+
+def _as_completion(refusal: ChatResponse) -> CompletionResponse:
+    text = refusal.message.content or ""
+    return CompletionResponse(text=text, delta=text, additional_kwargs=refusal.additional_kwargs)
+
+
+def _prompt(asked: Sequence[ChatMessage]) -> str:
+    return asked[0].content or ""
+
+
+def _only(answer: AnswerT) -> Generator[AnswerT, None, None]:
+    yield answer
+
+
+async def _aonly(answer: AnswerT) -> AsyncGenerator[AnswerT, None]:
+    yield answer

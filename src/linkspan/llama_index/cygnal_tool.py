@@ -1,0 +1,133 @@
+"""A tool of LlamaIndex with Gray Swan's guard before and behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
+from llama_index.core.tools import FunctionTool, ToolOutput, adapt_to_async_tool
+
+from linkspan.call_history import arguments_text
+from linkspan.conversation import Message, ToolCall
+from linkspan.guarding import Judgement, PlaceGuard
+from linkspan.llama_index.cygnal import Cygnal
+from linkspan.llama_index.messages import messages_from_llama_index
+from linkspan.llama_index.tools import tool_from
+from linkspan.providers.cygnal import CYGNAL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llama_index.core.tools import BaseTool
+
+    from linkspan import cygnal as neutral
+    from linkspan.guarding import Action, Check, OnFailure
+
+__all__ = ["CygnalTool"]
+
+_CALL_ID = "call"
+
+
+class CygnalTool(FunctionTool):
+    """A tool whose calls, and whose results, are judged.
+
+    Example:
+        >>> agent = FunctionAgent(llm=llm, tools=[CygnalTool(fetch_page, Cygnal(policy_id="..."))])
+
+    A call is judged before the tool runs, its result before anybody reads it; for results, `ipi` and `mutation` count.
+    What becomes of flagged ones: ``replace``, a notice is the result, as an error, and a flagged call does not run;
+    ``warn``, a warning stands behind the result; ``observe``, nothing changes; ``block``, a ``ContentBlockedError``,
+    which LlamaIndex's agents show to the model as the tool's error. ``None`` leaves a place out.
+
+    Args:
+        tool: The tool: any of LlamaIndex's, or a function.
+        cygnal: Judges. Default: one made of the environment.
+        tool_calls: What becomes of flagged calls.
+        tool_results: What becomes of flagged results.
+        on_failure: What happens while the guard is down: ``closed`` treats calls and results as flagged, ``raise``
+            raises its error, ``open`` lets them pass.
+        on_judgement: Called with each ``linkspan.guarding.Judgement``.
+
+    Raises:
+        ContentBlockedError: When run, with ``block``.
+    """
+
+    def __init__(
+        self,
+        tool: BaseTool | Callable[..., Any],
+        cygnal: neutral.Cygnal | None = None,
+        *,
+        tool_calls: Action | None = "replace",
+        tool_results: Action | None = "replace",
+        on_failure: OnFailure = "closed",
+        on_judgement: Callable[[Judgement], None] | None = None,
+    ) -> None:
+        made: Any = tool if hasattr(tool, "metadata") else FunctionTool.from_defaults(tool)
+        self._tool = adapt_to_async_tool(made)
+        judge = cygnal or Cygnal()
+        self._calls = tool_calls and PlaceGuard(judge, "tool_calls", tool_calls, on_failure, on_judgement)
+        self._results = tool_results and PlaceGuard(judge, "tool_results", tool_results, on_failure, on_judgement)
+        super().__init__(fn=self.call, async_fn=self.acall, metadata=made.metadata)
+        # Agents hand their context to tools that ask for it.
+        self.requires_context = getattr(made, "requires_context", False)
+        self.ctx_param_name = getattr(made, "ctx_param_name", None)
+
+    def call(self, *args: Any, **kwargs: Any) -> ToolOutput:
+        """Judge the call, run the tool, judge the result."""
+        before, after = self._call_check(args, kwargs), None
+        if before is not None:
+            after = before.ask()
+            if after.withholds:
+                return self._refused(after, kwargs)
+        output = self._tool.call(*args, **kwargs)
+        check = self._result_check(args, kwargs, output)
+        return _with_warning(output if check is None else self._judged(output, check.ask(), kwargs), after)
+
+    async def acall(self, *args: Any, **kwargs: Any) -> ToolOutput:
+        """Judge the call, run the tool, judge the result."""
+        before, after = self._call_check(args, kwargs), None
+        if before is not None:
+            after = await before.aask()
+            if after.withholds:
+                return self._refused(after, kwargs)
+        output = await self._tool.acall(*args, **kwargs)
+        check = self._result_check(args, kwargs, output)
+        return _with_warning(output if check is None else self._judged(output, await check.aask(), kwargs), after)
+
+    def _call_check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Check | None:
+        return self._calls.check([self._turn(args, kwargs)], [tool_from(self._tool)]) if self._calls else None
+
+    def _result_check(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: ToolOutput) -> Check | None:
+        if not self._results:
+            return None
+        extra = {"tool_call_id": _CALL_ID, "name": self.metadata.get_name(), "is_error": output.is_error}
+        result = ChatMessage(role=MessageRole.TOOL, blocks=output.blocks, additional_kwargs=extra)
+        turns = messages_from_llama_index([result], provider=CYGNAL.name)
+        return self._results.check([self._turn(args, kwargs), *turns])
+
+    def _turn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
+        """Return the call as a turn of a model."""
+        given = {name: value for name, value in kwargs.items() if name != self.ctx_param_name}
+        if args:
+            given["args"] = list(args)
+        name = self.metadata.get_name()
+        arguments = arguments_text(given, name=name, place=0, provider=CYGNAL.name)
+        return Message("assistant", tool_calls=[ToolCall(_CALL_ID, name, arguments)])
+
+    def _refused(self, judgement: Judgement, kwargs: dict[str, Any]) -> ToolOutput:
+        judgement.raise_if_blocked()
+        given = {name: value for name, value in kwargs.items() if name != self.ctx_param_name}
+        name, notice = self.metadata.get_name(), judgement.notice
+        return ToolOutput(tool_name=name, content=notice, raw_input=given, raw_output=notice, is_error=True)
+
+    def _judged(self, output: ToolOutput, judgement: Judgement, kwargs: dict[str, Any]) -> ToolOutput:
+        if judgement.withholds:
+            return self._refused(judgement, kwargs)
+        return _with_warning(output, judgement)
+
+
+def _with_warning(output: ToolOutput, judgement: Judgement | None) -> ToolOutput:
+    if judgement is None or judgement.action != "warn":
+        return output
+    blocks = [*output.blocks, TextBlock(text=judgement.warning)]
+    return output.model_copy(update={"blocks": blocks})
