@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
+from langchain_core.document_loaders import Blob
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.schema import NodeWithScore, TextNode
 from typer.testing import CliRunner
@@ -185,6 +186,10 @@ VECTORS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "llama_index-rerank": lambda fields: llama_index.ScalewayRerank(**fields).postprocess_nodes(
         [NodeWithScore(node=TextNode(text="x"))], query_str="y"
     ),
+    "langchain-transcription": lambda fields: langchain.ScalewayTranscriptionParser(**fields).parse(
+        Blob.from_data(b"fLaC")
+    ),
+    "llama_index-ocr": lambda fields: llama_index.ScalewayOCRReader(**fields).load_data(b"%PDF-"),
     "langchain-models": lambda fields: ChatScaleway(**fields).list_models(),
     "llama_index-info": lambda fields: llama_index.DataCrunch(**fields).info(),
 }

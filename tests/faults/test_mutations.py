@@ -12,10 +12,19 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from langchain_core.document_loaders import Blob
 from llama_index.core.base.llms.types import ChatMessage
 
 from linkspan.errors import InvalidResponseError, LinkspanError
-from linkspan.langchain import ChatLLMEngine, ChatScaleway, DataCrunch, ScalewayEmbeddings, ScalewayRerank
+from linkspan.langchain import (
+    ChatLLMEngine,
+    ChatScaleway,
+    DataCrunch,
+    ScalewayEmbeddings,
+    ScalewayOCRParser,
+    ScalewayRerank,
+    ScalewayTranscriptionParser,
+)
 from tests.faults.mutation import mutated
 from tests.faults.soundness import check
 from tests.faults.wire import ERRORS, KEY, LANGCHAIN, LLAMA_INDEX, Api, Wire
@@ -128,6 +137,14 @@ class TestLlamaIndex:
 
 _VECTORS = {"data": [{"index": 0, "embedding": [0.5, 1.5]}], "model": "m", "usage": {"prompt_tokens": 5}}
 _RANKS = {"results": [{"index": 0, "relevance_score": 0.5}], "model": "m", "usage": {"total_tokens": 5}}
+_SPOKEN = {
+    "text": "a",
+    "language": "en",
+    "duration": 1.0,
+    "segments": [{"id": 0, "start": 0.0, "end": 1.0, "text": "a"}],
+    "words": [{"word": "a", "start": 0.0, "end": 1.0}],
+}
+_PAGES = {"pages": [{"index": 0, "markdown": "a", "images": []}], "model": "m", "usage_info": {"pages_processed": 1}}
 _LIST = {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "o"}]}
 _ENDPOINT = {
     "id": "e",
@@ -142,6 +159,11 @@ _BASE: dict[str, Any] = {"api_key": KEY, "max_retries": 0, "base_url": "http://1
 BESIDE: dict[str, tuple[Any, Callable[[dict[str, Any]], Any]]] = {
     "embeddings": (_VECTORS, lambda fields: ScalewayEmbeddings(model="m", **fields).embed_query("x")),
     "rerank": (_RANKS, lambda fields: ScalewayRerank(**fields).rerank(["x"], "y")),
+    "transcription": (
+        _SPOKEN,
+        lambda fields: ScalewayTranscriptionParser(split_segments=True, **fields).parse(Blob.from_data(b"fLaC")),
+    ),
+    "ocr": (_PAGES, lambda fields: ScalewayOCRParser(**fields).parse(Blob.from_data(b"%PDF-"))),
     "models": (_LIST, lambda fields: ChatScaleway(model="m", **fields).list_models()),
     "endpoints": ({"model_endpoints": [_ENDPOINT]}, lambda fields: ChatLLMEngine(model="m", **fields).list_models()),
     "endpoint": (_ENDPOINT, lambda fields: ChatLLMEngine(model="m", **fields).get_model("n")),
