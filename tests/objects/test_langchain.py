@@ -271,10 +271,13 @@ def test_a_class_that_no_call_can_carry(make: Callable[..., Any], sandbox: Sandb
 # ------------------------------------------------------------------ refusals, reasoning
 
 
+#: The others' APIs have no such finish reason.
+THAT_REFUSE = [way for way in LANGCHAIN_WAYS if way[0] in {"scaleway", "gray_swan", "chat_v2"}]
+
+
+@pytest.mark.parametrize("way", THAT_REFUSE, ids="-".join, indirect=True)
 @pytest.mark.parametrize("finish_reason", ["content_filter", "violation"])
 async def test_a_blocked_answer_is_a_refusal(ask: Callable[..., Any], way: tuple[str, str], finish_reason: str) -> None:
-    if way[0] in {"chat_v1", "chat_generate", "chat_messages", "llm_engine", "datacrunch"}:
-        pytest.skip("these APIs have no such finish reason")
     for answer in (
         reply(WHOLE, by_call=name_for(way), finish_reason=finish_reason),
         Reply("No.", finish_reason=finish_reason),

@@ -130,9 +130,14 @@ async def test_raw_line_breaks_are_read(ask: Callable[..., Any], way: tuple[str,
     assert await ask(Crew, reply('{"names": ["A\nda"]}', by_call=by_call(way))) == [Crew(names=["A\nda"])] * 2
 
 
+#: The others' APIs have no such finish reason.
+THAT_REFUSE = [way for way in LLAMA_INDEX_WAYS if way[0] in {"scaleway", "gray_swan", "chat_llm_engine"}]
+#: The others' have no reasoning apart from the text.
+THAT_REASON = [way for way in LLAMA_INDEX_WAYS if way[0] in {"scaleway", "chat_llm_engine"} and not by_call(way)]
+
+
+@pytest.mark.parametrize("way", THAT_REFUSE, ids="-".join, indirect=True)
 async def test_a_blocked_answer_says_so(ask: Callable[..., Any], way: tuple[str, str]) -> None:
-    if way[0] not in {"scaleway", "gray_swan", "chat_llm_engine"}:
-        pytest.skip("these APIs have no such finish reason")
     for answer in (
         Reply("", finish_reason="content_filter"),
         reply(WHOLE, by_call=by_call(way), finish_reason="violation"),
@@ -142,9 +147,8 @@ async def test_a_blocked_answer_says_so(ask: Callable[..., Any], way: tuple[str,
             assert error.completion.finish_reason == error.code
 
 
+@pytest.mark.parametrize("way", THAT_REASON, ids="-".join, indirect=True)
 async def test_an_object_in_the_reasoning(ask: Callable[..., Any], way: tuple[str, str]) -> None:
-    if way[0] not in {"scaleway", "chat_llm_engine"} or by_call(way):
-        pytest.skip("no reasoning apart from the text")
     assert await ask(Crew, Reply("", reasoning=WHOLE)) == [CREW] * 2
     for reasoning, finish_reason in (("Hm. " + WHOLE, "stop"), (WHOLE, "length")):
         for error in await ask(Crew, Reply("", reasoning=reasoning, finish_reason=finish_reason)):

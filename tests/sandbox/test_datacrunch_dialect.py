@@ -317,7 +317,9 @@ def test_calls_count_from_the_start_on_every_route() -> None:
     with run(datacrunch_options=DataCrunchOptions(max_concurrent_requests=1)) as sandbox:
         sandbox.add_rule(Reply(fault=Stall(after=0)))
         chat = {"messages": [{"role": "user", "content": "x"}]}
-        waiting = threading.Thread(target=ask_in_vain, args=(f"{sandbox.tgi_url}/v1/chat/completions", chat))
+        waiting = threading.Thread(
+            target=ask_in_vain, args=(f"{sandbox.tgi_url}/v1/chat/completions", chat), daemon=True
+        )
         waiting.start()
         # The server begins to answer a request before it reads the next one.
         sandbox.requests.wait_for(1)

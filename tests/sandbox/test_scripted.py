@@ -216,7 +216,7 @@ def test_requests_are_recorded_without_keys(sandbox: Sandbox, client: Client) ->
 
 def test_requests_can_be_waited_for(sandbox: Sandbox, client: Client) -> None:
     sandbox.add_rule(Reply("one two", fault=Stall(after=0)))
-    thread = threading.Thread(target=_post_and_give_up, args=(sandbox.scaleway_url,))
+    thread = threading.Thread(target=_post_and_give_up, args=(sandbox.scaleway_url,), daemon=True)
     thread.start()
     assert sandbox.requests.wait_for(1)[0].path.endswith("/chat/completions")
     thread.join()

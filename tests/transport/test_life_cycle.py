@@ -32,7 +32,7 @@ def test_a_child_forked_while_a_thread_holds_a_lock_can_take_it(lock):
             held.set()
             release.wait(30)
 
-    thread = threading.Thread(target=hold)
+    thread = threading.Thread(target=hold, daemon=True)
     thread.start()
     assert held.wait(10)
     pid = os.fork()
@@ -184,7 +184,7 @@ def test_closing_again_and_again_beside_threads_that_call(server, ask):
         while not done.wait(0.002):
             client.close()
 
-    closer = threading.Thread(target=close)
+    closer = threading.Thread(target=close, daemon=True)
     closer.start()
     with ThreadPoolExecutor(4) as threads:
         outcomes = [outcome for task in [threads.submit(call) for _ in range(4)] for outcome in task.result(60)]

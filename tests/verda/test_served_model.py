@@ -43,7 +43,7 @@ async def test_calls_at_once_ask_once(asker: Asker, sandbox: Sandbox) -> None:
     assert await asyncio.gather(*(asker.aask(model) for _ in range(5))) == ["hi"] * 5
     assert paths(sandbox).count("models") == 1
     other = asker.make(sandbox)
-    threads = [threading.Thread(target=asker.ask, args=(other,)) for _ in range(5)]
+    threads = [threading.Thread(target=asker.ask, args=(other,), daemon=True) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
