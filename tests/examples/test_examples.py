@@ -152,6 +152,7 @@ OWN_TESTS = {
     "langchain_decisions",
     "langchain_documents",
     "langchain_extraction",
+    "langchain_gpt_oss",
     "langchain_vision",
     "llama_index_data_chat",
     "llama_index_documents",

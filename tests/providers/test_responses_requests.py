@@ -14,6 +14,7 @@ from linkspan.errors import ConfigurationError, InvalidRequestError, LinkspanErr
 from linkspan.langchain import ChatScaleway
 from linkspan.llama_index import Scaleway
 from linkspan_sandbox import Reply
+from tests.support.examples import run_example
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -254,3 +255,18 @@ def test_a_model_without_the_route_says_so(make: Callable[..., Any]) -> None:
     with pytest.raises(InvalidRequestError, match='not answer over the Responses API: choose api="chat"') as caught:
         ask(make(model="glm-5.2"))
     assert caught.value.status_code == 422
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+def test_the_example(sandbox: Sandbox, with_key: bool) -> None:
+    sandbox.add_rule("So says the service.")
+    where = {"SCW_SECRET_KEY": "any", "SCALEWAY_BASE_URL": sandbox.scaleway_url} if with_key else {}
+    outcome = run_example("langchain_gpt_oss", **where)
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    lines = outcome.stdout.splitlines()
+    if with_key:
+        assert lines == ["So says the service."] * 2
+        assert [request.path.rpartition("/")[2] for request in sandbox.requests] == ["responses", "completions"]
+    else:
+        assert lines[0] == "(Two things are wanted: a time and a price.)"
+        assert lines[-2] == "The next ferry to Ostra leaves at 09:00, and a car costs 31 euros."

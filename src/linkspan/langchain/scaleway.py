@@ -46,6 +46,10 @@ class ChatScaleway(ScalewayChatSettings, LinkspanChatModel):
         ``model_provider``, ``model_name``, ``finish_reason``, ``request_id``, ``logprobs``, ``extra``. Reasoning is in
         ``message.additional_kwargs["reasoning_content"]`` and among ``message.content_blocks``.
 
+    APIs:
+        Chat Completions, or the Responses API: with ``api="responses"``, and by itself for calls with tools to
+        gpt-oss-120b, which has its tools there alone.
+
     Models:
         ``model.list_models()`` and ``alist_models()`` ask the API; ``model.profile`` is what linkspan's catalogue
         knows. Any name works. One that is at its end of life gives a ``linkspan.errors.ModelRetiredWarning``. A

@@ -18,6 +18,9 @@ class Scaleway(ScalewayChatSettings, ChatLLM):
         >>> llm = Scaleway(model="llama-3.3-70b-instruct")  # the key comes from SCW_SECRET_KEY
         >>> print(llm.complete("What is a linkspan?"))
 
+    Over Chat Completions, or the Responses API: with ``api="responses"``, and by itself for calls with tools to
+    gpt-oss-120b, which has its tools there alone.
+
     Nothing that is not set is sent, so the API's own defaults apply.
 
     Raises:
