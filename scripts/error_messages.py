@@ -1,0 +1,85 @@
+"""Fills docs/error_messages.md: every message of an error or a warning that linkspan's source can raise.
+
+A hook of mkdocs; ``python scripts/error_messages.py`` prints the list. What is filled in at run time is shown as ``…``.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ROOT / "src" / "linkspan"
+PLACE = "<!-- the messages -->"
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put the messages where the page has room for them."""
+    return markdown.replace(PLACE, listing()) if PLACE in markdown else markdown
+
+
+def listing() -> str:
+    """Return all messages as Markdown, module by module."""
+    parts = []
+    for module, found in by_module().items():
+        parts.append(f"## `{module}`\n\n" + "".join(f"- **{kind}** {text}\n" for kind, text in found))
+    return "\n".join(parts)
+
+
+def by_module() -> dict[str, list[tuple[str, str]]]:
+    """Return kind and text of every message, by the module that has it."""
+    found = {}
+    for path in sorted(SOURCES.rglob("*.py")):
+        module = ".".join(path.relative_to(SOURCES.parent).with_suffix("").parts).removesuffix(".__init__")
+        if texts := messages(ast.parse(path.read_text("utf-8"))):
+            found[module] = texts
+    return found
+
+
+def messages(tree: ast.AST) -> list[tuple[str, str]]:
+    """Return kind and text of each error that is made, and of each warning, in the order of the source."""
+    found: dict[tuple[str, str], None] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = _name(node.func)
+            if name == "warn" and node.args:
+                found[_kind_of_warning(node), _text(node.args[0])] = None
+            elif name == "with_hint" and node.args:
+                found["hint", _text(node.args[0])] = None
+            elif name.endswith("Error") and name[0].isupper() and node.args:
+                found[name, _text(node.args[0])] = None
+    return [(kind, text) for kind, text in found if any(letter.isalpha() for letter in text)]
+
+
+def _name(function: ast.expr) -> str:
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _kind_of_warning(call: ast.Call) -> str:
+    return _name(call.args[1]) if len(call.args) > 1 else "warning"
+
+
+def _text(node: ast.expr) -> str:
+    """Return a message's text, with an ellipsis for each part that is filled in."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return " ".join(node.value.split()).replace("<", "&lt;").replace("|", "\\|").replace("*", "\\*")
+    if isinstance(node, ast.JoinedStr):
+        pieces = [_raw(value) for value in node.values]
+        return " ".join("".join(pieces).split()).replace("<", "&lt;").replace("*", "\\*")
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return f"{_text(node.left)}{_text(node.right)}"
+    if isinstance(node, ast.IfExp):
+        return f"{_text(node.body)} / {_text(node.orelse)}"
+    return ""
+
+
+def _raw(value: ast.expr) -> str:
+    return str(value.value) if isinstance(value, ast.Constant) else "…"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(listing())
