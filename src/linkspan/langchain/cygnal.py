@@ -95,7 +95,8 @@ class CygnalGuard(Runnable[Any, Any]):
 
         guard = CygnalGuard(Cygnal(policy_id="..."))
         chain = prompt | guard | model | guard
-        safe = chain.with_fallbacks([lambda _: "I may not answer this."], exceptions_to_handle=(ContentBlockedError,))
+        sorry = RunnableLambda(lambda _: "I may not answer this.")
+        safe = chain.with_fallbacks([sorry], exceptions_to_handle=(ContentBlockedError,))
 
     Nothing of a streamed answer is handed on before the whole was judged. Texts, messages, prompts and documents are
     judged.

@@ -1,7 +1,7 @@
 """Gray Swan Cygnet: its differences from the Chat Completions dialect.
 
-Source: docs/apis/gray_swan.md. Cygnal, the proxy that Gray
-Swan sells beside it, is another product with another request form (two keys, no ``data`` role) and is not covered.
+Source: docs/apis/gray_swan.md. Cygnal, Gray Swan's guard, is another product: see :mod:`linkspan.providers.cygnal`. Its
+proxy for other APIs' models is not covered.
 """
 
 from __future__ import annotations
