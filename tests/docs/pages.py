@@ -14,7 +14,12 @@ from textwrap import dedent
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "index.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "packages" / "linkspan-sandbox" / "README.md",
+    ROOT / "docs" / "index.md",
+    *sorted((ROOT / "docs" / "guides").glob("*.md")),
+]
 
 _TAB = re.compile(r'^(?P<indent> *)=== "(?P<title>[^"]+)"$')
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)")

@@ -52,7 +52,7 @@ def served(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return sandbox
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
 def test_its_python_runs(served: Sandbox, page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if page.stem in NEEDS and importlib.util.find_spec(NEEDS[page.stem]) is None:
         pytest.skip(f"{NEEDS[page.stem]} is not installed")
@@ -67,7 +67,7 @@ def test_its_python_runs(served: Sandbox, page: Path, monkeypatch: pytest.Monkey
                 reader.run(block)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
 def test_every_block_says_what_it_is(page: Path) -> None:
     known = {"python", "console", "text", "json", "toml", "yaml", "ini", "mermaid", "html"}
     assert {block.language for block in blocks_of(page)} <= known
