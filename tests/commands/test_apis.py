@@ -110,7 +110,13 @@ def test_models_that_cannot_be_asked_are_the_catalogues_and_an_error(no_apis: No
     assert outcome.exit_code == 1
     assert "SCW_SECRET_KEY" in told["error"]
     assert told["models"]
-    assert "no list" in linkspan("models", "gray-swan").output
+
+
+def test_models_of_an_api_without_a_list_are_the_catalogues(no_apis: None) -> None:
+    outcome = linkspan("models", "gray-swan")
+    assert outcome.exit_code == 0
+    assert "the API has no list" in outcome.stderr
+    assert "cygnet" in {row["model"] for row in lines_of(outcome)}
 
 
 # ------------------------------------------------------------------ doctor

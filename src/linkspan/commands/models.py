@@ -37,7 +37,7 @@ def show_models(name: ProviderName, address: Address, *, offline: bool, show_all
     known = known_models(PROVIDERS[name].name)
     listed: list[ListedModel] | None = None
     failure: LinkspanError | None = None
-    if not offline:
+    if not offline and name in _LISTING:
         try:
             listed = _listed(name, address)
         except LinkspanError as error:
@@ -58,8 +58,6 @@ def _jsonable(value: Any) -> Any:
 
 
 def _listed(name: ProviderName, address: Address) -> list[ListedModel]:
-    if name not in _LISTING:
-        raise ConfigurationError(f"{PROVIDERS[name].title} has no list of models that is known; see --offline.")
     if name is ProviderName.DATACRUNCH and is_legacy(datacrunch_base_url(address.base_url)):
         raise ConfigurationError("The legacy address has no list of models: give --base-url, that of a container.")
     endpoint = chat_endpoint(name, "any", address)
@@ -94,7 +92,8 @@ def _print(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool, show_
         _print_table(name, shown, asked=asked)
     else:
         _print_lines(name, shown)
-    source = "listed by the API" if asked else "from linkspan's catalogue; the API was not called"
+    unasked = "the API was not called" if name in _LISTING else "the API has no list"
+    source = "listed by the API" if asked else f"from linkspan's catalogue; {unasked}"
     console.hint(f"{PROVIDERS[name].title}: {len(shown)} models, {source}.")
     dates = sorted({str(row["as_of"]) for row in shown if row.get("as_of")})
     if dates and name is not ProviderName.LLM_ENGINE:
