@@ -73,7 +73,7 @@ class Assembler:
         self.model: str | None = None
         self.request_id: str | None = None
         self.extra: dict[str, Any] = {}
-        self.rate_limit: dict[str, int | float | str] | None = None
+        self.rate_limit: dict[str, int | str] | None = None
 
     def add(self, delta: Delta) -> None:
         """Add the next delta."""

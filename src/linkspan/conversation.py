@@ -352,4 +352,4 @@ class Completion:
     extra: dict[str, Any] = field(default_factory=dict)
     alternatives: list[Completion] = field(default_factory=list)
     raw: Mapping[str, Any] | None = None
-    rate_limit: dict[str, int | float | str] | None = None
+    rate_limit: dict[str, int | str] | None = None

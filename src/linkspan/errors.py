@@ -125,10 +125,10 @@ class LinkspanError(Exception):
         return self.partial.text if self.partial is not None else ""
 
     @property
-    def rate_limit(self) -> dict[str, int | float | str] | None:
+    def rate_limit(self) -> dict[str, int | str] | None:
         """The rate limits in the answer's headers, such as ``{"remaining_requests": 0}``; ``None`` without any.
 
-        Times are seconds; names are the headers' names without ``x-ratelimit-``.
+        Names are the headers' own without ``x-ratelimit-``; times are milliseconds, with names that end with ``_ms``.
         """
         return rate_limit_of(self.headers) or (self.partial.rate_limit if self.partial is not None else None)
 

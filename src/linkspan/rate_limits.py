@@ -12,30 +12,32 @@ __all__ = ["rate_limit_of"]
 
 _NAME = re.compile(r"(?:x-)?rate-?limit-([a-z0-9-]{1,60})", re.IGNORECASE)
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
-_SECONDS = (3600, 60, 1, 0.001)
+_MILLISECONDS = (3_600_000, 60_000, 1000, 1)
 #: Digits of a count, and characters of what is neither a count nor a time.
 _LONGEST_COUNT, _LONGEST_VALUE = 18, 200
 
 
-def rate_limit_of(headers: Mapping[str, str]) -> dict[str, int | float | str] | None:
+def rate_limit_of(headers: Mapping[str, str]) -> dict[str, int | str] | None:
     """Return the rate limits that an answer's headers tell, ``None`` if they tell none.
 
     ``x-ratelimit-remaining-requests: 599`` becomes ``{"remaining_requests": 599}``, and so does any other header whose
     name begins with ``x-ratelimit-`` or ``ratelimit-``. Counts are whole numbers. Times with a unit (``250ms``,
-    ``1m30s``) are seconds. Anything else is the text as it is.
+    ``1m30s``) are whole milliseconds, and their names say so: ``{"reset_requests_ms": 250}``. Anything else is the text
+    as it is. There are no floats, over which LangChain stumbles where a program adds up the chunks of several answers.
     """
-    found: dict[str, int | float | str] = {}
-    for name in headers:
-        match = _NAME.fullmatch(name)
-        if match is not None:
-            found[match[1].lower().replace("-", "_")] = _read(headers[name].strip())
+    found: dict[str, int | str] = {}
+    for header in headers:
+        match = _NAME.fullmatch(header)
+        if match is None:
+            continue
+        name, value = match[1].lower().replace("-", "_"), headers[header].strip()[:_LONGEST_VALUE]
+        times = _DURATION.fullmatch(value)
+        if value.isascii() and value.isdigit() and len(value) <= _LONGEST_COUNT:
+            found[name] = int(value)
+        elif value and times is not None:
+            found[f"{name}_ms"] = round(
+                sum(float(time or 0) * unit for time, unit in zip(times.groups(), _MILLISECONDS, strict=True))
+            )
+        else:
+            found[name] = value
     return found or None
-
-
-def _read(value: str) -> int | float | str:
-    if value.isascii() and value.isdigit() and len(value) <= _LONGEST_COUNT:
-        return int(value)
-    times = _DURATION.fullmatch(value[:_LONGEST_VALUE])
-    if value and times is not None:
-        return round(sum(float(time or 0) * unit for time, unit in zip(times.groups(), _SECONDS, strict=True)), 3)
-    return value[:_LONGEST_VALUE]

@@ -65,7 +65,7 @@ class Embedded:
     usage: Usage | None = None
     model: str | None = None
     request_id: str | None = None
-    rate_limit: dict[str, int | float | str] | None = None
+    rate_limit: dict[str, int | str] | None = None
 
 
 def most_texts(model: str) -> int:

@@ -71,7 +71,7 @@ class OcrAnswer:
     model: str | None = None
     usage: Mapping[str, Any] | None = None
     request_id: str | None = None
-    rate_limit: dict[str, int | float | str] | None = None
+    rate_limit: dict[str, int | str] | None = None
 
     def passages(self) -> list[Passage]:
         """Return a passage per page, with ``page`` (from 0) and ``page_label`` (from "1")."""

@@ -59,7 +59,7 @@ class Ranking:
     usage: Usage | None = None
     model: str | None = None
     request_id: str | None = None
-    rate_limit: dict[str, int | float | str] | None = None
+    rate_limit: dict[str, int | str] | None = None
 
 
 def encode_rerank(

@@ -100,7 +100,7 @@ class Transcript:
     words: list[TimedText] = field(default_factory=list)
     model: str | None = None
     request_id: str | None = None
-    rate_limit: dict[str, int | float | str] | None = None
+    rate_limit: dict[str, int | str] | None = None
     raw: Mapping[str, Any] | None = None
 
     def passages(self, *, split_segments: bool) -> list[Passage]:
