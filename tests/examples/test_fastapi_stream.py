@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from linkspan_sandbox import HTTPError, Reply, Sandbox, Stall, run
+from linkspan_sandbox import HTTPError, Reply, Sandbox, Stall
 from tests.examples.browser import browser, is_required, missing
 from tests.support.examples import start_afresh
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from linkspan_sandbox import RecordedRequest
@@ -46,9 +46,8 @@ def serving(**environment: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Sandbox]:
-    with run() as sandbox:
-        yield sandbox
+def service(sandboxes: Callable[..., Sandbox]) -> Sandbox:
+    return sandboxes(api_key="the-key-of-the-example")
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,9 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 
 from linkspan.langchain import ScalewayRerank
-from linkspan_sandbox import Sandbox, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from linkspan_sandbox import Sandbox
 
 DOCUMENTS = [
     Document("Bicycles travel free of charge.", metadata={"source": "fares"}),
@@ -25,12 +24,6 @@ DOCUMENTS = [
 class _Everything(BaseRetriever):
     def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
         return DOCUMENTS
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with run() as sandbox:
-        yield sandbox
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])

@@ -78,7 +78,7 @@ def said(item: dict[str, Any], *pieces: str, place: int = 0, done: bool = True) 
     """The events of an item that comes in pieces."""
     where = {"output_index": place, "item_id": item["id"]}
     name = _NAMES[item["type"]]
-    empty = {"arguments": ""} if item["type"] == "function_call" else {"content": []}
+    empty: dict[str, Any] = {"arguments": ""} if item["type"] == "function_call" else {"content": []}
     events = [event("output_item.added", output_index=place, item={**item, **empty, "status": "in_progress"})]
     events += [event(f"{name}.delta", **where, content_index=0, delta=piece) for piece in pieces]
     if not done:

@@ -11,7 +11,7 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from linkspan import langchain, llama_index
 from linkspan.errors import InvalidResponseError
-from linkspan_sandbox import Reply, Sandbox, run
+from linkspan_sandbox import Reply, Sandbox
 from tests.support import responses
 
 if TYPE_CHECKING:
@@ -76,16 +76,9 @@ RESPONSES = [
 ]
 
 
-@pytest.fixture(scope="package")
-def running() -> Iterator[Sandbox]:
-    with run(api_key=KEY) as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def sandbox(running: Sandbox) -> Sandbox:
-    running.reset()
-    return running
+def sandbox_settings() -> dict[str, Any]:
+    return {"api_key": KEY}
 
 
 def name_of(chat: Chat) -> str:

@@ -1,4 +1,4 @@
-"""A stand-in per test, and the classes of both frameworks as one kind of thing."""
+"""The classes of both frameworks as one kind of thing."""
 
 from __future__ import annotations
 
@@ -7,29 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linkspan import langchain, llama_index
-from linkspan.providers.datacrunch import DATACRUNCH
-from linkspan_sandbox import run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from linkspan_sandbox import Sandbox
 
 KEY = "a-key-of-verda-0123456789"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Sandbox]:
-    with run() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sandbox(running: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    for name in (*DATACRUNCH.api_key_env, *DATACRUNCH.base_url_env):
-        monkeypatch.delenv(name, raising=False)
-    running.reset()
-    return running
 
 
 class Asker:
