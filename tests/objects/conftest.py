@@ -11,7 +11,7 @@ import pytest
 
 from linkspan import langchain, llama_index
 from linkspan.conversation import ToolCall
-from linkspan_sandbox import Reply, Sandbox
+from linkspan_sandbox import LLMEngineOptions, Reply, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,12 +26,12 @@ LANGCHAIN: dict[str, tuple[type[Any], dict[str, Any], str]] = {
     "chat_v2": (langchain.ChatLLMEngine, {"model": "llama-3-8b-instruct"}, "llm_engine_url"),
     "chat_v1": (
         langchain.ChatLLMEngine,
-        {"model": "llama-2-7b", "api": "v1", "chat_template": "chatml"},
+        {"model": "llama-2-7b", "api": "v1", "chat_template": "chatml", "guided_decoding": True},
         "llm_engine_url",
     ),
     "chat_generate": (langchain.ChatDataCrunch, {"chat_template": "chatml"}, "tgi_url"),
     "chat_messages": (langchain.ChatDataCrunch, {"api": "messages"}, "tgi_url"),
-    "llm_engine": (langchain.LLMEngine, {"model": "llama-2-7b"}, "llm_engine_url"),
+    "llm_engine": (langchain.LLMEngine, {"model": "llama-2-7b", "guided_decoding": True}, "llm_engine_url"),
     "datacrunch": (langchain.DataCrunch, {}, "tgi_url"),
 }
 LANGCHAIN_WAYS = [
@@ -50,7 +50,7 @@ LLAMA_INDEX: dict[str, tuple[type[Any], dict[str, Any], str]] = {
     "gray_swan": (llama_index.GraySwan, {}, "gray_swan_url"),
     "chat_llm_engine": (llama_index.ChatLLMEngine, {"model": "llama-3-8b-instruct"}, "llm_engine_url"),
     "chat_datacrunch": (llama_index.ChatDataCrunch, {}, "tgi_url"),
-    "llm_engine": (llama_index.LLMEngine, {"model": "llama-2-7b"}, "llm_engine_url"),
+    "llm_engine": (llama_index.LLMEngine, {"model": "llama-2-7b", "guided_decoding": True}, "llm_engine_url"),
     "datacrunch": (llama_index.DataCrunch, {}, "tgi_url"),
 }
 LLAMA_INDEX_WAYS = [
@@ -69,6 +69,12 @@ def reply(text: str, *, by_call: str | None = None, finish_reason: str = "stop")
     if by_call is None:
         return Reply(text, finish_reason=finish_reason)
     return Reply(tool_calls=[ToolCall("c", by_call, text)], finish_reason=finish_reason)
+
+
+@pytest.fixture
+def sandbox_settings() -> dict[str, Any]:
+    # The prompt API has objects on old images alone.
+    return {"llm_engine_options": LLMEngineOptions(obeys_guides=True)}
 
 
 @pytest.fixture
