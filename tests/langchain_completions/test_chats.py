@@ -286,7 +286,7 @@ def test_fenced_data_has_a_place_in_templates_whose_turns_alternate(make: Callab
             assert prompt.count("Untrusted data between the two marks") == 2
             assert prompt.index("Page one.") < prompt.index("Page two.")
     # Turns of the user's own are not joined on the quiet.
-    with pytest.raises(errors.UnsupportedContentError, match="in turn"):
+    with pytest.raises(errors.UnsupportedContentError, match="alternating"):
         make("chat_v1", data_role="fenced").invoke([question, question, page])
 
 

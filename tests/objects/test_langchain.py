@@ -76,7 +76,7 @@ UNFIT = [
     ('{"port": "Ostra"', "length", "cut off.*raise max_tokens"),
     (WHOLE + "\nThat is all.", "stop", "text after the JSON"),
     (WHOLE + WHOLE, "stop", "second JSON value"),
-    ("Here it is: " + WHOLE, "stop", "words before"),
+    ("Here it is: " + WHOLE, "stop", "text before"),
     ("Sorry.", "stop", "not JSON"),
     ('{"departures": []}', "stop", "port"),
     ('{"port": NaN}', "stop", "not JSON"),

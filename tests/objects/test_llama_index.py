@@ -39,7 +39,7 @@ UNFIT = [
     ('{"names": ["Ada", "Ben"]', "stop", "cut off"),
     (WHOLE + " That is all.", "stop", "text after the JSON"),
     (WHOLE + WHOLE, "stop", "second JSON value"),
-    ("Here: " + WHOLE, "stop", "words before"),
+    ("Here: " + WHOLE, "stop", "text before"),
     ("I had rather not.", "stop", "not JSON"),
     ('{"captain": "Ada"}', "stop", "names"),
 ]
