@@ -6,7 +6,7 @@ have modules of their own beside this one.
 
 from __future__ import annotations
 
-from contextlib import aclosing, closing
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar, Union, cast
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -23,6 +23,7 @@ from linkspan.langchain.profiles import profile_of
 from linkspan.langchain.registration import CHAT_MODELS
 from linkspan.langchain.tools import as_tool_dicts, schema_format, to_tools
 from linkspan.options import ChatSettings, read_response_format, read_tool_choice
+from linkspan.owned_generator import OwnedGenerator
 from linkspan.providers.catalog import model_info
 from linkspan.unreadable import building_answer
 
@@ -110,7 +111,9 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
         with converted_errors():
             request, timeout = self._request(messages, stop, kwargs, stream=True)
             builder = ChunkBuilder(self._provider.name, self._label(request.model))
-            async with aclosing(self._endpoint().abatches(request, builder.assembler, timeout=timeout)) as batches:
+            async with OwnedGenerator(
+                self._endpoint().abatches(request, builder.assembler, timeout=timeout)
+            ) as batches:
                 async for deltas in batches:
                     for chunk in builder.chunks(deltas):
                         yield chunk

@@ -7,7 +7,7 @@ concurrently (bounded) and keeps everything that the API returns.
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, closing
+from contextlib import closing
 from enum import EnumMeta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +20,7 @@ from linkspan.langchain.completion_inputs import CompletionInputs
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.generations import to_generation_chunk, to_llm_result
 from linkspan.options import refuse_chat_keywords
+from linkspan.owned_generator import OwnedGenerator
 from linkspan.unreadable import building_answer
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class LinkspanLLM(CompletionInputs):
         with converted_errors():
             request, timeout = self._request(prompt, stop, kwargs)
             model = self._label(request.model)
-            async with aclosing(self._endpoint().abatches(request, assembler, timeout=timeout)) as batches:
+            async with OwnedGenerator(self._endpoint().abatches(request, assembler, timeout=timeout)) as batches:
                 async for deltas in batches:
                     for delta in deltas:
                         chunk = self._chunk(delta, assembler, model)

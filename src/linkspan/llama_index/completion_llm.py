@@ -21,6 +21,7 @@ from linkspan.llama_index.responses import as_chat_response
 from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.llama_index.tools import pydantic_format
 from linkspan.options import ConversationSettings, read_response_format, refuse_chat_keywords
+from linkspan.owned_generator import OwnedGenerator
 from linkspan.prompts import ChatTemplate, find_template
 from linkspan.providers.filters.thinking import ThinkTagCodec
 from linkspan.providers.templated_chat import TemplatedChatCodec
@@ -272,7 +273,7 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
         stream = await self.astream_complete(subject, True, **kwargs)
 
         async def pieces() -> AsyncGenerator[ChatResponse, None]:
-            async with contextlib.aclosing(stream) as chunks:
+            async with OwnedGenerator(stream) as chunks:
                 async for chunk in chunks:
                     yield as_chat_response(chunk)
 

@@ -19,6 +19,7 @@ from linkspan.llama_index.component import LlamaIndexComponent
 from linkspan.llama_index.responses import ResponseBuilder, chat_response, completion_response
 from linkspan.llama_index.stream_owner import closes_stream, owned
 from linkspan.options import ModelSettings
+from linkspan.owned_generator import OwnedGenerator
 from linkspan.providers.catalog import model_info
 from linkspan.redaction import is_secret_keyword
 from linkspan.unreadable import building_answer, invalid_response
@@ -104,7 +105,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Stream the answer to a conversation; close the generator to stop early."""
-        return owned(self._astream(*self._chat_request(messages, kwargs), kind="chat"))
+        return owned(OwnedGenerator(self._astream(*self._chat_request(messages, kwargs), kind="chat")))
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
@@ -137,7 +138,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         **kwargs: Any,
     ) -> CompletionResponseAsyncGen:
         """Stream the completion of a text; close the generator to stop early. For ``formatted`` see ``complete``."""
-        return owned(self._astream(*self._prompt_request(prompt, formatted, kwargs), kind="completion"))
+        return owned(OwnedGenerator(self._astream(*self._prompt_request(prompt, formatted, kwargs), kind="completion")))
 
     # ------------------------------------------------------------------ streams
 
@@ -163,7 +164,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         build = builder.chat if kind == "chat" else builder.completion
         connected = self._endpoint()
         last: Any = None
-        async with contextlib.aclosing(connected.abatches(request, builder.assembler, timeout=timeout)) as batches:
+        async with OwnedGenerator(connected.abatches(request, builder.assembler, timeout=timeout)) as batches:
             async for deltas in batches:
                 for delta in deltas:
                     try:

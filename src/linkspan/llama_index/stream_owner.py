@@ -11,6 +11,8 @@ import inspect
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from linkspan.owned_generator import OwnedGenerator
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
 
@@ -70,9 +72,9 @@ def _owning(chunks: Generator[Any, None, None], sources: list[Any]) -> Generator
 
 async def _aowning(chunks: AsyncGenerator[Any, None], sources: list[Any]) -> AsyncGenerator[Any, None]:
     try:
-        async for chunk in chunks:
-            yield chunk
+        async with OwnedGenerator(chunks) as opened:
+            async for chunk in opened:
+                yield chunk
     finally:
-        await chunks.aclose()
         for source in sources:
             await source.aclose()

@@ -20,6 +20,7 @@ from linkspan.json_schema import standing_alone, takes_object
 from linkspan.llama_index.language_model import LinkspanLLM
 from linkspan.llama_index.program_prompt import ProgramPrompt
 from linkspan.llama_index.structured_answers import GrowingObject, answer_of
+from linkspan.owned_generator import OwnedGenerator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
@@ -262,8 +263,8 @@ def _objects(question: _Question, chunks: ChatResponseGen) -> Generator[Any, Non
 async def _aobjects(question: _Question, chunks: ChatResponseAsyncGen) -> AsyncGenerator[Any, None]:
     growing = GrowingObject(question.output_cls, question.reader.tool)
     response: ChatResponse | None = None
-    async with contextlib.aclosing(chunks):
-        async for response in chunks:
+    async with OwnedGenerator(chunks) as opened:
+        async for response in opened:
             if growing.add(response):
                 yield growing.partial
     whole = question.reader.read(answer_of(response))

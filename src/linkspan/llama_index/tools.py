@@ -15,6 +15,7 @@ from linkspan.conversation import Completion, ResponseFormat, Tool, ToolCall
 from linkspan.errors import ConfigurationError, InvalidResponseError
 from linkspan.json_schema import standing_alone
 from linkspan.llama_index.partial_answers import PartialChatResponse
+from linkspan.owned_generator import OwnedGenerator
 from linkspan.tool_arguments import as_json_text, judge_calls, parse_arguments
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def first_call_of_chunks(chunks: ChatResponseGen) -> ChatResponseGen:
 
 async def afirst_call_of_chunks(chunks: ChatResponseAsyncGen) -> ChatResponseAsyncGen:
     """Yield the chunks of a stream with at most one tool call each. Closing the generator closes the stream."""
-    async with contextlib.aclosing(chunks) as opened:
+    async with OwnedGenerator(chunks) as opened:
         async for chunk in opened:
             yield first_call_only(chunk)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakMethod
@@ -12,6 +11,7 @@ from linkspan.conversation import ChatRequest
 from linkspan.endpoint import Endpoint
 from linkspan.errors import ConfigurationError, LinkspanError, NotFoundError
 from linkspan.locks import ForkSafeLock
+from linkspan.owned_generator import OwnedGenerator
 from linkspan.routes.models import alist_models, list_models
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class ServedModelEndpoint(Endpoint[Any]):
     ) -> AsyncGenerator[Sequence[Delta], None]:
         """Ask for a streamed answer; see the base class."""
         named = await self._awith_model(request, timeout)
-        async with aclosing(super().abatches(named, assembler, timeout=timeout)) as batches:
+        async with OwnedGenerator(super().abatches(named, assembler, timeout=timeout)) as batches:
             async for deltas in batches:
                 yield deltas
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,7 +29,8 @@ from linkspan.transport.streams import AsyncEventStream, EventStream
 from linkspan.transport.urls import public_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
+    from types import TracebackType
 
     from linkspan.transport.messages import HttpRequest
 
@@ -103,15 +104,9 @@ class HttpClient:
         finally:
             events.close()
 
-    @asynccontextmanager
-    async def astream(self, request: HttpRequest) -> AsyncIterator[AsyncEventStream]:
+    def astream(self, request: HttpRequest) -> AbstractAsyncContextManager[AsyncEventStream]:
         """Send a request and hand out the events of its answer: see :meth:`stream`."""
-        running_loop()
-        events = await with_retries_async(self._aopen_once, request)
-        try:
-            yield events
-        finally:
-            await events.aclose()
+        return _AsyncStreaming(self._aopen_once, request)
 
     def close(self) -> None:
         """Close the connections. Calls that are under way fail or are retried on new ones.
@@ -225,6 +220,26 @@ class HttpClient:
     def __repr__(self) -> str:
         own = all(getattr(self._clients, name) is None for name in ("http_client", "http_async_client"))
         return "HttpClient()" if own else "HttpClient(with clients passed in)"
+
+
+class _AsyncStreaming(AbstractAsyncContextManager["AsyncEventStream"]):
+    """Opens a stream, and closes it. No async generator, which event loops would close on their own account, too."""
+
+    __slots__ = ("_events", "_open", "_request")
+
+    def __init__(self, open_once: Callable[[HttpRequest], Awaitable[AsyncEventStream]], request: HttpRequest) -> None:
+        self._open = open_once
+        self._request = request
+
+    async def __aenter__(self) -> AsyncEventStream:
+        running_loop()
+        self._events = await with_retries_async(self._open, self._request)
+        return self._events
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        await self._events.aclose()
 
 
 class _WholeAnswer:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from linkspan.transport.asyncio_network import AsyncioBackend
     from linkspan.transport.connections import SyncBackend
+    from linkspan.transport.transports import SyncTransport
 
 __all__ = ["USER_AGENT", "Clients", "running_loop"]
 
@@ -31,6 +32,7 @@ USER_AGENT = f"linkspan/{__version__}"
 
 class _SyncClient(NamedTuple):
     client: httpx.Client
+    transports: tuple[SyncTransport, ...]
     backend: SyncBackend
 
 
@@ -78,7 +80,7 @@ class Clients:
                 entry = self._sync
                 if entry is None:  # pragma: no branch  # another thread may have been first, or not
                     entry = self._sync = _new_sync_client()
-                    self._finalizer = weakref.finalize(self, _close_here, entry.client, os.getpid())
+                    self._finalizer = weakref.finalize(self, _close_here, entry, os.getpid())
         return entry.client
 
     async def for_running_loop(self) -> httpx.AsyncClient:
@@ -130,10 +132,14 @@ class Clients:
         self.close()
 
 
-def _close_here(client: httpx.Client, pid: int) -> None:
-    """Close a client that nobody needs any more; not in a forked child, where its connections are the parent's."""
-    if os.getpid() == pid:
-        client.close()
+def _close_here(entry: _SyncClient, pid: int) -> None:
+    """Close a client that nobody needs any more, or whose process ends.
+
+    Not in a forked child, where its connections are the parent's; nor beside calls of daemon threads, which are not to
+    fail aloud because the process ends.
+    """
+    if os.getpid() == pid and all(transport.is_idle() for transport in entry.transports):
+        entry.client.close()
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -158,7 +164,9 @@ def _new_sync_client() -> _SyncClient:
 
         backend = SyncBackend()
         transport, mounts = sync_transports(backend, shared_tls_context(), proxies_of_environment())
-        return _SyncClient(httpx.Client(transport=transport, mounts=mounts, headers=_own_headers()), backend)
+        client = httpx.Client(transport=transport, mounts=mounts, headers=_own_headers())
+        proxied = [mounted for mounted in mounts.values() if mounted is not None]
+        return _SyncClient(client, (transport, *proxied), backend)
 
 
 def _new_loop_client(loop: asyncio.AbstractEventLoop) -> _LoopClient:

@@ -63,6 +63,10 @@ class SyncTransport(httpx.HTTPTransport):
             return self._direct[0].handle_request(request)
         return _without_reason(super().handle_request(request))
 
+    def is_idle(self) -> bool:
+        """Tell whether no request is under way."""
+        return all(connection.is_idle() for connection in self._pool.connections)
+
 
 class AsyncTransport(httpx.AsyncHTTPTransport):
     """Sends async requests: see :class:`SyncTransport`.
