@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 
 __all__ = ["main"]
@@ -23,8 +25,15 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None if it was closed
+            stream.reconfigure(errors="replace")  # a terminal of another encoding shows a "?", not a traceback
     try:
         app()
     except KeyboardInterrupt:
         # typer 0.15 leaves it to its caller.
         sys.exit(_INTERRUPTED)
+    except OSError as error:  # a full disk behind the output, for one: what servers do is a LinkspanError
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter's end would fail on what is left
+        sys.stderr.write(f"linkspan: {error}\n")
+        sys.exit(1)

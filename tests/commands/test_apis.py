@@ -279,7 +279,7 @@ def test_errors_speak_of_flags_and_variables(no_apis: None, arguments: list[str]
 # ------------------------------------------------------------------ what reaches a terminal
 
 #: Sets the title, clears the screen, writes the clipboard; a C1 introducer; text turned around.
-HOSTILE = "\x1b]0;title\x07\x1b[2J\x1b]52;c;ZXZpbA==\x07\x9b2J\x7f\x08\r\u202eabc"
+HOSTILE = "\x1b]0;title\x07\x1b[2J\x1b]52;c;ZXZpbA==\x07\x9b2J\x7f\x08\r\u202e\u200f\u061c\u2028abc"
 
 
 @pytest.mark.parametrize(
@@ -308,4 +308,4 @@ def test_nothing_a_server_says_steers_the_terminal(
         server.answer(answer)
         printed = linkspan(*arguments).output
     assert "refused" in printed or "model" in printed or arguments[0] == "doctor"
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", printed)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", printed)

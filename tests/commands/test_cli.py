@@ -198,6 +198,27 @@ def test_a_shell_runs_the_printed_calls() -> None:
     assert all('"Hello"' in json.dumps(answer) or "violation" in answer for answer in answers), outcome.stdout
 
 
+def test_a_terminal_of_another_encoding_gets_no_traceback() -> None:
+    surroundings = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    outcome = subprocess.run(
+        [*LINKSPAN, "models", "scaleway", "--offline"], capture_output=True, check=False, env=surroundings
+    )
+    assert outcome.returncode == 0
+    assert outcome.stderr == b""
+    assert b"Scaleway" in outcome.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_cannot_be_written_is_said_in_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        outcome = subprocess.run(
+            [*LINKSPAN, "models", "scaleway", "--offline"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("linkspan: ")
+    assert outcome.stderr.count("\n") == 1
+
+
 def test_says_which_extra_is_missing() -> None:
     code = "import sys; sys.modules['typer'] = None\nfrom linkspan.cli import main; main()"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

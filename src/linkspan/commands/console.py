@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["failure", "hint", "out", "stream", "traceback_of", "warning", "working"]
 
-#: Characters that a terminal obeys (C0 without line break and tab, DEL, C1) or that turn text around.
+#: Characters that a terminal obeys (C0 without line break and tab, DEL, C1), that turn text around or break lines.
 _CONTROLS = dict.fromkeys(
-    {*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)} - {ord("\n"), ord("\t")}
+    {*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)}
+    - {ord("\n"), ord("\t")}
 )
 
 

@@ -83,6 +83,7 @@ class OpenConnections:
         self.closed = False
         self._pid = os.getpid()
         self._open: set[Any] = set()
+        "".encode("idna")  # loads here what sockets need for a host's name: a fork waits for it
 
     def add(self, connection: Any) -> None:
         """Note a connection.
