@@ -6,6 +6,7 @@ A hook of mkdocs; ``python scripts/error_messages.py`` prints the list. What is 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "src" / "linkspan"
 PLACE = "<!-- the messages -->"
+#: Helpers that make an error of a text.
+_MAKES_ERRORS = re.compile(r"error|refus|fail|unsupported|invalid|broken", re.IGNORECASE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -40,17 +43,31 @@ def by_module() -> dict[str, list[tuple[str, str]]]:
 
 def messages(tree: ast.AST) -> list[tuple[str, str]]:
     """Return kind and text of each error that is made, and of each warning, in the order of the source."""
+    raised = {id(node.exc) for node in ast.walk(tree) if isinstance(node, ast.Raise)}
     found: dict[tuple[str, str], None] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            name = _name(node.func)
-            if name == "warn" and node.args:
-                found[_kind_of_warning(node), _text(node.args[0])] = None
-            elif name == "with_hint" and node.args:
-                found["hint", _text(node.args[0])] = None
-            elif name.endswith("Error") and name[0].isupper() and node.args:
-                found[name, _text(node.args[0])] = None
-    return [(kind, text) for kind, text in found if any(letter.isalpha() for letter in text)]
+        if not isinstance(node, ast.Call):
+            continue
+        name = _name(node.func)
+        kind = {"warn": _kind_of_warning(node), "with_hint": "hint"}.get(name, name)
+        if kind != name or name.endswith("Error") or id(node) in raised or _MAKES_ERRORS.search(name):
+            found.update(dict.fromkeys((kind, text) for text in map(_text, node.args) if _is_message(text)))
+    # Sentences that a table or a constant holds, for the errors that are put together from it.
+    for constant in _constants(tree):
+        if _is_message(constant) and constant.endswith("."):
+            found.setdefault(("part", constant))
+    return list(found)
+
+
+def _constants(tree: ast.AST) -> list[str]:
+    """Return the texts that a module's constants hold."""
+    values = [node.value for node in ast.iter_child_nodes(tree) if isinstance(node, (ast.Assign, ast.AnnAssign))]
+    return [_text(node) for value in values if value for node in ast.walk(value) if isinstance(node, ast.Constant)]
+
+
+def _is_message(text: str) -> bool:
+    """Whether a text is more than a name or an argument."""
+    return len(re.findall(r"[A-Za-z]{2,}", text)) > 2
 
 
 def _name(function: ast.expr) -> str:
