@@ -173,8 +173,8 @@ def _label_token(completion: Completion, provider: str) -> TokenLogprob:
     """Return the first token of the answer that is more than blanks and marks around a label."""
     if completion.reasoning or completion.text.lstrip().startswith("<think>"):
         raise InvalidResponseError(
-            f"{provider}: the model reasons before it answers, so its first token is no decision. Turn reasoning off "
-            '(reasoning_effort="none", where the model knows it), or take a model that does not reason.',
+            f"{provider}: the model reasons before it answers, so its first token is not the decision. Turn reasoning "
+            'off (reasoning_effort="none", where the model knows it), or take a model that does not reason.',
             provider=provider,
             partial=completion,
         )

@@ -279,7 +279,7 @@ class ChatSettings(ConversationSettings):
             UnsupportedContentError: The API does not give them.
         """
         raise UnsupportedContentError(
-            f"{self._provider.title}: no log probabilities of tokens can be had here, and a decision is made of them.",
+            f"{self._provider.title}: this class gives no log probabilities of tokens, and a decision needs them.",
             provider=self._provider.name,
         )
 

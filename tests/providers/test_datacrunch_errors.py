@@ -103,13 +103,13 @@ async def test_answers_of_the_wrong_kind(tgi: Caller) -> None:
     assert isinstance(error, InvalidResponseError)
     assert "a stream was asked for" in str(error)
     error = await tgi.refused(http(200, b'{"choices":[]}'))
-    assert "it has no generated_text (it holds: choices)" in str(error)
+    assert "generated_text is missing (it holds: choices)" in str(error)
     error = await tgi.refused(http(200, b"<html>", "text/html"))
     assert "check base_url" in str(error)
     error = await tgi.refused(http(200, b'{"error":"late","error_type":"generation"}'))
     assert isinstance(error, ServerError)
     error = await tgi.refused(*stream(event({"object": "chat.completion.chunk"})), streaming=True)
-    assert "it has no token, but object" in str(error)
+    assert "token is missing; it holds object" in str(error)
 
 
 @pytest.mark.parametrize("status", [424, 429, 503])

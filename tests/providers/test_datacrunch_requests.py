@@ -103,17 +103,17 @@ def test_values_that_mean_none_are_left_out(given: dict[str, Any], left: dict[st
         ({"repetition_penalty": 0}, False, "repetition_penalty=0 is not above 0"),
         ({"frequency_penalty": 2.5}, False, "frequency_penalty=2.5 is not between -2 and 2"),
         ({"max_new_tokens": 0}, False, "max_new_tokens=0 is below 1"),
-        ({"max_tokens": 5, "max_new_tokens": 6}, False, "two words for one limit"),
+        ({"max_tokens": 5, "max_new_tokens": 6}, False, "two names for one limit"),
         ({"truncate": 0}, False, "truncate=0"),
         ({"watermark": 1}, False, "watermark=1 is not True or False"),
         ({"stop": list("abcde")}, False, "has 5 texts, and TGI takes 4"),
         ({"stop": [""]}, False, "not empty"),
-        ({"best_of": 2, "do_sample": True}, True, "best_of=2 cannot be had in a stream"),
-        ({"best_of": 0}, True, "best_of=0 cannot be had in a stream"),
-        ({"best_of": 2, "do_sample": True, "seed": 1}, False, "cannot be had with a seed"),
+        ({"best_of": 2, "do_sample": True}, True, "best_of=2 does not work in a stream"),
+        ({"best_of": 0}, True, "best_of=0 does not work in a stream"),
+        ({"best_of": 2, "do_sample": True, "seed": 1}, False, "does not work with a seed"),
         ({"best_of": 2}, False, "best_of=2 needs sampling"),
         ({"best_of": 2, "temperature": 0}, False, "best_of=2 needs sampling"),
-        ({"decoder_input_details": True}, True, "decoder_input_details=True cannot be had in a stream"),
+        ({"decoder_input_details": True}, True, "decoder_input_details=True does not work in a stream"),
         ({"adapter_id": ""}, False, "adapter_id=''"),
         ({"grammar": {"type": "ebnf", "value": "x"}}, False, "json_grammar(schema)"),
         ({"grammar": {"type": "json", "value": "{"}}, False, "not JSON"),
@@ -211,7 +211,7 @@ def test_a_response_format_becomes_a_grammar() -> None:
     assert grammar_of(ResponseFormat("json_schema", SCHEMA, "City")) == {"type": "json", "value": SCHEMA}
     assert grammar_of(ResponseFormat("json_object", SCHEMA)) == {"type": "json", "value": SCHEMA}
     assert grammar_of(ResponseFormat("text")) is None
-    with pytest.raises(UnsupportedContentError, match="just any JSON object"):
+    with pytest.raises(UnsupportedContentError, match="JSON object without a schema"):
         grammar_of(ResponseFormat("json_object"))
 
 

@@ -169,7 +169,7 @@ async def test_answer_that_cannot_be_decompressed(server, face, ask):
 async def test_address_that_is_none(face, ask):
     with pytest.raises(ConfigurationError):
         await face.send(ask(url="https://host:port/v1"))
-    with pytest.raises(ConfigurationError, match="no http"):
+    with pytest.raises(ConfigurationError, match="not an http"):
         await face.send(ask(url="ftp://127.0.0.1/v1"))
 
 

@@ -142,7 +142,7 @@ def _items(content: Any) -> list[DataLike]:
     for item in items:
         if not isinstance(item, (str, Document)):
             raise ConfigurationError(
-                f"A data message is made of texts and langchain_core Documents, not of a {type(item).__name__}."
+                f"A data message must consist of texts and langchain_core Documents, not of a {type(item).__name__}."
             )
     return list(items)
 
@@ -166,6 +166,4 @@ def _question(conversation: Sequence[BaseMessage]) -> int:
             isinstance(message, ChatMessage) and message.role in {"user", "human"}
         ):
             return place
-    raise ConfigurationError(
-        "There is no question for the data to stand behind: the conversation needs a human message."
-    )
+    raise ConfigurationError("Data must follow a question: add a human message to the conversation.")

@@ -138,7 +138,7 @@ class ChatDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it
             UnsupportedContentError: A question is of a kind, or has options, that a label cannot answer.
         """
         if not questions:
-            raise ConfigurationError("There is no question: give questions, a mapping of names to questions.")
+            raise ConfigurationError("questions is empty: pass a mapping of names to questions.")
         media: list[Part] = []
         text = state_text(state, media, self._provider)
         likely = self._likely_tokens()
@@ -196,7 +196,8 @@ def _labelled(name: str, question: Question, media: list[Part], provider: str) -
         levels = [f"level {level}: {words(meaning)}" for level, meaning in enumerate(question.criteria)]
         return lettered_question(words(question.instructions), levels)
     raise UnsupportedContentError(
-        f"The question {name!r} is a {type(question).__name__}: words say no place. Ask a Noul, a Choice or a Score.",
+        f"The question {name!r} is a {type(question).__name__}, which a text cannot answer. "
+        "Ask a Noul, a Choice or a Score.",
         provider=provider,
     )
 

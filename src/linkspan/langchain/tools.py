@@ -78,7 +78,7 @@ def schema_format(schema: Any, strict: bool | None = None) -> ResponseFormat:
         function = convert_to_openai_function(_described(schema), strict=strict)
     except (ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"No JSON schema can be made of {schema!r}: give a pydantic or TypedDict class, or a JSON schema with a "
+            f"Cannot derive a JSON schema from {schema!r}: give a pydantic or TypedDict class, or a JSON schema with a "
             f"'title'. ({error})"
         ) from error
     return ResponseFormat(

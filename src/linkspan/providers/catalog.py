@@ -235,5 +235,5 @@ def _model_info(name: str, row: Mapping[str, Any]) -> ModelInfo:
         raise ValueError(f"the catalogue's row {name!r} is wrong: {error}") from error
     for word, words in ((info.kind, _KINDS), (info.status, _STATUSES)):
         if word not in words:
-            raise ValueError(f"the catalogue's row {name!r} is wrong: {word!r} is none of {', '.join(words)}")
+            raise ValueError(f"the catalogue's row {name!r} is wrong: {word!r} must be one of {', '.join(words)}")
     return info

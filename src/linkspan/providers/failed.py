@@ -24,7 +24,7 @@ def failure_of(finish_reasons: Iterable[str | None], provider: str, request_id: 
         if reason in FAILED_FINISH_REASONS:
             return ServerError(
                 f"{provider}: the server gave up on the answer (finish reason {reason!r}); the error's partial holds "
-                "what it had said.",
+                "what had arrived.",
                 provider=provider,
                 code=reason,
                 request_id=request_id,

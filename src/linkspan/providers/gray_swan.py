@@ -232,7 +232,7 @@ def undocumented_parameter(name: str, value: object) -> str:
     shown = value if isinstance(value, (bool, int, float)) else "..."
     return (
         f"{GRAY_SWAN.title} documents no parameter {name!r}; it has {', '.join(CHAT_PARAMETERS)}. "
-        f"To send it all the same, pass extra_body={{{name!r}: {shown}}}."
+        f"To send it anyway, pass extra_body={{{name!r}: {shown}}}."
     )
 
 

@@ -203,7 +203,9 @@ def _vector(value: Any, index: int) -> list[float]:
     except (TypeError, OverflowError):
         finite = False
     if not finite:
-        raise ValueError(f"embedding {index} of the answer holds something that is no finite number (NaN, null, text).")
+        raise ValueError(
+            f"embedding {index} of the answer holds something that is not a finite number (NaN, null, text)."
+        )
     return value if is_packed else list(map(float, value))
 
 

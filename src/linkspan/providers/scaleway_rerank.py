@@ -145,7 +145,7 @@ def _results(data: Any, count: int, expected: int) -> list[Ranked]:
         if type(index) is not int or not 0 <= index < count or index in seen:
             raise ValueError(f"the answer's index {index!r} is missing, out of range or occurs twice.")
         if score is None or not isfinite(score):
-            raise ValueError(f"the relevance_score of document {index} is no finite number.")
+            raise ValueError(f"the relevance_score of document {index} is not a finite number.")
         seen.add(index)
         scores.append((score, index))
     return [Ranked(index, score) for score, index in sorted(scores, key=lambda scored: -scored[0])]

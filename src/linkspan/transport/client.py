@@ -213,7 +213,7 @@ class HttpClient:
             if getattr(self._clients, name) is not None:
                 raise TypeError(
                     f"cannot pickle an object that was given a {name}: its connections live in this process. "
-                    f"Leave {name} out, or make the object again in the other process",
+                    f"Leave {name} out, or create the object again in the other process",
                 )
         return (HttpClient, ())
 

@@ -209,5 +209,5 @@ def _own_headers() -> dict[str, str]:
 
 def _usable(client: _Client, name: str) -> _Client:
     if client.is_closed:
-        raise ConfigurationError(f"{name} is closed: pass one that is open, or none to have it made")
+        raise ConfigurationError(f"{name} is closed: pass an open one, or leave it out")
     return client

@@ -47,7 +47,7 @@ def connection_error(exc: httpx.RequestError, request: HttpRequest, seconds: flo
             provider=request.provider,
         )
     if isinstance(exc, httpx.UnsupportedProtocol):
-        return ConfigurationError(f"{public_url(request.url)!r} is no http(s) address", provider=request.provider)
+        return ConfigurationError(f"{public_url(request.url)!r} is not an http(s) URL", provider=request.provider)
     if isinstance(exc, httpx.RemoteProtocolError) and _INVALID_REDIRECT in str(exc):
         # httpx quotes a part of the address, which may be a part of a key that no search for the key would find.
         exc.args = (_INVALID_REDIRECT,)

@@ -65,7 +65,9 @@ class TestWhole:
         assert (found and (found.input_tokens, found.output_tokens, found.total_tokens)) == usage
 
     async def test_an_answer_without_output_is_none(self, prompts: Caller[PromptRequest]) -> None:
-        with pytest.raises(InvalidResponseError, match=r"no output text \(it holds: request_id, output\)") as caught:
+        with pytest.raises(
+            InvalidResponseError, match=r"output.text is missing \(it holds: request_id, output\)"
+        ) as caught:
             await prompts.answered(prompt(), {"request_id": "req-3", "output": None})
         assert caught.value.request_id == "req-3"
         assert (await prompts.answered(prompt(), {"output": {"text": ""}})).text == ""

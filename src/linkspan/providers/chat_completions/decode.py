@@ -72,7 +72,7 @@ def decode_chat(
     if not isinstance(choices, list) or not choices:
         keys = ", ".join(parsed) if isinstance(parsed, dict) else type(parsed).__name__
         raise InvalidResponseError(
-            f"{provider}: the answer is no chat completion: it has no choices (it holds: {keys or 'nothing'}).",
+            f"{provider}: the answer is not a chat completion: choices are missing (it holds: {keys or 'nothing'}).",
             provider=provider,
             request_id=request_id_of(headers),
         )

@@ -77,7 +77,7 @@ def decode_generated(content: bytes, headers: Mapping[str, str], request: Prompt
     if not isinstance(generated, str):
         held = ", ".join(parsed) if isinstance(parsed, dict) else f"a {type(parsed).__name__}"
         raise InvalidResponseError(
-            f"{provider}: the answer is none of TGI's: it has no generated_text (it holds: {held or 'nothing'}).",
+            f"{provider}: the answer is not TGI's: generated_text is missing (it holds: {held or 'nothing'}).",
             provider=provider,
             request_id=request_id_of(headers),
         )

@@ -50,7 +50,7 @@ def grammar_of(wanted: ResponseFormat, provider: str = "datacrunch") -> dict[str
         return None
     if wanted.schema is None:
         raise UnsupportedContentError(
-            f"{provider}: TGI cannot be asked for just any JSON object: its grammar needs a schema with properties. "
+            f"{provider}: TGI cannot return a JSON object without a schema: a grammar needs its properties. "
             "Give a schema, or ask for JSON in the prompt.",
             provider=provider,
         )

@@ -120,7 +120,7 @@ class OpenAIPromptCodec(ErrorReading):
         if not isinstance(choices, list) or not choices:
             held = ", ".join(parsed) if isinstance(parsed, dict) else type(parsed).__name__
             raise InvalidResponseError(
-                f"{self.provider}: the answer is no completion: it has no choices (it holds: {held or 'nothing'}).",
+                f"{self.provider}: not a completion: choices are missing (it holds: {held or 'nothing'}).",
                 provider=self.provider,
                 request_id=request_id_of(headers),
             )

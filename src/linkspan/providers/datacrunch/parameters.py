@@ -98,7 +98,7 @@ def encode_parameters(request: PromptRequest, provider: str, *, stream: bool) ->
     checker = _Checker(provider)
     on_top = request.extra_body.get("parameters") or {}
     if not isinstance(on_top, Mapping):
-        raise checker.refuse("extra_body['parameters']", on_top, "is no mapping", "Give a dict of parameters.")
+        raise checker.refuse("extra_body['parameters']", on_top, "is not a mapping", "Give a dict of parameters.")
     given = without_idle_demands(request.parameters)
     checker.check_names(given)
     limit = checker.one_limit(given)
@@ -142,7 +142,7 @@ class _Checker:
         for name in given:
             if name not in PARAMETERS:
                 raise UnsupportedContentError(
-                    f"{self._provider}: TGI has no parameter {name!r} and would ignore it without a word. It knows "
+                    f"{self._provider}: TGI has no parameter {name!r} and would ignore it silently. It knows "
                     f"{', '.join(sorted(PARAMETERS - {'max_tokens'}))}; what a server adds to them goes into "
                     'extra_body={"parameters": {...}}.',
                     provider=self._provider,
@@ -154,7 +154,7 @@ class _Checker:
         limit = given.get("max_new_tokens")
         if other is not None and limit is not None and other != limit:
             raise self.refuse(
-                "max_tokens", other, f"and max_new_tokens={limit!r} are two words for one limit", "Set one."
+                "max_tokens", other, f"and max_new_tokens={limit!r} are two names for one limit", "Set one."
             )
         if limit is None and other is not None:
             given["max_new_tokens"] = limit = other
@@ -177,7 +177,7 @@ class _Checker:
     def stops(self, stops: Sequence[Any]) -> list[str]:
         for stop in stops:
             if not isinstance(stop, str) or not stop:
-                raise self.refuse("stop", stop, "is no stop text: each must be text, and not empty", "Leave it out.")
+                raise self.refuse("stop", stop, "is not a stop text: each must be text, and not empty", "Leave it out.")
         if len(stops) > _MOST_STOPS:
             raise self.refuse(
                 "stop",
@@ -192,17 +192,17 @@ class _Checker:
         best_of = parameters.get("best_of", 1)
         if stream and parameters.get("decoder_input_details"):
             raise self.refuse(
-                "decoder_input_details", value=True, rule="cannot be had in a stream", way_out="Call without streaming."
+                "decoder_input_details", value=True, rule="does not work in a stream", way_out="Call without streaming."
             )
         if stream and best_of != 1:
-            raise self.refuse("best_of", best_of, "cannot be had in a stream", "Call without streaming.")
+            raise self.refuse("best_of", best_of, "does not work in a stream", "Call without streaming.")
         if best_of <= 1:
             return
         if "seed" in parameters:
             raise self.refuse(
                 "best_of",
                 best_of,
-                "cannot be had with a seed: the answers would all be the same",
+                "does not work with a seed: the answers would all be the same",
                 "Leave out seed, or best_of.",
             )
         if not (parameters.get("do_sample") or any(name in parameters for name in ("temperature", *_SAMPLERS))):

@@ -209,7 +209,7 @@ class TGIStreamDecoder:
             return sglang_answer(self._provider, request_id_of(self._headers))
         held = ", ".join(event) if isinstance(event, dict) else type(event).__name__
         return InvalidResponseError(
-            f"{self._provider}: an event of the stream is none of TGI's: it has no token, but {held or 'nothing'}.",
+            f"{self._provider}: an event of the stream is not TGI's: token is missing; it holds {held or 'nothing'}.",
             provider=self._provider,
             request_id=request_id_of(self._headers),
         )

@@ -79,7 +79,7 @@ def chat_codec(
 def _guide(wanted: ResponseFormat, *, obeyed: bool) -> Mapping[str, Any]:
     if wanted.schema is None:
         raise UnsupportedContentError(
-            f"{LLM_ENGINE.title}: the prompt API (v1) cannot be asked for just any JSON object. Give a schema, or ask "
+            f"{LLM_ENGINE.title}: the prompt API (v1) cannot return a JSON object without a schema. Give one, or ask "
             "for JSON in the prompt.",
             provider=LLM_ENGINE.name,
         )

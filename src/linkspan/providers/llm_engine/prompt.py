@@ -155,7 +155,7 @@ def _no_answer(parsed: Any, headers: Mapping[str, str]) -> LinkspanError:
     request_id = as_name(parsed.get("request_id"), "request_id") if isinstance(parsed, dict) else None
     keys = ", ".join(parsed) if isinstance(parsed, dict) else type(parsed).__name__
     return InvalidResponseError(
-        f"{_NAME}: the answer is no completion: it has no output text (it holds: {keys or 'nothing'}).",
+        f"{_NAME}: the answer is not a completion: output.text is missing (it holds: {keys or 'nothing'}).",
         provider=_NAME,
         request_id=request_id or request_id_of(headers),
     )

@@ -114,7 +114,7 @@ def refuse_guides(fields: Mapping[str, Any]) -> None:
     if guides:
         raise UnsupportedContentError(
             f"{_NAME}: {guides[0]} has no effect where vLLM is 0.12 or newer, as on LLM Engine's current images: the "
-            "server would ignore it without a word. If the endpoint runs an older image, set guided_decoding=True.",
+            "server would ignore it silently. If the endpoint runs an older image, set guided_decoding=True.",
             provider=_NAME,
         )
 
@@ -145,8 +145,8 @@ def _check_known(given: Mapping[str, Any]) -> None:
     unknown = [name for name in given if name not in PROMPT_FIELDS]
     if unknown:
         raise UnsupportedContentError(
-            f"{LLM_ENGINE.title}'s prompt API (v1) has no field {unknown[0]!r}, and would ignore it without a word. It "
-            f"has: {', '.join(PROMPT_FIELDS)}. To send it all the same, put it into extra_body.",
+            f"{LLM_ENGINE.title}'s prompt API (v1) has no field {unknown[0]!r}, and would ignore it silently. It "
+            f"has: {', '.join(PROMPT_FIELDS)}. To send it anyway, put it into extra_body.",
             provider=_NAME,
         )
 

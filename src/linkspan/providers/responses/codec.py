@@ -72,7 +72,7 @@ class ResponsesCodec(ErrorReading):
         if not isinstance(parsed, dict) or not isinstance(parsed.get("output"), list):
             keys = ", ".join(parsed) if isinstance(parsed, dict) else type(parsed).__name__
             raise InvalidResponseError(
-                f"{self.provider}: the answer is no response: it has no output (it holds: {keys or 'nothing'}).",
+                f"{self.provider}: the answer is not a response: output is missing (it holds: {keys or 'nothing'}).",
                 provider=self.provider,
                 request_id=request_id_of(headers),
             )

@@ -140,7 +140,7 @@ class ResponsesDecoder:
         kind = event.get("type") if isinstance(event, dict) else None
         if not isinstance(kind, str):
             raise error_in(event, self._provider, self._headers) or self._invalid(
-                "an event of the stream is none of the Responses API"
+                "an event of the stream is not from the Responses API"
             )
         channel = _PIECES.get(kind)
         if channel is not None:
