@@ -37,7 +37,7 @@ def as_extra_headers(value: Any, api_key: SecretStr | None = None) -> dict[str, 
     key = "" if api_key is None else api_key.get_secret_value()
     for name, text in value.items():
         if not isinstance(name, str) or not isinstance(text, str):
-            raise ConfigurationError(f"extra_headers must be a dict of texts: {name!r} is not one of text by text.")
+            raise ConfigurationError(f"extra_headers must map names to texts: the value of {name!r} is not a text.")
         if names_secret(name) or (len(key) >= SHORTEST_SECRET and key in text):
             raise ConfigurationError(
                 f"The header {name!r} of extra_headers is a credential, and cannot be given for one call: give it at "

@@ -180,8 +180,8 @@ def _label_token(completion: Completion, provider: str) -> TokenLogprob:
         )
     if not completion.logprobs:
         raise InvalidResponseError(
-            f"{provider}: the answer {_shown(completion.text)} came without log probabilities, of which a decision is "
-            "made. Take a model or server that gives them.",
+            f"{provider}: the answer {_shown(completion.text)} came without log probabilities, which a decision needs. "
+            "Use a model or server that returns them.",
             provider=provider,
             partial=completion,
         )
@@ -204,7 +204,7 @@ def _no_label(
     return InvalidResponseError(
         f"{provider}: the model did not answer with a label ({', '.join(labels)}), but with "
         f"{_shown(completion.text)}; the labels have {mass:.2f} of the probability"
-        f"{f' (likeliest: {shown})' if shown else ''}. Say the question more plainly, or take another model.",
+        f"{f' (likeliest: {shown})' if shown else ''}. Rephrase the question, or use another model.",
         provider=provider,
         partial=completion,
     )

@@ -213,8 +213,8 @@ class ModelSettings(Connected):
         if is_secret_keyword(name, value):
             raise ConfigurationError(
                 f"{name} cannot be given for one call, as it would be sent in the request's body: a key goes into "
-                f"{cls.__name__}(api_key=...), headers go into {cls.__name__}(default_headers={{...}}). To send it all "
-                "the same, use extra_body.",
+                f"{cls.__name__}(api_key=...), headers go into {cls.__name__}(default_headers={{...}}). To send it "
+                "anyway, use extra_body.",
                 provider=provider,
             )
         known = {*cls.parameter_fields, *cls.argument_aliases, *cls.call_fields, *cls.call_keywords}

@@ -45,7 +45,7 @@ class TemplatedChatModel(TemplateSettings, LinkspanChatModel):
             if guess_template(model) != template:
                 raise ConfigurationError(
                     f"model={model!r}: prompts are written by the chat template of {self.model!r}, which is not that "
-                    f"of this model. Make a second {type(self).__name__} for it, or give chat_template."
+                    f"of this model. Create a second {type(self).__name__} for it, or give chat_template."
                 )
         return model
 
@@ -81,7 +81,7 @@ class TemplatedChatModel(TemplateSettings, LinkspanChatModel):
                 schema, include_raw=include_raw, method=method, strict=strict, **kwargs
             )
         if method != "json_schema":
-            raise ConfigurationError(f"An Enum has one method here, 'json_schema', not {method!r}.")
+            raise ConfigurationError(f"An Enum works with method='json_schema' only, not {method!r}.")
         from linkspan.langchain import answer_parsers, structured_output  # noqa: PLC0415  # parsers take long to load
 
         asked = {"kwargs": {"method": method, "strict": strict}, "schema": schema}

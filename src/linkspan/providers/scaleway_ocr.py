@@ -153,7 +153,7 @@ def decode_ocr(body: bytes, headers: Mapping[str, str], *, pages: Sequence[int] 
     if not found or missing:
         what = f"pages {missing} were asked for and are missing" if missing else "it holds no pages"
         raise InvalidResponseError(
-            f"{_NAME}: OCR's answer is not whole: {what}.", provider=_NAME, request_id=request_id
+            f"{_NAME}: OCR's answer is incomplete: {what}.", provider=_NAME, request_id=request_id
         )
     usage = parsed.get("usage_info")
     return OcrAnswer(

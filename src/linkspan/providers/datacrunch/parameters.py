@@ -142,8 +142,8 @@ class _Checker:
         for name in given:
             if name not in PARAMETERS:
                 raise UnsupportedContentError(
-                    f"{self._provider}: TGI has no parameter {name!r} and would ignore it silently. It knows "
-                    f"{', '.join(sorted(PARAMETERS - {'max_tokens'}))}; what a server adds to them goes into "
+                    f"{self._provider}: TGI has no parameter {name!r} and would ignore it silently. Known are "
+                    f"{', '.join(sorted(PARAMETERS - {'max_tokens'}))}. Pass others that your server knows in "
                     'extra_body={"parameters": {...}}.',
                     provider=self._provider,
                 )

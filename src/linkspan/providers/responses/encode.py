@@ -56,7 +56,7 @@ def refused_parameter(names: Mapping[str, Any]) -> str | None:
         if name not in _DOCUMENTED and name not in _RENAMED and name not in _MOVED:
             return (
                 f'the Responses API has no parameter {name!r}: leave it out, choose api="chat", or put it into '
-                "extra_body to send it all the same."
+                "extra_body to send it anyway."
             )
     return None
 
