@@ -13,7 +13,7 @@ SETUP_INPUTS := pyproject.toml packages/linkspan-sandbox/pyproject.toml constrai
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types pytest matrix format cassettes catalogue bench docs release-check clean
+.PHONY: help demo test lint types pytest matrix ecosystem format cassettes catalogue bench docs release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ pytest: $(VENV)/.installed-dev ## the tests alone, and how much of transport and
 # On the Python of .venv. By hand on another: .venv/bin/nox -s lowest newest -p 3.13
 matrix: $(VENV)/.installed-dev ## a part of the tests on the lowest and the newest versions that pyproject.toml allows
 	$(RUN)/nox -s lowest newest --force-python $(abspath $(RUN)/python)
+
+# On the Python of .venv, from 3.11 on, which langchain-core 1.8 needs.
+ecosystem: $(VENV)/.installed-dev ## other people's components over linkspan's classes (docs/ecosystem.md)
+	$(RUN)/nox -s ecosystem --force-python $(abspath $(RUN)/python)
 
 format: $(VENV)/.installed-dev ## format the code and mend what the linter can
 	$(RUN)/ruff format .

@@ -84,6 +84,14 @@ def newest(session: nox.Session) -> None:
     run_chosen(session)
 
 
+@nox.session(python=PYTHONS[1:])
+def ecosystem(session: nox.Session) -> None:
+    """Try other people's components, of the versions that the group `ecosystem` pins, with linkspan's classes."""
+    session.install(*PACKAGES, "--group", "ecosystem")
+    chosen = session.posargs or ("tests/ecosystem", "tests/decisions")
+    session.run("python", "-m", "pytest", *OPTIONS, "-p", "timeout", "--timeout", "120", *chosen)
+
+
 def install(session: nox.Session, *options: str) -> None:
     """Install linkspan with its extras, and what the chosen tests need."""
     session.install(*options, *PACKAGES, "--group", "matrix")

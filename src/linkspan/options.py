@@ -18,6 +18,7 @@ from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.fields import near_match
 from linkspan.providers.retirement import warn_if_retired
 from linkspan.redaction import is_secret_keyword
+from linkspan.turns import join_turns
 
 if TYPE_CHECKING:
     from linkspan.conversation import Message, Tool, ToolChoice
@@ -192,6 +193,9 @@ class ModelSettings(Connected):
         """Return the context window, in tokens, from the server's earlier answers; ``None`` if unknown. No network."""
         return None
 
+    def _window_known(self) -> None:
+        """Called when the server told its window: a framework's class takes from it what it shows."""
+
     def _label(self, model: str | None = None) -> str | None:
         """Return the name or label of a call's model."""
         return model or self.model or self._unnamed_model()
@@ -252,6 +256,7 @@ class ChatSettings(ConversationSettings):
 
     parameter_fields: ClassVar[tuple[str, ...]] = (*ModelSettings.parameter_fields, "top_p", "seed")
     call_fields: ClassVar[frozenset[str]] = ConversationSettings.call_fields | {
+        "join_turns",
         "send_reasoning",
         "stream_usage",
         "tool_results",
@@ -271,6 +276,11 @@ class ChatSettings(ConversationSettings):
         "decides: an error, or marked text in the tool's turn.",
     )
     send_reasoning: bool = Field(default=False, description="Send the reasoning of earlier answers back.")
+    join_turns: bool = Field(
+        default=False,
+        description="For models whose chat template wants user and assistant to take turns after one system message: "
+        "join the turns of one speaker that follow each other, and all system messages.",
+    )
 
     def _likely_token_options(self) -> LikelyTokens:
         """Return the parameters that ask for the likeliest tokens beside each of the answer.
@@ -303,7 +313,7 @@ class ChatSettings(ConversationSettings):
         fields = options.fields
         return ChatRequest(
             model=options.model,
-            messages=messages,
+            messages=join_turns(messages) if fields.get("join_turns", self.join_turns) else messages,
             parameters=options.parameters,
             stop=options.stop,
             tools=tools,

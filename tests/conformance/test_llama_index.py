@@ -25,6 +25,7 @@ class TestScaleway(LLMTests):
     import_path = "llama_index.llms.scaleway"
     key_environment = "SCW_SECRET_KEY"
     data_role_settings = {"data_role": "fenced"}  # noqa: RUF012
+    caches_prompts = True
 
     def make_llm(self, base_url: str, **settings: Any) -> Scaleway:
         return Scaleway(**{"model": "qwen3.6-35b-a3b", "base_url": base_url, **settings})
@@ -39,6 +40,7 @@ class TestScalewayResponses(LLMTests):
     streams_chat_chunks = False
     reasoning_fields = ()
     data_role_settings = {"data_role": "fenced"}  # noqa: RUF012
+    caches_prompts = True
 
     def make_llm(self, base_url: str, **settings: Any) -> Scaleway:
         return Scaleway(**{"model": "gpt-oss-120b", "api": "responses", "base_url": base_url, **settings})

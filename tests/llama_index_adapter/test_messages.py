@@ -89,7 +89,6 @@ def test_an_image_url_is_passed_on(make: Callable[..., Scaleway], sandbox: Sandb
 @pytest.mark.parametrize(
     ("block", "word"),
     [
-        (CachePoint(cache_control=CacheControl(type="ephemeral")), "CachePoint"),
         (DocumentBlock(data=b"%PDF-1.4", document_mimetype="application/pdf"), "(?i)file|document"),
     ],
 )
@@ -98,6 +97,14 @@ def test_what_cannot_be_sent_is_refused(llm: Scaleway, sandbox: Sandbox, block: 
         llm.chat([ChatMessage([TextBlock(text="x"), block])])
     assert "scaleway" in str(caught.value).lower()
     assert len(sandbox.requests) == 0
+
+
+def test_a_cache_point_is_left_out_as_the_api_caches_by_itself(llm: Scaleway, sandbox: Sandbox) -> None:
+    point = CachePoint(cache_control=CacheControl(type="ephemeral"))
+    message = ChatMessage([TextBlock(text="a long text"), point, TextBlock(text="a question")])
+    llm.chat([message])
+    assert wire(sandbox)[0]["content"] == "a long text\na question"
+    assert point in message.blocks
 
 
 def test_audio_is_sent_with_its_format(make: Callable[..., Scaleway], sandbox: Sandbox) -> None:

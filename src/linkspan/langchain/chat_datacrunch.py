@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from langchain_core.language_models import ModelProfile
-from pydantic import PrivateAttr
-
 from linkspan.langchain.templated_chat import TemplatedChatModel
 from linkspan.settings.datacrunch_chat import DataCrunchChatSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["ChatDataCrunch"]
 
@@ -56,7 +48,8 @@ class ChatDataCrunch(DataCrunchChatSettings, TemplatedChatModel):  # type: ignor
     With ``api="openai"``:
         Tools beside a schema, ``n``, penalties, ``logit_bias``, ``structured_outputs``, images, sounds and videos as
         the model takes them. Reasoning is in ``message.additional_kwargs["reasoning_content"]``. The server's list of
-        models, read by ``list_models()`` or the first call without ``model``, gives ``profile`` its window. A setting
+        models, read by ``list_models()`` or the first call without ``model``, gives ``profile`` its window; so does
+        ``info()`` of a TGI container. A setting
         of TGI's is refused. A server that loses tool calls in streams: ``disable_streaming="tool_calling"``.
 
     Environment: ``DATACRUNCH_API_KEY``, then ``VERDA_INFERENCE_KEY``, then ``VERDA_API_KEY``;
@@ -69,20 +62,5 @@ class ChatDataCrunch(DataCrunchChatSettings, TemplatedChatModel):  # type: ignor
         ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
     """
 
-    #: Whether the profile is what the server told.
-    _profile_told: bool = PrivateAttr(default=False)
-
     def _has_json_mode(self) -> bool:
         return self._api() == "openai"
-
-    def _models_known(self) -> None:
-        window = self._served_window()
-        if window is not None and (self.profile is None or self._profile_told):
-            self._profile_told = True
-            self.__dict__["profile"] = ModelProfile(max_input_tokens=window)
-
-    def _changed(self, update: Mapping[str, Any]) -> None:
-        super()._changed(update)
-        if self._profile_told and update.keys() & {"api", "base_url", "model"}:
-            self._profile_told = False
-            self.__dict__["profile"] = None

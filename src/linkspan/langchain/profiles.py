@@ -9,7 +9,7 @@ from langchain_core.language_models import ModelProfile
 if TYPE_CHECKING:
     from linkspan.providers.catalog import ModelInfo
 
-__all__ = ["profile_of"]
+__all__ = ["profile_of", "profile_of_server"]
 
 #: An installed core warns about keys that it does not know yet.
 _KNOWN_KEYS = frozenset(ModelProfile.__annotations__)
@@ -17,8 +17,27 @@ _KNOWN_KEYS = frozenset(ModelProfile.__annotations__)
 
 def profile_of(info: ModelInfo, *, tools: bool) -> ModelProfile:
     """Return what is known of a model as a new profile, and whether it calls tools over the API in use."""
-    facts = {name: fact for name, fact in _facts(info, tools).items() if fact is not None and name in _KNOWN_KEYS}
-    return cast("ModelProfile", facts)
+    return _known(_facts(info, tools))
+
+
+def profile_of_server(*, tools: bool, context_window: int | None) -> ModelProfile:
+    """Return what holds for any model of a server of one's own as a new profile."""
+    return _known(
+        {
+            "max_input_tokens": context_window,
+            "text_inputs": True,
+            "text_outputs": True,
+            "tool_calling": tools,
+            "tool_choice": tools,
+            "tool_call_streaming": tools,
+            "structured_output": False,
+        }
+    )
+
+
+def _known(facts: dict[str, Any]) -> ModelProfile:
+    known = {name: fact for name, fact in facts.items() if fact is not None and name in _KNOWN_KEYS}
+    return cast("ModelProfile", known)
 
 
 def _facts(info: ModelInfo, tools: bool) -> dict[str, Any]:

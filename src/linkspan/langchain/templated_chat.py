@@ -6,13 +6,18 @@ from dataclasses import asdict
 from enum import EnumMeta
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field, PrivateAttr
+
 from linkspan.errors import ConfigurationError
 from linkspan.langchain.chat_model import LinkspanChatModel
+from linkspan.langchain.profiles import profile_of_server
 from linkspan.prompts import ChatTemplate, guess_template
 from linkspan.settings.templated import TemplateSettings
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import LanguageModelInput
+    from collections.abc import Mapping
+
+    from langchain_core.language_models import LanguageModelInput, ModelProfile
     from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
     from langchain_core.runnables import Runnable
 
@@ -24,12 +29,43 @@ __all__ = ["TemplatedChatModel"]
 class TemplatedChatModel(TemplateSettings, LinkspanChatModel):
     """Abstract base of such chat models."""
 
+    context_window: int | None = Field(
+        default=None,
+        gt=0,
+        description="Tokens of prompt and answer together; `profile` says it to agents and their middleware. Default: "
+        "what the server told, where it was asked.",
+    )
+    #: The profile that was made here, to tell it from the user's.
+    _own_profile: Any = PrivateAttr(default=None)
+
     if TYPE_CHECKING:
 
         @property
         def _writes_prompts(self) -> bool: ...
 
         def _choice_options(self, choices: list[str]) -> dict[str, Any]: ...
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        self._own_profile = self._profile_with(self.context_window or self._served_window())
+        return dict(self._own_profile)  # type: ignore[return-value]  # a copy
+
+    def _profile_with(self, window: int | None) -> ModelProfile:
+        return profile_of_server(tools=not self._writes_prompts, context_window=window)
+
+    def _window_known(self) -> None:
+        self._renew_profile(self.context_window or self._served_window())
+
+    def _changed(self, update: Mapping[str, Any]) -> None:
+        super()._changed(update)
+        if update.keys() & {"api", "base_url", "chat_template", "context_window", "model"}:
+            # What a server told may not hold for what is asked from now on.
+            self._renew_profile(self.context_window)
+
+    def _renew_profile(self, window: int | None) -> None:
+        """Show another window in the profile, unless the profile is the user's."""
+        if self.profile is not None and self.profile == self._own_profile:
+            self._own_profile = self._profile_with(window)
+            self.__dict__["profile"] = dict(self._own_profile)
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
         """Return the serialised form, with a ``ChatTemplate`` written out: core's cache key is made of it, too."""

@@ -83,7 +83,12 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
     def _chat_request(
         self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
     ) -> tuple[ChatRequest, float | None]:
-        return self._request(messages_from_llama_index(messages, provider=self._provider.name), kwargs)
+        return self._request(
+            messages_from_llama_index(
+                messages, provider=self._provider.name, drop_cache_points=self._provider.caches_prompts
+            ),
+            kwargs,
+        )
 
     def _prompt_request(
         self,

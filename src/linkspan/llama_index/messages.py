@@ -60,18 +60,28 @@ _ROLES: dict[MessageRole, Role] = {
 }
 
 
-def messages_from_llama_index(messages: Sequence[ChatMessage], *, provider: str) -> list[Message]:
+def messages_from_llama_index(
+    messages: Sequence[ChatMessage], *, provider: str, drop_cache_points: bool = False
+) -> list[Message]:
     """Convert LlamaIndex messages to neutral ones. The input is not changed.
 
     Args:
         messages: LlamaIndex messages.
         provider: The API's short name, for errors.
+        drop_cache_points: Leave out ``CachePoint``: the API caches by itself.
 
     Raises:
         UnsupportedContentError: A message has an unsupported block, or an unknown data marker.
         InvalidRequestError: Arguments of an earlier call are not JSON.
     """
+    if drop_cache_points:
+        messages = [_without_cache_points(message) for message in messages]
     return [_message(message, provider, place) for place, message in enumerate(messages)]
+
+
+def _without_cache_points(message: ChatMessage) -> ChatMessage:
+    kept = [block for block in message.blocks if not isinstance(block, CachePoint)]
+    return message if len(kept) == len(message.blocks) else message.model_copy(update={"blocks": kept})
 
 
 def _message(message: ChatMessage, provider: str, place: int) -> Message:

@@ -106,7 +106,8 @@ def check_turns(family: Family, name: str, messages: Sequence[Message], *, add_g
     if family.system != "turn" and "system" in roles[1:]:
         raise UnsupportedContentError(
             f"The chat template {name} allows one system message, as the first message; message "
-            f"{roles.index('system', 1)} is another one. Join them, or send the later one as a user message."
+            f"{roles.index('system', 1)} is another one. Join them (a chat class does with join_turns=True), or send "
+            "the later one as a user message."
         )
     spoken = list(enumerate(roles))
     if family.system == "merged" and roles[0] == "system":
@@ -128,8 +129,8 @@ def _check_alternation(name: str, spoken: Sequence[tuple[int, str]], *, add_gene
         if role != wanted:
             raise UnsupportedContentError(
                 f"The chat template {name} needs alternating user and assistant messages, starting with the user: "
-                f"message {place} must be from the {wanted}, not from the {role}. Join messages of the same role, or "
-                "choose a template without this rule (chatml, llama-3)."
+                f"message {place} must be from the {wanted}, not from the {role}. Join messages of the same role "
+                "(a chat class does with join_turns=True), or choose a template without this rule (chatml, llama-3)."
             )
         wanted = "assistant" if wanted == "user" else "user"
     if add_generation_prompt and wanted == "user":

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from linkspan.conversation import Message, Text, kind_of_part
 from linkspan.errors import UnsupportedContentError
+from linkspan.turns import joined
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from linkspan.conversation import ChatRequest, Part, Role
+    from linkspan.conversation import ChatRequest, Role
 
 __all__ = ["carry_data", "fence_data", "tool_results_as_data"]
 
@@ -53,22 +54,7 @@ def _with_fences_joined(before: Sequence[Message], fenced: Sequence[Message]) ->
         else:
             turns.append([message])
         after_fence = is_fence
-    return [_joined(turn) for turn in turns]
-
-
-def _joined(messages: Sequence[Message]) -> Message:
-    """Join messages of one turn and their adjacent texts, because some APIs do not accept a list of parts."""
-    if len(messages) == 1:
-        return messages[0]
-    parts: list[Part] = []
-    for message in messages:
-        first, *rest = message.parts or [Text("")]
-        if parts and isinstance(parts[-1], Text) and isinstance(first, Text):
-            parts[-1] = Text(f"{parts[-1].text}\n\n{first.text}")
-        else:
-            parts.append(first)
-        parts += rest
-    return replace(messages[0], parts=parts, name=next((message.name for message in messages if message.name), None))
+    return [joined(turn) for turn in turns]
 
 
 def tool_results_as_data(messages: Sequence[Message]) -> list[Message]:

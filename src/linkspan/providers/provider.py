@@ -34,6 +34,7 @@ class Provider:
         keyed_hosts: Further hosts that always require a key.
         default_timeout: Default for the seconds of silence allowed.
         default_stall_timeout: Default for the seconds between two events of a stream; ``None`` means the same.
+        caches_prompts: The API caches the beginnings of prompts by itself, so that nothing has to be marked for it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Provider:
     default_timeout: float = 600.0
     default_stall_timeout: float | None = None
     keyed_hosts: tuple[str, ...] = ()
+    caches_prompts: bool = False
 
     def resolve_api_key(self, explicit: SecretStr | str | None) -> SecretStr | None:
         """Return the key: the argument, else from the environment. A blank key counts as missing.

@@ -40,6 +40,7 @@ SCALEWAY = Provider(
     base_url_env=("SCALEWAY_BASE_URL",),
     default_base_url="https://api.scaleway.ai/v1",
     default_timeout=600.0,
+    caches_prompts=True,
 )
 
 #: Image kinds that Scaleway documents as refused; the accepted list varies by model and is left to the server.

@@ -84,7 +84,7 @@ class DataCrunchSettings(ListsModels, ModelSettings):
     def _connect(self) -> Endpoint[Any]:
         endpoint = super()._connect()
         if isinstance(endpoint, ServedModelEndpoint):
-            endpoint.on_models(self._models_known)
+            endpoint.on_models(self._window_known)
         return endpoint
 
     def _models_listed(self, models: list[ListedModel]) -> None:
@@ -92,17 +92,17 @@ class DataCrunchSettings(ListsModels, ModelSettings):
         if isinstance(endpoint, ServedModelEndpoint):
             endpoint.note_models(models)
 
-    def _models_known(self) -> None:
-        """Called when the server's list was read: a framework's class takes from it what it shows."""
-
     def _served(self) -> ListedModel | None:
         """Return the server's word on this object's model, ``None`` if it was not asked. No network."""
         endpoint = self._slot.endpoint
         return endpoint.served(self.model) if isinstance(endpoint, ServedModelEndpoint) else None
 
     def _served_window(self) -> int | None:
-        served = self._served()
-        return None if served is None else served.context_window
+        endpoint = self._slot.endpoint
+        if isinstance(endpoint, ServedModelEndpoint):
+            served = endpoint.served(self.model)
+            return None if served is None else served.context_window
+        return None if endpoint is None else endpoint.told_window
 
     def _unnamed_model(self) -> str:
         served = self._served()
@@ -126,18 +126,24 @@ class DataCrunchSettings(ListsModels, ModelSettings):
             return await ahealth(self._endpoint())
 
     def info(self) -> ServerInfo:
-        """Ask what the server runs, and its limits. Containers only.
+        """Ask what the server runs, and its limits. Containers only. Its window is then that of this object.
 
         Raises:
             LinkspanError: It cannot be asked.
         """
         with self._errors():
-            return info(self._endpoint())
+            return self._told(info(self._endpoint()))
 
     async def ainfo(self) -> ServerInfo:
         """Ask what the server runs; see ``info``."""
         with self._errors():
-            return await ainfo(self._endpoint())
+            return self._told(await ainfo(self._endpoint()))
+
+    def _told(self, told: ServerInfo) -> ServerInfo:
+        """Keep the window that a server told of itself."""
+        self._endpoint().told_window = told.max_total_tokens
+        self._window_known()
+        return told
 
 
 class SharedParameters(BaseModel):

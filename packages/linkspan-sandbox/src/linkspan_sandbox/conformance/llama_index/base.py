@@ -147,6 +147,7 @@ class LLMSuite(Suite):
         has_end_event: Whether the API's streams end with an event ``[DONE]`` that carries nothing.
         tells_of_early_end: Whether a stream that ends without the API's last event can be told from a whole one.
         data_role_settings: Settings under which linkspan's data messages are sent; ``None`` for classes without them.
+        caches_prompts: Whether the API caches by itself, so that the class leaves cache points out.
     """
 
     import_path: ClassVar[str | None] = None
@@ -165,6 +166,7 @@ class LLMSuite(Suite):
     has_end_event: ClassVar[bool] = True
     tells_of_early_end: ClassVar[bool] = True
     data_role_settings: ClassVar[Mapping[str, Any] | None] = None
+    caches_prompts: ClassVar[bool] = False
 
     def make_llm(self, base_url: str, **settings: Any) -> Any:
         """Return an object of the class under test.
