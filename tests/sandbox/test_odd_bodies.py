@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -48,6 +51,11 @@ def bodies(good: dict[str, Any]) -> list[bytes]:
     return [*(text.encode() for text in whole), b"\xff\xfe"]
 
 
+def address_of(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return str(parts.hostname), int(parts.port or 0)
+
+
 @pytest.mark.parametrize("route", ROUTES)
 def test_an_odd_body_is_answered_by_the_api(route: str) -> None:
     with linkspan_sandbox.run() as sandbox, httpx.Client(base_url=sandbox.url, trust_env=False) as client:
@@ -73,6 +81,18 @@ def test_bodies_and_requests_are_kept_within_bounds(monkeypatch: pytest.MonkeyPa
         sandbox.reset()
         client.post(f"{sandbox.url}/x", content=b"{}")
         assert sandbox.last_request.json == {}
+
+
+def test_a_body_that_is_too_large_is_not_read_to_its_end() -> None:
+    with linkspan_sandbox.run() as sandbox, socket.create_connection(address_of(sandbox.url), timeout=60) as client:
+        client.sendall(b"POST /scaleway/v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000000\r\n\r\n")
+        with contextlib.suppress(ConnectionError):  # the sandbox has answered and does not listen any more
+            for _ in range(200):
+                client.sendall(b"x" * 1_000_000)
+            pytest.fail("all of the body was read")
+        assert sandbox.requests[-1].status == 413
+        assert sandbox.requests[-1].content == b""
+        assert httpx.get(f"{sandbox.url}/healthz", trust_env=False).status_code == 200
 
 
 @pytest.mark.parametrize(

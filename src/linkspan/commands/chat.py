@@ -24,7 +24,7 @@ def question_from(words: Sequence[str]) -> str:
         ConfigurationError: There is neither, or what is piped in is not text.
     """
     parts = [" ".join(words).strip()]
-    if not sys.stdin.isatty():
+    if sys.stdin is not None and not sys.stdin.isatty():  # None if it was closed
         try:
             parts.append(sys.stdin.read().strip())
         except UnicodeDecodeError as error:

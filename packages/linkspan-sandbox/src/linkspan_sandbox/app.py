@@ -6,18 +6,20 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from linkspan_sandbox.engine import ConnectionCut, Engine
-from linkspan_sandbox.recording import RecordedRequest, Recorder, masked_headers
+from linkspan_sandbox.recording import MOST_BYTES, RecordedRequest, Recorder, masked_headers
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 __all__ = ["build_app"]
 
+#: The answer to a larger body, of which the rest is not read: as gateways before APIs give it.
+_TOO_LARGE = PlainTextResponse("413 Request Entity Too Large\n", 413, {"connection": "close"})
 #: Closes the TCP connection that a scope came over.
 CutConnection = Callable[[Scope], None]
 
@@ -42,8 +44,14 @@ class _Recorded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         content = await _read_body(receive)
-        recorded = _record(scope, content)
+        recorded = _record(scope, content or b"")
         self._recorder.add(recorded)
+        if content is None:
+            recorded.forgotten = True
+            recorded.status = _TOO_LARGE.status_code
+            await _TOO_LARGE(scope, receive, send)
+            recorded.finish()
+            return
         complete = False
 
         async def watched_send(message: Message) -> None:
@@ -84,13 +92,17 @@ def _record(scope: Scope, content: bytes) -> RecordedRequest:
     )
 
 
-async def _read_body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the body; ``None`` if it is too large to be kept."""
     chunks: list[bytes] = []
-    while True:
+    left = MOST_BYTES
+    while left >= 0:
         message = await receive()
         chunks.append(message.get("body", b""))
-        if not message.get("more_body", False):
+        left -= len(chunks[-1])
+        if left >= 0 and not message.get("more_body", False):
             return b"".join(chunks)
+    return None
 
 
 async def _client_leaves(receive: Receive) -> None:

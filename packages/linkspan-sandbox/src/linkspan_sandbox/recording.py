@@ -16,7 +16,7 @@ __all__ = ["RecordedRequest", "Recorder"]
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "grayswan-api-key", "cookie"})
 
 
-#: How much of bodies is kept, of all requests together. The latest is kept whatever its size.
+#: How much of bodies is kept, of all requests together, and how large one may be.
 MOST_BYTES = 64 * 1024 * 1024
 
 
