@@ -63,6 +63,7 @@ def _answer(request: httpx.Request) -> Any:
         "/embeddings": {"data": [{"index": 0, "embedding": [1.0]}], "model": "m"},
         "/audio/transcriptions": {"text": "there"},
         "/ocr": {"pages": [{"index": 0, "markdown": "there"}], "model": "m"},
+        "/cygnal/monitor": {"violation": 0.5},
         "/rerank": {"results": [{"index": 0, "relevance_score": 0.5}], "model": "m"},
     }
     return next((answer for end, answer in answers.items() if path.endswith(end)), _chat("there"))
@@ -112,6 +113,8 @@ class Subject:
         if self.kind == "embedding":
             vector = model.embed_query if self.framework == "langchain" else model.get_query_embedding
             return str(vector("hi"))
+        if self.kind == "guard":
+            return str(model.check("hi", **kwargs).violation)
         if self.kind == "rerank":
             return _rerank(self.framework, model)
         if self.kind in {"transcription", "ocr"}:
@@ -170,6 +173,8 @@ SUBJECTS = [
     Subject("llama_index", "DataCrunch", _M, "prompt"),
     Subject("llama_index", "DataCrunch", {**_M, "api": "openai"}, "prompt"),
 ]
+#: They judge, and have no model to name.
+GUARDS = [Subject("langchain", "Cygnal", kind="guard"), Subject("llama_index", "Cygnal", kind="guard")]
 VECTORS = [
     Subject("langchain", "ScalewayEmbeddings", _M, "embedding"),
     Subject("langchain", "ScalewayRerank", _M, "rerank"),

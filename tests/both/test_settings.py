@@ -11,9 +11,11 @@ import pytest
 
 from linkspan.connection import Connected
 from linkspan.errors import ConfigurationError
-from tests.both.subjects import KEY, OTHER_URL, READERS, SUBJECTS, URL, VECTORS, Server, Subject
+from tests.both.subjects import GUARDS, KEY, OTHER_URL, READERS, SUBJECTS, URL, VECTORS, Server, Subject
 
-every = pytest.mark.parametrize("subject", [*SUBJECTS, *VECTORS, *READERS], ids=lambda subject: subject.id)
+WITH_MODEL = [*SUBJECTS, *VECTORS, *READERS]
+every = pytest.mark.parametrize("subject", [*WITH_MODEL, *GUARDS], ids=lambda subject: subject.id)
+every_with_model = pytest.mark.parametrize("subject", WITH_MODEL, ids=lambda subject: subject.id)
 every_model = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.id)
 prompts = pytest.mark.parametrize(
     "subject", [one for one in SUBJECTS if one.kind == "prompt"], ids=lambda subject: subject.id
@@ -53,12 +55,21 @@ def test_an_unknown_argument_is_refused_with_the_known_one(subject: Subject) -> 
         ("timeout", "soon"),
         ("max_retries", -1),
         ("extra_body", ["a"]),
-        ("model", " "),
     ],
 )
 def test_a_wrong_argument_is_named(subject: Subject, name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"{subject.name}: {name}: "):
         subject.make(**{name: value})
+
+
+@every_with_model
+def test_a_wrong_model_is_named(subject: Subject, server: Server) -> None:
+    with pytest.raises(ConfigurationError, match=f"{subject.name}: model: "):
+        subject.make(model=" ")
+    model = subject.make(server)
+    with pytest.raises(ConfigurationError):
+        model.model = ""
+    subject.ask(model)
 
 
 @every_model
@@ -91,7 +102,7 @@ def test_the_address_has_two_names_and_one_value(subject: Subject) -> None:
         subject.cls(**settings, api_base=URL, base_url=URL)
 
 
-@every
+@every_with_model
 def test_the_model_has_two_names_and_one_value(subject: Subject) -> None:
     settings = {name: value for name, value in subject.settings.items() if name != "model"}
     assert subject.cls(**settings, api_key=KEY, base_url=URL, model_name="other").model == "other"
@@ -132,6 +143,7 @@ SAME = {
     "DataCrunch": "DataCrunch",
     "ScalewayEmbeddings": "ScalewayEmbedding",
     "ScalewayRerank": "ScalewayRerank",
+    "Cygnal": "Cygnal",
     "ScalewayTranscriptionParser": "ScalewayTranscriptionReader",
     "ScalewayOCRParser": "ScalewayOCRReader",
 }
@@ -182,7 +194,7 @@ def test_a_change_is_in_force(subject: Subject, server: Server) -> None:
 @every
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("timeout", -1), ("max_retries", "many"), ("base_url", "ftp://nowhere"), ("extra_body", 5), ("model", "")],
+    [("timeout", -1), ("max_retries", "many"), ("base_url", "ftp://nowhere"), ("extra_body", 5)],
 )
 def test_a_wrong_change_is_refused_and_changes_nothing(subject: Subject, name: str, value: Any, server: Server) -> None:
     model = subject.make(server)
@@ -299,7 +311,7 @@ async def test_closed_objects_can_be_used_again_async(subject: Subject, server: 
 
 @pytest.mark.parametrize(
     "subject",
-    [one for one in [*SUBJECTS, *VECTORS, *READERS] if "GraySwan" not in one.name],
+    [one for one in WITH_MODEL if "GraySwan" not in one.name],
     ids=lambda subject: subject.id,
 )
 async def test_models_are_listed(subject: Subject, server: Server) -> None:
