@@ -45,6 +45,8 @@ CHOSEN = (
     "tests/scaleway_embeddings",
     "tests/scaleway_rerank",
     "tests/commands",
+    "tests/cygnal/test_langchain_middleware.py",
+    "tests/cygnal/test_llama_index.py",
     "tests/decisions",
     "tests/pytest_plugin",
     "tests/examples/test_examples.py::test_without_a_key_it_runs_against_the_sandbox",

@@ -207,6 +207,17 @@ def test_what_is_no_verdict_is_an_error(body: bytes, error: type[Exception], wor
             asyncio.run(guard.acheck("hi"))
 
 
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_no_error_holds_the_key(status: int) -> None:
+    said = f'{{"error": true, "message": "bad key {KEY}", "detail": "grayswan-api-key: {KEY}"}}'.encode()
+    with LoopbackServer() as server, Cygnal(base_url=server.url, api_key=KEY, max_retries=0) as guard:
+        server.always(http(status, said, headers={"x-echo": KEY}))
+        with pytest.raises(errors.LinkspanError, match="bad key") as caught:
+            guard.check("hi")
+    shown = f"{caught.value!r} {caught.value} {caught.value.body} {caught.value.headers} {vars(caught.value)}"
+    assert KEY not in shown
+
+
 def test_a_verdict_with_all_that_the_schema_has() -> None:
     body = (
         b'{"violation": 1, "observe_violation": 0.4, "violated_rules": [3, 4], "violated_rule_descriptions": '
