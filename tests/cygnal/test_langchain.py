@@ -88,6 +88,13 @@ async def test_what_can_be_judged(
     assert [turn["role"] for turn in sandbox.last_request.json["messages"]] == roles
 
 
+def test_blocks_of_other_providers_are_judged_as_json(cygnal: Cygnal, sandbox: Sandbox) -> None:
+    block = {"type": "document", "source": {"data": "QUJD"}, "title": ORDER}
+    assert cygnal.check(HumanMessage([{"type": "text", "text": "Read."}, block])).flagged
+    (turn,) = sandbox.last_request.json["messages"]
+    assert turn["content"].startswith('Read.\n{"type": "document", "source": {"data": ""}')
+
+
 def test_errors_are_langchains_too(cygnal: Cygnal, sandbox: Sandbox) -> None:
     with pytest.raises(errors.ConfigurationError, match="not a int"):
         cygnal.check(3)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage, convert_to_messages
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable
 
 from linkspan import cygnal
 from linkspan.conversation import Message, Text, Tool
-from linkspan.errors import ConfigurationError
+from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.guarding import PlaceGuard
 from linkspan.langchain.component import LangChainComponent
 from linkspan.langchain.errors import converted_errors
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from linkspan.guarding import Judgement, OnFailure
     from linkspan.providers.cygnal import Turn
 
-__all__ = ["Cygnal", "CygnalGuard", "as_turns"]
+__all__ = ["Cygnal", "CygnalGuard", "as_turns", "judged_messages"]
+
+#: Keys under which blocks hold what is no text.
+_BYTES = frozenset({"base64", "data", "file_data"})
 
 
 class Cygnal(cygnal.Cygnal, LangChainComponent):
@@ -82,10 +86,38 @@ def _turns_of(item: Any) -> Sequence[Turn]:
         # The API's own form, where a tool's turn needs no call before it; other dicts are LangChain's.
         return [item]
     if isinstance(item, (BaseMessage, dict, tuple, str)):
-        return to_conversation(convert_to_messages([item]), CYGNAL.name)
+        return judged_messages(convert_to_messages([item]))
     raise ConfigurationError(
         f"{CYGNAL.title} judges texts, messages and documents, not a {type(item).__name__}.", provider=CYGNAL.name
     )
+
+
+def judged_messages(messages: Sequence[BaseMessage]) -> list[Message]:
+    """Return messages as the guard reads them.
+
+    Blocks that linkspan does not know are judged as JSON: another provider's model may read them.
+    """
+    return to_conversation([_with_known_blocks(message) for message in messages], CYGNAL.name)
+
+
+def _with_known_blocks(message: BaseMessage) -> BaseMessage:
+    if isinstance(message.content, str) or isinstance(message, AIMessage):
+        return message
+    return message.model_copy(update={"content": [_known(block) for block in message.content]})
+
+
+def _known(block: Any) -> Any:
+    try:
+        to_conversation([HumanMessage([block])], CYGNAL.name)
+    except UnsupportedContentError:
+        return {"type": "text", "text": json.dumps(_without_bytes(block), ensure_ascii=False, default=str)}
+    return block
+
+
+def _without_bytes(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: "" if name in _BYTES else _without_bytes(inner) for name, inner in value.items()}
+    return [_without_bytes(inner) for inner in value] if isinstance(value, list) else value
 
 
 class CygnalGuard(Runnable[Any, Any]):

@@ -20,9 +20,8 @@ from linkspan.conversation import Completion, Message, Text, ToolCall
 from linkspan.guarding import Check, Judgement, PlaceGuard, asettle, settle
 from linkspan.langchain.chunks import to_ai_message
 from linkspan.langchain.content_blocks import register_blocks
-from linkspan.langchain.cygnal import Cygnal
+from linkspan.langchain.cygnal import Cygnal, judged_messages
 from linkspan.langchain.errors import converted_errors
-from linkspan.langchain.messages import to_conversation
 from linkspan.langchain.tools import to_tools
 from linkspan.providers.cygnal import CYGNAL
 
@@ -153,7 +152,7 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
             guard = self._guard_of(message)
             if guard is None:
                 continue
-            judgement = yield guard.check(_turns(seen[: place + 1]))
+            judgement = yield guard.check(judged_messages(seen[: place + 1]))
             after = self._after(message, judgement)
             if after is not message:
                 seen[place] = after
@@ -238,7 +237,7 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
         self, before: Sequence[Message], call_judgement: Judgement | None, result: ToolMessage
     ) -> Steps[ToolMessage]:
         if self._tool_results is not None:
-            judgement = yield self._tool_results.check([*before, *_turns([result])])
+            judgement = yield self._tool_results.check([*before, *judged_messages([result])])
             result = self._after(result, judgement)
         if call_judgement is not None and call_judgement.action == "warn":
             result = self._after(result, call_judgement)
@@ -272,7 +271,7 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
         if not answer.text.strip() and not structured:
             # Nothing but calls of tools, which are judged before they run.
             return response
-        judgement = yield self._answers.check(_turns([*before, answer]))
+        judgement = yield self._answers.check(judged_messages([*before, answer]))
         if self._raise_on_block:
             judgement.raise_if_blocked()
         kept = {**answer.response_metadata, _KEPT: judgement.summary}
@@ -297,21 +296,17 @@ def _first_new(messages: Sequence[BaseMessage]) -> int:
     return next(places, 0)
 
 
-def _turns(messages: Sequence[BaseMessage]) -> list[Message]:
-    return to_conversation(messages, CYGNAL.name)
-
-
 def _up_to_call(request: ToolCallRequest) -> list[Message]:
     """Return the conversation up to one call: of the model's turn, its words and this call alone."""
     state = request.state
     messages = state.get("messages", []) if isinstance(state, dict) else getattr(state, "messages", [])
     before = list(messages[: max(_first_new(messages) - 1, 0)])
-    turn = _turns(messages[len(before) : len(before) + 1])
+    turn = judged_messages(messages[len(before) : len(before) + 1])
     call = request.tool_call
-    (asked,) = _turns([AIMessage("", tool_calls=[call])])
+    (asked,) = judged_messages([AIMessage("", tool_calls=[call])])
     said = [part for part in turn[0].parts if isinstance(part, Text) and part.text] if turn else []
     calls = [ToolCall(call["id"], one.name, one.arguments) for one in asked.tool_calls]
-    return [*_turns(before), Message("assistant", said, tool_calls=calls)]
+    return [*judged_messages(before), Message("assistant", said, tool_calls=calls)]
 
 
 def _with_warning(message: BaseMessage, judgement: Judgement) -> str | list[Any]:

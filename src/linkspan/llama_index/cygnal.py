@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable  # noqa: TC003  # pydantic reads the annotations at run time
 from typing import TYPE_CHECKING, Any, Literal
 
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import CachePoint, ChatMessage, CitableBlock
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 from pydantic import Field
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from linkspan.guarding import Check
     from linkspan.providers.cygnal import Turn
 
-__all__ = ["Cygnal", "CygnalPostprocessor", "NodeAction"]
+__all__ = ["Cygnal", "CygnalPostprocessor", "NodeAction", "judged_chat_messages"]
 
 #: What becomes of flagged nodes. ``drop`` leaves them out; ``mark`` keeps them, with a warning behind their text;
 #: ``observe`` changes nothing.
@@ -71,12 +71,28 @@ def _turn_of(item: Any) -> Turn:
     if isinstance(item, (Message, dict)):
         return item
     if isinstance(item, ChatMessage):
-        return messages_from_llama_index([item], provider=CYGNAL.name)[0]
+        return judged_chat_messages([item])[0]
     if isinstance(item, (BaseNode, NodeWithScore)):
         return Message("data", [Text(item.get_content(metadata_mode=MetadataMode.LLM))])
     raise ConfigurationError(
         f"{CYGNAL.title} judges texts, messages and nodes, not a {type(item).__name__}.", provider=CYGNAL.name
     )
+
+
+def judged_chat_messages(messages: Sequence[ChatMessage]) -> list[Message]:
+    """Return messages as the guard reads them: of citable blocks the content, without marks for other APIs' caches."""
+    readable = [message.model_copy(update={"blocks": _readable(message.blocks)}) for message in messages]
+    return messages_from_llama_index(readable, provider=CYGNAL.name)
+
+
+def _readable(blocks: Sequence[Any]) -> list[Any]:
+    readable: list[Any] = []
+    for block in blocks:
+        if isinstance(block, CitableBlock):
+            readable += _readable(block.content)
+        elif not isinstance(block, CachePoint):
+            readable.append(block)
+    return readable
 
 
 class CygnalPostprocessor(BaseNodePostprocessor):

@@ -21,8 +21,7 @@ from linkspan import cygnal as neutral  # noqa: TC001  # pydantic reads the anno
 from linkspan.conversation import Message, Text
 from linkspan.errors import ConfigurationError, ContentBlockedError
 from linkspan.guarding import Action, Judgement, OnFailure, PlaceGuard, asettle, settle
-from linkspan.llama_index.cygnal import Cygnal
-from linkspan.llama_index.messages import messages_from_llama_index
+from linkspan.llama_index.cygnal import Cygnal, judged_chat_messages
 from linkspan.providers.cygnal import CYGNAL
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ class CygnalLLM(FunctionCallingLLM):
     ) -> Generator[Check, Judgement, tuple[list[ChatMessage], ChatResponse | None]]:
         """Judge what is new; return the messages as they are to be sent, or the answer that refuses them."""
         asked = list(messages)
-        turns = messages_from_llama_index(asked, provider=CYGNAL.name)
+        turns = judged_chat_messages(asked)
         roles = [turn.role for turn in turns]
         first = len(roles) - roles[::-1].index("assistant") if "assistant" in roles else 0
         for place in range(first, len(asked)):
@@ -186,7 +185,7 @@ class CygnalLLM(FunctionCallingLLM):
             if judgement.action == "block":
                 return asked, self._refusal(judgement)
             asked[place] = _changed(asked[place], judgement)
-            turns[place : place + 1] = messages_from_llama_index([asked[place]], provider=CYGNAL.name)
+            turns[place : place + 1] = judged_chat_messages([asked[place]])
         return asked, None
 
     def _answered(self, asked: Sequence[ChatMessage], answer: AnswerT) -> Generator[Check, Judgement, AnswerT]:
@@ -194,7 +193,7 @@ class CygnalLLM(FunctionCallingLLM):
         guard = self._guard("answers")
         if guard is None:
             return answer
-        judgement = yield guard.check([*messages_from_llama_index(asked, provider=CYGNAL.name), _turn(answer)])
+        judgement = yield guard.check([*judged_chat_messages(asked), _turn(answer)])
         if judgement.withholds:
             refusal = self._refusal(judgement)
             return refusal if isinstance(answer, ChatResponse) else _as_completion(refusal)
@@ -285,7 +284,7 @@ class CygnalLLM(FunctionCallingLLM):
 def _turn(answer: ChatResponse | CompletionResponse) -> Message:
     if isinstance(answer, CompletionResponse):
         return Message("assistant", [Text(answer.text)])
-    return messages_from_llama_index([answer.message], provider=CYGNAL.name)[0]
+    return judged_chat_messages([answer.message])[0]
 
 
 def _changed(message: ChatMessage, judgement: Judgement) -> ChatMessage:

@@ -10,8 +10,7 @@ from llama_index.core.tools import FunctionTool, ToolOutput, adapt_to_async_tool
 from linkspan.call_history import arguments_text
 from linkspan.conversation import Message, ToolCall
 from linkspan.guarding import Judgement, PlaceGuard
-from linkspan.llama_index.cygnal import Cygnal
-from linkspan.llama_index.messages import messages_from_llama_index
+from linkspan.llama_index.cygnal import Cygnal, judged_chat_messages
 from linkspan.llama_index.tools import tool_from
 from linkspan.providers.cygnal import CYGNAL
 
@@ -102,7 +101,7 @@ class CygnalTool(FunctionTool):
             return None
         extra = {"tool_call_id": _CALL_ID, "name": self.metadata.get_name(), "is_error": output.is_error}
         result = ChatMessage(role=MessageRole.TOOL, blocks=output.blocks, additional_kwargs=extra)
-        turns = messages_from_llama_index([result], provider=CYGNAL.name)
+        turns = judged_chat_messages([result])
         return self._results.check([self._turn(args, kwargs), *turns])
 
     def _turn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
