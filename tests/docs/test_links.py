@@ -46,6 +46,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert [one for one in problems if one] == []
 
 
+def test_every_page_is_in_the_navigation() -> None:
+    docs = ROOT / "docs"
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2]
+    pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
+    assert pages - set(re.findall(r"[\w/]+\.md", navigation)) == set()
+
+
 def test_every_page_that_code_names_is_there() -> None:
     cited = {(path, target) for path in CODE for target in CITATION.findall(path.read_text("utf-8"))}
     assert len(cited) > 30
