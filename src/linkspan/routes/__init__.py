@@ -1,1 +1,1 @@
-"""Every call beside chat and completion, at one endpoint: lists of models, embeddings, rerank, health."""
+"""The calls of an endpoint other than chat and completion: model lists, embeddings, reranking, health, etc."""

@@ -1,4 +1,4 @@
-"""One check of a conversation by Cygnal, at one endpoint."""
+"""Check a conversation with Cygnal."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["CygnalCheck"]
 
 @dataclass(frozen=True)
 class CygnalCheck:
-    """A check that is ready to be sent.
+    """A check, ready to send.
 
     Args:
-        endpoint: Where to ask.
+        endpoint: The endpoint to call.
         body: The request, see :func:`linkspan.providers.cygnal.encode_check`.
-        threshold: The violation from which the conversation is flagged.
-        injection_counts: Whether ``ipi`` and ``mutation`` flag it, too.
-        timeout: Seconds of silence allowed; ``None``: the endpoint's.
+        threshold: Violation score from which the conversation is flagged.
+        injection_counts: Whether the findings ``ipi`` and ``mutation`` flag it, too.
+        timeout: Seconds of silence allowed; ``None`` for the endpoint's default.
     """
 
     endpoint: Endpoint[Any]
@@ -34,11 +34,11 @@ class CygnalCheck:
     timeout: float | None = None
 
     def run(self) -> Verdict:
-        """Ask for the verdict."""
+        """Send the check and return the verdict."""
         return self.endpoint.call(MONITOR_PATH, self.body, self._decode, timeout=self.timeout)
 
     async def arun(self) -> Verdict:
-        """Ask for the verdict."""
+        """Send the check; see :meth:`run`."""
         return await self.endpoint.acall(MONITOR_PATH, self.body, self._decode, timeout=self.timeout)
 
     def _decode(self, body: bytes, headers: Mapping[str, str]) -> Verdict:

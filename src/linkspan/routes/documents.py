@@ -1,4 +1,4 @@
-"""What is said in a file of sound, or stands on a document's pages, asked at one endpoint for both frameworks."""
+"""Transcribe audio and read documents at one endpoint, for both frameworks."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["OcrCall", "TranscriptionCall"]
 
 @dataclass(frozen=True)
 class TranscriptionCall:
-    """How sound is to be transcribed.
+    """How to transcribe audio.
 
     Args:
-        endpoint: Where to ask.
+        endpoint: The endpoint to call.
         model: Name of the model.
-        parameters: Those that are set, under the API's own names.
+        parameters: The parameters that are set, by the API's names.
         extra_body: Further fields of the form.
     """
 
@@ -56,12 +56,12 @@ class TranscriptionCall:
 
 @dataclass(frozen=True)
 class OcrCall:
-    """How documents are to be read.
+    """How to read documents.
 
     Args:
-        endpoint: Where to ask.
+        endpoint: The endpoint to call.
         model: Name of the model.
-        pages: Which pages, from 0; ``None`` for all.
+        pages: Pages to read, counted from 0; ``None`` for all.
         extra_body: Merged into the body last.
     """
 
@@ -71,7 +71,7 @@ class OcrCall:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self, document: InputFile | str) -> OcrAnswer:
-        """Read a file, or what is at an address."""
+        """Read a file, or the document at a URL."""
         body = encode_ocr(document, self.model, self.pages, self.extra_body)
         try:
             return self.endpoint.call(OCR_PATH, body, self._decoder())
@@ -80,7 +80,7 @@ class OcrCall:
             raise
 
     async def arun(self, document: InputFile | str) -> OcrAnswer:
-        """Read a file, or what is at an address."""
+        """Read a file, or the document at a URL."""
         body = encode_ocr(document, self.model, self.pages, self.extra_body)
         try:
             return await self.endpoint.acall(OCR_PATH, body, self._decoder())

@@ -1,4 +1,4 @@
-"""Embeddings of any number of texts at one endpoint, for both frameworks: batches, requests, one result."""
+"""Embed any number of texts at one endpoint, in batches, for both frameworks."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _CONTENT_TOO_LARGE = 413
 
 
 class PlacedText(str):
-    """A text that knows its place among many, for a framework that hands them over in parts: errors name it.
+    """A text that knows its position, so that errors can name it when a framework passes texts in parts.
 
     Attributes:
-        place: Its position, from 0.
-        total: How many there are.
+        place: Its position, counted from 0.
+        total: Number of texts.
     """
 
     __slots__ = ("place", "total")
@@ -47,7 +47,7 @@ class PlacedText(str):
 
     @classmethod
     def at(cls, place: int, total: int, text: str) -> PlacedText:
-        """Return a text with its place."""
+        """Create a text with its position."""
         made = cls(text)
         made.place, made.total = place, total
         return made
@@ -57,12 +57,12 @@ class PlacedText(str):
         return PlacedText.at(self.place, self.total, f"{instruction}{self}") if instruction else self
 
     def size(self) -> int:
-        """Return its bytes in UTF-8."""
+        """Return its length in UTF-8 bytes."""
         return len(self) if self.isascii() else len(self.encode("utf-8", "replace"))
 
 
 def placed(texts: Sequence[str]) -> list[PlacedText]:
-    """Return texts that know their places in this list."""
+    """Return the texts with their positions in this list."""
     return [PlacedText.at(place, len(texts), text) for place, text in enumerate(texts)]
 
 
@@ -71,15 +71,15 @@ _Texts: TypeAlias = "Sequence[PlacedText]"
 
 @dataclass(frozen=True)
 class EmbeddingCall:
-    """How texts are to be embedded.
+    """How to embed texts.
 
     Args:
-        endpoint: Where to ask.
+        endpoint: The endpoint to call.
         model: Name of the model.
-        dimensions: Length of the vectors, ``None`` for the model's own.
-        batch_size: The most texts per request, ``None`` for as many as the model takes.
+        dimensions: Length of the vectors, ``None`` for the model's default.
+        batch_size: Most texts per request; ``None`` for the model's limit.
         extra_body: Merged into each body last.
-        blank_texts: What becomes of empty and blank texts: an error, or a vector of zeros.
+        blank_texts: How to handle empty and blank texts: an error, or a vector of zeros.
     """
 
     endpoint: Endpoint[Any]
@@ -90,12 +90,12 @@ class EmbeddingCall:
     blank_texts: Literal["error", "zeros"] = "error"
 
     def run(self, texts: Sequence[str], instruction: str, max_concurrency: int) -> Embedded:
-        """Embed texts, each with the instruction before it. No text, no request."""
+        """Embed texts, each after the instruction. Without texts, no request is sent."""
         batches = self._batches(texts, instruction)
         return self._whole(texts, run_batches(batches, self._ask, max_concurrency))
 
     async def arun(self, texts: Sequence[str], instruction: str, gate: asyncio.Semaphore) -> Embedded:
-        """Embed texts, each with the instruction before it. No text, no request."""
+        """Embed texts; see :meth:`run`."""
         batches = self._batches(texts, instruction)
         return self._whole(texts, await run_batches_async(batches, self._aask, gate))
 
@@ -133,7 +133,7 @@ class EmbeddingCall:
         return lambda body, headers: decode_embeddings(body, headers, count=count, dimensions=self.dimensions)
 
     def _whole(self, texts: Sequence[str], parts: Sequence[Embedded]) -> Embedded:
-        """Put the answers of all batches together, with a vector of zeros for each text that was not sent."""
+        """Join the answers of all batches, with a vector of zeros for each text that was not sent."""
         whole = _joined(parts)
         blank = without_text(texts)
         if not blank:
@@ -141,8 +141,8 @@ class EmbeddingCall:
         length = len(whole.vectors[0]) if whole.vectors else self.dimensions
         if length is None:
             raise InvalidRequestError(
-                f"{SCALEWAY.name}: none of the {len(texts)} texts has words, so the length of a vector of zeros is "
-                "unknown: give dimensions, or leave the texts out.",
+                f"{SCALEWAY.name}: all {len(texts)} texts are blank, so the length of a vector of zeros is unknown: "
+                f"set dimensions, or leave the texts out.",
                 provider=SCALEWAY.name,
             )
         for place in blank:
@@ -151,7 +151,7 @@ class EmbeddingCall:
 
 
 def _is_too_much(error: LinkspanError, batch: _Texts) -> bool:
-    """Tell whether half of the batch may pass: the request was too large for a gateway, or the answer for us."""
+    """Return whether half of the batch may succeed: the request was too large for a gateway, or the answer for us."""
     return len(batch) > 1 and (error.status_code == _CONTENT_TOO_LARGE or error.code == TOO_LARGE)
 
 
@@ -161,14 +161,14 @@ def _halves(batch: _Texts) -> tuple[_Texts, _Texts]:
 
 
 def _say_which(error: LinkspanError, batch: _Texts) -> None:
-    """Say which texts a failed request held, where there was more than one request."""
+    """Name the texts of a failed request, if the call had several requests."""
     first, last = batch[0], batch[-1]
     if len(batch) < first.total:
         error.with_hint(f"The request held texts {first.place} to {last.place} of {first.total}, counted from 0.")
 
 
 def _joined(parts: Sequence[Embedded]) -> Embedded:
-    """Put the answers of all batches together; the usage is their sum, if each of them told one."""
+    """Join the answers of all batches; usage is summed if every batch reports it."""
     lengths = sorted({len(vector) for part in parts for vector in part.vectors})
     if len(lengths) > 1:
         raise InvalidResponseError(
@@ -196,6 +196,6 @@ def _total(usages: Sequence[Usage]) -> Usage:
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:
-    """The sum, ``None`` if one of the counts is missing: a part is not the whole."""
+    """Return the sum, ``None`` if a count is missing."""
     known = [count for count in counts if count is not None]
     return sum(known) if known and len(known) == len(counts) else None

@@ -1,4 +1,4 @@
-"""What an LLM Engine tells of its deployment: one model endpoint, and whether the gateway is up."""
+"""Read one model endpoint of an LLM Engine deployment, and check that its gateway is up."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ __all__ = ["acheck_health", "aget_model", "check_health", "get_model"]
 
 
 def get_model(endpoint: Endpoint[Any], name: str) -> LLMEngineModel:
-    """Ask for one model endpoint.
+    """Return one model endpoint.
 
     Raises:
-        NotFoundError: There is none of this name, or it belongs to another team.
-        LinkspanError: The call failed otherwise.
+        NotFoundError: The name is unknown, or the endpoint belongs to another team.
+        LinkspanError: The call failed for another reason.
     """
     return endpoint.read(model_path(name), decode_model)
 
 
 async def aget_model(endpoint: Endpoint[Any], name: str) -> LLMEngineModel:
-    """Ask for one model endpoint; see :func:`get_model`."""
+    """Return one model endpoint; see :func:`get_model`."""
     return await endpoint.aread(model_path(name), decode_model)
 
 
 def check_health(endpoint: Endpoint[Any]) -> None:
-    """Ask whether the deployment is up: the gateway, not its models.
+    """Check that the deployment's gateway is up; says nothing about its models.
 
     Raises:
-        LinkspanError: It is not, or not at this address.
+        LinkspanError: The gateway is down, or not at this address.
     """
     endpoint.get(HEALTH_PATH)
 
 
 async def acheck_health(endpoint: Endpoint[Any]) -> None:
-    """Ask whether the deployment is up; see :func:`check_health`."""
+    """Check that the gateway is up; see :func:`check_health`."""
     await endpoint.aget(HEALTH_PATH)

@@ -1,4 +1,4 @@
-"""The list of models that an endpoint serves."""
+"""List the models of an endpoint."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["alist_models", "list_models"]
 
 
 def list_models(endpoint: Endpoint[Any], *, timeout: float | None = None) -> list[ListedModel]:
-    """Ask for the models, now and without a cache."""
+    """List the endpoint's models; nothing is cached."""
     codec = endpoint.codec
     return list(endpoint.read(codec.models_path, codec.decode_models, timeout=timeout))
 
 
 async def alist_models(endpoint: Endpoint[Any], *, timeout: float | None = None) -> list[ListedModel]:
-    """Ask for the models; see ``list_models``."""
+    """List the endpoint's models; see :func:`list_models`."""
     codec = endpoint.codec
     return list(await endpoint.aread(codec.models_path, codec.decode_models, timeout=timeout))

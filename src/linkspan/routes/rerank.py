@@ -1,4 +1,4 @@
-"""Ranking documents at one endpoint, for both frameworks."""
+"""Rank documents at one endpoint, for both frameworks."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["RerankCall"]
 
 @dataclass(frozen=True)
 class RerankCall:
-    """How documents are to be ranked.
+    """How to rank documents.
 
     Args:
-        endpoint: Where to ask.
+        endpoint: The endpoint to call.
         model: Name of the model.
-        top_n: How many of the best to return, ``None`` for all.
+        top_n: Number of best documents to return; ``None`` for all.
         extra_body: Merged into the body last.
     """
 
@@ -40,7 +40,7 @@ class RerankCall:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self, query: str, documents: Sequence[str]) -> Ranking:
-        """Rank documents; those without text are not sent, and come last. Nothing to rank, no request."""
+        """Rank documents. Blank ones are not sent and come last; if all are blank, no request is sent."""
         check_rerank(query, documents, self.top_n)
         places = _with_text(documents)
         sent = [documents[place] for place in places]
@@ -60,7 +60,7 @@ class RerankCall:
         return encode_rerank(self.model, query, documents, top_n=self.top_n, extra_body=self.extra_body)
 
     def _whole(self, ranking: Ranking | None, places: Sequence[int], count: int) -> Ranking:
-        """Return the ranking by the places of all documents: those without text keep their order, at the end."""
+        """Return the ranking with indexes into all documents; blank ones come last, in their order."""
         whole = Ranking([]) if ranking is None else ranking
         ranked = [Ranked(places[result.index], result.score) for result in whole.results]
         sent = set(places)

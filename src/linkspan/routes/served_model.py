@@ -1,4 +1,4 @@
-"""The model that a server has, for calls that name none: read from its list once, and kept with the endpoint."""
+"""Find the server's model for calls that name none: read its list once and keep it with the endpoint."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ServedModelEndpoint"]
 
-#: What Verda's gateway lists where it has no model for a key.
+#: Verda's gateway lists this name if it has no model for a key.
 _NO_MODELS = "no-default-models"
 _ASKED = "The call names no model, so the server was asked which one it has"
 
 
 class ServedModelEndpoint(Endpoint[Any]):
-    """An endpoint whose calls may leave the model out: then it is the one that the server lists.
+    """An endpoint that fills in the server's only model for calls without one.
 
-    The list is read by the first such call (``GET /v1/models``), or given by :meth:`note_models`. A failure is not
-    kept: the next call asks again.
+    The first such call reads the list (``GET /v1/models``), unless :meth:`note_models` provided it. Failures are not
+    kept: the next call tries again.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -45,7 +45,7 @@ class ServedModelEndpoint(Endpoint[Any]):
     # ------------------------------------------------------------------ what is known of the server
 
     def on_models(self, listener: Callable[[], None]) -> None:
-        """Call a method whenever a list was read. It is held weakly: its object holds this endpoint."""
+        """Call a method whenever a list was read. Held weakly: the method's object holds this endpoint."""
         self._listener = WeakMethod(listener)
 
     def note_models(self, models: Sequence[ListedModel]) -> None:
@@ -56,7 +56,7 @@ class ServedModelEndpoint(Endpoint[Any]):
             listener()
 
     def served(self, model: str | None) -> ListedModel | None:
-        """Return what the list says of a model, or of the only one; ``None`` without a list or a word on it."""
+        """Return the list's entry for a model, or for the only one; ``None`` without a list or entry."""
         models = self._models or ()
         if model is not None:
             return next((listed for listed in models if listed.id == model), None)
@@ -66,23 +66,23 @@ class ServedModelEndpoint(Endpoint[Any]):
     # ------------------------------------------------------------------ the calls
 
     def complete(self, request: Any, *, timeout: float | None = None) -> Completion:
-        """Ask for a whole answer."""
+        """Send a request and return the whole answer; see the base class."""
         return super().complete(self._with_model(request, timeout), timeout=timeout)
 
     async def acomplete(self, request: Any, *, timeout: float | None = None) -> Completion:
-        """Ask for a whole answer."""
+        """Send a request and return the whole answer; see the base class."""
         return await super().acomplete(await self._awith_model(request, timeout), timeout=timeout)
 
     def batches(
         self, request: Any, assembler: Assembler, *, timeout: float | None = None
     ) -> Generator[Sequence[Delta], None, None]:
-        """Ask for a streamed answer; see the base class."""
+        """Stream an answer; see the base class."""
         return super().batches(self._with_model(request, timeout), assembler, timeout=timeout)
 
     async def abatches(
         self, request: Any, assembler: Assembler, *, timeout: float | None = None
     ) -> AsyncGenerator[Sequence[Delta], None]:
-        """Ask for a streamed answer; see the base class."""
+        """Stream an answer; see the base class."""
         named = await self._awith_model(request, timeout)
         async with OwnedGenerator(super().abatches(named, assembler, timeout=timeout)) as batches:
             async for deltas in batches:
@@ -118,7 +118,7 @@ class ServedModelEndpoint(Endpoint[Any]):
         return True
 
     def _named(self, request: Any) -> Any:
-        """Return a request with its model's name, and what the list says that model was loaded from."""
+        """Return the request with its model's name, and the origin of that model according to the list."""
         model = _model_of(request)
         served = self.served(model)
         if model is None:
@@ -135,7 +135,7 @@ def _model_of(request: ChatRequest | PromptRequest) -> str | None:
 
 
 def _candidates(models: Sequence[ListedModel]) -> list[ListedModel]:
-    """Return the models among which a server has to have one: adapters stand beside theirs."""
+    """Return the models that a call may mean; adapters only if there are no others."""
     named = [model for model in models if model.id != _NO_MODELS]
     return [model for model in named if not model.is_adapter] or named
 

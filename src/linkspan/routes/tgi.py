@@ -1,4 +1,4 @@
-"""What a TGI server tells of itself: ``GET /health`` and ``GET /info``. Containers have these routes."""
+"""Read a TGI server's ``GET /health`` and ``GET /info``. Containers have these routes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["ahealth", "ainfo", "health", "info"]
 
 
 def health(endpoint: Endpoint[Any]) -> ServerHealth:
-    """Ask whether the server can generate. A 503 is asked again as often as the endpoint retries.
+    """Check whether the server can generate. A 503 is retried like any other failure of the endpoint.
 
     Raises:
-        LinkspanError: The server cannot be asked: no connection, wrong key, no such route.
+        LinkspanError: No connection, a wrong key, or no such route.
     """
     try:
         endpoint.get("health")
@@ -30,7 +30,7 @@ def health(endpoint: Endpoint[Any]) -> ServerHealth:
 
 
 async def ahealth(endpoint: Endpoint[Any]) -> ServerHealth:
-    """Ask whether the server can generate; see :func:`health`."""
+    """Check whether the server can generate; see :func:`health`."""
     try:
         await endpoint.aget("health")
     except ServerError as error:
@@ -39,16 +39,16 @@ async def ahealth(endpoint: Endpoint[Any]) -> ServerHealth:
 
 
 def info(endpoint: Endpoint[Any]) -> ServerInfo:
-    """Ask what the server runs.
+    """Return the server's model, version and limits.
 
     Raises:
-        LinkspanError: The server cannot be asked, or is not TGI.
+        LinkspanError: The call failed, or the server is not TGI.
     """
     return endpoint.read("info", _info_decoder(endpoint))
 
 
 async def ainfo(endpoint: Endpoint[Any]) -> ServerInfo:
-    """Ask what the server runs; see :func:`info`."""
+    """Return the server's model, version and limits; see :func:`info`."""
     return await endpoint.aread("info", _info_decoder(endpoint))
 
 

@@ -1,1 +1,1 @@
-"""The settings of each API's classes: fields, address, codec, and the calls beside chat. Both frameworks use them."""
+"""Settings of each API's classes for both frameworks: fields, base URL, codec, and the calls other than chat."""

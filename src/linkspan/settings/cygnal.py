@@ -1,4 +1,4 @@
-"""Gray Swan Cygnal: the settings of its guard."""
+"""Settings of Gray Swan Cygnal's guard."""
 
 from __future__ import annotations
 
@@ -21,38 +21,41 @@ _POLICY_ENV = ("GRAYSWAN_POLICY_ID",)
 
 
 class CygnalSettings(Connected):
-    """A guard. Environment: ``GRAYSWAN_API_KEY``; ``GRAYSWAN_API_BASE``, ``GRAY_SWAN_BASE_URL``."""
+    """A Cygnal guard. Environment: ``GRAYSWAN_API_KEY``; ``GRAYSWAN_API_BASE``, ``GRAY_SWAN_BASE_URL``."""
 
     _provider: ClassVar[Provider] = CYGNAL
-    #: What a call may override.
+    #: Fields that a call may override.
     call_fields: ClassVar[frozenset[str]] = frozenset(
         {"extra_body", "injection", "metadata", "policy_id", "reasoning_mode", "rules", "threshold", "timeout"}
     )
 
     policy_id: str | list[str] | None = Field(
         default=None,
-        description="The policy to judge by, or several: they are merged, and the first one wins. Default: the "
-        "environment's `GRAYSWAN_POLICY_ID`; without one the service judges by its own rules of content safety.",
+        description="ID of the policy to apply, or a list: policies are merged, the first wins conflicts. Default: "
+        "`GRAYSWAN_POLICY_ID` from the environment; without it, the service's own content safety rules.",
     )
-    rules: dict[str, str] | None = Field(default=None, description="Further rules, name to text. Not sent unless set.")
+    rules: dict[str, str] | None = Field(
+        default=None, description="Additional rules, name to text. Not sent unless set."
+    )
     threshold: Annotated[float, Strict()] = Field(
         default=0.5,
         ge=0,
         le=1,
-        description="The violation score, 0 to 1, from which a conversation is flagged; lower is stricter.",
+        description="Violation score, 0 to 1, from which a conversation is flagged. Lower is stricter.",
     )
     injection: Injection = Field(
         default="untrusted",
-        description="Where the findings `ipi` (indirect prompt injection) and `mutation` (disguised wording) flag a "
-        "conversation: `untrusted`, where it ends with what a tool returned or other text from outside; `always`; "
+        description="When the findings `ipi` (indirect prompt injection) and `mutation` (disguised wording) flag a "
+        "conversation: `untrusted`, if it ends with a tool result or other external text; `always`; or "
         "`never`.",
     )
     reasoning_mode: ReasoningMode | None = Field(
         default=None,
-        description="How much the service thinks before it judges: `off`, `hybrid` or `thinking`. Not sent unless set.",
+        description="How much the service reasons before its verdict: `off`, `hybrid` or `thinking`. Not sent unless "
+        "set.",
     )
     metadata: dict[str, Any] | None = Field(
-        default=None, description="Kept with each check in Gray Swan's log of activities. Not sent unless set."
+        default=None, description="Stored with each check in Gray Swan's activity log. Not sent unless set."
     )
 
     @classmethod

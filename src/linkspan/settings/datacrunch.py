@@ -1,4 +1,4 @@
-"""DataCrunch (Verda), and any TGI, vLLM or SGLang server: settings of the completion classes, and shared ones."""
+"""Settings for DataCrunch (Verda) and any TGI, vLLM or SGLang server: shared ones, and the completion classes'."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = ["DataCrunchPromptSettings", "DataCrunchSettings", "SharedParameters"]
 class DataCrunchSettings(ListsModels, ModelSettings):
     """A connection to DataCrunch (Verda), or any TGI, vLLM or SGLang server.
 
-    ``list_models()`` is answered by containers only, by TGI since 2.3. Environment: ``DATACRUNCH_API_KEY``,
+    ``list_models()`` works on containers only, and needs TGI 2.3 or newer. Environment: ``DATACRUNCH_API_KEY``,
     ``VERDA_INFERENCE_KEY``, ``VERDA_API_KEY``; ``DATACRUNCH_BASE_URL``, ``VERDA_BASE_URL``.
     """
 
@@ -50,14 +50,14 @@ class DataCrunchSettings(ListsModels, ModelSettings):
 
     model: ModelName | None = Field(
         default=None,
-        description='Name of the model; needed on the legacy endpoint only. With `api="openai"` the default is the '
-        "one that the server lists, asked for once. `model_name` is another name.",
+        description='Name of the model; required on the legacy endpoint only. With `api="openai"` the default is the '
+        "one model that the server lists, read once. `model_name` is another name.",
     )
 
     if TYPE_CHECKING:
 
         def _api(self) -> API:
-            """Return the API that answers."""
+            """Return the API to call."""
 
     def _resolved_base_url(self) -> str:
         return datacrunch_base_url(self.base_url, api=self._api())
@@ -69,14 +69,14 @@ class DataCrunchSettings(ListsModels, ModelSettings):
         super()._check()
 
     def _choice_options(self, choices: list[str]) -> dict[str, Any]:
-        """Return the parameters that hold an answer to one of these texts."""
+        """Return the parameters that restrict an answer to one of these texts."""
         pattern = "|".join(map(re.escape, choices))
         if self._api() == "openai":
-            # The first is vLLM's, the second SGLang's; each ignores the other's.
+            # vLLM reads the first, SGLang the second; each ignores the other's.
             return {"structured_outputs": {"choice": choices}, "regex": f"({pattern})"}
         return {"grammar": regex_grammar(pattern)}
 
-    # ------------------------------------------------------------------ the server's own list of models
+    # ------------------------------------------------------------------ the server's list of models
 
     def _endpoint_class(self) -> type[Endpoint[Any]] | None:
         return ServedModelEndpoint if self._api() == "openai" else None
@@ -93,7 +93,7 @@ class DataCrunchSettings(ListsModels, ModelSettings):
             endpoint.note_models(models)
 
     def _served(self) -> ListedModel | None:
-        """Return the server's word on this object's model, ``None`` if it was not asked. No network."""
+        """Return the server's entry for this object's model, ``None`` if the list was not read. Opens no connection."""
         endpoint = self._slot.endpoint
         return endpoint.served(self.model) if isinstance(endpoint, ServedModelEndpoint) else None
 
@@ -112,84 +112,90 @@ class DataCrunchSettings(ListsModels, ModelSettings):
         return "default" if name == "tgi" and self._api() == "openai" else name
 
     def health(self) -> ServerHealth:
-        """Ask whether the server can generate: a truth value, with the server's words if not. Containers only.
+        """Check whether the server can generate. Containers only.
+
+        Returns:
+            A result that is true if healthy; otherwise ``message`` is the server's.
 
         Raises:
-            LinkspanError: It cannot be asked.
+            LinkspanError: The server cannot be reached, refuses the key or has no such route.
         """
         with self._errors():
             return health(self._endpoint())
 
     async def ahealth(self) -> ServerHealth:
-        """Ask whether the server can generate; see ``health``."""
+        """Check whether the server can generate; see ``health``."""
         with self._errors():
             return await ahealth(self._endpoint())
 
     def info(self) -> ServerInfo:
-        """Ask what the server runs, and its limits. Containers only. Its window is then that of this object.
+        """Return the server's model, version and limits. Containers only. Its window becomes this object's.
 
         Raises:
-            LinkspanError: It cannot be asked.
+            LinkspanError: The call failed, or the server is not TGI.
         """
         with self._errors():
-            return self._told(info(self._endpoint()))
+            return self._noted(info(self._endpoint()))
 
     async def ainfo(self) -> ServerInfo:
-        """Ask what the server runs; see ``info``."""
+        """Return the server's model, version and limits; see ``info``."""
         with self._errors():
-            return self._told(await ainfo(self._endpoint()))
+            return self._noted(await ainfo(self._endpoint()))
 
-    def _told(self, told: ServerInfo) -> ServerInfo:
-        """Keep the window that a server told of itself."""
-        self._endpoint().told_window = told.max_total_tokens
+    def _noted(self, server: ServerInfo) -> ServerInfo:
+        """Keep the context window that the server reports."""
+        self._endpoint().told_window = server.max_total_tokens
         self._window_known()
-        return told
+        return server
 
 
 class SharedParameters(BaseModel):
-    """The parameters that the prompt and chat classes have in common."""
+    """Parameters that the prompt and chat classes share."""
 
     do_sample: bool | None = Field(
         default=None,
-        description="Sample also where no other parameter makes the server sample. Not sent unless set.",
+        description="Sample even if no other parameter turns sampling on. Not sent unless set.",
     )
     top_k: int | None = Field(
-        default=None, description="Consider only this many of the likeliest tokens, from 1. Not sent unless set."
+        default=None, description="Consider only this many of the most likely tokens, at least 1. Not sent unless set."
     )
     typical_p: float | None = Field(
-        default=None, description="Typical decoding mass, more than 0; 1 means off. Not sent unless set."
+        default=None, description="Typical decoding mass, above 0; 1 turns it off. Not sent unless set."
     )
     repetition_penalty: float | None = Field(
         default=None,
-        description="Discourages tokens that appeared already, more than 0; 1 means off. Not sent unless set.",
+        description="Penalty above 0 for tokens that already appeared; 1 turns it off. Not sent unless set.",
     )
     frequency_penalty: float | None = Field(
         default=None,
-        description="Discourages tokens by how often they appeared, -2.0 to 2.0; since TGI 1.4. Not sent unless set.",
+        description="Penalty, -2.0 to 2.0, that grows with a token's count so far. TGI 1.4 or newer. Not sent unless "
+        "set.",
     )
     truncate: int | None = Field(
-        default=None, description="Keep only so many of the prompt's last tokens. Not sent unless set."
+        default=None, description="Keep only this many tokens from the end of the prompt. Not sent unless set."
     )
-    watermark: bool | None = Field(default=None, description="Mark the answer as a machine's. Not sent unless set.")
+    watermark: bool | None = Field(default=None, description="Watermark the generated text. Not sent unless set.")
     grammar: dict[str, Any] | None = Field(
         default=None,
-        description='What the answer must look like: `{"type": "json", "value": schema}` or `{"type": "regex", '
-        '"value": ...}`; since TGI 1.4. Not sent unless set.',
+        description='Required shape of the answer: `{"type": "json", "value": schema}` or `{"type": "regex", "value": '
+        "...}`. TGI 1.4 or newer. Not sent unless set.",
     )
-    adapter_id: str | None = Field(default=None, description="LoRA adapter to use; since TGI 2.1. Not sent unless set.")
+    adapter_id: str | None = Field(
+        default=None, description="ID of the LoRA adapter. TGI 2.1 or newer. Not sent unless set."
+    )
     presence_penalty: float | None = Field(
         default=None,
-        description='Discourages tokens that appeared already, -2.0 to 2.0; `api="openai"` only. Not sent unless set.',
+        description='Penalty, -2.0 to 2.0, for tokens that already appeared; `api="openai"` only. Not sent unless set.',
     )
     min_p: float | None = Field(
         default=None,
-        description="Consider only tokens that are at least so likely in relation to the likeliest, 0 to 1; "
-        '`api="openai"` only. Not sent unless set.',
+        description='Minimum probability of a token relative to the most likely one, 0 to 1; `api="openai"` only. Not '
+        "sent unless set.",
     )
 
 
 class DataCrunchPromptSettings(DataCrunchSettings, SharedParameters):
-    """A model of TGI's ``generate`` and ``generate_stream``, or of ``/v1/completions``."""
+    """A text completion model, called by TGI's ``generate`` and ``generate_stream`` or by ``/v1/completions``."""
 
     argument_aliases: ClassVar[Mapping[str, str]] = {
         **ModelSettings.argument_aliases,
@@ -200,35 +206,39 @@ class DataCrunchPromptSettings(DataCrunchSettings, SharedParameters):
 
     api: Literal["generate", "openai"] | None = Field(
         default=None,
-        description="`generate`, TGI's own prompts; or `openai`, `/v1/completions` of vLLM and SGLang. Default: "
-        "`openai` on Verda's gateway, else `generate`.",
+        description="API to call: `generate`, TGI's own prompt API; or `openai`, the `/v1/completions` of vLLM and "
+        "SGLang. Default: `openai` on Verda's gateway, else `generate`.",
     )
     top_p: float | None = Field(
         default=None,
-        description="Nucleus sampling: consider the likeliest tokens up to this probability, more than 0; 1 means all. "
-        "Not sent unless set.",
+        description="Nucleus sampling: consider only the most likely tokens up to this sum, above 0; 1 means all. Not "
+        "sent unless set.",
     )
-    seed: int | None = Field(default=None, description="Seed of the sampling, 0 to 2^64-1. Not sent unless set.")
+    seed: int | None = Field(
+        default=None, description="Seed of the sampling, 0 to 2^64-1, for repeatable answers. Not sent unless set."
+    )
     best_of: int | None = Field(
         default=None,
-        description="Generate this many answers and return the likeliest. Not with streams, not with `seed`, only when "
-        "sampling. Not sent unless set.",
+        description="Generate this many answers and return the most likely. Needs sampling; works neither in streams "
+        "nor with `seed`. Not sent unless set.",
     )
     return_full_text: bool | None = Field(
-        default=None, description="Put the prompt before the answer. Not sent unless set."
+        default=None, description="Return the prompt followed by the answer. Not sent unless set."
     )
     details: bool | None = Field(
         default=None,
-        description="`False` asks for the text alone, without finish reason, counts and tokens. Default: asked for.",
+        description="`False` requests the text only, without finish reason, token counts and tokens. Default: "
+        "everything.",
     )
     decoder_input_details: bool | None = Field(
         default=None,
-        description="Ask for the prompt's tokens and their probabilities, in `prefill`; not with streams. Not sent "
+        description="Request the prompt's tokens and their log probabilities, in `prefill`; not in streams. Not sent "
         "unless set.",
     )
     top_n_tokens: int | None = Field(
         default=None,
-        description="Ask for this many of the likeliest tokens at each place, in `top_tokens`. Not sent unless set.",
+        description="Request this many of the most likely tokens at each position, in `top_tokens`. Not sent unless "
+        "set.",
     )
 
     def _prompt_codec(self) -> Codec[Any]:
@@ -236,7 +246,7 @@ class DataCrunchPromptSettings(DataCrunchSettings, SharedParameters):
         return OpenAIPromptCodec() if self._api() == "openai" else TGICodec()
 
     def _schema_options(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters that hold an answer to a JSON schema."""
+        """Return the parameters that restrict an answer to a JSON schema."""
         return {"json_schema": dict(schema)} if self._api() == "openai" else {"grammar": json_grammar(schema)}
 
     def _api(self) -> API:

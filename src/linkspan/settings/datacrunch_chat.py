@@ -1,4 +1,4 @@
-"""DataCrunch (Verda), and any TGI, vLLM or SGLang server: the settings of the chat classes."""
+"""Settings of the chat classes for DataCrunch (Verda) and any TGI, vLLM or SGLang server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DataCrunchChatSettings"]
 
-#: TGI gives no more, unless its operator raises the limit.
+#: TGI's limit, unless its operator raises it.
 _TGI_TOP_TOKENS = 5
 
 
@@ -35,18 +35,19 @@ class DataCrunchChatSettings(DataCrunchSettings, TemplateSettings, SharedParamet
 
     api: API | None = Field(
         default=None,
-        description="`openai`, Chat Completions of vLLM and SGLang; `messages`, TGI's own chat route, on containers "
-        "only; or `generate`, TGI's prompts through a chat template. Default: `generate` with a `chat_template` and on "
-        "the legacy endpoint, `openai` on Verda's gateway, else `messages`.",
+        description="API to call: `openai`, Chat Completions of vLLM and SGLang; `messages`, TGI's chat route, on "
+        "containers only; or `generate`, TGI's prompt API with a chat template. Default: `generate` with "
+        "a `chat_template` and on the legacy endpoint, `openai` on Verda's gateway, else `messages`.",
     )
     reasoning_effort: str | None = Field(
         default=None,
-        description='How much a reasoning model thinks; `api="openai"` only. Not sent unless set.',
+        description='How much a reasoning model reasons; `api="openai"` only. Not sent unless set.',
     )
     short_tool_call_ids: bool = Field(
         default=False,
-        description="Send ids of tool calls as nine letters and digits, as Mistral's chat templates demand; "
-        "`api=\"openai\"` only. Needed where neither the model's name nor the server's list says that it is Mistral's.",
+        description="Send tool call ids as nine letters and digits, which Mistral's chat templates require; "
+        "`api=\"openai\"` only. Needed if neither the model's name nor the server's list shows that the "
+        "model is Mistral's.",
     )
 
     def _api(self) -> API:
@@ -59,7 +60,7 @@ class DataCrunchChatSettings(DataCrunchSettings, TemplateSettings, SharedParamet
 
     @property
     def _writes_prompts(self) -> bool:
-        """Whether conversations are written by a chat template."""
+        """Whether a chat template turns conversations into prompts."""
         return self._api() == "generate"
 
     def _likely_token_options(self) -> LikelyTokens:

@@ -1,4 +1,4 @@
-"""Gray Swan Cygnet: the settings of its classes."""
+"""Settings of Gray Swan Cygnet's classes."""
 
 from __future__ import annotations
 
@@ -34,43 +34,45 @@ class GraySwanSettings(ChatSettings):
     """A chat model of Gray Swan. Environment: ``GRAYSWAN_API_KEY``; ``GRAY_SWAN_BASE_URL``."""
 
     _provider: ClassVar[Provider] = GRAY_SWAN
-    #: ``seed`` is here to be refused by name.
+    #: ``seed`` is listed so that it is refused by name.
     parameter_fields: ClassVar[tuple[str, ...]] = (*CHAT_PARAMETERS, "seed")
     connection_fields: ClassVar[frozenset[str]] = frozenset({"any_tool", "path", "raise_on_block", "speaker_names"})
 
     model: ModelName = Field(default=DEFAULT_MODEL, description="Name of the model; `model_name` is another name.")
     seed: int | None = Field(default=None, description="Refused: the API documents no seed.")
     frequency_penalty: float | None = Field(
-        default=None, description="Discourages tokens by how often they appeared. Not sent unless set."
+        default=None, description="Penalty that grows with a token's count so far. Not sent unless set."
     )
     n: int | None = Field(
         default=None,
         ge=1,
-        description="How many answers to make; more than one cannot be streamed. Not sent unless set.",
+        description="Number of answers to generate; more than one cannot be streamed. Not sent unless set.",
     )
     moderate_before: bool | None = Field(
         default=None,
-        description="By its name, to screen the input before an answer is made; undocumented beyond that. Not sent "
+        description="Judging by its name, screens the input before generating; the API documents no more. Not sent "
         "unless set.",
     )
     path: str = Field(default=DEFAULT_PATH, description="The route below `base_url`.")
     raise_on_block: bool = Field(
         default=False,
-        description="Raise `ContentBlockedError` for a blocked answer, also at the end of a stream; its `completion` "
-        "is the answer.",
+        description="Raise `ContentBlockedError` for a blocked answer, also at the end of a stream. The error's "
+        "`completion` is the answer.",
     )
     any_tool: AnyTool = Field(
         default="error",
-        description="What becomes of a demand to call any of several tools, which the API has no word for: `error`, or "
-        "`auto`, which leaves that choice to the model.",
+        description="How to handle a request to call any one of several tools, which the API cannot express: `error`, "
+        "or `auto`, which lets the model decide whether to call one.",
     )
     speaker_names: SpeakerNames = Field(
         default="error",
-        description="What becomes of the name of a speaker, which messages have no field for: `error`, or `text`, "
+        description="How to handle a speaker's name, which messages of this API cannot carry: `error`, or `text`, "
         "which writes it before the text.",
     )
     context_window: int = Field(
-        default=CONTEXT_WINDOW, gt=0, description="Tokens of prompt and answer together. Unpublished; 8192 is assumed."
+        default=CONTEXT_WINDOW,
+        gt=0,
+        description="Most tokens of prompt and answer together. Unpublished; 8192 is assumed.",
     )
 
     def _check(self) -> None:

@@ -1,4 +1,4 @@
-"""The list of models, for every class whose API has one."""
+"""``list_models()`` for every class whose API lists its models."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["ListsModels"]
 
 
 class ListsModels:
-    """Can ask its API which models it has."""
+    """Mixin: lists the API's models."""
 
-    # A plain class, as it has no fields: each pydantic class makes the import longer.
+    # Plain, because it has no fields: each pydantic class slows down the import.
 
     if TYPE_CHECKING:
 
@@ -27,16 +27,16 @@ class ListsModels:
         def _errors(self) -> AbstractContextManager[None]: ...
 
     def _models_listed(self, models: list[ListedModel]) -> None:
-        """Called with each list that was read: a class keeps what it needs of it."""
+        """Hook, called with each list that was read."""
 
     def list_models(self) -> list[ListedModel]:
-        """Ask the API which models it has: names of all kinds, joined with what the catalogue knows of them.
+        """List the API's models of all kinds, joined with the catalogue's facts about them.
 
-        That a model is listed does not say that the key may use it.
+        A key may not be allowed to use every listed model.
 
         Returns:
-            ``id``, ``owned_by``, ``created``, ``extra`` (all else that the API says) and ``info`` (context window,
-            output cap, prices…; ``None`` for a model that the catalogue does not know).
+            ``id``, ``owned_by``, ``created``, ``extra`` (all else that the API returns) and ``info`` (context window,
+            output limit, prices…; ``None`` for a model that is not in the catalogue).
 
         Raises:
             LinkspanError: The call failed.
@@ -47,7 +47,7 @@ class ListsModels:
         return models
 
     async def alist_models(self) -> list[ListedModel]:
-        """Ask the API which models it has; see ``list_models``."""
+        """List the API's models; see ``list_models``."""
         with self._errors():
             models = await alist_models(self._endpoint())
         self._models_listed(models)

@@ -1,4 +1,4 @@
-"""Scale LLM Engine: the settings of its classes."""
+"""Settings of Scale LLM Engine's classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["GuidedDecoding", "LLMEngineChatParameters", "LLMEnginePromptSettings
 
 
 class LLMEngineSettings(ListsModels, ModelSettings):
-    """A connection to an LLM Engine of one's own. Environment: ``SCALE_API_KEY``, ``LLM_ENGINE_BASE_PATH``."""
+    """A connection to a self-hosted LLM Engine. Environment: ``SCALE_API_KEY``, ``LLM_ENGINE_BASE_PATH``."""
 
     _provider: ClassVar[Provider] = LLM_ENGINE
     connection_fields: ClassVar[frozenset[str]] = frozenset({"auth", "inference_framework", "guided_decoding"})
@@ -31,26 +31,26 @@ class LLMEngineSettings(ListsModels, ModelSettings):
     model: ModelName = Field(description="Name of the endpoint; `model_name` is another name.")
     auth: Auth = Field(
         default="basic",
-        description="How the key is sent: `basic` (beside `x-api-key`, as the official client does) or `bearer`.",
+        description="How the key is sent: `basic` (together with `x-api-key`, as the official client does) or "
+        "`bearer`.",
     )
 
     inference_framework: Framework | None = Field(
         default=None,
-        description='What runs the endpoint. Streams of "tensorrt_llm" end without the `finished: true` by which all '
-        "others say that the prompt API's answer is whole; without this setting, such a stream raises "
-        "`InterruptedStreamError`.",
+        description='Inference framework of the endpoint. Set "tensorrt_llm" for TensorRT-LLM: its prompt API streams '
+        "end without `finished: true`, which raises `InterruptedStreamError` for every other value.",
     )
 
     guided_decoding: bool = Field(
         default=False,
-        description="Whether the endpoint obeys `guided_json` and its kin, as images with vLLM before 0.12 do; newer "
-        "ones ignore them. With `True`, schemas and choices travel by them. By default the chat API (v2) asks for an "
-        "object by a tool that must be called, and the prompt API (v1) refuses schemas, as nothing would hold the "
-        "model to them.",
+        description="Whether the endpoint obeys the `guided_*` fields: images with vLLM before 0.12 do, newer ones "
+        "ignore them. With `True`, schemas and choices are sent in these fields. By default, the chat API "
+        "(v2) sends a schema as a required tool call, and the prompt API (v1) refuses schemas because it "
+        "cannot enforce them.",
     )
 
     def get_model(self, name: str) -> LLMEngineModel:
-        """Ask for one endpoint of the deployment: its framework, kind and status.
+        """Return one endpoint of the deployment: its framework, kind and status.
 
         Raises:
             LinkspanError: The call failed.
@@ -59,39 +59,37 @@ class LLMEngineSettings(ListsModels, ModelSettings):
             return get_model(self._endpoint(), name)
 
     async def aget_model(self, name: str) -> LLMEngineModel:
-        """Ask for one endpoint of the deployment; see ``get_model``."""
+        """Return one endpoint of the deployment; see ``get_model``."""
         with self._errors():
             return await aget_model(self._endpoint(), name)
 
     def check_health(self) -> None:
-        """Ask whether the deployment is up: the gateway, not its models.
+        """Check that the deployment's gateway is up; says nothing about its models.
 
         Raises:
-            LinkspanError: It is not.
+            LinkspanError: The gateway is down, or not at this address.
         """
         with self._errors():
             check_health(self._endpoint())
 
     async def acheck_health(self) -> None:
-        """Ask whether the deployment is up; see ``check_health``."""
+        """Check that the gateway is up; see ``check_health``."""
         with self._errors():
             await acheck_health(self._endpoint())
 
 
 class GuidedDecoding(BaseModel):
-    """What holds an answer to a shape, one field at a time; for endpoints with `guided_decoding` only."""
+    """Fields that force the shape of an answer: at most one per call, and only with `guided_decoding`."""
 
     guided_json: dict[str, Any] | None = Field(
-        default=None, description="A JSON Schema that the answer must follow. Not sent unless set."
+        default=None, description="JSON Schema that the answer must follow. Not sent unless set."
     )
     guided_regex: str | None = Field(
-        default=None, description="A regular expression that the answer must match. Not sent unless set."
+        default=None, description="Regular expression that the answer must match. Not sent unless set."
     )
-    guided_choice: list[str] | None = Field(
-        default=None, description="Texts of which the answer must be one. Not sent unless set."
-    )
+    guided_choice: list[str] | None = Field(default=None, description="Allowed answers. Not sent unless set.")
     guided_grammar: str | None = Field(
-        default=None, description="A context-free grammar that the answer must follow. Not sent unless set."
+        default=None, description="Context-free grammar that the answer must follow. Not sent unless set."
     )
 
 
@@ -110,28 +108,28 @@ class LLMEnginePromptSettings(LLMEngineSettings, GuidedDecoding):
     )
 
     return_token_log_probs: bool | None = Field(
-        default=None, description="Ask for the log probability of each token. Not sent unless set."
+        default=None, description="Request the log probability of each token. Not sent unless set."
     )
     presence_penalty: float | None = Field(
-        default=None, description="Discourages tokens that appeared already, 0.0 to 2.0. Not sent unless set."
+        default=None, description="Penalty, 0.0 to 2.0, for tokens that already appeared. Not sent unless set."
     )
     frequency_penalty: float | None = Field(
-        default=None, description="Discourages tokens by how often they appeared, 0.0 to 2.0. Not sent unless set."
+        default=None, description="Penalty, 0.0 to 2.0, that grows with a token's count so far. Not sent unless set."
     )
     top_k: int | None = Field(
-        default=None, description="Consider only this many of the likeliest tokens; -1 for all. Not sent unless set."
+        default=None, description="Consider only this many of the most likely tokens; -1 for all. Not sent unless set."
     )
     top_p: float | None = Field(
         default=None,
-        description="Nucleus sampling: consider the likeliest tokens up to this probability. Not sent unless set.",
+        description="Nucleus sampling: consider only the most likely tokens up to this sum. Not sent unless set.",
     )
     include_stop_str_in_output: bool | None = Field(
-        default=None, description="Leave the stop text in the answer; vLLM only. Not sent unless set."
+        default=None, description="Keep the stop text in the answer; vLLM only. Not sent unless set."
     )
     skip_special_tokens: bool | None = Field(
         default=None,
-        description="Leave special tokens out of the answer; vLLM only, the server's default is yes. Not sent unless "
-        "set.",
+        description="Remove special tokens from the answer; vLLM only. Not sent unless set; the server's default is "
+        "true.",
     )
 
     def _prompt_codec(self) -> Codec[Any]:
@@ -141,20 +139,20 @@ class LLMEnginePromptSettings(LLMEngineSettings, GuidedDecoding):
         )
 
     def _schema_options(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters that hold an answer to a JSON schema.
+        """Return the parameters that restrict an answer to a JSON schema.
 
         Raises:
-            UnsupportedContentError: Nothing would hold the model to it.
+            UnsupportedContentError: The endpoint has no guided decoding, so nothing would enforce the schema.
         """
         if not self.guided_decoding:
             raise schema_refusal()
         return {"guided_json": dict(schema)}
 
     def _choice_options(self, choices: list[str]) -> dict[str, Any]:
-        """Return the parameters that hold an answer to one of these texts.
+        """Return the parameters that restrict an answer to one of these texts.
 
         Raises:
-            UnsupportedContentError: Nothing would hold the model to them.
+            UnsupportedContentError: The endpoint has no guided decoding, so nothing would enforce the choice.
         """
         if not self.guided_decoding:
             raise schema_refusal()
@@ -162,7 +160,7 @@ class LLMEnginePromptSettings(LLMEngineSettings, GuidedDecoding):
 
 
 class LLMEngineChatParameters(ChatSettings, GuidedDecoding):
-    """The parameters of LLM Engine's chat classes."""
+    """Parameters of LLM Engine's chat classes."""
 
     parameter_fields: ClassVar[tuple[str, ...]] = (
         *ChatSettings.parameter_fields,
@@ -179,22 +177,22 @@ class LLMEngineChatParameters(ChatSettings, GuidedDecoding):
     )
 
     top_k: int | None = Field(
-        default=None, description="Consider only this many of the likeliest tokens; -1 for all. Not sent unless set."
+        default=None, description="Consider only this many of the most likely tokens; -1 for all. Not sent unless set."
     )
     presence_penalty: float | None = Field(
-        default=None, description="Discourages tokens that appeared already. Not sent unless set."
+        default=None, description="Penalty for tokens that already appeared. Not sent unless set."
     )
     frequency_penalty: float | None = Field(
-        default=None, description="Discourages tokens by how often they appeared. Not sent unless set."
+        default=None, description="Penalty that grows with a token's count so far. Not sent unless set."
     )
     repetition_penalty: float | None = Field(
         default=None,
-        description="Discourages tokens that appeared already, more than 0; 1 means off. v2 only. Not sent unless set.",
+        description="Penalty above 0 for tokens that already appeared; 1 turns it off. v2 only. Not sent unless set.",
     )
     reasoning_effort: str | None = Field(
-        default=None, description="How much a reasoning model thinks. v2 only. Not sent unless set."
+        default=None, description="How much a reasoning model reasons. v2 only. Not sent unless set."
     )
     return_token_log_probs: bool | None = Field(
         default=None,
-        description="Ask for the log probability of each token. v1 only (on v2: `logprobs`). Not sent unless set.",
+        description="Request the log probability of each token. v1 only (on v2: `logprobs`). Not sent unless set.",
     )

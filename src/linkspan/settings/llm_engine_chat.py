@@ -1,4 +1,4 @@
-"""Scale LLM Engine: the settings of its chat classes, which may write prompts by a chat template."""
+"""Settings of Scale LLM Engine's chat classes, which can use the prompt API with a chat template."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ class LLMEngineChatSettings(LLMEngineSettings, TemplateSettings, LLMEngineChatPa
 
     api: ChatAPI = Field(
         default="v2",
-        description="`v2`, the chat API; or `v1`, the prompt API through a chat template, for frameworks without chat.",
+        description="API to call: `v2`, the chat API; or `v1`, the prompt API with a chat template, for inference "
+        "frameworks without chat.",
     )
 
     @property
     def _writes_prompts(self) -> bool:
-        """Whether conversations are written by a chat template."""
+        """Whether a chat template turns conversations into prompts."""
         return self.api == "v1"
 
     def _create_codec(self) -> Codec[Any]:
@@ -44,12 +45,12 @@ class LLMEngineChatSettings(LLMEngineSettings, TemplateSettings, LLMEngineChatPa
         )
 
     def _choice_options(self, choices: list[str]) -> dict[str, Any]:
-        """Return the parameters that hold an answer to one of these texts."""
+        """Return the parameters that restrict an answer to one of these texts."""
         if self.guided_decoding:
             return {"guided_choice": choices}
         schema = {"type": "string", "enum": choices}
         return {"response_format": {"type": "json_schema", "json_schema": {"name": "choice", "schema": schema}}}
 
     def _likely_token_options(self) -> LikelyTokens:
-        # v1 gives the chosen tokens' probabilities alone.
+        # v1 returns the probabilities of the chosen tokens only.
         return CHAT_LIKELY_TOKENS if self.api == "v2" else super()._likely_token_options()

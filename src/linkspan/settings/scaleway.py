@@ -1,4 +1,4 @@
-"""Scaleway Generative APIs: the settings of its classes."""
+"""Settings of the classes for Scaleway Generative APIs."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class ScalewaySettings(ListsModels, Connected):
 
     project_id: str | None = Field(
         default=None,
-        description="The Scaleway project that is billed; part of the URL, so not together with `base_url`. Default: "
-        "the key's own.",
+        description="ID of the Scaleway project to bill. It is part of the URL, so it cannot be combined with "
+        "`base_url`. Default: the key's project.",
     )
 
     def _resolved_base_url(self) -> str:
@@ -60,23 +60,23 @@ class ScalewayChatSettings(ScalewaySettings, ChatSettings):
 
     api: ScalewayAPI | None = Field(
         default=None,
-        description="`chat`, Chat Completions; or `responses`, the Responses API, without a state on the server. "
-        "Default: `chat`, except for calls with tools to a model that calls them over the Responses API alone "
-        "(gpt-oss-120b).",
+        description="API to call: `chat`, Chat Completions; or `responses`, the Responses API, without state on the "
+        "server. Default: `chat`, except for calls with tools to a model that calls tools only over the "
+        "Responses API (gpt-oss-120b).",
     )
     model: ModelName = Field(description="Name of the model; `model_name` is another name.")
     presence_penalty: float | None = Field(
-        default=None, description="Discourages tokens that appeared already, -2.0 to 2.0. Not sent unless set."
+        default=None, description="Penalty, -2.0 to 2.0, for tokens that already appeared. Not sent unless set."
     )
     frequency_penalty: float | None = Field(
         default=None,
-        description="Discourages tokens by how often they appeared, -2.0 to 2.0. Models that do not support it refuse "
-        "it. Not sent unless set.",
+        description="Penalty, -2.0 to 2.0, that grows with a token's count so far. Not sent unless set; models that "
+        "do not support it refuse it.",
     )
     reasoning_effort: str | None = Field(
         default=None,
-        description='How much a reasoning model thinks: values differ per model; "none" turns it off where that is '
-        "possible. Not sent unless set.",
+        description='How much a reasoning model reasons. Values differ by model; "none" turns reasoning off if the '
+        "model allows. Not sent unless set.",
     )
 
     def _check(self) -> None:
@@ -90,7 +90,7 @@ class ScalewayChatSettings(ScalewaySettings, ChatSettings):
         return chat_codec(self.api)
 
     def _likely_token_options(self) -> LikelyTokens:
-        # Scaleway's page of 2025 lists `top_logprobs` as not supported; without it an answer has the chosen tokens'.
+        # Scaleway's page of 2025 lists `top_logprobs` as unsupported; without it, answers cover the chosen tokens only.
         return super()._likely_token_options() if self.api == "responses" else CHAT_LIKELY_TOKENS
 
     def _calls_tools(self, info: ModelInfo) -> bool:
@@ -108,23 +108,23 @@ class ScalewayEmbeddingSettings(ScalewaySettings):
     dimensions: int | None = Field(
         default=None,
         gt=0,
-        description="Length of the vectors, where the model has a choice; another length in the answer is an error. "
-        "Not sent unless set.",
+        description="Length of the vectors, for models that support several; any other length in the answer is an "
+        "error. Not sent unless set.",
     )
     query_instruction: str = Field(
-        default="", description="Put before each query exactly as it is, blanks and line breaks included."
+        default="", description="Text put before each query, unchanged: add your own space or line break."
     )
     chunk_size: int | None = Field(
         default=None,
         gt=0,
-        description="The most texts per request. Default: as many as the model takes (2,048 for qwen3-embedding-8b), "
-        "else 32. A request never holds more than 8 MiB of text, unless one text has more.",
+        description="Most texts per request. Default: the model's limit (2,048 for qwen3-embedding-8b), or 32 if "
+        "unknown. A request holds at most 8 MiB of text, unless a single text is larger.",
     )
-    max_concurrency: int = Field(default=4, gt=0, description="How many requests may run at once.")
+    max_concurrency: int = Field(default=4, gt=0, description="Most requests that run at once.")
     blank_texts: Literal["error", "zeros"] = Field(
         default="error",
-        description='What becomes of texts that are empty or blank, which cannot be embedded: "error" refuses the call '
-        'before anything is sent, and names them; "zeros" puts a vector of zeros in their place.',
+        description='How to handle empty and blank texts, which cannot be embedded: "error" refuses the call before '
+        'sending anything and names them; "zeros" returns a vector of zeros for each.',
     )
 
 
@@ -136,6 +136,4 @@ class ScalewayRerankSettings(ScalewaySettings):
     model: ModelName = Field(
         default=DEFAULT_RERANK_MODEL, description="Name of the model; `model_name` is another name."
     )
-    top_n: int | None = Field(
-        default=None, gt=0, description="How many of the best documents to return. Default: all of them."
-    )
+    top_n: int | None = Field(default=None, gt=0, description="Number of best documents to return. Default: all.")

@@ -1,4 +1,4 @@
-"""Scaleway Generative APIs: the settings of the classes that read sound and documents."""
+"""Settings of the classes for Scaleway's transcription and OCR."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["ScalewayOCRSettings", "ScalewayTranscriptionSettings"]
 
 
 class ScalewayTranscriptionSettings(ScalewaySettings):
-    """A model of Scaleway that writes down what is said."""
+    """A transcription model of Scaleway."""
 
     argument_aliases: ClassVar[dict[str, str]] = {**Connected.argument_aliases, "model_name": "model"}
 
@@ -27,25 +27,25 @@ class ScalewayTranscriptionSettings(ScalewaySettings):
         default=DEFAULT_TRANSCRIPTION_MODEL, description="Name of the model; `model_name` is another name."
     )
     language: str | None = Field(
-        default=None, description='The language that is spoken, such as "fr". Default: the model finds out.'
+        default=None, description='Spoken language, such as "fr". Default: the model detects it.'
     )
     prompt: str | None = Field(
-        default=None, description="Words that help the model: names, terms, the text before. Not sent unless set."
+        default=None, description="Text that helps the model: names, terms, the preceding text. Not sent unless set."
     )
     temperature: float | None = Field(
-        default=None, ge=0, le=1, description="How freely the model guesses, 0 to 1. Not sent unless set."
+        default=None, ge=0, le=1, description="Sampling temperature, 0 to 1. Not sent unless set."
     )
     response_format: Literal["json", "text", "verbose_json", "srt", "vtt"] | None = Field(
         default=None,
-        description='What the answer is: "json" (the default) or "text" for the words, "verbose_json" for language, '
-        'duration and times as well, "srt" or "vtt" for subtitles.',
+        description='Format of the answer: "json" (the default) or "text" for the text only, "verbose_json" with '
+        'language, duration and times, "srt" or "vtt" for subtitles.',
     )
     timestamp_granularities: list[Literal["segment", "word"]] | None = Field(
-        default=None, description="Which times are asked for; the answer is then `verbose_json`. Not sent unless set."
+        default=None, description="Times to request; the answer is then `verbose_json`. Not sent unless set."
     )
     split_segments: bool = Field(
         default=False,
-        description="Make a document of each segment, with its `start` and `end` in seconds, instead of one of all.",
+        description="Return one document per segment, with `start` and `end` in seconds, instead of one in total.",
     )
 
     def _check(self) -> None:
@@ -77,12 +77,12 @@ class ScalewayTranscriptionSettings(ScalewaySettings):
 
 
 class ScalewayOCRSettings(ScalewaySettings):
-    """A model of Scaleway that reads documents."""
+    """An OCR model of Scaleway."""
 
     argument_aliases: ClassVar[dict[str, str]] = {**Connected.argument_aliases, "model_name": "model"}
 
     model: ModelName = Field(default=DEFAULT_OCR_MODEL, description="Name of the model; `model_name` is another name.")
-    pages: list[NonNegativeInt] | None = Field(default=None, description="Which pages to read, from 0. Default: all.")
+    pages: list[NonNegativeInt] | None = Field(default=None, description="Pages to read, counted from 0. Default: all.")
 
     def _call(self) -> OcrCall:
         return OcrCall(self._endpoint(), self.model, self.pages, self.extra_body)

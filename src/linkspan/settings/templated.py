@@ -1,4 +1,4 @@
-"""The settings of classes whose API takes a prompt, and which write conversations by a chat template."""
+"""Settings of chat classes that use a prompt API with a chat template."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["TemplateSettings"]
 
 
 class TemplateSettings(Connected):
-    """How conversations are written, and how reasoning is found in answers."""
+    """How to turn conversations into prompts, and find reasoning in answers."""
 
     connection_fields: ClassVar[frozenset[str]] = frozenset({"chat_template", "model", "split_reasoning"})
 
     chat_template: ChatTemplate | str | None = Field(
         default=None,
-        description="How conversations are written where the API takes a prompt: a template's name "
-        "(`linkspan.prompts.chat_templates()`), Jinja text, or a `ChatTemplate`. Default: the one that the model's "
-        "name leaves no doubt about.",
+        description="Chat template for APIs that take a prompt: a template's name "
+        "(`linkspan.prompts.chat_templates()`), Jinja text, or a `ChatTemplate`. Default: the model's "
+        "own, if its name identifies one.",
     )
     split_reasoning: bool = Field(
         default=False,
-        description="Take text between `<think>` and `</think>` at the start of an answer for reasoning.",
+        description="Treat text between `<think>` and `</think>` at the start of an answer as reasoning.",
     )
