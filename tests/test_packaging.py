@@ -17,6 +17,9 @@ import pytest
 from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
+from linkspan import langchain, llama_index
+from linkspan.connection import Connected
+
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src"
 SANDBOX = ROOT / "packages" / "linkspan-sandbox"
@@ -224,3 +227,13 @@ def test_the_source_distribution_makes_the_same_wheel_and_holds_no_tests(content
     (built,) = WheelBuilder(str(unpacked)).build(directory=str(tmp_path), versions=["standard"])
     with zipfile.ZipFile(built) as wheel:
         assert set(wheel.namelist()) == contents
+
+
+def test_the_release_check_calls_every_class() -> None:
+    # As in a clean environment, where scripts/release_check.py runs it on the wheels.
+    shown = python((ROOT / "scripts" / "release_smoke.py").read_text("utf-8"))
+    for package in (langchain, llama_index):
+        for name in package.__all__:
+            value = getattr(package, name)
+            if isinstance(value, type) and issubclass(value, Connected) and hasattr(value, "_provider"):
+                assert f"{package.__name__}.{name}" in shown
