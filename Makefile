@@ -34,13 +34,11 @@ demo: $(VENV)/.installed-demo ## a real model on this machine, through both fram
 test: lint types pytest ## everything that CI runs
 
 lint: $(VENV)/.installed-dev ## format check and lint
-	$(RUN)/ruff format --check .
-	$(RUN)/ruff check .
+	@$(RUN)/ruff format --check .
+	@$(RUN)/ruff check .
 
 types: $(VENV)/.installed-dev ## strict type check
-	$(RUN)/mypy
-	$(RUN)/mypy examples/*.py examples/fastapi_stream/app.py
-	$(RUN)/mypy tests
+	@$(RUN)/mypy src/linkspan packages/linkspan-sandbox/src/linkspan_sandbox examples/*.py examples/fastapi_stream/app.py tests
 
 # The tests reach no network, so the local model's weights are fetched before them; at once done where they are there.
 pytest: $(VENV)/.installed-dev ## the tests alone, and how much of transport and codecs they take (SLOWEST=20 lists those)

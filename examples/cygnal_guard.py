@@ -59,7 +59,7 @@ def ask_with_langchain(where: dict[str, Any], guard: Cygnal) -> dict[str, str]:
     answers = {}
     for how, middleware in ways.items():
         agent = create_agent(model, [fetch_page], middleware=middleware)
-        answers[how] = agent.invoke({"messages": [("human", QUESTION)]})["messages"][-1].text
+        answers[how] = agent.invoke({"messages": [{"role": "user", "content": QUESTION}]})["messages"][-1].text
     return answers
 
 

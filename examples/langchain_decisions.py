@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from langchain.agents import create_agent
-from langchain.agents.middleware import AutoModeMiddleware
+from langchain.agents.middleware import AutoModeMiddleware  # type: ignore[attr-defined]  # langchain 1.5 has it
 from langchain_core.decisions import Choice, Noul, Score
 
 from linkspan.langchain import ChatDecisionModel, ChatScaleway
@@ -53,7 +53,8 @@ def main() -> None:
         # langchain's own middleware: a call that is risky, or that nobody asked for, does not run.
         guard = AutoModeMiddleware(tools=[cancel_booking.__name__], classifier=decisions)
         agent = create_agent(chat, [cancel_booking], middleware=[guard])
-        for message in agent.invoke({"messages": [("human", "When does the ferry leave?")]})["messages"]:
+        question = {"role": "user", "content": "When does the ferry leave?"}
+        for message in agent.invoke({"messages": [question]})["messages"]:
             if message.type == "tool":
                 print(message.text)
 

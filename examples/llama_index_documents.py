@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from llama_index.core import SimpleDirectoryReader, VectorStoreIndex
+from llama_index.core.readers.base import BaseReader
 
 from linkspan.llama_index import Scaleway, ScalewayEmbedding, ScalewayOCRReader, ScalewayTranscriptionReader
 
@@ -33,7 +34,7 @@ def main() -> None:
         llm = stack.enter_context(Scaleway(model="llama-3.3-70b-instruct", temperature=0, **where))
         embed_model = stack.enter_context(ScalewayEmbedding(model="qwen3-embedding-8b", dimensions=1024, **where))
 
-        extractors = {**dict.fromkeys(SOUND, listener), **dict.fromkeys(SCANS, reader)}
+        extractors: dict[str, BaseReader] = {**dict.fromkeys(SOUND, listener), **dict.fromkeys(SCANS, reader)}
         documents = SimpleDirectoryReader(folder, file_extractor=extractors, raise_on_error=True).load_data()
         # Pages without text are left out of the index by LlamaIndex.
         index = VectorStoreIndex.from_documents(documents, embed_model=embed_model)

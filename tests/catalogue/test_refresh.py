@@ -183,7 +183,7 @@ def test_changes_are_reported_and_written(refresh: Refresh) -> None:
     )
     glm = refresh.read()["glm-5.2"]
     assert glm.price is not None
-    assert (glm.price.input, glm.price.output, glm.price.cached_input) == (2, 6, Decimal("0.36"))
+    assert (glm.price.input, glm.price.output, glm.price.cached_input) == (Decimal(2), Decimal(6), Decimal("0.36"))
     assert glm.vision is True
     # Where its rows differ, the status that is nearest to the end.
     assert glm.status == "deprecated"
@@ -218,7 +218,7 @@ def test_what_only_documents_say_is_kept_and_told(refresh: Refresh) -> None:
     assert glm.unsupported_apis == ()
     assert glm.vision is True
     assert glm.price is not None
-    assert (glm.price.output, glm.price.cached_input) == (6, Decimal("0.2"))
+    assert (glm.price.output, glm.price.cached_input) == (Decimal(6), Decimal("0.2"))
     # Announced to end by the feed, but retired by a document: the nearer end stands, with the document's date.
     assert (old.status, str(old.as_of), str(old.end_of_life)) == ("retired", "2026-01-01", "2025-05-25")
     assert [line for line in said.splitlines() if line.startswith("kept")] == [
@@ -247,7 +247,7 @@ def test_new_models_of_every_kind_are_added(refresh: Refresh) -> None:
     chat = known["new-chat"]
     assert (chat.kind, chat.status, chat.tools, chat.structured_output) == ("chat", "active", True, True)
     assert chat.price is not None
-    assert (chat.price.input, chat.price.output) == (Decimal("0.25"), 1000)
+    assert (chat.price.input, chat.price.output) == (Decimal("0.25"), Decimal(1000))
     embedding = known["new-embedding"]
     assert (embedding.kind, embedding.status, embedding.tools) == ("embedding", "preview", False)
     assert embedding.price is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import re
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
     from linkspan_sandbox import Sandbox
 
 LINKSPAN = [sys.executable, "-c", "from linkspan.cli import main; main()"]
+#: Before 8.2, click's runner mixes both outputs unless it is told not to.
+APART: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 SCALEWAY = ["scaleway", "--model", "llama-3.3-70b-instruct"]
 
 
 def linkspan(*arguments: str, stdin: str | None = None) -> Result:
-    outcome = CliRunner().invoke(app, list(arguments), input=stdin)
-    assert KEY not in outcome.output
+    outcome = CliRunner(**APART).invoke(app, list(arguments), input=stdin)
+    assert KEY not in outcome.stdout + outcome.stderr
     return outcome
 
 
@@ -166,7 +169,7 @@ def test_doctor_explains_each_failure(
     assert outcome.exit_code == 1
     assert states(outcome) == {"scaleway": "failed", "gray-swan": "ok", "llm-engine": "ok", "datacrunch": "ok"}
     assert says in as_json(outcome)["apis"][0]["explanation"]
-    assert value.format(sandbox=sandbox.url) not in outcome.output or variable != "SCW_SECRET_KEY"
+    assert value.format(sandbox=sandbox.url) not in outcome.stdout + outcome.stderr or variable != "SCW_SECRET_KEY"
 
 
 def test_doctor_does_not_fail_on_the_legacy_address(no_apis: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +202,7 @@ def test_models_of_the_legacy_address_cannot_be_listed(no_apis: None, monkeypatc
 def test_a_port_that_is_none_is_named(no_apis: None) -> None:
     outcome = linkspan("sandbox", "--engine", "scripted", "--port", "99999")
     assert outcome.exit_code == 1
-    assert "port must be 0 to 65535, not 99999" in outcome.output
+    assert "port must be 0 to 65535, not 99999" in outcome.stderr
 
 
 # ------------------------------------------------------------------ chat
@@ -306,6 +309,7 @@ def test_nothing_a_server_says_steers_the_terminal(
     with LoopbackServer() as server:
         monkeypatch.setenv("SCALEWAY_BASE_URL", f"http://127.0.0.1:{server.port}")
         server.answer(answer)
-        printed = linkspan(*arguments).output
+        outcome = linkspan(*arguments)
+        printed = outcome.stdout + outcome.stderr
     assert "refused" in printed or "model" in printed or arguments[0] == "doctor"
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", printed)

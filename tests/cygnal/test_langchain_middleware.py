@@ -257,7 +257,7 @@ async def test_a_blocked_question_is_not_shown_to_the_model_later(harbour: Harbo
         given, config = {"messages": question}, {"configurable": {"thread_id": way}}
         state = await agent.ainvoke(given, config) if way == "ainvoke" else agent.invoke(given, config)
     assert state["messages"][-1].content == "Hello there."
-    assert not any("pick a lock" in request.content.decode() for request in harbour.sandbox.requests[1:])
+    assert not any("pick a lock" in request.content.decode() for request in list(harbour.sandbox.requests)[1:])
 
 
 class Trip(BaseModel):

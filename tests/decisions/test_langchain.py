@@ -20,6 +20,8 @@ from linkspan.langchain import ChatDataCrunch, ChatGraySwan, ChatLLMEngine, Chat
 from linkspan_sandbox import HTTPError, Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from linkspan_sandbox import Sandbox
 
 HAS_DECISIONS = importlib.util.find_spec("langchain_core.decisions") is not None
@@ -119,7 +121,7 @@ def test_what_is_sent_is_short_greedy_and_fenced(sandbox: Sandbox) -> None:
     assert [part["type"] for part in user["content"]].count("image_url") == 1
 
 
-CHATS = {
+CHATS: dict[str, Callable[[Sandbox], Any]] = {
     "scaleway": scaleway,
     "v2": lambda s: ChatLLMEngine(model="llama-3-8b-instruct", base_url=s.llm_engine_url, api_key="k" * 12),
     "openai": lambda s: ChatDataCrunch(base_url=s.vllm_url, api="openai", api_key="k" * 12),
