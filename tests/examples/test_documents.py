@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from linkspan_sandbox import Rule, run
-from tests.examples.test_examples import ended, start_example
+from tests.support.examples import start_example
 
 KEY = "the-key-of-the-user"
 SCRIPTED = {
@@ -40,7 +40,7 @@ def test_it_answers_from_sound_and_scans(name: str) -> None:
             start_example(name),
             start_example(name, SCW_SECRET_KEY=KEY, SCALEWAY_BASE_URL=service.scaleway_url),
         ]
-        outcomes = [ended(process) for process in processes]
+        outcomes = [process.ended() for process in processes]
         requests = list(service.requests)
     for outcome, wanted in zip(outcomes, (SCRIPTED[name], ASKED[name]), strict=True):
         assert outcome.returncode == 0, outcome.stderr

@@ -146,6 +146,7 @@ OTHER_ROUTES = {
 OWN_TESTS = {
     "batch_file",
     "cost",
+    "cygnal_guard",
     "dask_batch",
     "data_role_injection",
     "langchain_callbacks",
