@@ -16,7 +16,7 @@ from linkspan.form import Form
 from linkspan.json_fields import unwritable_field
 from linkspan.rate_limits import rate_limit_of
 from linkspan.redaction import Secrets
-from linkspan.transport import LARGEST_RESPONSE, HttpClient, HttpRequest, check_base_url, join_url
+from linkspan.transport import LARGEST_RESPONSE, HttpClient, HttpRequest, check_base_url, join_url, proxy_passwords
 from linkspan.unreadable import invalid_response, unreadable_error, worth_reading
 
 if TYPE_CHECKING:
@@ -393,7 +393,7 @@ def connect(
     overridden = {name.lower() for name in default_headers or {}}
     headers = {name: value for name, value in own_headers.items() if name.lower() not in overridden}
     headers.update(default_headers or {})
-    secrets = Secrets.sent(secret, headers)
+    secrets = Secrets.sent(secret, headers, proxy_passwords())
     with _RedactedErrors(secrets):
         provider.require_api_key(api_key, base_url)
         url = check_base_url(

@@ -81,9 +81,9 @@ class Secrets:
         self._patterns = _compiled(self._texts)
 
     @classmethod
-    def sent(cls, key: str | None, headers: Mapping[str, str]) -> Secrets:
-        """Return the secrets of a connection: its key, and what its headers carry of credentials."""
-        return cls([key] if key else []).with_sent(headers)
+    def sent(cls, key: str | None, headers: Mapping[str, str], passwords: Iterable[str] = ()) -> Secrets:
+        """Return the secrets of a connection: its key, what its headers carry of credentials, passwords of proxies."""
+        return cls([*([key] if key else []), *passwords]).with_sent(headers)
 
     def with_sent(self, headers: Mapping[str, str]) -> Secrets:
         """Return these secrets and what headers carry of credentials."""

@@ -213,6 +213,32 @@ def test_an_unreachable_server_keeps_the_request_to_itself() -> None:
     assert_clean(list(everything(caught.value)))
 
 
+@pytest.mark.parametrize("target", ["http://127.0.0.2:81/v1", "https://127.0.0.2:81/v1"])
+@pytest.mark.parametrize("make", [ChatScaleway, llama_index.Scaleway], ids=["langchain", "llama_index"])
+def test_what_a_proxy_repeats_of_its_password_is_not_shown(
+    make: type[Any], target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = "pr0xy/pa55-0123456789"
+    encoded = base64.b64encode(f"user:{password}".encode()).decode()
+    repeated = f"{encoded} {password}"
+    scripts: list[list[Any]] = [
+        [http(407, repeated.encode(), headers={"proxy-authenticate": encoded, "x-said": repeated})],
+        [f"HTTP/1.1 502 {repeated}\r\ncontent-length: 0\r\n\r\n".encode()],
+        [f"{repeated}\r\n\r\n".encode(), Close()],
+        [http(302, b"", headers={"location": f"http://user:{quote(password, safe='')}@x/{encoded}"})],
+    ]
+    with LoopbackServer() as server:
+        monkeypatch.setenv("ALL_PROXY", f"http://user:{quote(password, safe='')}@127.0.0.1:{server.port}")
+        model = make(model="m", api_key=KEY, base_url=target, max_retries=0)
+        for script in scripts:
+            server.always(*script)
+            for call in calls(model):
+                error = failure_of(call)
+                assert error is not None
+                assert_clean(list(everything(error)), password, encoded, quote(password, safe=""))
+        model.close()
+
+
 @pytest.mark.parametrize("name", ["X-Gateway-Token", "Cookie", "X-Amz-Signature", "Proxy-Authorization", "X-Secret"])
 def test_secrets_of_default_headers_are_found_by_the_rule_of_masking(name: str) -> None:
     value = "session=gw-5ecret-0123456789" if name == "Cookie" else "gw-5ecret-0123456789"

@@ -7,6 +7,7 @@ import copy
 import gc
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import textwrap
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from linkspan.errors import ConfigurationError
+from linkspan.errors import APIConnectionError, ConfigurationError
 from linkspan.transport import HttpClient
 from linkspan.transport.clients import shared_tls_context
 from tests.support.loopback import PATIENCE, UntilClosed, event, event_stream, head, http
@@ -332,3 +333,21 @@ async def test_reader_left_open_does_not_keep_others_waiting(server, face, ask):
     else:
         async with face.client.astream(ask()):
             assert (await face.send(ask())).content == b"fine"
+
+
+async def test_the_next_address_of_a_host_is_tried_where_one_refuses(server, ask, monkeypatch):
+    server.always(http(200, b"fine"))
+    asked = []
+
+    async def getaddrinfo(host, port, **_):
+        asked.append(host)
+        addresses = [("127.0.0.9", port), ("127.0.0.1", port)] if host == "two.test" else [("127.0.0.9", port)]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    client = HttpClient()
+    assert (await client.asend(ask(url=f"http://two.test:{server.port}/"))).content == b"fine"
+    with pytest.raises(APIConnectionError, match=r"No connection to one\.test"):
+        await client.asend(ask(url=f"http://one.test:{server.port}/"))
+    assert asked == ["two.test", "one.test"]
+    await client.aclose()

@@ -6,6 +6,7 @@ out, sync or async, and raises nothing but the errors of :mod:`linkspan.errors`.
 
 from linkspan.transport.bodies import TOO_LARGE
 from linkspan.transport.client import HttpClient
+from linkspan.transport.environment import proxy_passwords
 from linkspan.transport.messages import LARGEST_RESPONSE, HttpRequest, HttpResponse
 from linkspan.transport.sse import SSEDecoder
 from linkspan.transport.streams import AsyncEventStream, EventStream
@@ -22,5 +23,6 @@ __all__ = [
     "SSEDecoder",
     "check_base_url",
     "join_url",
+    "proxy_passwords",
     "public_url",
 ]

@@ -10,6 +10,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 from urllib.request import getproxies
 
 import httpx
@@ -21,7 +22,7 @@ from linkspan.transport.urls import host_fault, public_url
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Proxies", "proxies_of_environment", "shared_tls_context"]
+__all__ = ["Proxies", "proxies_of_environment", "proxy_passwords", "shared_tls_context"]
 
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
@@ -125,6 +126,12 @@ def proxies_of_environment() -> Proxies:
             ) from error
         by_pattern[pattern] = None
     return Proxies(by_pattern, tuple(networks))
+
+
+def proxy_passwords() -> list[str]:
+    """Return the passwords that the environment's proxies are asked with. A proxy may repeat them."""
+    credentials = [address.rpartition("@")[0].rpartition("//")[2] for address in getproxies().values()]
+    return [unquote(password) for password in (part.partition(":")[2] for part in credentials) if password]
 
 
 def _variable(scheme: str) -> str:
