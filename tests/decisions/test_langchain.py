@@ -163,7 +163,7 @@ def test_what_cannot_be_asked_is_refused_before_the_network(sandbox: Sandbox) ->
             model.invoke({"state": "x", "questions": {"q": six}})
         with pytest.raises(UnsupportedContentError, match="'q' is a Box"):
             model.invoke({"state": "x", "questions": {"q": Box(instructions="Where?")}})
-        with pytest.raises(ConfigurationError, match="There is no question"):
+        with pytest.raises(ConfigurationError, match="questions is empty"):
             model.invoke({"state": "x", "questions": {}})
         with pytest.raises(ConfigurationError, match="neither JSON nor a message"):
             model.invoke({"state": {"x": object()}, "questions": {"q": Noul(instructions="?")}})
