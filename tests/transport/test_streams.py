@@ -9,6 +9,7 @@ import zlib
 from contextlib import closing
 from time import monotonic
 
+import httpx
 import pytest
 
 from linkspan.errors import (
@@ -35,6 +36,7 @@ from tests.support.loopback import (
     head,
     http,
 )
+from tests.transport.conftest import Face
 
 DONE = b"[DONE]"
 
@@ -455,3 +457,35 @@ async def test_a_task_cancelled_before_the_first_event_closes_the_stream(server,
     assert await asyncio.to_thread(server.wait_closed)
     assert len(server.requests) == 1
     await client.aclose()
+
+
+@pytest.mark.parametrize("end", [[END], [UntilClosed()]], ids=["ends", "stalls"])
+@pytest.mark.parametrize("name", ["sync", "async"])
+async def test_a_finished_stream_of_a_client_that_was_passed_in_is_read_to_its_end_or_closed(server, ask, name, end):
+    server.always(head(), event(b"one"), event(b"[DONE]"), *end)
+    with httpx.Client(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False) as async_client:
+            face = Face(name, HttpClient(http_client=client, http_async_client=async_client))
+            for _ in range(2):
+                received = await face.stream(ask(), stop=is_done, drain=True)
+                assert received == [b"one", b"[DONE]"]
+            assert server.connections == (1 if end == [END] else 2)
+
+
+async def test_an_error_whose_body_breaks_off_is_told_by_its_status(server, face, ask):
+    server.always(b"HTTP/1.1 503 Busy\r\ncontent-length: 50\r\n\r\nhalf of", Close())
+    with pytest.raises(ServerError, match="half of") as caught:
+        await face.send(ask())
+    assert caught.value.status_code == 503
+    with pytest.raises(ServerError, match="half of") as caught:
+        await face.stream(ask())
+    assert caught.value.status_code == 503
+
+
+@pytest.mark.parametrize("bits", [zlib.MAX_WBITS, -zlib.MAX_WBITS], ids=["with its header", "without"])
+async def test_deflate_that_comes_byte_by_byte(server, face, ask, bits):
+    squeezed = zlib.compressobj(wbits=bits)
+    data = squeezed.compress(b"a linkspan is a bridge") + squeezed.flush()
+    steps = [chunk(data[place : place + 1]) for place in range(len(data))]
+    server.always(head(content_type="text/plain", headers={"content-encoding": "identity, deflate"}), *steps, END)
+    assert (await face.send(ask())).content == b"a linkspan is a bridge"
