@@ -139,7 +139,7 @@ def test_zeros_keep_vectors_in_line(server: LoopbackServer, settings: dict[str, 
 
 def test_zeros_need_a_length(server: LoopbackServer, settings: dict[str, Any], embed: Any) -> None:
     assert embed(["", " "], blank_texts="zeros", dimensions=3, **settings) == [[0.0] * 3] * 2
-    with pytest.raises(InvalidRequestError, match="give dimensions"):
+    with pytest.raises(InvalidRequestError, match="dimensions"):
         embed(["", " "], blank_texts="zeros", **settings)
     assert server.connections == 0
 
