@@ -1,4 +1,4 @@
-"""The sandbox has linkspan's version and demands exactly that linkspan, whose description of each API it uses."""
+"""Give the sandbox linkspan's version and require exactly that version, whose API descriptions it uses."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 
 class CustomMetadataHook(MetadataHookInterface):
-    """Fills in ``version`` and ``dependencies``."""
+    """Sets ``version`` and ``dependencies``."""
 
     def update(self, metadata: dict[str, Any]) -> None:
-        """Add the fields that follow linkspan's version. In a source distribution, PKG-INFO has them already."""
+        """Add the fields that follow linkspan's version. In a source distribution, PKG-INFO already has them."""
         if "version" in metadata and "dependencies" in metadata:
             return
         client = (Path(self.root).parents[1] / "pyproject.toml").read_text("utf-8")

@@ -92,9 +92,9 @@ def test_takes_the_port_that_it_is_given_and_says_when_it_is_taken() -> None:
 def test_refuses_what_makes_no_sense() -> None:
     with pytest.raises(ConfigurationError, match="'magic'"):
         run("magic")
-    with pytest.raises(ConfigurationError, match="rules belong to the scripted engine"):
+    with pytest.raises(ConfigurationError, match="rules need the scripted engine"):
         run("local", rules=[Rule("x")])
-    with run() as sandbox, pytest.raises(ConfigurationError, match="started already"):
+    with run() as sandbox, pytest.raises(ConfigurationError, match="has already started"):
         sandbox.start()
 
 

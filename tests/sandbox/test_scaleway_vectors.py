@@ -129,7 +129,7 @@ class TestRules:
         answer = post(fresh, "rerank", BODIES["rerank"])
         assert (answer.status_code, answer.json()["error"]["message"]) == (
             500,
-            "a rule for rerank can have a body, a delay or an error, and no text",
+            "a rule for rerank can have a body, a delay or an error, but no text",
         )
 
     def test_of_an_unknown_route_are_refused(self, fresh: Sandbox) -> None:

@@ -199,7 +199,7 @@ class TestFaults:
         )
         whole = client.post("whole")
         assert (whole.json(), whole.headers["x-odd"]) == ({"choices": []}, "yes")
-        assert "events of a stream" in client.post("stream").json()["error"]["message"]
+        assert "of a stream, but the request is not streamed" in client.post("stream").json()["error"]["message"]
 
 
 def test_requests_are_recorded_without_keys(sandbox: Sandbox, client: Client) -> None:

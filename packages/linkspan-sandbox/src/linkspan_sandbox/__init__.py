@@ -1,6 +1,6 @@
-"""A local stand-in for the APIs that linkspan speaks: for tests, demonstrations and a first try without a key.
+"""A local stand-in for the APIs that linkspan supports: for tests, demos and trying linkspan without a key.
 
-``run()`` starts it for a ``with`` or ``async with`` block; ``linkspan sandbox`` from the command line.
+``run()`` starts it for a ``with`` or ``async with`` block; ``linkspan sandbox`` starts it from the command line.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = [
     "run",
 ]
 
-#: Where each name is. Imported when first asked for: pytest loads this package in every run.
+#: The module of each name. Imported on first use, because pytest loads this package in every run.
 _MODULES = {
     "Call": ("linkspan_sandbox.engine", "Call"),
     "ConnectionCut": ("linkspan_sandbox.engine", "ConnectionCut"),

@@ -1,4 +1,4 @@
-"""The ASGI application: every dialect's routes behind one recorder."""
+"""The ASGI application: the routes of all dialects behind one recorder."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 __all__ = ["build_app"]
 
-#: The answer to a larger body, of which the rest is not read: as gateways before APIs give it.
+#: The answer to a larger body, whose rest is not read; gateways in front of APIs answer like this.
 _TOO_LARGE = PlainTextResponse("413 Request Entity Too Large\n", 413, {"connection": "close"})
-#: Closes the TCP connection that a scope came over.
+#: Closes the TCP connection of a scope.
 CutConnection = Callable[[Scope], None]
 
 
 def build_app(engine: Engine, routes: Sequence[BaseRoute], recorder: Recorder, cut: CutConnection) -> ASGIApp:
-    """Put the dialects' routes, a health check and the recorder together."""
+    """Combine the dialects' routes, a health check and the recorder."""
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok", "engine": engine.name, "model": engine.served_model})
 
-    # A bare router: Starlette's own error middleware would answer 500 where a connection is to be cut.
+    # A bare router: Starlette's error middleware would answer 500 where a connection must be cut.
     return _Recorded(Router(routes=[Route("/healthz", health), *routes]), recorder, cut)
 
 
 class _Recorded:
-    """Records each request and its end; stops the work when the client leaves; cuts connections on order."""
+    """Records each request and its end, stops the work when the client leaves, and cuts connections on request."""
 
     def __init__(self, app: ASGIApp, recorder: Recorder, cut: CutConnection) -> None:
         self._app = app
@@ -71,7 +71,7 @@ class _Recorded:
             outcome = (await asyncio.gather(answering, return_exceptions=True))[0]
             if isinstance(outcome, ConnectionCut):
                 self._cut(scope)
-                # To return earlier would let the server complete the answer by itself.
+                # Returning earlier would let the server complete the answer.
                 await leaving
             elif isinstance(outcome, Exception):
                 raise outcome
@@ -93,7 +93,7 @@ def _record(scope: Scope, content: bytes) -> RecordedRequest:
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """Return the body; ``None`` if it is too large to be kept."""
+    """Return the body, or ``None`` if it is too large to keep."""
     chunks: list[bytes] = []
     left = MOST_BYTES
     while left >= 0:
@@ -111,7 +111,7 @@ async def _client_leaves(receive: Receive) -> None:
 
 
 def _replay(content: bytes) -> Receive:
-    """Hand out a body that was read already; nothing comes after it."""
+    """Replay a body that was already read."""
     messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
 
     async def replay() -> Message:

@@ -1,4 +1,4 @@
-"""What the dialects of the Chat Completions family share: reading a request, gathering an answer, common shapes."""
+"""Shared by the Chat Completions dialects: parse a request, collect an answer, build common objects."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = [
     "usage_of_all",
 ]
 
-#: Sampling parameters that are handed on to an engine.
+#: Sampling parameters that are passed to an engine.
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "seed", "presence_penalty", "frequency_penalty")
 
 
 class RequestError(Exception):
-    """The request's body is not what the API takes; ``field`` names the culprit."""
+    """Raised for a request body that the API does not accept; ``field`` names the offending field."""
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -39,10 +39,10 @@ class RequestError(Exception):
 
 
 def read_call(body: Any, api: str, roles: Sequence[str]) -> Call:
-    """Read a Chat Completions body.
+    """Parse a Chat Completions body.
 
     Raises:
-        RequestError: If a field is missing, of the wrong type or not allowed.
+        RequestError: A field is missing, has the wrong type or is not allowed.
     """
     if not isinstance(body, Mapping):
         raise RequestError("the body must be a JSON object")
@@ -78,7 +78,7 @@ def _optional(body: Mapping[str, Any], name: str, kinds: tuple[type, ...]) -> An
     value = body.get(name)
     if value is None:
         return None
-    # A bool is an int to Python, but not to JSON.
+    # A bool is an int in Python, but not in JSON.
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         expected = " or ".join(kind.__name__ for kind in kinds)
         raise RequestError(f"{name} must be {expected}, not {type(value).__name__}", field=name)
@@ -155,7 +155,7 @@ def _response_format(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 async def first_piece(pieces: AsyncGenerator[Piece, None]) -> tuple[Piece | None, AsyncGenerator[Piece, None]]:
-    """Wait for the first piece, so that a failure before it can still be an HTTP error; return it and all of them."""
+    """Wait for the first piece, so that an earlier failure can still be an HTTP error; return it and all pieces."""
     first = await anext(pieces, None)
 
     async def all_of_them() -> AsyncGenerator[Piece, None]:
@@ -172,7 +172,7 @@ async def first_piece(pieces: AsyncGenerator[Piece, None]) -> tuple[Piece | None
 
 @dataclass
 class Answer:
-    """A whole answer, gathered from its pieces."""
+    """A whole answer, collected from its pieces."""
 
     text: str = ""
     reasoning: str = ""
@@ -184,17 +184,17 @@ class Answer:
 
 
 async def gather(pieces: AsyncIterator[Piece]) -> Answer | HTTPAnswer:
-    """Gather an answer; an :class:`HTTPAnswer` among the pieces takes its place.
+    """Collect an answer; an :class:`HTTPAnswer` among the pieces replaces it.
 
     Raises:
-        EngineError: If the pieces are events of a stream, which a call that is not streamed cannot carry.
+        EngineError: The pieces are stream events, but the call is not streamed.
     """
     answer = Answer()
     async for piece in pieces:
         if isinstance(piece, HTTPAnswer):
             return piece
         if isinstance(piece, RawEvent):
-            raise EngineError("the rule's reply has events of a stream, and the request did not ask for one")
+            raise EngineError("the rule's reply has `events` of a stream, but the request is not streamed")
         _add(answer, piece)
     return answer
 
@@ -216,12 +216,12 @@ def _add(answer: Answer, delta: Delta) -> None:
 
 
 def new_id(prefix: str) -> str:
-    """An id like a server's."""
+    """Return an id in the form that servers use."""
     return f"{prefix}-{uuid.uuid4().hex}"
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:
-    """The ``usage`` object."""
+    """Return the ``usage`` object."""
     details: Any = None if usage.cached_tokens is None else {"cached_tokens": usage.cached_tokens}
     counts: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens,
@@ -235,7 +235,7 @@ def usage_json(usage: Usage) -> dict[str, Any]:
 
 
 def usage_of_all(answers: Sequence[Answer]) -> dict[str, Any] | None:
-    """The ``usage`` of several answers to one prompt: its tokens count once."""
+    """Return the ``usage`` of several answers to one prompt; the prompt's tokens count once."""
     first = answers[0].usage
     if first is None:
         return None
@@ -244,7 +244,7 @@ def usage_of_all(answers: Sequence[Answer]) -> dict[str, Any] | None:
 
 
 def logprobs_json(logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:
-    """The ``logprobs`` object of a choice."""
+    """Return the ``logprobs`` object of a choice."""
     return {
         "content": [
             {**_token_json(entry), "top_logprobs": [_token_json(top) for top in entry.top]} for entry in logprobs
@@ -257,7 +257,7 @@ def _token_json(entry: TokenLogprob) -> dict[str, Any]:
 
 
 def tool_call_delta_json(call: ToolCallDelta) -> dict[str, Any]:
-    """A piece of a tool call: id, type and name with the first one, argument text with the others."""
+    """Return a piece of a tool call: the first has id, type and name, the others have argument text."""
     if call.name is None:
         return {"index": call.index, "function": {"arguments": call.arguments}}
     function = {"name": call.name, **({"arguments": call.arguments} if call.arguments else {})}

@@ -1,17 +1,17 @@
-"""Gray Swan's monitor, ``/cygnal/monitor``: verdicts by simple rules, in the words of its OpenAPI document.
+"""Gray Swan's monitor, ``/cygnal/monitor``: verdicts by simple rules, in the format of its OpenAPI document.
 
-The texts of the whole conversation are read, arguments of tool calls included:
+It reads the texts of the whole conversation, including arguments of tool calls:
 
 - orders to a model ("ignore the previous instructions", "answer only with ...", "reveal your system prompt", "note to
-  assistants") score 0.97; in what a tool returned they are ``ipi``, too;
+  assistants") score 0.97; in a tool's result they also count as ``ipi``;
 - requests for harm ("build a bomb", "steal the password", "pick a lock") score 0.93;
-- a rule of the request is broken (0.9) where a phrase that it puts in double quotes occurs in the conversation;
-- a phrase that shows only without zero-width characters and with digits read as letters is a ``mutation``;
-- everything else scores 0.02, and everything 0 where ``metadata.cygnal_bypass`` is ``"true"``.
+- a rule of the request is broken (0.9) if a phrase that it quotes in double quotes occurs in the conversation;
+- a phrase that appears only after zero-width characters are removed and digits read as letters is a ``mutation``;
+- everything else scores 0.02; with ``metadata.cygnal_bypass`` set to ``"true"`` everything scores 0.
 
-Numbers of rules are 1 and 2 for the first two, then 3 and on. Pictures and the like are listed in ``ignored_inputs``.
-The key is taken from ``grayswan-api-key`` or as a bearer token. Unlike the service, which publishes no rule for it, a
-request without any content is refused with 400.
+The first two are rules 1 and 2; the request's rules are numbered from 3. ``ignored_inputs`` lists images and other
+media. The key is read from ``grayswan-api-key`` or a bearer token. A request without content is refused with 400; the
+service documents no rule for it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _HARMLESS = 0.02
 
 
 class MonitorError(Exception):
-    """The request is refused: ``status`` 400, or 422 with the field."""
+    """Raised for a refused request: ``status`` 400, or 422 with the field."""
 
     def __init__(self, message: str, *place: str | int, status: int = 422) -> None:
         super().__init__(message)
@@ -57,7 +57,7 @@ class MonitorError(Exception):
 
 @dataclass
 class _Read:
-    """The texts of a conversation, those of tools apart, and the media in it."""
+    """The texts of a conversation, tool results separately, and its media."""
 
     said: list[str] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
@@ -65,10 +65,10 @@ class _Read:
 
 
 def read_body(content: bytes) -> dict[str, Any]:
-    """Return a request's body.
+    """Parse a request's body.
 
     Raises:
-        MonitorError: It is not a JSON object.
+        MonitorError: The body is not a JSON object.
     """
     try:
         body = parse_json(content)
@@ -80,10 +80,10 @@ def read_body(content: bytes) -> dict[str, Any]:
 
 
 def monitor_call(body: Mapping[str, Any]) -> Call:
-    """Return a request as the engine's rules see it: a conversation, or the text as a user's turn.
+    """Return a request as the engine's rules see it: a conversation, or the text as a user turn.
 
     Raises:
-        MonitorError: It does not have the documented shape.
+        MonitorError: The request does not have the documented shape.
     """
     messages = [{"role": "user", "content": body["text"]}] if body.get("text") else list(_messages(body))
     if not messages:
@@ -92,7 +92,7 @@ def monitor_call(body: Mapping[str, Any]) -> Call:
 
 
 def judge(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the verdict on a request that :func:`monitor_call` has taken."""
+    """Return the verdict on a request that :func:`monitor_call` accepted."""
     read = _read(body)
     findings = list(_findings(body, read))
     bypassed = str((body.get("metadata") or {}).get("cygnal_bypass", "")).lower() == "true"
@@ -123,7 +123,7 @@ def judge(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _findings(body: Mapping[str, Any], read: _Read) -> Iterator[tuple[int, float, str]]:
-    """Yield number, score and name of each rule that is broken."""
+    """Yield number, score and name of each broken rule."""
     text = _plain("\n".join([*read.said, *read.returned]))
     if _ORDERS.search(text):
         yield 1, 0.97, "prompt injection"
@@ -135,7 +135,7 @@ def _findings(body: Mapping[str, Any], read: _Read) -> Iterator[tuple[int, float
 
 
 def _rules(body: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return names and texts of the request's rules in their three forms, under the new name or the old one."""
+    """Return names and texts of the request's rules, in any of three forms, under the new or the old field name."""
     rules = body.get("rules") or body.get("categories") or {}
     if isinstance(rules, dict):
         return list(rules.items())
@@ -146,7 +146,7 @@ def _rules(body: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _plain(text: str) -> str:
-    """Return a text without what disguises words."""
+    """Return a text with disguised words restored."""
     normal = unicodedata.normalize("NFKC", text)
     visible = "".join(letter for letter in normal if unicodedata.category(letter) != "Cf")
     return f"{visible}\n{visible.translate(_AS_LETTERS)}"
@@ -174,7 +174,7 @@ def _messages(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _read(body: Mapping[str, Any]) -> _Read:
-    # The text wins where both are given.
+    # The text wins if both are given.
     if body.get("text"):
         return _Read(said=[body["text"]])
     read = _Read()

@@ -1,9 +1,9 @@
-"""The DataCrunch dialect: the legacy route with ``model`` in the body, and a container with a whole TGI server.
+"""The DataCrunch dialect: the legacy route with ``model`` in the body, and a container with a full TGI server.
 
-Faithful to docs/apis/datacrunch.md; see ``tgi_request``, ``tgi_tokens``, ``tgi_generate`` and ``tgi_chat``.
+Follows docs/apis/datacrunch.md; see ``tgi_request``, ``tgi_tokens``, ``tgi_generate`` and ``tgi_chat``.
 
-Where the service's behaviour is not known, the sandbox does what TGI does: errors of the gateway are TGI's, a missing
-``model`` on the legacy route is a type error, and a wrong key is answered by 401 without a body on every route.
+Where the service's behaviour is unknown, the sandbox behaves like TGI: gateway errors are TGI's, and a missing
+``model`` on the legacy route is a type error. A wrong key gets 401 without a body on every route.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "routes"]
 
-#: What a TGI server is asked for in the sandbox where nothing else names a model.
+#: The model of TGI calls that name none.
 _MODEL = "tgi"
 _SAMPLING = ("temperature", "top_k", "top_p", "typical_p", "frequency_penalty", "repetition_penalty", "seed")
 _CONTAINER = "/datacrunch/container"
@@ -65,15 +65,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """How the dialect behaves where servers differ.
+    """Options of the dialect where servers differ.
 
     Args:
-        version: The version of TGI whose answers are given: framing, fields and defaults follow it. ``"1.1.0"`` is
-            what the legacy route is thought to be.
-        keep_alive: Seconds of silence in a stream after which an empty comment is sent.
-        max_concurrent_requests: Calls at the same time; more are answered by 429.
-        max_total_tokens: Prompt and answer together, in tokens.
-        limits: What else an operator sets on the command line of TGI.
+        version: The TGI version to imitate in framing, fields and defaults. The legacy route is believed to be
+            ``"1.1.0"``.
+        keep_alive: Send an empty comment after this many seconds of silence in a stream.
+        max_concurrent_requests: Concurrent calls; further ones get 429.
+        max_total_tokens: Limit of prompt and answer together, in tokens.
+        limits: Further limits from TGI's command line.
     """
 
     version: str = "3.3.7"
@@ -84,7 +84,7 @@ class Options:
 
 
 def routes(engine: Engine, keys: KeyCheck, options: Options) -> list[BaseRoute]:
-    """The routes under ``/datacrunch``."""
+    """Return the routes under ``/datacrunch``."""
     tgi = _TGI(engine, keys, options)
     made: list[BaseRoute] = [
         Route(f"{_LEGACY}/generate", tgi.legacy_generate, methods=["POST"]),
@@ -110,7 +110,7 @@ class _TGI:
         self._places = Places(options.max_concurrent_requests)
         self.era = Era(options.version)
         self._window = min(options.max_total_tokens, engine.context_window or options.max_total_tokens)
-        # A server that was not told works its limit out, from 3.0 on: it always has one.
+        # From 3.0 on, a server without the option computes its limit, so it always has one.
         longest = options.limits.max_input_tokens or self._window - 1
         self._limits = replace(options.limits, max_input_tokens=longest)
         self._chat = ChatRoute(engine, self.era, self._window)
@@ -130,7 +130,7 @@ class _TGI:
         return await self._answer(request, stream=True)
 
     async def compat(self, request: Request) -> ASGIApp:
-        """``POST /``: the route of Hugging Face's clients, which says ``stream`` in the body."""
+        """``POST /``: the route of Hugging Face's clients, with ``stream`` in the body."""
         return await self._answer(request, stream=None)
 
     async def health(self, request: Request) -> Response:
@@ -214,7 +214,7 @@ class _TGI:
         return asked
 
     def _failed(self, error: TGIError, asked: GenerateRequest, *, streamed: bool) -> ASGIApp:
-        """An error before the first token: in a stream an event under status 200."""
+        """Return an error before the first token: in a stream, an event with status 200."""
         if not streamed:
             return error_response(error)
 
@@ -247,7 +247,7 @@ class _TGI:
                 if isinstance(step, HTTPAnswer):
                     return step
                 if isinstance(step, RawEvent):
-                    raise EngineError("the rule's reply has events of a stream, and none was asked for")
+                    raise EngineError("the rule's reply has `events` of a stream, but the request is not streamed")
         if generation.finish_reason is None:
             raise TGIError("Incomplete generation", "incomplete_generation")
         return generation
@@ -256,7 +256,7 @@ class _TGI:
         generation = Generation(asked)
         steps = run(self._engine, self._call(asked, stream=True), generation)
         first = asyncio.ensure_future(anext(steps, None))
-        # Long enough for an answer that a rule gives in place of the stream; then the comments begin.
+        # Long enough for a rule's answer that replaces the stream; comments start afterwards.
         answer = await _answer_in_place(first, self._options.keep_alive)
         if answer is not None:
             await steps.aclose()
@@ -294,7 +294,7 @@ class _TGI:
 
 
 async def _answer_in_place(first: asyncio.Future[Any], seconds: float) -> HTTPAnswer | None:
-    """Wait so long for the first step, and return it if it is a whole answer in place of the stream."""
+    """Wait up to the limit for the first step; return it if it is a whole answer that replaces the stream."""
     try:
         await asyncio.wait({first}, timeout=seconds)
     except BaseException:
@@ -312,7 +312,7 @@ def _comment() -> bytes:
 
 
 async def _resumed(first: asyncio.Future[Any], steps: Steps) -> Steps:
-    """The steps, of which the first one is being waited for already."""
+    """Yield the steps; the first one is already awaited."""
     try:
         step = await first
         while step is not None:

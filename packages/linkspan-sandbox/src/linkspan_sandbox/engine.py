@@ -1,7 +1,7 @@
-"""What stands behind every dialect of the sandbox: an engine answers a neutral call with a stream of pieces.
+"""Engines, which answer the calls of every dialect: a neutral call in, a stream of pieces out.
 
-A dialect (one module per API) reads its wire request into a :class:`Call`, asks the engine, and writes the pieces in
-its own words. An engine knows no dialect, a dialect no engine.
+A dialect (one module per API) parses its wire request into a :class:`Call`, calls the engine and encodes the pieces in
+its own format. Engines and dialects do not know each other.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["Call", "ConnectionCut", "Engine", "EngineError", "Guide", "HTTPAnswe
 
 @dataclass(slots=True, frozen=True)
 class Guide:
-    """What the answer's text must look like, for APIs with guided decoding.
+    """A constraint on the answer's text, for APIs with guided decoding.
 
     Args:
-        kind: ``"json"`` (``value`` is a JSON Schema), ``"choice"`` (a list of texts), ``"regex"`` (a pattern of the
+        kind: ``"json"`` (``value`` is a JSON Schema), ``"choice"`` (a list of texts), ``"regex"`` (a pattern for the
             whole text) or ``"grammar"`` (in GBNF).
         value: The constraint itself.
     """
@@ -31,36 +31,36 @@ class Guide:
 
 @dataclass(slots=True)
 class Call:
-    """One request to a model, as every dialect can say it.
+    """One request to a model, independent of the dialect.
 
     Args:
-        api: The dialect it came through, such as ``"scaleway"``.
-        model: The model asked for.
+        api: The dialect that received it, such as ``"scaleway"``.
+        model: The requested model.
         messages: The conversation as Chat Completions messages (dicts with ``role`` and ``content``); empty for an
             API that takes a prompt.
-        prompt: The prompt, exactly as the model is to read it (texts of special tokens stand for the tokens); ``None``
+        prompt: The prompt, exactly as the model reads it (the text of a special token represents the token); ``None``
             for a chat API.
-        stream: Whether the client asked for a stream.
-        max_tokens: Limit of the answer in tokens; ``None`` for the model's own.
-        stop: Texts that end the answer. The last delta's ``extra["stop_text"]`` tells which one did.
-        keep_stop: Whether the stop text is part of the answer, as its end.
-        parameters: Sampling parameters under their Chat Completions names, and ``repetition_penalty`` and
-            ``typical_p``; only those that the client sent.
+        stream: Whether the client requested a stream.
+        max_tokens: Limit of the answer in tokens; ``None`` for the model's limit.
+        stop: Texts that end the answer. The last delta's ``extra["stop_text"]`` is the one that matched.
+        keep_stop: Whether the answer keeps the stop text at its end.
+        parameters: The sampling parameters that the client sent, under their Chat Completions names, plus
+            ``repetition_penalty`` and ``typical_p``.
         tools: Chat Completions tool objects.
-        tool_choice: ``"auto"``, ``"none"``, ``"required"`` or the object that names a function.
+        tool_choice: ``"auto"``, ``"none"``, ``"required"`` or an object that names a function.
         response_format: The Chat Completions object.
-        guide: What the text must look like.
-        logprobs: Number of alternatives per token; ``None`` for no log probabilities at all.
-        tokens: For a prompt: hand out each token as a delta of its own whose ``logprobs`` is that one token, with its
-            id, text, log probability and whether it is special. The token that ends the answer is handed out too, with
-            ``text=""`` (special tokens are never part of the text), and counts in the usage.
+        guide: The constraint on the text.
+        logprobs: Number of alternatives per token; ``None`` for no log probabilities.
+        tokens: For a prompt: yield each token as a separate delta. Its ``logprobs`` is that one token, with id, text,
+            log probability and whether it is special. The end token is yielded too, with ``text=""`` (special tokens
+            are never part of the text), and counts in the usage.
         prompt_tokens: For a prompt: the first delta's ``extra["prompt_tokens"]`` lists the prompt's tokens as
-            :class:`~linkspan.conversation.TokenLogprob`, with ``logprob=None`` where the engine does not know it.
-        truncate: For a prompt: only its last so many tokens are read.
-        context_window: Tokens of prompt and answer together, where the dialect knows the model.
-        route: ``"embeddings"``, ``"rerank"``, ``"transcriptions"``, ``"ocr"`` or ``"monitor"`` for a call that asks no
-            language model; its ``prompt`` is what is embedded (one text a line), the query, the file's name or the
-            document's address, its ``messages`` what is judged. Such calls never come to :meth:`Engine.answer`.
+            :class:`~linkspan.conversation.TokenLogprob`, with ``logprob=None`` if the engine does not know it.
+        truncate: For a prompt: read only its last ``truncate`` tokens.
+        context_window: Tokens of prompt and answer together, if the dialect knows the model.
+        route: ``"embeddings"``, ``"rerank"``, ``"transcriptions"``, ``"ocr"`` or ``"monitor"`` for a call without a
+            language model. ``prompt`` is then the texts to embed (one per line), the query, the file's name or the
+            document's address; ``messages`` is the conversation to judge. Such calls never reach :meth:`Engine.answer`.
     """
 
     api: str
@@ -85,12 +85,12 @@ class Call:
 
     @property
     def last_role(self) -> str | None:
-        """Role of the last message, ``None`` for a prompt."""
+        """Role of the last message; ``None`` for a prompt."""
         return str(self.messages[-1].get("role")) if self.messages else None
 
     @property
     def last_user_text(self) -> str:
-        """Text of the last user message; the prompt where there are no messages; ``""`` if there is neither."""
+        """Text of the last user message; without messages the prompt, else ``""``."""
         for message in reversed(self.messages):
             if message.get("role") == "user":
                 return text_of(message.get("content"))
@@ -98,7 +98,7 @@ class Call:
 
     @property
     def forced_tool(self) -> str | None:
-        """Name of the function that must be called, the first one if any will do, ``None`` if none must."""
+        """Name of the function that must be called: the first one if any may be, ``None`` if a call is optional."""
         if isinstance(self.tool_choice, Mapping):
             return str(self.tool_choice["function"]["name"])
         if self.tool_choice == "required" and self.tools:
@@ -107,7 +107,7 @@ class Call:
 
 
 def text_of(content: Any) -> str:
-    """Return the text of a message's content: the string itself, or its text parts one after the other."""
+    """Return the text of a message's content: the string, or its text parts joined."""
     if isinstance(content, str):
         return content
     if isinstance(content, Sequence):
@@ -117,16 +117,16 @@ def text_of(content: Any) -> str:
 
 @dataclass(slots=True)
 class RawEvent:
-    """An event of a stream that the dialect sends on exactly as it is: the ``data`` of a server-sent event."""
+    """The ``data`` of a server-sent event, which the dialect sends unchanged."""
 
     data: str
 
 
 @dataclass(slots=True)
 class HTTPAnswer:
-    """A whole HTTP answer in place of the model's; it can only be the first piece.
+    """A whole HTTP answer that replaces the model's; it must be the first piece.
 
-    ``body`` is JSON, text or bytes; ``None`` lets the dialect write its own error body for the status.
+    ``body`` is JSON, text or bytes; ``None`` sends the dialect's error body for the status.
     """
 
     status: int
@@ -140,11 +140,11 @@ Piece = Union[Delta, RawEvent, HTTPAnswer]
 
 
 class EngineError(Exception):
-    """The engine cannot answer. A dialect turns it into its own error, or error event once a stream has begun.
+    """Raised if the engine cannot answer. The dialect sends its own error, or an error event once a stream has begun.
 
     Args:
-        message: What is wrong, for the person who sent the request.
-        status: The HTTP status that fits.
+        message: What is wrong, for the sender of the request.
+        status: The HTTP status.
         kind: ``"context_overflow"`` for a prompt that is too long, else ``"error"``.
     """
 
@@ -156,21 +156,21 @@ class EngineError(Exception):
 
 
 class ConnectionCut(Exception):
-    """Close the client's connection here, without ending the answer."""
+    """Raised to close the client's connection here, without ending the answer."""
 
 
 class Engine(Protocol):
     """A source of answers."""
 
-    #: As it is called on the command line.
+    #: The engine's name on the command line.
     name: str
-    #: The model that really answers, ``None`` where the engine answers as whatever was asked for.
+    #: The model that really answers; ``None`` if the engine answers under the requested name.
     served_model: str | None
-    #: That model's context window in tokens, ``None`` likewise.
+    #: That model's context window in tokens; ``None`` likewise.
     context_window: int | None
 
     async def start(self) -> None:
-        """Get ready; called once, in the server's event loop."""
+        """Start the engine; called once, in the server's event loop."""
 
     async def stop(self) -> None:
         """Release everything."""
@@ -179,7 +179,7 @@ class Engine(Protocol):
         """Yield the answer piece by piece; closed early when the client leaves.
 
         Raises:
-            EngineError: If the call cannot be answered.
+            EngineError: The call cannot be answered.
             ConnectionCut: To close the connection.
         """
         ...
@@ -187,15 +187,15 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Interceptor(Protocol):
-    """An engine that may step in where a dialect answers by itself: every route without a language model."""
+    """An engine that can also answer routes without a language model, in place of the dialect."""
 
     async def intercept(self, call: Call) -> HTTPAnswer | str | None:
-        """Return what is answered instead, ``None`` to let the dialect answer.
+        """Return the answer, or ``None`` to let the dialect answer.
 
-        A text is what is said in a file or stands in it, for transcription and OCR.
+        For transcription and OCR, a text is the content of the file.
 
         Raises:
-            EngineError: To fail in the API's own words.
+            EngineError: To answer with the API's own error.
             ConnectionCut: To close the connection.
         """
         ...

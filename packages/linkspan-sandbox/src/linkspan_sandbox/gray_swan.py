@@ -1,9 +1,8 @@
 """The Gray Swan dialect: Cygnet's chat completion, with the role ``data``, and Cygnal's monitor.
 
-Faithful to docs/apis/gray_swan.md. Errors are those of the same host's later API, and FastAPI's for a body of the wrong
-shape. As is assumed there, fields that are not documented
-are ignored: ``stop`` ends nothing here. Streams carry no token counts, answers no request id. Whichever model is asked
-for, the engine answers.
+Follows docs/apis/gray_swan.md. Errors are those of the same host's later API, and FastAPI's for a body of the wrong
+shape. Undocumented fields are ignored, as that page assumes: ``stop`` has no effect. Streams carry no token counts,
+answers no request id. The engine answers under any model name.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _DONE = b"data: [DONE]\n\n"
 
 
 def routes(engine: Engine, keys: KeyCheck) -> list[BaseRoute]:
-    """The routes under ``/gray-swan``."""
+    """Return the routes under ``/gray-swan``."""
     dialect = _GraySwan(engine, keys)
     path = "/gray-swan/chat/completion"
     return [
@@ -172,7 +171,7 @@ def _whole(answer: HTTPAnswer) -> Response:
 
 
 class _Writer:
-    """Writes answers in Cygnet's words: whole, or as chunks."""
+    """Encodes answers in Cygnet's format: whole, or as chunks."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -208,7 +207,7 @@ class _Writer:
                     if index > opened:
                         opened, finished = index, False
                         yield self._chunk(index, piece, {"role": "assistant", "content": ""}, None)
-                    # An engine may count tokens after the end.
+                    # An engine may send token counts after the end.
                     finished = finished or piece.finish_reason is not None
                     delta = _delta(piece)
                     if delta or piece.finish_reason is not None:
@@ -238,7 +237,7 @@ def _delta(piece: Delta) -> dict[str, Any]:
 
 
 def _usage(answers: list[wire.Answer]) -> dict[str, int | None] | None:
-    """The prompt's tokens once, the answers' together; ``None`` where the engine does not count."""
+    """Return the prompt's tokens once and the answers' in total; ``None`` if the engine does not count."""
     counts = [answer.usage for answer in answers if answer.usage is not None]
     if len(counts) < len(answers):
         return None

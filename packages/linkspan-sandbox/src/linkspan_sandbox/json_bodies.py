@@ -1,4 +1,4 @@
-"""Bodies of requests as JSON: whatever cannot be read, or answered in UTF-8, is one ``ValueError``."""
+"""Parse request bodies as JSON; anything unreadable, or not encodable in UTF-8, raises ``ValueError``."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 __all__ = ["parse_json"]
 
-#: The deepest body that is taken. What reads and echoes it afterwards recurses.
+#: The deepest nesting accepted, because the code that reads and echoes bodies recurses.
 _DEEPEST = 200
 
 
 def parse_json(content: bytes) -> Any:
-    """Return a body's value.
+    """Return a body's JSON value.
 
     Raises:
-        ValueError: It is not JSON, is nested too deep, or holds half of a UTF-16 pair.
+        ValueError: The body is not JSON, is nested too deeply, or contains half of a UTF-16 pair.
     """
     try:
         value = json.loads(content)

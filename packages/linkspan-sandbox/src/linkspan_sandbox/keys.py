@@ -1,4 +1,4 @@
-"""Which keys the sandbox accepts."""
+"""The check of API keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["KeyCheck"]
 
 
 class KeyCheck:
-    """Accepts one key, or any that is not empty.
+    """Accepts one key, or any key that is not empty.
 
     Args:
         key: The only key accepted; ``None`` for any.
@@ -23,16 +23,16 @@ class KeyCheck:
 
     @property
     def accepted(self) -> str:
-        """A key that is accepted."""
+        """An accepted key."""
         return self._key or "sandbox-key"
 
     def accepts(self, key: str) -> bool:
-        """Whether a key is the right one."""
+        """Whether the key is accepted."""
         if self._key is None:
             return bool(key.strip())
         return hmac.compare_digest(key.encode(), self._key.encode())
 
     def accepts_bearer(self, request: Request) -> bool:
-        """Whether a request carries the right one as its bearer token."""
+        """Whether a request's bearer token is accepted."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and self.accepts(key)

@@ -1,8 +1,8 @@
 """The child process that runs llama.cpp's server: ``python -m linkspan_sandbox.llama_child``.
 
-It reads its settings from standard input, one line of JSON (not from its arguments, which others can see: a key is
-among them), prints one line of JSON when it listens, and ends when its standard input ends. The parent holds the other
-end of that pipe, so the child goes with the parent however the parent goes, SIGKILL included.
+It reads its settings from standard input as one line of JSON; arguments are visible to other users, and the settings
+contain a key. It prints one line of JSON when it listens, and ends when its standard input closes. The parent holds the
+other end of that pipe, so the child ends with the parent, even after SIGKILL.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from typing import Any
 __all__: list[str] = []
 
 
-# Both read without sys.stdin: its lock, held by a thread that waits for ever, would abort an interpreter that ends by
-# itself.
+# Both bypass sys.stdin: its lock, held by a thread that waits forever, would abort the interpreter at exit.
 
 
 def _read_line() -> bytes:
@@ -26,7 +25,7 @@ def _read_line() -> bytes:
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)
         if not byte:
-            sys.exit("the settings never came")
+            sys.exit("no settings arrived on standard input")
         line += byte
     return line
 
@@ -34,17 +33,17 @@ def _read_line() -> bytes:
 def _end_with_parent() -> None:
     while os.read(0, 1024):
         pass
-    # Not sys.exit: the server's own threads would be waited for.
+    # Not sys.exit, which would wait for the server's threads.
     os._exit(0)
 
 
 def main(settings: dict[str, Any]) -> None:
-    """Load the model, serve, and wait for the parent's end."""
-    # Ctrl-C reaches the whole foreground group; it is the parent that decides when the server stops.
+    """Load the model, serve, and wait until the parent ends."""
+    # Ctrl-C reaches the whole foreground group, but the parent decides when the server stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    # Loaded only now that the watch is on; it comes without types.
+    # Imported after the watch has started; the package has no types.
     import xllamacpp  # type: ignore[import-untyped]  # noqa: PLC0415
 
     params = xllamacpp.CommonParams()

@@ -21,14 +21,14 @@ __all__ = ["CONTEXT_WINDOW", "LlamaServer"]
 
 #: Tokens of prompt and answer together; SmolLM2 was trained for 8192, but the cache for them costs memory.
 CONTEXT_WINDOW = 4096
-#: Requests that are worked on at the same time; further ones wait.
+#: Requests processed concurrently; further ones wait.
 SLOTS = 4
 _STOP_SECONDS = 5
 _LOG_TAIL = 1500
 
 
 class LlamaServer:
-    """Starts the child and stops it. ``url`` and ``api_key`` are valid in between.
+    """Starts and stops the child. ``url`` and ``api_key`` are valid in between.
 
     Args:
         weights: The GGUF file.
@@ -45,7 +45,7 @@ class LlamaServer:
         """Start the child and wait until it listens (one to three seconds).
 
         Raises:
-            ConfigurationError: If it does not come up; the end of its log is in the message.
+            ConfigurationError: The child does not start; the message contains the end of its log.
         """
         settings = {
             "weights": str(self._weights),
@@ -75,11 +75,11 @@ class LlamaServer:
         self.url = json.loads(line)["url"]
 
     def stop(self) -> None:
-        """End the child: by its own rule first, by force if that does not help."""
+        """Stop the child: close its standard input, and kill it if that does not help."""
         process, self._process = self._process, None
         if process is not None:
             if process.stdin is not None:
-                with contextlib.suppress(BrokenPipeError):  # it ended before it had read everything
+                with contextlib.suppress(BrokenPipeError):  # it ended before it read everything
                     process.stdin.close()
             try:
                 process.wait(_STOP_SECONDS)
@@ -93,11 +93,11 @@ class LlamaServer:
             self._log = None
 
     def _exchange(self, settings: str) -> str:
-        """Hand the settings over and wait for the answer, ``""`` if the child ends without one."""
+        """Send the settings and wait for the answer; ``""`` if the child ends without one."""
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
             return ""
-        with contextlib.suppress(BrokenPipeError):  # it ended already: its log tells why
+        with contextlib.suppress(BrokenPipeError):  # it already ended: its log says why
             process.stdin.write(settings + "\n")
             process.stdin.flush()
         return process.stdout.readline()

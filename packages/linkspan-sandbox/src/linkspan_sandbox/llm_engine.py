@@ -1,10 +1,10 @@
-"""The dialect of Scale LLM Engine: a gateway before models on vLLM and other frameworks.
+"""The dialect of Scale LLM Engine: a gateway in front of models on vLLM and other frameworks.
 
-Faithful to docs/apis/llm_engine.md. There is an endpoint for every framework and kind, see :data:`ENDPOINTS`;
-whichever is asked, the engine answers.
+Follows docs/apis/llm_engine.md. :data:`ENDPOINTS` has an endpoint for every framework and kind; the engine answers for
+all of them.
 
-A response format with a schema has no effect, because the gateway garbles it on its way; nor have ``guided_json`` and
-its kin, which vLLM ignores since 0.12, unless the options say that the pods are older. Forcing a tool has.
+A response format with a schema has no effect, because the gateway garbles it. ``guided_json`` and similar fields have
+none either, because vLLM ignores them since 0.12, unless the options select older pods. Forcing a tool works.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ _GUIDE_KINDS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class ModelEndpoint:
-    """An endpoint of the sandbox's deployment.
+    """An endpoint of the simulated deployment.
 
     Args:
         framework: ``vllm``, ``sglang``, ``text_generation_inference``, ``lightllm``, ``deepspeed`` or ``tensorrt_llm``.
         kind: ``streaming``, ``sync`` or ``async``.
-        chat: Whether it was made with the chat route; vLLM and SGLang alone can.
-        retired: Whether it has no workers any more.
-        context_window: Tokens of prompt and answer together.
+        chat: Whether it has the chat route; only vLLM and SGLang can.
+        retired: Whether it no longer has workers.
+        context_window: Limit of prompt and answer together, in tokens.
     """
 
     framework: str = "vllm"
@@ -73,7 +73,7 @@ class ModelEndpoint:
     context_window: int = 8192
 
 
-#: By name, which is the ``model`` to ask for.
+#: The endpoints by name, which is the ``model`` of a request.
 ENDPOINTS: Mapping[str, ModelEndpoint] = {
     "llama-3-8b-instruct": ModelEndpoint(),
     "llama-2-7b": ModelEndpoint(chat=False, context_window=4096),
@@ -90,15 +90,15 @@ ENDPOINTS: Mapping[str, ModelEndpoint] = {
 
 @dataclass(frozen=True)
 class Options:
-    """How the dialect behaves where deployments vary.
+    """Options of the dialect where deployments vary.
 
     Args:
-        endpoints: Further endpoints, beside :data:`ENDPOINTS` and whatever the engine serves.
-        stream_counts: Whether the events of a v1 stream carry token counts, as with older vLLM; otherwise they are 0.
-        obeys_guides: Whether ``guided_*`` fields have an effect, as on images with vLLM before 0.12; current ones
-            ignore them without a word.
-        ping_seconds: The time between two keep-alive comments.
-        max_concurrent_requests: Calls of models at the same time; more are answered by 429.
+        endpoints: Endpoints in addition to :data:`ENDPOINTS` and the engine's model.
+        stream_counts: Whether v1 stream events carry token counts, as with older vLLM; otherwise counts are 0.
+        obeys_guides: Whether ``guided_*`` fields have an effect, as on images with vLLM before 0.12; current images
+            ignore them silently.
+        ping_seconds: Seconds between two keep-alive comments.
+        max_concurrent_requests: Concurrent model calls; further ones get 429.
     """
 
     endpoints: Mapping[str, ModelEndpoint] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class Options:
 
 
 class _RefusedError(Exception):
-    """Answered by the gateway itself."""
+    """An answer of the gateway itself."""
 
     def __init__(self, status: int, detail: Any, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(str(detail))
@@ -117,7 +117,7 @@ class _RefusedError(Exception):
 
 
 def _answers_refusals(handler: Handler) -> Handler:
-    """Let a handler raise what the gateway refuses."""
+    """Turn refusals raised by a handler into answers."""
 
     @functools.wraps(handler)
     async def answer(dialect: _LLMEngine, request: Request) -> ASGIApp:
@@ -134,7 +134,7 @@ def _answers_refusals(handler: Handler) -> Handler:
 
 
 def routes(engine: Engine, keys: KeyCheck, options: Options) -> list[BaseRoute]:
-    """The routes under ``/llm-engine``."""
+    """Return the routes under ``/llm-engine``."""
     dialect = _LLMEngine(engine, keys, options)
     made: list[BaseRoute] = [
         Route(f"{_BASE}/{name}", dialect.health, methods=["GET"]) for name in ("healthcheck", "healthz", "readyz")
@@ -150,7 +150,7 @@ def routes(engine: Engine, keys: KeyCheck, options: Options) -> list[BaseRoute]:
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
     async def unknown(request: Request) -> Response:
-        # Only the method was wrong where a route would take the path.
+        # If a route has this path, only the method was wrong.
         found = any(isinstance(route, Route) and route.path_regex.match(request.url.path) for route in known)
         status = HTTPStatus.METHOD_NOT_ALLOWED if found else HTTPStatus.NOT_FOUND
         return json_response({"detail": status.phrase}, status)
@@ -197,7 +197,7 @@ class _LLMEngine:
         return await self._limited(self._prompt(request, stream=True))
 
     async def _limited(self, answering: Coroutine[Any, Any, ASGIApp]) -> ASGIApp:
-        """The limit comes before everything else, the key too."""
+        """Apply the limit first, even before the key check."""
         if self._places.all_taken:
             answering.close()
             return _failure(429, None, "", {})
@@ -229,7 +229,7 @@ class _LLMEngine:
         return _told(answer, request_id) if isinstance(answer, HTTPAnswer) else json_response(writer.whole(answer))
 
     async def _stream_prompt(self, call: Call, writer: PromptWriter, request_id: str) -> ASGIApp:
-        """Answer 200 at once where the model takes its time: what goes wrong then is an event."""
+        """Answer 200 at once if the model is slow; later failures become events."""
         pieces = self._engine.answer(call)
         first = asyncio.ensure_future(anext(pieces, None))
         try:
@@ -280,7 +280,7 @@ class _LLMEngine:
     async def _read(
         self, request: Request, kind: type[requests.ModelT], missing_query: str | None = None
     ) -> requests.ModelT:
-        """Read and validate a body; the key counts for less than the body's syntax, and for more than its content."""
+        """Parse and validate a body; check the key after the body's syntax and before its content."""
         body = requests.read_json(await request.body(), request.headers.get("content-type", ""))
         self._check_key(request)
         return requests.parse(body, kind, missing_query)
@@ -322,7 +322,7 @@ class _LLMEngine:
             stream=stream,
             max_tokens=parsed.max_new_tokens,
             stop=stops,
-            # TGI leaves it in whatever is asked.
+            # TGI always keeps it.
             keep_stop=bool(parsed.include_stop_str_in_output) or facts.framework == "text_generation_inference",
             parameters=parameters,
             guide=self._guide(parsed),
@@ -380,7 +380,7 @@ async def _after(first: asyncio.Future[Piece | None], rest: AsyncGenerator[Piece
 
 
 def _told(answer: HTTPAnswer, request_id: str) -> Response:
-    """The answer that a rule gives in place of the model's."""
+    """Return a rule's answer that replaces the model's."""
     if answer.body is not None:
         return raw_response(answer.body, answer.status, answer.headers)
     return _failure(answer.status, answer.message, request_id, answer.headers)

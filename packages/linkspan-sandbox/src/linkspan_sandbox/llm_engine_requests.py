@@ -1,7 +1,7 @@
-"""Requests as LLM Engine's gateway reads them: what its validation refuses with 422, and its framework rules with 400.
+"""Requests as LLM Engine's gateway reads them: its validation refuses with 422, its framework rules with 400.
 
-The errors are pydantic's own, as at the gateway, which is a FastAPI application. Classes of messages and parts are
-named as there, because the names appear in the errors.
+Like the gateway, a FastAPI application, it answers with pydantic's errors. The classes of messages and parts have the
+gateway's names, because these appear in the errors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class InvalidBodyError(Exception):
 
 
 class RuleError(Exception):
-    """400: the framework behind the endpoint cannot do what is asked."""
+    """400: the endpoint's framework does not support the request."""
 
 
 class CompletionV1Request(BaseModel):
@@ -165,7 +165,7 @@ class StreamOptions(BaseModel):
 
 
 class ChatV2Request(BaseModel):
-    """The body of a chat call, as far as the gateway looks at it; everything else goes on to the model's server."""
+    """The fields of a chat body that the gateway checks; it forwards all others to the model's server."""
 
     model: str
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
@@ -196,7 +196,7 @@ def read_json(content: bytes, content_type: str) -> Any:
     """Parse a body.
 
     Raises:
-        InvalidBodyError: It is not JSON.
+        InvalidBodyError: The body is not JSON.
     """
     if "json" not in content_type:
         return content.decode("utf-8", "replace")
@@ -220,11 +220,11 @@ def parse(body: Any, kind: type[ModelT], missing_query: str | None = None) -> Mo
 
     Args:
         body: The parsed body.
-        kind: What it should be.
-        missing_query: Name of a query parameter that is missing.
+        kind: The type to validate against.
+        missing_query: Name of a missing query parameter.
 
     Raises:
-        InvalidBodyError: With every error, that of the query first.
+        InvalidBodyError: The body is invalid; lists every error, the query's first.
     """
     detail: list[dict[str, Any]] = []
     if missing_query is not None:
@@ -247,7 +247,7 @@ def check_rules(request: CompletionV1Request, framework: str) -> None:
     """Apply the rules between fields (docs/apis/llm_engine.md#prompts-v1).
 
     Raises:
-        RuleError: One is broken.
+        RuleError: A rule is broken.
     """
     if framework == "sglang":
         raise RuleError("Unsupported inference framework LLMInferenceFramework.SGLANG")

@@ -1,4 +1,4 @@
-"""Answers and streams in LLM Engine's words: v1 for prompts, v2 for chat (docs/apis/llm_engine.md)."""
+"""Encode answers and streams as LLM Engine does: v1 for prompts, v2 for chat (docs/apis/llm_engine.md)."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 __all__ = ["INTERNAL_ERROR", "ChatWriter", "PromptWriter", "event", "ping", "pod_error", "timestamp"]
 
 INTERNAL_ERROR = "Internal error occurred. Our team has been notified."
-#: The gateway stamps its errors in this zone.
+#: Time zone of the timestamps in the gateway's errors.
 _PACIFIC = timezone(timedelta(hours=-8), "PST")
 
 
 def event(data: str) -> bytes:
-    """An event as sse-starlette frames it."""
+    """Return an event as sse-starlette frames it."""
     return f"data: {data}\r\n\r\n".encode()
 
 
 def ping() -> bytes:
-    """A keep-alive comment, likewise."""
+    """Return a keep-alive comment, framed likewise."""
     return f": ping - {datetime.now(timezone.utc)}\r\n\r\n".encode()
 
 
 def timestamp() -> str:
-    """The time in an error body."""
+    """Return the timestamp of an error body."""
     return datetime.now(_PACIFIC).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def pod_error(error: EngineError) -> dict[str, Any]:
-    """What the model's own server (vLLM) says of a bad request."""
+    """Return vLLM's error body for a bad request."""
     return {"object": "error", "message": error.message, "type": "BadRequestError", "param": None, "code": error.status}
 
 
@@ -50,10 +50,10 @@ class PromptWriter:
 
     Args:
         request_id: The call's id.
-        framework: What runs the model: TensorRT-LLM never says that it has finished; DeepSpeed counts no tokens and
+        framework: The framework of the endpoint. TensorRT-LLM never marks the end; DeepSpeed counts no tokens and
             repeats the whole text at the end.
-        with_tokens: Whether log probabilities were asked for.
-        counts: Whether events of a stream carry token counts; otherwise they are 0.
+        with_tokens: Whether log probabilities were requested.
+        counts: Whether stream events carry token counts; otherwise counts are 0.
     """
 
     def __init__(self, request_id: str, framework: str, *, with_tokens: bool, counts: bool) -> None:
@@ -81,7 +81,7 @@ class PromptWriter:
         try:
             async for piece in pieces:
                 if isinstance(piece, HTTPAnswer):
-                    # Too late for a status: the stream has begun.
+                    # Too late for an error status: the stream has begun.
                     yield self.failure(piece.status, piece.message or f"Upstream service error {piece.status}")
                     return
                 self._begun = True
@@ -95,7 +95,7 @@ class PromptWriter:
             await pieces.aclose()
 
     def failure_of(self, error: EngineError) -> bytes:
-        """The event for a failure of the model's server."""
+        """Return the event for a failure of the model's server."""
         if self._begun:
             return self.failure(500, INTERNAL_ERROR)
         if error.status == 400:
@@ -147,7 +147,7 @@ class ChatWriter:
         self._with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
 
     def whole(self, answer: wire.Answer) -> dict[str, Any]:
-        """The whole answer, with its nulls."""
+        """Return the whole answer, including its nulls."""
         message = {
             "content": answer.text or (None if answer.tool_calls else ""),
             "refusal": None,

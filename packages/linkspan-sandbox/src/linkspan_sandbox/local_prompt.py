@@ -1,6 +1,6 @@
-"""Raw prompts for llama.cpp's server: what is sent to its ``/completion`` route, and how its events are read.
+"""Raw prompts for llama.cpp's server: encode requests to its ``/completion`` route and decode its events.
 
-The route hands out each token with its id, which the Chat Completions routes do not.
+Unlike the Chat Completions routes, this one returns each token with its id.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["PromptReader", "constraint_of", "prompt_body", "read_prompt_tokens"]
 
-#: llama.cpp's names, where they are not the usual ones.
+#: llama.cpp's names that differ from the usual ones.
 _NAMES = {"repetition_penalty": "repeat_penalty"}
 _FINISH_REASONS = {"eos": "stop", "word": "stop", "limit": "length"}
 
 if TYPE_CHECKING:
-    #: The text of a special token, which the events leave empty.
+    #: Looks up the text of a special token, which is empty in events.
     TextOfToken = Callable[[int], Awaitable[str]]
 
 
 def prompt_body(call: Call, tokens: Sequence[TokenLogprob] | None) -> dict[str, Any]:
-    """Write the body. ``tokens`` are the prompt's, where they had to be looked up."""
+    """Build the body. ``tokens`` are the prompt's, if they had to be looked up."""
     prompt: Any = call.prompt if tokens is None else [token.id for token in tokens]
     body: dict[str, Any] = {_NAMES.get(name, name): value for name, value in call.parameters.items()}
     body.update(prompt=prompt, stream=True)
@@ -42,10 +42,10 @@ def prompt_body(call: Call, tokens: Sequence[TokenLogprob] | None) -> dict[str, 
 
 
 def constraint_of(call: Call) -> dict[str, Any]:
-    """Write a guide in llama.cpp's words.
+    """Encode a guide as llama.cpp's parameters.
 
     Raises:
-        EngineError: It is a regular expression, for which llama.cpp has none.
+        EngineError: The guide is a regular expression, which llama.cpp does not support.
     """
     if call.guide is None:
         return {}
@@ -53,15 +53,15 @@ def constraint_of(call: Call) -> dict[str, Any]:
     if kind == "json":
         return {"json_schema": value}
     if kind == "choice":
-        # JSON's escapes are those of a grammar's literals.
+        # A grammar's literals use JSON's escapes.
         return {"grammar": "root ::= " + " | ".join(json.dumps(str(text), ensure_ascii=False) for text in value)}
     if kind == "grammar":
         return {"grammar": value}
-    raise EngineError("the local engine cannot follow a regular expression: use a grammar or a choice", status=400)
+    raise EngineError("the local engine does not support regular expressions: use a grammar or a choice", status=400)
 
 
 def read_prompt_tokens(answer: Mapping[str, Any]) -> list[TokenLogprob]:
-    """Read the answer of ``/tokenize``; a piece that is no text by itself comes as a list of bytes."""
+    """Parse the answer of ``/tokenize``; a piece that is not valid text is a list of bytes."""
     found = []
     for token in answer["tokens"]:
         piece = token["piece"]
@@ -71,15 +71,15 @@ def read_prompt_tokens(answer: Mapping[str, Any]) -> list[TokenLogprob]:
 
 
 class PromptReader:
-    """Reads the events of one answer.
+    """Decodes the events of one answer.
 
-    ``stopped`` turns true where a stop text that belongs to the answer is complete: llama.cpp would go on.
+    ``stopped`` becomes true once a stop text that the answer keeps is complete; llama.cpp would continue.
     """
 
     def __init__(self, call: Call, text_of_token: TextOfToken) -> None:
         self._call = call
         self._text_of_token = text_of_token
-        # llama.cpp leaves the stop text out; to keep it, it is looked for here.
+        # llama.cpp omits the stop text; to keep it, search for it here.
         self._cutter = StopCutter(call.stop) if call.keep_stop else None
         self._text = ""
         self._usage: Usage | None = None
@@ -106,7 +106,7 @@ class PromptReader:
         return Delta(finish_reason=finish_reason, usage=self._usage, extra=extra)
 
     def _up_to_stop(self, piece: str) -> str:
-        """Return the piece, cut behind a stop text that it completes."""
+        """Return the piece, cut after a stop text that it completes."""
         if self._cutter is None:
             return piece
         before = len(self._text)
@@ -117,11 +117,11 @@ class PromptReader:
 
     async def _logprobs(self, entries: Sequence[Mapping[str, Any]]) -> list[TokenLogprob]:
         tokens = [await self._token(entry, with_top=True) for entry in entries]
-        # Who did not ask for tokens gets those of the text alone.
+        # A client that did not request tokens gets only those of the text.
         return tokens if self._call.tokens else [token for token in tokens if not token.special]
 
     async def _token(self, entry: Mapping[str, Any], *, with_top: bool) -> TokenLogprob:
-        # llama.cpp renders special tokens, and only them, as nothing.
+        # llama.cpp renders special tokens, and only those, as empty text.
         special = not entry["bytes"]
         text = await self._text_of_token(entry["id"]) if special and self._call.tokens else entry["token"]
         tops = entry["top_logprobs"][: self._call.logprobs or 0] if with_top else ()

@@ -19,13 +19,13 @@ async def with_pings(
     *,
     only_in_silence: bool = False,
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the chunks as they come, and a ping every so many seconds, the first one after that time.
+    """Yield the chunks as they arrive, and a ping every ``seconds``, the first after one interval.
 
     Args:
-        chunks: What is kept alive; closed at the end, however that comes.
-        ping: Makes the bytes of a ping.
-        seconds: The time between two pings.
-        only_in_silence: Whether a chunk starts the time anew. Otherwise pings come regardless of them.
+        chunks: The stream to keep alive; always closed at the end.
+        ping: Returns the bytes of a ping.
+        seconds: Seconds between two pings.
+        only_in_silence: Whether a chunk restarts the interval. Otherwise pings ignore chunks.
     """
     loop = asyncio.get_running_loop()
     due = loop.time() + seconds

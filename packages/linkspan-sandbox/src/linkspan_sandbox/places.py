@@ -1,4 +1,4 @@
-"""How many calls a server works on at the same time."""
+"""The limit on concurrent calls of a server."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Places"]
 
 
 class Places:
-    """Counts calls from their acceptance until their answers are sent.
+    """Counts calls from acceptance until their answers are sent.
 
     Args:
-        count: The most at the same time.
+        count: Most concurrent calls.
     """
 
     def __init__(self, count: int) -> None:
@@ -24,11 +24,11 @@ class Places:
 
     @property
     def all_taken(self) -> bool:
-        """Whether one more call is too many."""
+        """Whether one more call would exceed the limit."""
         return self._free <= 0
 
     async def occupied_by(self, answering: Awaitable[ASGIApp]) -> ASGIApp:
-        """Take a place for a call, and return its answer, which gives the place back at its end."""
+        """Take a place for a call and return its answer, which releases the place when it ends."""
         self._free -= 1
         try:
             app = await answering

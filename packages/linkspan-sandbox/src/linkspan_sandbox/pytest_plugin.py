@@ -1,7 +1,7 @@
-"""The pytest plugin: the fixture ``linkspan_sandbox``, a scripted stand-in for all four APIs.
+"""The pytest plugin with the fixture ``linkspan_sandbox``, a scripted stand-in for all four APIs.
 
-pytest loads this module in every run where linkspan-sandbox is installed. Therefore it imports nothing but pytest; the
-server is imported and started when the first test asks for it.
+pytest loads this module in every run if linkspan-sandbox is installed. So it imports only pytest; the first test that
+uses the fixture imports and starts the server.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known that the conformance suites use."""
-    config.addinivalue_line("markers", "linkspan_needs(has): collected only where the suite says that the API has it")
+    """Register the mark of the conformance suites."""
+    config.addinivalue_line("markers", "linkspan_needs(has): collect the test only if the suite says the API has it")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out the conformance suites' tests of what an API does not have."""
+    """Deselect conformance tests of features that an API does not have."""
     items[:] = [item for item in items if _has_what_it_needs(item)]
 
 
@@ -59,9 +59,9 @@ def _has_what_it_needs(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def linkspan_sandbox_server(pytestconfig: pytest.Config) -> Iterator[Sandbox]:
-    """The running sandbox, one for the whole session. Tests ask for ``linkspan_sandbox`` instead.
+    """The running sandbox, one per session. Tests use ``linkspan_sandbox`` instead.
 
-    Override it in ``conftest.py`` to have other options: ``with linkspan_sandbox.run(...) as sandbox: yield sandbox``.
+    Override it in ``conftest.py`` to change options: ``with linkspan_sandbox.run(...) as sandbox: yield sandbox``.
     """
     engine = pytestconfig.getoption("linkspan_engine") or pytestconfig.getini("linkspan_engine")
     if engine not in _ENGINES:
@@ -76,9 +76,9 @@ def linkspan_sandbox_server(pytestconfig: pytest.Config) -> Iterator[Sandbox]:
 def linkspan_sandbox(linkspan_sandbox_server: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     """A local stand-in for Scaleway, Gray Swan, LLM Engine and DataCrunch, fresh for each test.
 
-    The environment leads every class of linkspan there for the length of the test: base URLs and keys of all four
-    APIs are set, and no proxy stands between. ``add_rule(...)`` says what it answers and what goes wrong (without a
-    rule it echoes), ``requests`` is what it has seen.
+    During the test, environment variables point every linkspan class to it: base URLs and keys of all four APIs are set
+    and proxies are unset. ``add_rule(...)`` sets answers and faults (without a rule it echoes); ``requests`` lists the
+    requests received.
     """
     linkspan_sandbox_server.reset()
     for name, value in linkspan_sandbox_server.environment.items():

@@ -1,4 +1,4 @@
-"""What the sandbox has seen: every request, for tests to look at."""
+"""Records every request that the sandbox receives, for tests to inspect."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 __all__ = ["RecordedRequest", "Recorder"]
 
-#: Headers that carry keys; of their values only the scheme is kept.
+#: Headers with keys; only the scheme of their values is kept.
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "grayswan-api-key", "cookie"})
 
 
-#: How much of bodies is kept, of all requests together, and how large one may be.
+#: Total size of kept bodies, and the largest size of one body, in bytes.
 MOST_BYTES = 64 * 1024 * 1024
 
 
 @dataclass
 class RecordedRequest:
-    """A request as it arrived, and what became of it.
+    """A request as received, and its outcome.
 
     Args:
         method: The HTTP method.
         path: The path, without the query.
         query: The query string, ``""`` if none.
-        headers: Names in lower case; the values of those that carry keys are masked.
-        content: The body's bytes; none where ``forgotten`` is set.
-        client_port: The client's TCP port: equal for requests that came over one connection.
+        headers: Names in lower case; values with keys are masked.
+        content: The body's bytes; empty if ``forgotten`` is set.
+        client_port: The client's TCP port: equal for requests over one connection.
     """
 
     method: str
@@ -39,11 +39,11 @@ class RecordedRequest:
     headers: Mapping[str, str]
     content: bytes = field(repr=False)
     client_port: int
-    #: The answer's status, ``None`` until there is one.
+    #: The answer's status; ``None`` before the answer.
     status: int | None = None
-    #: The client closed its connection before the answer was complete.
+    #: Whether the client closed its connection before the answer was complete.
     client_left: bool = False
-    #: The body is not kept any more, because later ones were too large.
+    #: Whether the body was dropped to make room for later ones.
     forgotten: bool = False
     _finished: threading.Event = field(default_factory=threading.Event, repr=False)
 
@@ -52,19 +52,19 @@ class RecordedRequest:
         """The body as JSON.
 
         Raises:
-            ValueError: It is not JSON, or was forgotten.
+            ValueError: The body is not JSON or was dropped.
         """
         if self.forgotten:
-            raise ValueError(f"the body was forgotten: the sandbox keeps the latest {MOST_BYTES >> 20} MiB of bodies")
+            raise ValueError(f"the body was dropped: the sandbox keeps the latest {MOST_BYTES >> 20} MiB of bodies")
         return json.loads(self.content)
 
     @property
     def finished(self) -> bool:
-        """Whether the server is done with it."""
+        """Whether the server has finished the request."""
         return self._finished.is_set()
 
     def wait_finished(self, timeout: float = 10) -> bool:
-        """Wait until the server is done with it, in whatever way; ``False`` if that took longer than ``timeout``."""
+        """Wait until the server has finished the request; return ``False`` after ``timeout`` seconds."""
         return self._finished.wait(timeout)
 
     def forget_content(self) -> None:
@@ -73,15 +73,15 @@ class RecordedRequest:
         self.forgotten = True
 
     def finish(self) -> None:
-        """Tell those who wait that it is over."""
+        """Mark the request as finished and wake waiting threads."""
         self._finished.set()
 
 
 class Recorder:
-    """The requests in the order of their arrival; safe to read while the server runs.
+    """The requests in order of arrival; safe to read while the server runs.
 
     Args:
-        most_requests: How many are kept, the latest; ``None`` for all. Bodies are bounded in any case.
+        most_requests: Keep only this many latest requests; ``None`` for all. Bodies are always bounded.
     """
 
     def __init__(self, most_requests: int | None = None) -> None:
@@ -93,7 +93,7 @@ class Recorder:
         self._first_kept = 0
 
     def add(self, request: RecordedRequest) -> None:
-        """Remember a request; forget the bodies of the oldest where all together are too large."""
+        """Add a request; drop the oldest bodies if all bodies together are too large."""
         with self._changed:
             self._requests.append(request)
             self._bytes += len(request.content)
@@ -122,7 +122,7 @@ class Recorder:
         """Wait until at least ``count`` requests have arrived and return all.
 
         Raises:
-            TimeoutError: If they do not.
+            TimeoutError: Fewer arrived in time.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._requests) >= count, timeout):

@@ -17,7 +17,7 @@ __all__ = ["EventStream", "compact_json", "json_response", "raw_response"]
 
 
 def compact_json(value: Any) -> str:
-    """JSON in one line without blanks, non-ASCII characters as they are."""
+    """Compact JSON; non-ASCII characters are not escaped."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -27,7 +27,7 @@ def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | Non
 
 
 def raw_response(body: Any, status: int, headers: Mapping[str, str]) -> Response:
-    """An answer as a test gave it: bytes and texts as they are, everything else as JSON."""
+    """Return a test's answer: bytes and texts unchanged, everything else as JSON."""
     if isinstance(body, (bytes, str)):
         return Response(body, status, dict(headers))
     return json_response(body, status, headers)
@@ -37,8 +37,8 @@ class EventStream:
     """A streamed answer.
 
     Args:
-        chunks: The bytes to send, as they come; closed whatever happens.
-        headers: Headers beside the content type.
+        chunks: The bytes to send; always closed.
+        headers: Headers in addition to the content type.
     """
 
     def __init__(self, chunks: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
@@ -46,7 +46,7 @@ class EventStream:
         self._headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", **headers}
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Answer, as an ASGI application."""
+        """Send the answer, as an ASGI application."""
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._headers.items()]
         async with contextlib.aclosing(self._chunks):
             await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -1,10 +1,10 @@
-"""The Scaleway dialect: Chat Completions by vLLM behind a gateway with its own, flat errors.
+"""The Scaleway dialect: Chat Completions by vLLM behind a gateway with flat errors of its own.
 
-Faithful to docs/apis/scaleway.md. The model names, context windows and output caps are those of the catalogue;
-whichever model is asked for, the engine answers. The Responses API is read in ``scaleway_responses_requests`` and
-written in ``scaleway_responses``.
+Follows docs/apis/scaleway.md. Model names, context windows and output limits are those of the catalogue; the engine
+answers under any model name. ``scaleway_responses_requests`` decodes the Responses API and ``scaleway_responses``
+encodes it.
 
-Where the service's behaviour is not known, the sandbox is strict: ``n`` above 1 is refused, an unknown model is 422.
+Where the service's behaviour is unknown, the sandbox is strict: ``n`` above 1 is refused, an unknown model is 422.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "presence_penalty": (-2, 2),
     "frequency_penalty": (-2, 2),
 }
-#: The gateway's own words, where they are not the status's standard phrase.
+#: The gateway's messages that differ from the status's standard phrase.
 _GATEWAY_WORDS = {422: "UNPROCESSABLE ENTITY", 429: "INSUFFICIENT QUOTA"}
 _GATEWAY_MESSAGES = {
     403: "insufficient permissions to access the resource",
@@ -58,25 +58,25 @@ _GATEWAY_MESSAGES = {
     504: "the request took too long to process",
 }
 _MODEL_ERROR_TYPES = {400: "BadRequestError", 404: "NotFoundError", 500: "InternalServerError"}
-#: For an engine that does not know its model's window.
+#: Context window for engines that do not know their model's.
 _UNKNOWN_WINDOW = 128_000
 _DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True)
 class Options:
-    """How the dialect behaves where the service varies from model to model or over time.
+    """Options of the dialect where the service varies by model or over time.
 
     Args:
-        reasoning_field: Where reasoning text is found: ``reasoning`` on current models, ``reasoning_content`` on older
+        reasoning_field: The field of reasoning text: ``reasoning`` on current models, ``reasoning_content`` on older
             ones.
         usage_on_every_chunk: Running totals on each chunk, as dedicated deployments send them.
-        model_errors: Body of errors by the model's server: ``nested`` (current) or ``legacy``.
-        requests_per_minute: The limit per model, enforced with 429 and told in the headers. 0 stands for an account
-            without a payment method.
-        tokens_per_minute: The limit of tokens per model, prompts and answers together, likewise. Those of an answer
-            count when it is complete.
-        models: Further models, beside the catalogue's and whatever the engine serves.
+        model_errors: Format of errors by the model's server: ``nested`` (current) or ``legacy``.
+        requests_per_minute: Requests per minute and model, enforced with 429 and sent in headers. 0 simulates an
+            account without a payment method.
+        tokens_per_minute: Tokens per minute and model, prompts and answers together, likewise. An answer's tokens count
+            when it is complete.
+        models: Models in addition to the catalogue's and the engine's.
     """
 
     reasoning_field: Literal["reasoning", "reasoning_content"] = "reasoning"
@@ -88,7 +88,7 @@ class Options:
 
 
 class _GatewayError(Exception):
-    """Refused by the gateway, before any model."""
+    """Raised if the gateway refuses the request, before any model."""
 
     def __init__(self, status: int, message: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -110,7 +110,7 @@ def _flat_body(status: int, message: str | None) -> dict[str, Any]:
 
 
 def routes(engine: Engine, keys: KeyCheck, options: Options) -> list[BaseRoute]:
-    """The routes under ``/scaleway``, with and without a project id in the path."""
+    """Return the routes under ``/scaleway``, with and without a project id in the path."""
     dialect = _Scaleway(engine, keys, options)
     made: list[BaseRoute] = []
     for base in ("/scaleway/v1", "/scaleway/{project_id}/v1"):
@@ -279,7 +279,7 @@ class _Scaleway:
         if model is None:
             raise _GatewayError(422, f"model '{call.model}' not found")
         if call.max_tokens is not None and call.max_tokens > model.max_output:
-            # The gateway speaks of max_completion_tokens, whatever the request called it.
+            # The gateway's error names max_completion_tokens, whatever the request's name.
             raise _GatewayError(
                 400, f"payload validation: max_completion_tokens is limited to {model.max_output} for {call.model}"
             )
@@ -321,13 +321,13 @@ def _whole(answer: HTTPAnswer, headers: Mapping[str, str]) -> Response:
 
 
 def model_error_body(options: Options, status: int, message: str) -> dict[str, Any]:
-    """The body of an error by the model's server."""
+    """Return the body of an error by the model's server."""
     error = {"message": message, "type": _MODEL_ERROR_TYPES.get(status, "APIError"), "param": None, "code": status}
     return {"object": "error", **error} if options.model_errors == "legacy" else {"error": error}
 
 
 class ChunkWriter:
-    """Writes one answer as vLLM does: whole, or as chunks."""
+    """Encodes one answer as vLLM does: whole, or as chunks."""
 
     def __init__(self, options: Options, body: Mapping[str, Any], model: str) -> None:
         self._options = options
@@ -335,7 +335,7 @@ class ChunkWriter:
         self._id = wire.new_id("chatcmpl")
         self._created = int(time.time())
         self._with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        # vLLM ends a call that was forced by name with "stop".
+        # vLLM ends a call forced by name with "stop".
         self._named_tool = isinstance(body.get("tool_choice"), Mapping)
 
     def completion(self, answer: wire.Answer, headers: Mapping[str, str]) -> Response:
@@ -343,7 +343,7 @@ class ChunkWriter:
         return self.completions([answer], headers)
 
     def completions(self, answers: Sequence[wire.Answer], headers: Mapping[str, str]) -> Response:
-        """Several answers to one call (``n``), with the tokens of all of them."""
+        """Return several answers to one call (``n``), with the total tokens."""
         body = {
             "id": self._id,
             "object": "chat.completion",
@@ -380,7 +380,7 @@ class ChunkWriter:
         }
 
     async def events(self, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
-        """The events of a stream."""
+        """Yield the events of a stream."""
         usage = None
         opened = finished = False
         try:
@@ -408,7 +408,7 @@ class ChunkWriter:
         yield _DONE
 
     def _deltas(self, piece: Delta) -> list[dict[str, Any]]:
-        """One kind per chunk, as vLLM sends them."""
+        """Split a delta into one kind per chunk, as vLLM does."""
         deltas: list[dict[str, Any]] = []
         if piece.reasoning:
             deltas.append({self._options.reasoning_field: piece.reasoning})
@@ -459,7 +459,7 @@ class _RateLimiter:
         self._lock = threading.Lock()
 
     def take(self, model: str) -> dict[str, str]:
-        """Count a request and return the headers that tell where the limits stand."""
+        """Count a request and return the rate-limit headers."""
         with self._lock:
             window = self._window_of(model)
             exceeded = [name for name, limit in self._limits.items() if window.used[name] >= limit]
@@ -470,7 +470,7 @@ class _RateLimiter:
         return headers
 
     def spend(self, model: str, tokens: int) -> None:
-        """Count an answer's tokens."""
+        """Add an answer's tokens."""
         with self._lock:
             self._window_of(model).used["tokens"] += tokens
 
@@ -492,7 +492,7 @@ class _RateLimiter:
 
 @dataclass
 class _Window:
-    """What was used since its start."""
+    """Usage since the start of a window."""
 
     seconds: ClassVar[float] = 60
 

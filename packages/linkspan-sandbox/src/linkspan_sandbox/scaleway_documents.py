@@ -1,8 +1,8 @@
 """Transcription and OCR of the Scaleway dialect (docs/apis/scaleway.md#sound-and-documents).
 
-Nothing is heard or read: a rule says what is in a file (form feeds part the pages of a document), else one sentence
-names it. Requests are checked, and answers written, as OpenAI's and Mistral's clients expect them. Each word of a
-transcript lasts half a second, and each sentence is a segment.
+Files are not processed: a rule gives the content of a file (form feeds separate a document's pages); without one, a
+single sentence names the file. Requests and answers follow OpenAI's and Mistral's clients. Each word of a transcript
+lasts half a second, and each sentence is a segment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["DocumentError", "OcrRequest", "TranscriptionRequest", "read_ocr", "read_transcription"]
 
 LARGEST_FILE = 25 * 1024 * 1024
-#: The endings of names that the service takes.
+#: The file extensions that the service accepts.
 SOUND_ENDINGS = frozenset({"flac", "m4a", "mp3", "mp4", "mpeg", "mpga", "oga", "ogg", "wav", "webm"})
 RESPONSE_FORMATS = frozenset({"json", "text", "verbose_json", "srt", "vtt"})
 TRANSCRIPTION_MODEL = "whisper-large-v3"
@@ -34,7 +34,7 @@ _SECONDS_PER_WORD = 0.5
 
 
 class DocumentError(Exception):
-    """The request is refused, with this status."""
+    """Raised for a refused request, with its status."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -47,10 +47,10 @@ class TranscriptionRequest:
     """A request that was taken.
 
     Args:
-        model: The model asked for.
+        model: The requested model.
         name: The file's name.
-        size: Its bytes.
-        fields: The form's other fields; lists under their names without brackets.
+        size: The file's size in bytes.
+        fields: The form's other fields; list names lose their brackets.
     """
 
     model: str
@@ -59,7 +59,7 @@ class TranscriptionRequest:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     def answer(self, said: str | None, headers: Mapping[str, str]) -> Response:
-        """Answer with what is said in the file, in the format that was asked for."""
+        """Answer with the transcript, in the requested format."""
         text = f"The sandbox heard {self.name}, {self.size} bytes." if said is None else said
         wanted = self.fields.get("response_format", "json")
         segments = _segments(text)
@@ -81,10 +81,10 @@ class TranscriptionRequest:
 
 
 def read_transcription(content: bytes, content_type: str) -> TranscriptionRequest:
-    """Read the form of ``/audio/transcriptions``.
+    """Parse the form of ``/audio/transcriptions``.
 
     Raises:
-        DocumentError: The request is not one that Scaleway takes.
+        DocumentError: Scaleway would refuse the request.
     """
     fields, file = _form(content, content_type)
     if file is None:
@@ -162,10 +162,10 @@ class OcrRequest:
     """A request that was taken.
 
     Args:
-        model: The model asked for.
-        name: The document's address, or the type of one that was sent inside the request.
-        size: Bytes of the address.
-        pages: The pages that are wanted, ``None`` for all.
+        model: The requested model.
+        name: The document's URL, or the media type of an inline document.
+        size: Length of the URL in bytes.
+        pages: The requested pages; ``None`` for all.
     """
 
     model: str
@@ -174,7 +174,7 @@ class OcrRequest:
     pages: list[int] | None = None
 
     def answer(self, said: str | None, headers: Mapping[str, str]) -> Response:
-        """Answer with what stands on the pages, which form feeds part."""
+        """Answer with the text of the pages, which form feeds separate."""
         title = PurePath(urlsplit(self.name).path).name or "document"
         texts = (f"# {title}\n\nRead by the sandbox." if said is None else said).split("\f")
         pages = [
@@ -193,10 +193,10 @@ class OcrRequest:
 
 
 def read_ocr(content: bytes, _: str) -> OcrRequest:
-    """Read the body of ``/ocr``.
+    """Parse the body of ``/ocr``.
 
     Raises:
-        DocumentError: The request is not one that Scaleway takes.
+        DocumentError: Scaleway would refuse the request.
     """
     try:
         body = parse_json(content)

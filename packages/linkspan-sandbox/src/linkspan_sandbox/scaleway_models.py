@@ -1,4 +1,4 @@
-"""The models of the Scaleway dialect, and what the sandbox enforces of each."""
+"""The models of the Scaleway dialect, and the limits that the sandbox enforces for each."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["MODELS", "Model"]
 
 @dataclass(frozen=True)
 class Model:
-    """What the sandbox enforces of a model.
+    """The limits that the sandbox enforces for a model.
 
     Args:
-        context_window: Tokens of prompt and answer together.
-        max_output: Hard cap of the answer in tokens.
-        efforts: The values of ``reasoning_effort`` where others are known to be refused.
-        redirects_to: The model that answers since this one's end of life.
-        responses: Whether it answers over the Responses API, too.
+        context_window: Limit of prompt and answer together, in tokens.
+        max_output: Limit of the answer in tokens.
+        efforts: The accepted values of ``reasoning_effort``, if the service is known to refuse others.
+        redirects_to: The model that has answered since this one's end of life.
+        responses: Whether it also supports the Responses API.
     """
 
     context_window: int
@@ -30,7 +30,7 @@ class Model:
     responses: bool = True
 
 
-#: State of September 2026 (docs/apis/scaleway.md#models).
+#: As of September 2026 (docs/apis/scaleway.md#models).
 MODELS: Mapping[str, Model] = {
     "mistral-small-3.2-24b-instruct-2506": Model(128_000, 32_768),
     "llama-3.3-70b-instruct": Model(100_000, 16_384),

@@ -1,4 +1,4 @@
-"""Answers of the Responses API, written as vLLM writes them: whole, or as events."""
+"""Encode answers of the Responses API as vLLM does: whole, or as events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["ResponseWriter"]
 
 
 class ResponseWriter:
-    """Writes one answer as vLLM does: whole, or as events."""
+    """Encodes one answer as vLLM does: whole, or as events."""
 
     def __init__(self, body: Mapping[str, Any], model: str, error_body: Callable[[int, str], Any]) -> None:
         self._body = body
@@ -47,7 +47,7 @@ class ResponseWriter:
         return json_response(body, headers=headers)
 
     async def events(self, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
-        """The events of a stream."""
+        """Yield the events of a stream."""
         writer = _EventWriter()
         usage, model = None, self._model
         finish: str | None = None
@@ -77,7 +77,7 @@ class ResponseWriter:
             return
         for event in writer.end_item():
             yield event
-        # vLLM calls the event completed also where the response is not.
+        # vLLM names the event "completed" even if the response is not.
         yield writer.event("response.completed", response=self._response(writer.output, finish, usage, model))
 
     def _response(
@@ -116,7 +116,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
 
 
 class _Item:
-    """One item of the output, as far as it is written."""
+    """One item of the output, written so far."""
 
     prefixes: Mapping[str, str] = {"reasoning": "rs", "message": "msg", "function_call": "fc"}
 
@@ -136,15 +136,15 @@ class _Item:
         self.id = wire.new_id(self.prefixes[kind]).replace("-", "_")
 
     def head(self) -> dict[str, Any]:
-        """The item before anything is said."""
+        """Return the item before it has content."""
         return {**self._written([]), "status": "in_progress"}
 
     def whole(self) -> dict[str, Any]:
-        """The item with all that it says."""
+        """Return the item with all its content."""
         return self._written([self.part(self.text, self.logprobs)])
 
     def part(self, text: str, logprobs: Sequence[TokenLogprob] = ()) -> dict[str, Any]:
-        """A part of its content."""
+        """Return a part of its content."""
         if self.kind == "reasoning":
             return {"type": "reasoning_text", "text": text}
         return {"type": "output_text", "text": text, "annotations": [], "logprobs": _logprobs(logprobs)}
@@ -166,7 +166,7 @@ class _Item:
 
 
 class _EventWriter:
-    """Writes the pieces of an answer as events, and keeps its output."""
+    """Encodes the pieces of an answer as events, and collects its output."""
 
     _texts: Mapping[str, str] = {
         "reasoning": "response.reasoning_text",
@@ -187,7 +187,7 @@ class _EventWriter:
         return f"event: {kind}\ndata: {compact_json(body)}\n\n".encode()
 
     def of(self, piece: Delta) -> Iterator[bytes]:
-        """The events of a piece."""
+        """Return the events of a piece."""
         if piece.reasoning:
             yield from self._say("reasoning", piece.reasoning)
         if piece.text:
@@ -200,7 +200,7 @@ class _EventWriter:
                 yield from self._say("function_call", call.arguments)
 
     def end_item(self) -> Iterator[bytes]:
-        """The events that end the item."""
+        """Return the events that end the item."""
         item, self._item = self._item, None
         if item is None:
             return
@@ -243,6 +243,6 @@ class _EventWriter:
 
 
 def _logprobs(logprobs: Sequence[TokenLogprob]) -> list[dict[str, Any]]:
-    """The list of log probabilities of a text."""
+    """Return the log probabilities of a text."""
     entries: list[dict[str, Any]] = wire.logprobs_json(logprobs)["content"]
     return entries

@@ -1,7 +1,7 @@
-"""Requests of the Responses API, read as the chat requests that they are.
+"""Decode requests of the Responses API into equivalent chat requests.
 
-Stateless, with function tools only, as Scaleway documents it. Where the service's behaviour is not known, it is
-strict: a field that the API does not document is refused.
+Stateless, with function tools only, as Scaleway documents it. Where the service's behaviour is unknown, the sandbox is
+strict: undocumented fields are refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def chat_body(body: Any) -> dict[str, Any]:
     """Return a Responses body as a Chat Completions body.
 
     Raises:
-        RequestError: It is none, or asks for what the service does not have.
+        RequestError: The body is invalid, or uses a feature that the service does not have.
     """
     if not isinstance(body, Mapping):
         raise wire.RequestError("the body must be a JSON object")
@@ -87,7 +87,7 @@ def _messages(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for place, item in enumerate(items):
         kind = item.get("type", "message") if isinstance(item, Mapping) else None
         if kind in {"reasoning", "function_call"} or (kind == "message" and item.get("role") == "assistant"):
-            # Thoughts, words and calls that follow each other are one turn of the assistant.
+            # Consecutive reasoning, text and calls are one assistant turn.
             if turn is None or (kind == "message" and turn["content"]):
                 if turn is not None:
                     yield turn

@@ -1,7 +1,7 @@
 """Embeddings and reranking of the Scaleway dialect (docs/apis/scaleway.md#embeddings).
 
-The vectors are the same every time and need no model: each word of a text, in lower case, adds one at the place that
-its CRC-32 names, and the sum has length one. So texts are alike as far as they share words, which is all they mean.
+The vectors are deterministic and need no model. Each lower-case word adds one at the index that its CRC-32 gives; the
+sum is normalised to length one. So texts are similar only as far as they share words.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["DIMENSIONS", "MOST_TEXTS", "VectorError", "embed", "rerank", "text_of", "vector_of"]
 
-#: Vectors' lengths per model: smallest, largest and default.
+#: Vector lengths per model: smallest, largest and default.
 DIMENSIONS: Mapping[str, tuple[int, int, int]] = {
     "qwen3-embedding-8b": (32, 4096, 4096),
     "bge-multilingual-gemma2": (3584, 3584, 3584),
 }
-#: Texts per call, where the limit is documented.
+#: Texts per call, if a limit is documented.
 MOST_TEXTS: Mapping[str, int] = {"qwen3-embedding-8b": 2048}
 _WORD = re.compile(r"\w+")
 
 
 class VectorError(Exception):
-    """The request is refused, with this status."""
+    """Raised for a refused request, with its status."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class VectorError(Exception):
 
 
 def vector_of(text: str, size: int) -> list[float]:
-    """The vector of a text; all zeros where there is no word."""
+    """Return the vector of a text; all zeros if it has no words."""
     vector = [0.0] * size
     for word in _WORD.findall(text.lower()):
         vector[zlib.crc32(word.encode()) % size] += 1.0
@@ -51,7 +51,7 @@ def embed(body: Any) -> dict[str, Any]:
     """Answer ``/embeddings``.
 
     Raises:
-        VectorError: The request is not one that Scaleway takes.
+        VectorError: Scaleway would refuse the request.
     """
     model, (low, high, default) = _model_of(body)
     given = body.get("input")
@@ -74,7 +74,7 @@ def rerank(body: Any) -> dict[str, Any]:
     """Answer ``/rerank``: documents by the cosine similarity of their vectors to the query's.
 
     Raises:
-        VectorError: The request is not one that Scaleway takes.
+        VectorError: Scaleway would refuse the request.
     """
     model, (_, _, size) = _model_of(body)
     query = _texts([body.get("query")], "query")[0]
@@ -98,7 +98,7 @@ def rerank(body: Any) -> dict[str, Any]:
 
 
 def text_of(body: Any) -> str:
-    """The texts to embed, one a line, or the query of a reranking; of a body that was taken."""
+    """Return the texts to embed, one per line, or the query to rank by, of an accepted body."""
     given = body["query"] if "query" in body else body["input"]
     return given if isinstance(given, str) else "\n".join(given)
 

@@ -1,4 +1,4 @@
-"""The smallest value that satisfies a JSON Schema, for engines that must answer in a shape."""
+"""Build a small value that satisfies a JSON Schema, for engines that must follow one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _BY_FORMAT = {
 
 
 def example_of(schema: Any) -> Any:
-    """Return a small value of a JSON Schema: the default, example, constant or first choice where it names one.
+    """Return a small value for a JSON Schema: its default, example, constant or first choice, if it has one.
 
-    Required properties are filled, optional ones left out. Numbers are their minimum or 0, texts are ``"text"``
-    or a value of their format, lists have ``minItems`` items. ``$ref`` is followed inside the schema.
+    Required properties are set, optional ones omitted. Numbers are their minimum or 0, texts are ``"text"`` or a value
+    of their format, lists have ``minItems`` items. ``$ref`` is resolved within the schema.
     """
     return _example(schema, schema, 0)
 
@@ -41,7 +41,7 @@ def _example(schema: Any, root: Any, depth: int) -> Any:
 
 
 def _other_schema(schema: Mapping[str, Any], root: Any) -> Any:
-    """The schema that this one stands for, ``None`` if it stands for itself."""
+    """Return the schema that this one refers to, or ``None`` if it refers to none."""
     if "$ref" in schema:
         return _follow(str(schema["$ref"]), root)
     for key in ("anyOf", "oneOf"):

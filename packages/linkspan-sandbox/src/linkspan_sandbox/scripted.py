@@ -1,20 +1,19 @@
-"""The scripted engine: deterministic and instant. It answers by rules that a test gives it, else it echoes.
+"""The scripted engine, deterministic and instant: it answers by a test's rules, else it echoes.
 
-Without a matching rule the answer is, in this order:
+Without a matching rule the answer is the first of these that applies:
 
-- where the request forces a tool: a call of it (of the first one, if any will do) with the smallest arguments that its
-  schema allows;
-- where it asks for JSON: the smallest value of the schema, ``{}`` without one;
-- where it asks for one of several texts (guided choice): the first of them. Regular expressions and grammars are not
-  obeyed;
-- else the last user message's text, or the prompt, word for word.
+- if the request forces a tool: a call of it (of the first one, if any tool may be called) with the smallest arguments
+  that its schema allows;
+- if it requires JSON: the smallest value of the schema, ``{}`` without one;
+- if it requires one of several texts (guided choice): the first. Regular expressions and grammars are ignored;
+- the last user message's text, or the prompt, unchanged.
 
-A text is cut into pieces of one word each with the white space before it; a piece counts as one token. Prompt tokens
-are the pieces of all messages' texts. The head of a tool call counts as one token, and so does each word of its
-arguments. ``max_tokens`` and ``stop`` cut a reply as they would cut a model's.
+A text is split into pieces: each word with the white space before it. A piece counts as one token. Prompt tokens are
+the pieces of all messages' texts. The head of a tool call counts as one token, and so does each word of its arguments.
+``max_tokens`` and ``stop`` cut a reply as they would a model's answer.
 
-For a call that asks for ``tokens``, each piece has an id that depends on its text alone, and a reply that is neither
-cut nor stopped ends with the special token ``</s>`` (id 2), which counts.
+For a call with ``tokens``, a piece's id depends only on its text. A reply that is neither cut nor stopped ends with the
+special token ``</s>`` (id 2), which counts.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Cut", "EndEarly", "ErrorEvent", "Fault", "HTTPError", "Reply", "Rule", "ScriptedEngine", "Stall"]
 
-#: The routes beside those of language models, and those of them whose answer holds a text.
+#: The routes without a language model, and those of them whose answer is a text.
 ROUTES = ("embeddings", "rerank", "monitor", "transcriptions", "ocr")
 TEXT_ROUTES = ("transcriptions", "ocr")
 _WORDS = re.compile(r"\s*\S+|\s+\Z")
-#: Every scripted token is this likely: any fixed value would do, and a test can compare against it.
+#: Log probability of every scripted token: an arbitrary constant that tests can compare with.
 LOGPROB = -0.25
-#: Ids of pieces stay below it, as in a vocabulary; the first three are for special tokens.
+#: Upper bound of token ids, like a vocabulary's size; the first three are special tokens.
 _VOCABULARY = 32_000
 _END = TokenLogprob("</s>", LOGPROB, bytes=list(b"</s>"), id=2, special=True)
 
@@ -53,7 +52,7 @@ _END = TokenLogprob("</s>", LOGPROB, bytes=list(b"</s>"), id=2, special=True)
 class HTTPError:
     """Answer with this status before anything else.
 
-    ``body`` is what to send (JSON, text or bytes); without it the API's own error body for the status.
+    ``body`` is JSON, text or bytes; without it, the API's error body for the status is sent.
     """
 
     status: int
@@ -64,7 +63,7 @@ class HTTPError:
 
 @dataclass(frozen=True)
 class ErrorEvent:
-    """After so many pieces, fail in the API's own words: an error event in a stream, an error answer otherwise."""
+    """Fail with the API's own error after ``after`` pieces: an error event in a stream, else an error answer."""
 
     after: int = 1
     message: str = "the sandbox was told to fail here"
@@ -73,21 +72,21 @@ class ErrorEvent:
 
 @dataclass(frozen=True)
 class Cut:
-    """After so many pieces, close the connection. ``after=None``: before even the status line."""
+    """Close the connection after ``after`` pieces; with ``None``, before the status line."""
 
     after: int | None = 1
 
 
 @dataclass(frozen=True)
 class Stall:
-    """After so many pieces, send nothing more and leave the connection open until the client gives up."""
+    """Send nothing more after ``after`` pieces, and keep the connection open until the client gives up."""
 
     after: int = 1
 
 
 @dataclass(frozen=True)
 class EndEarly:
-    """After so many pieces, end the HTTP answer properly, but without finish reason, usage or end marker."""
+    """End the HTTP answer properly after ``after`` pieces, but without finish reason, usage or end marker."""
 
     after: int = 1
 
@@ -97,21 +96,22 @@ Fault = Union[HTTPError, ErrorEvent, Cut, Stall, EndEarly]
 
 @dataclass(frozen=True)
 class Reply:
-    """What to answer.
+    """An answer.
 
     Args:
-        text: The text. A list gives the exact pieces of the stream.
-        reasoning: What comes before the text, likewise.
-        tool_calls: Calls to ask for, after the text. An ``id`` of ``None`` is replaced by one that counts up.
-        finish_reason: Default: ``tool_calls`` if there are any, ``length`` if ``max_tokens`` cut it, else ``stop``.
+        text: The text. A list sets the exact pieces of the stream.
+        reasoning: The reasoning before the text, likewise.
+        tool_calls: Tool calls after the text. An ``id`` of ``None`` is replaced by a counter.
+        finish_reason: Default: ``tool_calls`` if there are any, ``length`` if ``max_tokens`` cut the text, else
+            ``stop``.
         usage: Default: counted in pieces.
-        model: Name of the model that answered; default: the one asked for.
+        model: Name of the model that answered; default: the requested one.
         delay: Seconds before the first piece.
         pause: Seconds before each further piece.
-        fault: What goes wrong.
-        events: The stream's events exactly as given (dicts as JSON, texts as they are) instead of all of the above,
-            without any end marker but your own.
-        body: The whole JSON answer exactly as given, for a call that is not streamed.
+        fault: A fault to simulate.
+        events: The stream's exact events (dicts as JSON, texts unchanged) instead of all of the above. No end marker is
+            added.
+        body: The exact JSON answer, for a call that is not streamed.
         headers: Headers to add to an answer given as ``body``.
     """
 
@@ -131,19 +131,20 @@ class Reply:
 
 @dataclass
 class Rule:
-    """When to answer what.
+    """An answer and the calls that it applies to.
 
     Args:
-        reply: A :class:`Reply`, a text as shorthand for one, or a function of the :class:`Call`.
+        reply: A :class:`Reply`, a text as shorthand, or a function of the :class:`Call`.
         when: A text that the last user message (or the prompt) contains, a compiled pattern found in it, or a
             predicate of the :class:`Call`. ``None`` matches every call.
         role: The role of the last message, such as ``"tool"`` for the turn after a tool's result.
         api: The dialect, such as ``"scaleway"``.
-        times: How often the rule may answer; ``None`` for ever. ``times=2`` with a fault: fail twice, then go on.
-        route: ``"embeddings"``, ``"rerank"``, ``"transcriptions"`` or ``"ocr"`` of Scaleway's, or ``"monitor"``,
-            Cygnal's: the rule is for that route, and its reply a ``body``, a ``delay`` or a ``fault`` (an error, a cut
-            or a stall); for transcriptions and OCR also a ``text``, which is what the file says (form feeds part the
-            pages). ``None``: for calls that ask a language model.
+        times: How often the rule may answer; ``None`` for no limit. ``times=2`` with a fault fails twice, then
+            recovers.
+        route: ``"embeddings"``, ``"rerank"``, ``"transcriptions"`` or ``"ocr"`` of Scaleway, or Cygnal's ``"monitor"``:
+            the rule applies to that route. Its reply may have a ``body``, a ``delay`` or a ``fault`` (an error, a cut
+            or a stall); for transcriptions and OCR also a ``text``, the file's content (form feeds separate pages).
+            ``None``: calls of a language model.
     """
 
     reply: Reply | str | Callable[[Call], Reply | str]
@@ -152,7 +153,7 @@ class Rule:
     api: str | None = None
     times: int | None = None
     route: str | None = None
-    #: How often it has answered.
+    #: How often the rule has answered.
     used: int = 0
 
     def __post_init__(self) -> None:
@@ -169,7 +170,7 @@ class Rule:
             )
 
     def matches(self, call: Call) -> bool:
-        """Whether this rule answers the call."""
+        """Whether this rule applies to the call."""
         if self.times is not None and self.used >= self.times:
             return False
         if self.route != call.route:
@@ -187,7 +188,7 @@ class Rule:
 
 
 class ScriptedEngine:
-    """Answers by :class:`Rule`; the first that matches, in the order in which they were added."""
+    """Answers by the first :class:`Rule` that matches, in the order they were added."""
 
     name = "scripted"
     served_model: str | None = None
@@ -205,12 +206,12 @@ class ScriptedEngine:
         """Nothing to release."""
 
     def add(self, rule: Rule) -> None:
-        """Add a rule behind the others; from any thread."""
+        """Append a rule; thread-safe."""
         with self._lock:
             self.rules.append(rule)
 
     def clear(self) -> None:
-        """Forget all rules, and count tool call ids from 1 again; from any thread."""
+        """Remove all rules and restart tool call ids from 1; thread-safe."""
         with self._lock:
             self.rules.clear()
             self._calls_made = 0
@@ -223,7 +224,7 @@ class ScriptedEngine:
         return self._play(call, self._reply_to(call))
 
     async def intercept(self, call: Call) -> HTTPAnswer | str | None:
-        """Play the reply of the first rule for the call's route that matches; ``None`` if none does."""
+        """Return the reply of the first rule that matches the call's route, or ``None``."""
         reply = self._rules_reply_to(call)
         if reply is None:
             return None
@@ -235,7 +236,7 @@ class ScriptedEngine:
             or reply.events
             or isinstance(reply.fault, EndEarly)
         ):
-            raise EngineError(f"a rule for {call.route} can have a body, a delay or an error, and no text")
+            raise EngineError(f"a rule for {call.route} can have a body, a delay or an error, but no text")
         if reply.delay:
             await asyncio.sleep(reply.delay)
         if isinstance(reply.fault, HTTPError):
@@ -337,7 +338,7 @@ async def _fail(fault: Fault | None) -> None:
     if isinstance(fault, Cut):
         raise ConnectionCut
     if isinstance(fault, Stall):
-        # Until the client leaves or the server stops: either cancels the task.
+        # Ends when the client leaves or the server stops, because either cancels the task.
         await asyncio.Event().wait()
 
 
@@ -381,7 +382,7 @@ def _check_context(call: Call, prompt_tokens: int) -> None:
 
 
 def _until_stop(text: str | Sequence[str], stops: Sequence[str], *, keep: bool) -> tuple[Sequence[str], str | None]:
-    """Cut the pieces before the first stop text, or behind it; say which one it was."""
+    """Cut the pieces before or after the first stop text; return which one matched."""
     pieces = _split(text)
     whole = "".join(pieces)
     found = [(whole.index(stop), stop) for stop in stops if stop and stop in whole]
@@ -412,5 +413,5 @@ def _token(piece: str, logprob: float | None = LOGPROB) -> TokenLogprob:
 
 
 def _prompt_pieces(prompt: str) -> list[TokenLogprob]:
-    """The prompt's tokens; nothing comes before the first one, so it has no probability."""
+    """Return the prompt's tokens; the first has no probability, because nothing precedes it."""
     return [_token(piece, LOGPROB if place else None) for place, piece in enumerate(_split(prompt))]

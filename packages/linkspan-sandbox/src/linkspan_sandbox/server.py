@@ -1,4 +1,4 @@
-"""``run()``: the sandbox on a loopback port, in a thread of its own, for a ``with`` or ``async with`` block."""
+"""``run()``: serve the sandbox on a loopback port in its own thread, for a ``with`` or ``async with`` block."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _HOST = "127.0.0.1"
 
 @final
 class Sandbox:
-    """A running sandbox; made by :func:`run`.
+    """A running sandbox; created by :func:`run`.
 
-    ``requests`` holds what it has seen (:class:`~linkspan_sandbox.RecordedRequest`), ``rules`` the scripted engine's
-    rules. Everything may be used from any thread while it runs.
+    ``requests`` lists the requests received (:class:`~linkspan_sandbox.RecordedRequest`), ``rules`` the scripted
+    engine's rules. All methods are thread-safe while it runs.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """Root of the sandbox, such as ``http://127.0.0.1:40123``."""
+        """Root URL of the sandbox, such as ``http://127.0.0.1:40123``."""
         host, port = self._address
         return f"http://{host}:{port}"
 
@@ -87,22 +87,22 @@ class Sandbox:
 
     @property
     def gray_swan_url(self) -> str:
-        """Base URL for Gray Swan clients, Cygnal's too."""
+        """Base URL for Gray Swan clients, including Cygnal's."""
         return f"{self.url}/gray-swan"
 
     @property
     def datacrunch_url(self) -> str:
-        """Base URL of DataCrunch's legacy route, which needs ``model``."""
+        """Base URL of DataCrunch's legacy route, which requires ``model``."""
         return f"{self.url}/datacrunch/v1/completions"
 
     @property
     def tgi_url(self) -> str:
-        """Root of a whole TGI server, as a DataCrunch container or a machine of one's own has it."""
+        """Root URL of a full TGI server, as in a DataCrunch container or on your own machine."""
         return f"{self.url}/datacrunch/container"
 
     @property
     def vllm_url(self) -> str:
-        """Root of a vLLM server, as a DataCrunch container has it, for ``api="openai"``."""
+        """Root URL of a vLLM server, as in a DataCrunch container, for ``api="openai"``."""
         return f"{self.url}/datacrunch/vllm"
 
     @property
@@ -117,7 +117,7 @@ class Sandbox:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables that lead every class of linkspan here: keys and base URLs of all four APIs."""
+        """The environment variables that point every linkspan class here: keys and base URLs of all four APIs."""
         urls = {
             SCALEWAY: self.scaleway_url,
             GRAY_SWAN: self.gray_swan_url,
@@ -135,7 +135,7 @@ class Sandbox:
 
     @property
     def requests(self) -> Recorder:
-        """The requests so far: a sequence, with ``wait_for(count)`` and ``clear()``."""
+        """The requests so far: a sequence with ``wait_for(count)`` and ``clear()``."""
         return self._requests
 
     @property
@@ -143,13 +143,13 @@ class Sandbox:
         """The latest request.
 
         Raises:
-            IndexError: If there was none.
+            IndexError: No request has arrived.
         """
         return self._requests[-1]
 
     @property
     def rules(self) -> Sequence[Rule]:
-        """The scripted engine's rules, in the order in which they are tried."""
+        """The scripted engine's rules, in matching order."""
         return tuple(self._scripted.rules)
 
     def add_rule(
@@ -162,17 +162,17 @@ class Sandbox:
         times: int | None = None,
         route: str | None = None,
     ) -> Rule:
-        """Add a rule behind the others and return it; the arguments are those of :class:`Rule`.
+        """Append a rule and return it; the arguments are those of :class:`Rule`.
 
         Raises:
-            ConfigurationError: If the engine is not the scripted one.
+            ConfigurationError: The engine is not the scripted one.
         """
         rule = Rule(reply, when=when, role=role, api=api, times=times, route=route)
         self._scripted.add(rule)
         return rule
 
     def reset(self) -> None:
-        """Forget all requests and rules: a fresh sandbox for the next test."""
+        """Remove all requests and rules, for the next test."""
         self._requests.clear()
         if isinstance(self.engine, ScriptedEngine):
             self.engine.clear()
@@ -181,7 +181,7 @@ class Sandbox:
     def _scripted(self) -> ScriptedEngine:
         if not isinstance(self.engine, ScriptedEngine):
             raise ConfigurationError(
-                f'rules belong to the scripted engine, and this sandbox has "{self.engine.name}": use engine="scripted"'
+                f'rules need the scripted engine, but this sandbox has "{self.engine.name}": use engine="scripted"'
             )
         return self.engine
 
@@ -191,10 +191,10 @@ class Sandbox:
         """Start the server and wait until it listens.
 
         Raises:
-            ConfigurationError: If the port is taken, or the engine cannot start.
+            ConfigurationError: The port is in use, or the engine cannot start.
         """
         if self._thread is not None:
-            raise ConfigurationError("this sandbox was started already")
+            raise ConfigurationError("this sandbox has already started")
         listener = self._bind()
         self._thread = threading.Thread(target=self._serve, args=(listener,), name="linkspan-sandbox", daemon=True)
         self._thread.start()
@@ -205,7 +205,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Close every connection, stop the server and the engine, and wait for that."""
+        """Close every connection, stop the server and the engine, and wait until they have stopped."""
         self._stopping.set()
         if self._server is not None:
             self._server.should_exit = True
@@ -275,7 +275,7 @@ class Sandbox:
                 timeout_keep_alive=60,
             )
             self._server = _Server(config, self._started, self._connections)
-            # Someone may have given up while the engine was starting.
+            # The caller may have given up while the engine was starting.
             self._server.should_exit = self._stopping.is_set()
             await self._server.serve(sockets=[listener])
         finally:
@@ -288,7 +288,7 @@ class Sandbox:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it listens and does not wait for clients when it stops."""
+    """uvicorn's server; it signals when it listens, and stops without waiting for clients."""
 
     def __init__(
         self, config: uvicorn.Config, started: threading.Event, connections: Mapping[Any, asyncio.Transport]
@@ -309,7 +309,7 @@ class _Server(uvicorn.Server):
 
 def _protocol_that_registers_in(connections: dict[Any, asyncio.Transport]) -> type[asyncio.Protocol]:
     class RegisteringProtocol(H11Protocol):
-        """Keeps the open connections by the client's address, so that one can be cut on order."""
+        """Registers open connections by the client's address, so that one can be cut on request."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
             super().connection_made(transport)
@@ -334,7 +334,7 @@ def run(
     datacrunch_options: datacrunch.Options | None = None,
     most_requests: int | None = None,
 ) -> Sandbox:
-    """Return a sandbox to be used as a context manager, sync or async.
+    """Return a sandbox as a context manager, sync or async.
 
     Example:
         >>> with run(rules=[Rule("Paris.", when="capital of France")]) as sandbox:
@@ -343,19 +343,19 @@ def run(
     Args:
         engine: ``"scripted"`` (rules, else echoes; instant), ``"local"`` (a small real model on this machine), or an
             :class:`~linkspan_sandbox.Engine` of your own.
-        api_key: The only key that is accepted; default: any that is not empty.
-        rules: For the scripted engine; more can be added while it runs.
-        host: The address to listen on. The sandbox is made for loopback: it has no other protection than its key.
-        port: The port, 0 for a free one.
-        scaleway_options: How the Scaleway dialect behaves where the service's own behaviour varies.
-        datacrunch_options: The version of TGI that the DataCrunch dialect answers as, its limits and its keep-alive.
-        llm_engine_options: How the LLM Engine dialect behaves where deployments vary.
-        most_requests: How many requests ``requests`` keeps, the latest; ``None`` for all. Of their bodies it keeps the
-            latest 64 MiB.
+        api_key: The only accepted key; default: any key that is not empty.
+        rules: Rules for the scripted engine; more can be added while it runs.
+        host: The address to listen on. Meant for loopback: the key is the only protection.
+        port: The port; 0 for a free one.
+        scaleway_options: Options of the Scaleway dialect where the service's behaviour varies.
+        datacrunch_options: TGI version, limits and keep-alive of the DataCrunch dialect.
+        llm_engine_options: Options of the LLM Engine dialect where deployments vary.
+        most_requests: Keep only this many latest requests in ``requests``; ``None`` for all. The latest 64 MiB of
+            bodies are kept.
 
     Raises:
-        ConfigurationError: If the engine's name is unknown, or rules are given to another engine; on entering the
-            block, if the port is taken or the engine cannot start.
+        ConfigurationError: The engine's name is unknown, or another engine than the scripted one is given rules. On
+            entering the block: the port is in use or the engine cannot start.
     """
     if engine == "scripted":
         chosen: Engine = ScriptedEngine(list(rules))
@@ -377,12 +377,12 @@ def run(
     )
     if engine != "scripted":
         for _ in rules:
-            raise ConfigurationError(f'rules belong to the scripted engine, not to engine="{chosen.name}"')
+            raise ConfigurationError(f'rules need the scripted engine, not engine="{chosen.name}"')
     return sandbox
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine can reach a server that listens on this host."""
+    """Whether only this machine can reach a server that listens on this host."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,6 +1,6 @@
-"""TGI's ``generate`` and ``generate_stream``: the answers, in the form of one version of TGI.
+"""Encode answers of TGI's ``generate`` and ``generate_stream`` as one version of TGI does.
 
-Faithful to docs/apis/datacrunch.md: answers, streams, and what changed from version to version.
+Follows docs/apis/datacrunch.md: answers, streams and the differences between versions.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TYPE_OF_STATUS = {
 
 
 class Era:
-    """What a version of TGI does and others do not."""
+    """The behaviour of one version of TGI where versions differ."""
 
     def __init__(self, version: str) -> None:
         number = tuple(int(part) for part in version.split("."))
@@ -63,7 +63,7 @@ class Era:
             self.default_max_new_tokens = 100 if (1, 3, 4) <= number < (3, 0) else None
 
     def event(self, data: str) -> bytes:
-        """A server-sent event, framed as this version does it."""
+        """Return a server-sent event, framed as this version does."""
         return f"data: {data}\n\n".encode() if self.blank_after_data else f"data:{data}\n\n".encode()
 
     def event_of(self, body: Any) -> bytes:
@@ -72,12 +72,12 @@ class Era:
 
 
 def error_response(error: TGIError) -> Response:
-    """An error with its status."""
+    """Return an error with its status."""
     return json_response(error.body, error.status)
 
 
 def http_answer(answer: HTTPAnswer) -> Response:
-    """An answer that a rule gave; without a body TGI's own for the status."""
+    """Return a rule's answer; without a body, TGI's error for the status."""
     if answer.body is not None:
         return raw_response(answer.body, answer.status, answer.headers)
     if answer.status == 401:
@@ -90,7 +90,7 @@ def http_answer(answer: HTTPAnswer) -> Response:
 def whole_answer(
     best: Generation, others: list[Generation], era: Era, *, as_list: bool, full_text: bool, started: float
 ) -> Response:
-    """The answer of ``generate``; a list of one on ``POST /``."""
+    """Return the answer of ``generate``; on ``POST /`` it is a list of one."""
     request = best.request
     body: dict[str, Any] = {"generated_text": _generated_text(best, full_text=full_text)}
     if request.get("details") or request.get("decoder_input_details"):
@@ -146,7 +146,7 @@ def _headers(generation: Generation, era: Era, started: float) -> dict[str, str]
 
 
 def stream_headers(request: GenerateRequest) -> dict[str, str]:
-    """The headers of a stream."""
+    """Return the headers of a stream."""
     return {
         "x-compute-type": _COMPUTE_TYPE,
         "x-compute-characters": str(len(request.inputs)),
@@ -162,7 +162,7 @@ async def stream_events(
     full_text: bool,
     window: int,
 ) -> AsyncGenerator[bytes, None]:
-    """The events of ``generate_stream``. No end mark; failures are events as well."""
+    """Yield the events of ``generate_stream``. There is no end marker; failures are events too."""
     number = 0
     try:
         async for step in steps:
@@ -203,7 +203,7 @@ def _stream_details(step: Step, number: int, generation: Generation, era: Era) -
 
 
 def engine_failure(error: EngineError, request: GenerateRequest, window: int) -> TGIError:
-    """An engine's failure in TGI's words; ``window`` is the server's ``max_total_tokens``."""
+    """Return an engine's failure as TGI's error; ``window`` is the server's ``max_total_tokens``."""
     if error.kind == "context_overflow":
         return TGIError(_overflow(error.message, request, window))
     if error.status == 429:

@@ -1,7 +1,7 @@
-"""Reading a request as TGI's router does: types first, as serde checks them, then TGI's own rules.
+"""Parse a request as TGI's router does: types first, as serde checks them, then TGI's own rules.
 
-Faithful to docs/apis/datacrunch.md#parameters: which fields take null, which bounds hold, and in which words. The
-column that a type error names is where the value ends, as in serde's messages.
+Follows docs/apis/datacrunch.md#parameters: which fields accept null, their bounds and the error texts. A type error
+names the column where the value ends, as serde does.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _INTEGERS: Mapping[str, tuple[int, int, str]] = {
     "top_n_tokens": _U32,
 }
 _NUMBERS = ("temperature", "repetition_penalty", "frequency_penalty", "top_p", "typical_p")
-#: These and ``stop`` take no null.
+#: These and ``stop`` do not accept null.
 _BOOLEANS = ("do_sample", "watermark", "details", "decoder_input_details")
 _BODY_LIMIT = 2 * 1024 * 1024
 _STATUS = {
@@ -54,7 +54,7 @@ _GRAMMARS = ("json", "json_object", "regex", "json_schema")
 
 
 class PlainError(Exception):
-    """Refused by the web framework, in plain text."""
+    """Raised for a refusal by the web framework, in plain text."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -63,7 +63,7 @@ class PlainError(Exception):
 
 
 class TGIError(Exception):
-    """Refused or failed in TGI's own words: an error answer, or an event where a stream was asked for."""
+    """Raised for TGI's own errors: an error answer, or an event if a stream was requested."""
 
     def __init__(self, message: str, error_type: str = "validation") -> None:
         super().__init__(message)
@@ -72,7 +72,7 @@ class TGIError(Exception):
 
     @property
     def status(self) -> int:
-        """The status where no stream was asked for."""
+        """The status if no stream was requested."""
         return _STATUS.get(self.error_type, 500)
 
     @property
@@ -83,7 +83,7 @@ class TGIError(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What an operator sets on the command line of TGI."""
+    """Limits that an operator sets on TGI's command line."""
 
     max_best_of: int = 2
     max_stop_sequences: int = 4
@@ -94,7 +94,7 @@ class Limits:
 
 @dataclass(slots=True)
 class GenerateRequest:
-    """A request of the right types. ``parameters`` holds what is not null."""
+    """A request with valid types. ``parameters`` has those that are not null."""
 
     inputs: str
     parameters: Mapping[str, Any]
@@ -103,7 +103,7 @@ class GenerateRequest:
 
     @property
     def sampling(self) -> bool:
-        """Whether the model's server samples; ``temperature=1`` alone is greedy."""
+        """Whether the model's server samples; ``temperature=1`` without other parameters is greedy."""
         given = self.parameters
         return bool(given.get("do_sample")) or (
             given.get("temperature", 1.0) != 1.0 or any(name in given for name in ("top_k", "top_p", "typical_p"))
@@ -115,7 +115,7 @@ class GenerateRequest:
 
     @property
     def asks_for_sampling(self) -> bool:
-        """Whether the router takes the request for one that samples (``temperature=1`` counts)."""
+        """Whether the router treats the request as sampling (``temperature=1`` counts)."""
         given = self.parameters
         return bool(given.get("do_sample")) or any(
             name in given for name in ("temperature", "top_k", "top_p", "typical_p")
@@ -123,10 +123,10 @@ class GenerateRequest:
 
 
 def read_json(content: bytes, content_type: str) -> Any:
-    """Read a body as JSON.
+    """Parse a body as JSON.
 
     Raises:
-        PlainError: It is too large, or not JSON.
+        PlainError: The body is too large, or not JSON.
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise PlainError(415, "Expected request with `Content-Type: application/json`")
@@ -140,10 +140,10 @@ def read_json(content: bytes, content_type: str) -> Any:
 
 
 def read_request(content: bytes, content_type: str, *, needs_model: bool) -> GenerateRequest:
-    """Read a body of ``generate``, ``generate_stream`` or ``POST /``. Unknown fields are ignored, as TGI does.
+    """Parse a body of ``generate``, ``generate_stream`` or ``POST /``. Unknown fields are ignored, as in TGI.
 
     Raises:
-        PlainError: It is no JSON, or a value is of the wrong type.
+        PlainError: The body is not JSON, or a value has the wrong type.
     """
     body = read_json(content, content_type)
     types = _Types(content.decode("utf-8", "replace"))
@@ -153,7 +153,7 @@ def read_request(content: bytes, content_type: str, *, needs_model: bool) -> Gen
         if name not in body:
             raise types.refuse(f"missing field `{name}`")
     inputs = types.text("inputs", body["inputs"])
-    # The whole object missing means sampling; an empty one does not.
+    # A missing object means sampling; an empty one does not.
     given = body.get("parameters", {"do_sample": True})
     if not isinstance(given, dict):
         raise types.wrong("parameters", given, "struct GenerateParameters")
@@ -174,7 +174,7 @@ def _refuses_null(name: str) -> bool:
 
 
 class _Types:
-    """Checks types and refuses in serde's words."""
+    """Checks types and raises serde's messages."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -258,7 +258,7 @@ def _as_f32(value: float) -> float:
 
 
 _POSITIVE = "must be strictly positive"
-#: Bounds of single values, in the order in which TGI checks them.
+#: Bounds of single values, in TGI's order of checks.
 _BOUNDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("temperature", lambda value: value > 0, _POSITIVE),
     ("repetition_penalty", lambda value: value > 0, _POSITIVE),
@@ -274,7 +274,7 @@ def check(request: GenerateRequest, limits: Limits, *, stream: bool) -> None:
     """Apply the rules that need no tokenizer.
 
     Raises:
-        TGIError: One is broken.
+        TGIError: A rule is broken.
     """
     _check_best_of(request, limits, stream=stream)
     for name, holds, rule in _BOUNDS:
@@ -317,10 +317,10 @@ def _check_best_of(request: GenerateRequest, limits: Limits, *, stream: bool) ->
 
 
 def grammar_schema(grammar: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the schema of a grammar, ``None`` for a regular expression.
+    """Return the schema of a grammar; ``None`` for a regular expression.
 
     Raises:
-        TGIError: TGI would not compile it.
+        TGIError: TGI could not compile the grammar.
     """
     value = grammar.get("value")
     if grammar["type"] == "regex":

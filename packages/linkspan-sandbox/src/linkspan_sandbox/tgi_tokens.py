@@ -1,7 +1,7 @@
-"""From an engine's pieces to TGI's tokens: where an answer ends, which token ended it, and what it says of itself.
+"""Turn an engine's pieces into TGI's tokens: where an answer ends, which token ended it, and its details.
 
-Faithful to docs/apis/datacrunch.md#answers: the length is looked at first, then the end token, then the stop texts,
-and these only at the very end of the text after each token, so that one inside a token is not noticed.
+Follows docs/apis/datacrunch.md#answers: it checks the length first, then the end token, then the stop texts. It looks
+for stop texts only at the end of the text after each token, so one inside a token is missed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _END = TokenLogprob("</s>", 0.0, id=2, special=True)
 
 @dataclass(slots=True)
 class Step:
-    """One generated token; ``finish_reason`` says that it is the last one."""
+    """One generated token; ``finish_reason`` is set on the last one."""
 
     token: dict[str, Any]
     top_tokens: list[dict[str, Any]] | None
@@ -44,24 +44,24 @@ class Generation:
 
     @property
     def finish_reason(self) -> str | None:
-        """TGI's word for how it ended; ``None`` if it did not."""
+        """TGI's finish reason; ``None`` if the answer did not end."""
         return self.steps[-1].finish_reason if self.steps else None
 
     @property
     def score(self) -> float:
-        """Mean log probability per token: what ``best_of`` compares."""
+        """Mean log probability per token, which ``best_of`` compares."""
         return sum(step.token["logprob"] or 0.0 for step in self.steps) / max(1, len(self.steps))
 
     @property
     def seed(self) -> int | None:
-        """The seed: given, or drawn; ``None`` unless sampled. The same prompt draws the same, beyond 63 bits."""
+        """The given or drawn seed; ``None`` unless sampled. A prompt always draws the same seed, above 63 bits."""
         if not self.request.sampling:
             return None
         given: int | None = self.request.get("seed")
         return 2**63 + zlib.crc32(self.request.inputs.encode()) if given is None else given
 
     def take(self, piece: Delta) -> Iterator[Step]:
-        """Take a piece; nothing comes after the step that ends the answer."""
+        """Process a piece; no step follows the one that ends the answer."""
         if piece.usage is not None and piece.usage.input_tokens is not None:
             self.input_tokens = piece.usage.input_tokens
         if piece.extra and "prompt_tokens" in piece.extra:
@@ -74,7 +74,7 @@ class Generation:
             if self.finish_reason is not None:
                 return
         if piece.finish_reason is not None:
-            # Not seen by its last token: TGI always has one, so there is one here.
+            # The engine sent no last token, but TGI always does.
             if piece.finish_reason == "length":
                 yield self._add(TokenLogprob("", 0.0, id=0, special=False), "", "length")
             else:
@@ -104,7 +104,7 @@ class Generation:
 
 
 def _tokens(piece: Delta) -> Iterator[tuple[TokenLogprob, str]]:
-    """Yield tokens with their texts: several tokens of one piece are parts of one character."""
+    """Yield tokens with their texts; several tokens of one piece are parts of one character."""
     tokens: Sequence[TokenLogprob] = piece.logprobs or ()
     if not tokens and piece.text:
         tokens = (TokenLogprob(piece.text, None, id=0, special=False),)
@@ -117,11 +117,11 @@ def _token_json(token: TokenLogprob, text: str) -> dict[str, Any]:
 
 
 async def run(engine: Engine, call: Call, generation: Generation) -> AsyncGenerator[Step | RawEvent | HTTPAnswer, None]:
-    """Let the engine answer, token by token, until TGI would stop it.
+    """Run the engine token by token until TGI would stop it.
 
     Raises:
-        EngineError: The engine cannot.
-        ConnectionCut: A rule says so.
+        EngineError: The engine cannot answer.
+        ConnectionCut: A rule cuts the connection.
     """
     pieces: AsyncGenerator[Piece, None] = engine.answer(call)
     try:

@@ -1,7 +1,7 @@
 """A container with vLLM on DataCrunch (Verda): Chat Completions, ``/v1/completions`` and the list of models.
 
-One model is served, under the engine's name or as ``sandbox``; ``mixtral`` is a LoRA adapter of it. Errors are vLLM's:
-another model is 404, a wrong key 401 with a text as ``error``, TGI's ``/generate`` is 404 with a ``detail``.
+It serves one model, under the engine's name or as ``sandbox``, and ``mixtral``, a LoRA adapter of it. Errors are
+vLLM's: another model gets 404, a wrong key 401 with a text as ``error``, TGI's ``/generate`` 404 with a ``detail``.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ __all__ = ["routes"]
 _ROOT = "/datacrunch/vllm"
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _ADAPTER = "mixtral"
-#: For an engine that does not know its model's window.
+#: Context window for engines that do not know their model's.
 _WINDOW = 32_768
-#: vLLM's own, where a prompt's request says nothing.
+#: vLLM's default for prompts.
 _DEFAULT_MAX_TOKENS = 16
 _OPTIONS = Options()
 _DONE = b"data: [DONE]\n\n"
 
 
 def routes(engine: Engine, keys: KeyCheck) -> list[BaseRoute]:
-    """The routes under ``/datacrunch/vllm``."""
+    """Return the routes under ``/datacrunch/vllm``."""
     server = _VLLM(engine, keys)
     return [
         Route(f"{_ROOT}/v1/chat/completions", server.chat, methods=["POST"]),
@@ -133,7 +133,7 @@ def _read_chat(body: Any) -> Call:
 
 
 def _read_prompt(body: Any) -> Call:
-    """Read a prompt's request, by way of the chat request that it would be."""
+    """Parse a prompt's request by way of an equivalent chat request."""
     prompt = body.get("prompt") if isinstance(body, Mapping) else None
     if not isinstance(prompt, str) or not prompt:
         raise wire.RequestError("Either prompt or prompt_embeds must be provided and non-empty.", field="prompt")
@@ -152,7 +152,7 @@ def _read_prompt(body: Any) -> Call:
 
 
 def _guide(body: Mapping[str, Any]) -> Guide | None:
-    """Read ``structured_outputs``."""
+    """Parse ``structured_outputs``."""
     wanted = body.get("structured_outputs") or {}
     for kind in ("json", "choice", "regex", "grammar"):
         if wanted.get(kind) is not None:
@@ -161,7 +161,7 @@ def _guide(body: Mapping[str, Any]) -> Guide | None:
 
 
 class _PromptWriter:
-    """Writes answers to a prompt as vLLM does: whole, or as chunks."""
+    """Encodes answers to a prompt as vLLM does: whole, or as chunks."""
 
     def __init__(self, _: Options, body: Mapping[str, Any], model: str) -> None:
         self._model = model
@@ -170,7 +170,7 @@ class _PromptWriter:
         self._echo = body["prompt"] if body.get("echo") else ""
 
     def completions(self, answers: Sequence[wire.Answer], headers: Mapping[str, str]) -> Response:
-        """One answer or several (``n``)."""
+        """Return one answer or several (``n``)."""
         choices = [
             {
                 **_choice(self._echo + answer.text, answer.logprobs, answer.finish_reason),
@@ -183,7 +183,7 @@ class _PromptWriter:
         return json_response({**body, "usage": wire.usage_of_all(answers)}, headers=headers)
 
     async def events(self, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
-        """The events of a stream."""
+        """Yield the events of a stream."""
         usage = None
         opening, finished = self._echo, False
         try:
@@ -236,7 +236,7 @@ def _error(status: int, message: str) -> Response:
 
 
 def _instead(answer: HTTPAnswer) -> Response:
-    """A whole HTTP answer in place of the model's."""
+    """Return a whole HTTP answer that replaces the model's."""
     if answer.body is None:
         body = model_error_body(_OPTIONS, answer.status, answer.message or "failed")
         return json_response(body, answer.status, answer.headers)

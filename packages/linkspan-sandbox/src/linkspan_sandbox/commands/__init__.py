@@ -12,19 +12,19 @@ from linkspan.errors import LinkspanError
 __all__ = ["demo", "sandbox"]
 
 
-#: What a shell calls a program that Ctrl-C ended.
+#: The exit code that shells use for programs ended by Ctrl-C.
 _INTERRUPTED = 130
 
 
 class EngineName(str, enum.Enum):
-    """What answers behind the sandbox."""
+    """The engine behind the sandbox."""
 
     LOCAL = "local"
     SCRIPTED = "scripted"
 
 
 def demo() -> None:
-    """Show both frameworks at work with a small real model on this machine; no key, no account."""
+    """Run both frameworks against a small real model on this machine; no key or account needed."""
     from linkspan_sandbox.commands.demo import run_demo  # noqa: PLC0415  # it imports both frameworks
 
     raise typer.Exit(run_demo())
@@ -33,21 +33,21 @@ def demo() -> None:
 def sandbox(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.")] = 8321,
     engine: Annotated[
-        EngineName, typer.Option(help="scripted: repeats what it is asked; local: a small real model.")
+        EngineName, typer.Option(help="scripted: echoes the question; local: a small real model.")
     ] = EngineName.SCRIPTED,
     api_key: Annotated[
         str | None,
         typer.Option(
             envvar="LINKSPAN_SANDBOX_API_KEY",
-            help="The only key accepted; default: any. As an option it shows in the list of processes.",
+            help="The only accepted key; default: any. As an option, it is visible in the process list.",
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch the local model's weights first (98 MB, once).")
+        bool, typer.Option("--download", help="Download the local model's weights first (98 MB, once).")
     ] = False,
 ) -> None:
-    """Serve all four APIs on this machine, until Ctrl-C."""
+    """Serve all four APIs on this machine until Ctrl-C."""
     from linkspan.commands import console  # noqa: PLC0415  # it loads these commands, too
     from linkspan_sandbox.commands.sandbox import serve  # noqa: PLC0415  # it imports the server
 

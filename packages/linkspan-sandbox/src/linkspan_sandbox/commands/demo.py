@@ -1,4 +1,4 @@
-"""``linkspan demo``: both frameworks over HTTP against a small real model on this machine."""
+"""``linkspan demo``: run both frameworks over HTTP against a small real model on this machine."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class _StepFailed(Exception):
 
 @contextlib.contextmanager
 def _step(what: str, advice: str) -> Iterator[None]:
-    """Name the step that an error comes from, and what to do about it."""
+    """Report the step that an error comes from, and the remedy."""
     try:
         yield
     except Exception as error:
@@ -81,7 +81,7 @@ def run_demo() -> int:
     try:
         rows = _run()
     except KeyboardInterrupt:
-        console.out.print("\ninterrupted; everything was stopped")
+        console.out.print("\ninterrupted; everything has stopped")
         return _INTERRUPTED
     except _StepFailed as failed:
         cause = failed.__cause__ or failed
@@ -94,7 +94,7 @@ def run_demo() -> int:
 
 
 def _run() -> list[_Row]:
-    with _step("fetching the model", "Check the network and run the demo again: what is there already is kept."):
+    with _step("fetching the model", "Check the network and run the demo again; finished downloads are kept."):
         ensure_weights()
     with (
         _step("loading the frameworks", "Install what the demo needs: pip install 'linkspan[all]'"),
@@ -106,13 +106,15 @@ def _run() -> list[_Row]:
     try:
         with (
             _step(
-                "starting the model", "Close other programs if memory is short (it needs 300 MB), then run it again."
+                "starting the model", "If memory is short (it needs 300 MB), close other programs, then run it again."
             ),
             console.working(f"starting {MODEL_NAME} on this machine's CPU"),
         ):
             sandbox.start()
         console.out.print(f"{MODEL_NAME} answers at {sandbox.scaleway_url} in Scaleway's dialect.")
-        console.out.print("It is tiny: what it says proves the way there and back, not its wisdom.\n", style="dim")
+        console.out.print(
+            "It is tiny: its answers prove that the connection works, not that the model is right.\n", style="dim"
+        )
         return [
             _demonstrate("the streamed LangChain chain", _stream_chain, sandbox),
             _demonstrate("the LlamaIndex query engine", _query_document, sandbox),
@@ -126,7 +128,7 @@ def _demonstrate(name: str, part: Callable[[Sandbox], _Row], sandbox: Sandbox) -
     with _step(name, "This is a bug in linkspan: please report it with the lines above."):
         row = part(sandbox)
         if not row.calls or not row.tokens_out:
-            raise RuntimeError(f"no token counts arrived: {row}")
+            raise RuntimeError(f"no token counts received: {row}")
     console.out.print()
     return row
 
@@ -181,7 +183,7 @@ def _query_document(sandbox: Sandbox) -> _Row:
 
     console.out.print("[bold]LlamaIndex[/]  a query engine over a short document, with Scaleway as its llm")
     console.out.print(f"[cyan]{_QUERY}[/]")
-    # The handler takes the server's counts; its tokenizer would only be asked if there were none.
+    # The handler uses the server's counts; its tokenizer is needed only without them.
     counter = TokenCountingHandler(tokenizer=_refuse_to_guess)
     llm = Scaleway(
         model=MODEL_NAME,
@@ -190,14 +192,14 @@ def _query_document(sandbox: Sandbox) -> _Row:
         temperature=0,
         max_tokens=64,
     )
-    # The sandbox embeds by comparing words. A keyword index would read nltk's files, which are hard links where uv made
-    # the environment, and nltk refuses those.
+    # The sandbox's embeddings compare words. A keyword index would read nltk's files, which nltk refuses if uv
+    # installed them as hard links.
     embed_model = ScalewayEmbedding(
         model=_EMBEDDING_MODEL, api_base=sandbox.scaleway_url, api_key=sandbox.api_key, dimensions=_DIMENSIONS
     )
     index = VectorStoreIndex([TextNode(text=text) for text in _DOCUMENT], embed_model=embed_model)
     retriever = index.as_retriever(similarity_top_k=1)
-    # Not index.as_query_engine(): its synthesizer would put the global callback manager in the place of this one.
+    # Not index.as_query_engine(): its synthesizer would replace this callback manager by the global one.
     callbacks = CallbackManager([counter])
     synthesizer = get_response_synthesizer(llm=llm, callback_manager=callbacks)
     engine = RetrieverQueryEngine(retriever, synthesizer, callback_manager=callbacks)
@@ -229,7 +231,7 @@ def _batch(sandbox: Sandbox) -> _Row:
         task = progress.add_task("answers", total=len(_BATCH))
 
         class Advance(UsageMetadataCallbackHandler):
-            """Counts tokens, and moves the bar with each answer."""
+            """Counts tokens, and advances the bar with each answer."""
 
             def on_llm_end(self, response: Any, **kwargs: Any) -> None:
                 super().on_llm_end(response, **kwargs)

@@ -1,4 +1,4 @@
-"""``linkspan sandbox``: serve until told to stop."""
+"""``linkspan sandbox``: serve until stopped."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["serve"]
 
 _PROVIDERS = (SCALEWAY, GRAY_SWAN, LLM_ENGINE, DATACRUNCH)
 _KEYS = frozenset(provider.api_key_env[0] for provider in _PROVIDERS)
-#: Nobody looks at what a command's sandbox saw.
+#: The command does not inspect requests.
 _MOST_REQUESTS = 100
 
 
@@ -38,10 +38,10 @@ def serve(engine: str, *, host: str, port: int, api_key: str | None, download: b
     """Serve the sandbox until SIGINT or SIGTERM, and return whether it was SIGINT.
 
     Raises:
-        LinkspanError: If the weights, the library or the port are not to be had.
+        LinkspanError: The weights, the library or the port are not available.
     """
     if download and engine != "local":
-        raise ConfigurationError("--download fetches the local engine's model; the scripted engine has none")
+        raise ConfigurationError("--download is for --engine local; the scripted engine has no model")
     if download:
         ensure_weights()
     if not is_loopback(host):
@@ -76,7 +76,7 @@ def serve(engine: str, *, host: str, port: int, api_key: str | None, download: b
 
 
 def _environment(sandbox: Sandbox, api_key: str | None) -> Iterator[str]:
-    """One line for a shell: with it, every class of linkspan finds the sandbox."""
+    """Return one shell line that points every linkspan class to the sandbox."""
     key = '"$KEY"' if api_key is not None else sandbox.api_key
     settings = {name: key if name in _KEYS else value for name, value in sandbox.environment.items()}
     line = " ".join(f"{name}={settings[name]}" for provider in _PROVIDERS for name in _variables(provider))
@@ -85,12 +85,12 @@ def _environment(sandbox: Sandbox, api_key: str | None) -> Iterator[str]:
 
 
 def _variables(provider: Provider) -> tuple[str, str]:
-    """The variables that are looked at first: of the key, and of the address."""
+    """Return the variables with the highest priority: of the key and of the address."""
     return provider.api_key_env[0], provider.base_url_env[0]
 
 
 def _addresses(sandbox: Sandbox, api_key: str | None) -> Iterator[str]:
-    """Each API's base URL, and a call of it to paste into a shell."""
+    """Yield each API's base URL and an example call for a shell."""
     messages = [{"role": "user", "content": "Hello"}]
     chat = {"messages": messages, "max_tokens": 32}
     scaleway, llm_engine = next(iter(MODELS)), next(iter(ENDPOINTS))
@@ -123,7 +123,7 @@ def _addresses(sandbox: Sandbox, api_key: str | None) -> Iterator[str]:
     for name, (base_url, calls) in apis.items():
         yield f"{name}: base URL {base_url}, key: {'any' if api_key is None else 'the one you gave'}"
         for route, body in calls.items():
-            # Double quotes around the header, so that a shell puts the key in.
+            # Double quotes around the header, so that a shell expands the key.
             yield (
                 f"  curl '{base_url}{route}' -H \"Authorization: Bearer {key}\" -H 'Content-Type: application/json' "
                 f"-d '{compact_json(body)}'"

@@ -1,4 +1,4 @@
-"""Fetches the local model's weights, with a progress bar."""
+"""Download the local model's weights with a progress bar."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["ensure_weights"]
 
 
 def ensure_weights() -> Path:
-    """Return the local model's weights; fetch them with a progress bar if they are missing.
+    """Return the local model's weights; download them with a progress bar if they are missing.
 
     Raises:
-        LinkspanError: If they cannot be fetched or kept.
+        LinkspanError: The weights cannot be downloaded or stored.
     """
     found = local_model.find_weights()
     if found is not None:

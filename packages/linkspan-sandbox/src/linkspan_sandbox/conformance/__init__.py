@@ -1,5 +1,4 @@
-"""Help for test suites: of programs that use linkspan, and of classes built like its own.
+"""Conformance suites for classes of LangChain and LlamaIndex, of linkspan or any other package.
 
-``pytest_plugin`` is loaded by pytest itself and gives the fixture ``linkspan_sandbox``. Nothing is imported here, so
-that it costs a test suite without linkspan nothing.
+Nothing is imported here: a suite needs only its own framework.
 """

@@ -1,4 +1,4 @@
-"""``needs``: what the API must have for a test to be collected."""
+"""``needs``: collect a test only if the API has a feature."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ __all__ = ["needs"]
 
 
 def needs(has: str | Callable[[Any], bool]) -> pytest.MarkDecorator:
-    """Collect a test, or a parameter of one, only where the suite has something.
+    """Collect a test, or one of its parameters, only if the suite has a feature.
 
     Args:
-        has: Name of the suite's attribute that says so; ``None`` and ``False`` mean that it has not. Or a function of
-            the suite.
+        has: The suite's attribute for the feature; ``None`` and ``False`` mean absent. Or a function of the suite.
     """
-    # Not called: a mark that is called with one function decorates it.
+    # Not called: a mark called with one function decorates that function.
     return pytest.mark.linkspan_needs.with_args(has)

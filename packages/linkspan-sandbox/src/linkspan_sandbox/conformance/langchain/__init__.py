@@ -1,6 +1,6 @@
 """Conformance suites for LangChain's completion models (``BaseLLM``) and rerankers, of any package.
 
-langchain-tests has suites for chat models and embeddings, and none for these. Subclass one in a test module, and pytest
+langchain-tests has suites for chat models and embeddings, but none for these. Subclass one in a test module, and pytest
 runs it::
 
     class TestMyLLM(CompletionModelTests):
@@ -15,9 +15,9 @@ runs it::
         def address(self, server):
             return {"base_url": server.tgi_url, "api_key": KEY}
 
-The class is led to a scripted server on this machine, a :class:`linkspan_sandbox.Sandbox`, which speaks several APIs.
-No key and no network are needed. Properties such as ``reports_usage`` say what an API does not have; the tests of that
-are not collected. It needs the extras ``linkspan[langchain,testing]``.
+The class calls a scripted server on this machine, a :class:`linkspan_sandbox.Sandbox`, which supports several APIs. No
+key and no network are needed. Properties such as ``reports_usage`` declare an API's features; tests of missing ones are
+not collected. The suites need the extras ``linkspan[langchain,testing]``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-# Before the modules are imported: what their assertions compare is to be seen when they fail.
+# Before the modules are imported, so that pytest shows the compared values of failed assertions.
 for _module in ("base", "completion_model", "reranker"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 

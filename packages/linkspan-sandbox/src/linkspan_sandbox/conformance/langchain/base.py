@@ -1,4 +1,4 @@
-"""What both suites stand on: the server, an engine that sees what runs at once, and what listens to callbacks."""
+"""Shared by both suites: the server, an engine that counts concurrent calls, and a callback recorder."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ if TYPE_CHECKING:
 
 __all__ = ["KEY", "Listener", "MeetingEngine", "Suite"]
 
-#: The key that the suites give to a class, and look for where it should not be.
+#: The key that the suites pass to a class; they check that it does not leak.
 KEY = "conformance-key-0123456789abcdef"
 
 
 class Suite:
     """A scripted server for each test."""
 
-    #: What the server is started with, as :func:`linkspan_sandbox.run` takes it.
+    #: Arguments for :func:`linkspan_sandbox.run`.
     sandbox_settings: ClassVar[Mapping[str, Any]] = {}
 
     @pytest.fixture(scope="class")
     @classmethod
     def running(cls) -> Iterator[Sandbox]:
-        """The server of all tests."""
+        """The server, shared by all tests."""
         with run(**cls.sandbox_settings) as sandbox:
             yield sandbox
 
     @pytest.fixture
     def server(self, running: Sandbox) -> Sandbox:
-        """The server, without rules and requests of earlier tests."""
+        """The server, without rules or requests of earlier tests."""
         running.reset()
         return running
 
     def address(self, server: Sandbox) -> dict[str, Any]:
-        """Return the arguments that lead the class to a server: its address, a key."""
+        """Return the arguments that point the class to a server: its URL and a key."""
         raise NotImplementedError
 
     @property
     def error_class(self) -> type[Exception]:
-        """What failures of a call must be. Another than core's class says only that they are errors at all."""
+        """The error class that failed calls must raise; other than core's class, any error passes."""
         return ModelError
 
     def check_error(self, error: Exception, *, retryable: bool) -> None:
-        """Check what middleware reads."""
+        """Check the attributes that middleware reads."""
         if issubclass(self.error_class, ModelError):
             assert getattr(error, "is_retryable", None) is retryable
 
 
 class MeetingEngine:
-    """Answers a prompt with itself, and only when so many calls are here at once, or none has come for a while.
+    """Echoes prompts once the expected number of calls has arrived, or no more arrive in time.
 
     Args:
-        expected: How many are to meet.
+        expected: Number of concurrent calls to wait for.
         patience: Seconds to wait for the others.
     """
 
@@ -77,7 +77,7 @@ class MeetingEngine:
         self._met: asyncio.Event | None = None
 
     async def start(self) -> None:
-        """Make the event in the server's loop."""
+        """Create the event in the server's loop."""
         self._met = asyncio.Event()
 
     async def stop(self) -> None:
@@ -93,7 +93,7 @@ class MeetingEngine:
         try:
             await asyncio.wait_for(self._met.wait(), self._patience)
         except (TimeoutError, asyncio.TimeoutError):
-            # This one came alone; that is the finding, and ``most`` tells it.
+            # The others did not arrive; ``most`` records how many did.
             pass
         finally:
             self._here -= 1
@@ -102,7 +102,7 @@ class MeetingEngine:
 
 
 class Listener(BaseCallbackHandler):
-    """Keeps what the callbacks of completion models are told."""
+    """Records the callbacks of completion models."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
@@ -116,7 +116,7 @@ class Listener(BaseCallbackHandler):
         self.started += prompts
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, **_: Any) -> None:
-        """Keep the token and its chunk."""
+        """Record the token and its chunk."""
         self.tokens.append(token)
         self.chunks.append(chunk)
 

@@ -1,4 +1,4 @@
-"""``CompletionModelTests``: what a LangChain completion model owes to those who use it."""
+"""``CompletionModelTests``: what users may expect of a LangChain completion model."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _FAULTS: dict[str, Cut | ErrorEvent | EndEarly] = {
 
 
 class CompletionModelTests(Suite):
-    """A suite for classes of the kind of ``BaseLLM``. Override ``model_class`` and ``address``, and what differs.
+    """A suite for subclasses of ``BaseLLM``. Override ``model_class`` and ``address``, and what differs.
 
-    ``address`` is by default that of the sandbox's TGI, with the names that this package's classes give to arguments.
+    By default ``address`` points to the sandbox's TGI, with the argument names of linkspan's classes.
     """
 
-    # ------------------------------------------------------------------ what a user says
+    # ------------------------------------------------------------------ what to override
 
     @property
     def model_class(self) -> type[BaseLLM]:
@@ -47,21 +47,21 @@ class CompletionModelTests(Suite):
 
     @property
     def model_params(self) -> dict[str, Any]:
-        """Its arguments, apart from the server's address."""
+        """Its arguments, without the server's address."""
         return {}
 
     def address(self, server: Sandbox) -> dict[str, Any]:
-        """Return the arguments that lead the class to the server."""
+        """Return the arguments that point the class to the server."""
         return {"base_url": server.tgi_url, "api_key": KEY, "max_retries": 0}
 
     @property
     def max_tokens_name(self) -> str:
-        """What the class calls the bound of an answer's length."""
+        """The class's argument that limits an answer's length."""
         return "max_tokens"
 
     @property
     def generation_info_keys(self) -> Sequence[str]:
-        """What ``generation_info`` of an answer must say."""
+        """Items that ``generation_info`` of an answer must have."""
         return ("finish_reason",)
 
     @property
@@ -71,23 +71,23 @@ class CompletionModelTests(Suite):
 
     @property
     def names_the_model(self) -> bool:
-        """Whether it is known which model answers: the API says so, or is told."""
+        """Whether the answering model is known, from the API or the arguments."""
         return True
 
     @property
     def marks_the_end_of_streams(self) -> bool:
-        """Whether the API's streams have an end mark, so that one without it was cut."""
+        """Whether the API's streams have an end marker, so that one without it was cut."""
         return True
 
     # ------------------------------------------------------------------ helpers
 
     def make(self, server: Sandbox, **settings: Any) -> BaseLLM:
-        """Return a model that asks the server."""
+        """Return a model that calls the server."""
         return self.model_class(**{**self.model_params, **self.address(server), **settings})
 
     @staticmethod
     def pieces(model: BaseLLM, way: str, prompt: str = "count", **options: Any) -> list[str]:
-        """Return what a stream yields, sync or async."""
+        """Return the chunks of a stream, sync or async."""
         if way == "stream":
             return list(model.stream(prompt, **options))
 
@@ -99,7 +99,7 @@ class CompletionModelTests(Suite):
     # ------------------------------------------------------------------ answers
 
     def test_invoke(self, server: Sandbox) -> None:
-        """An answer is its text, sync and async alike."""
+        """An answer is the text, sync and async alike."""
         server.add_rule(_WHOLE)
         model = self.make(server)
         assert model.invoke("count") == _WHOLE
@@ -107,7 +107,7 @@ class CompletionModelTests(Suite):
 
     @pytest.mark.parametrize("way", _STREAMS)
     def test_stream(self, server: Sandbox, way: str) -> None:
-        """A stream comes in pieces, and they are the answer: no special token, nothing left out."""
+        """A stream's pieces add up to the answer: no special token, nothing missing."""
         server.add_rule(Reply(_PIECES))
         pieces = self.pieces(self.make(server), way)
         assert "".join(pieces) == _WHOLE
@@ -115,7 +115,7 @@ class CompletionModelTests(Suite):
 
     @pytest.mark.parametrize("way", ["invoke", *_STREAMS])
     def test_stop(self, server: Sandbox, way: str) -> None:
-        """The answer ends before a stop text, streamed or not, also where it lies across pieces."""
+        """The answer ends before a stop text, streamed or not, even if the text spans pieces."""
         server.add_rule(Reply(_PIECES))
         model = self.make(server)
         options: dict[str, Any] = {"stop": ["o three"]}
@@ -128,7 +128,7 @@ class CompletionModelTests(Suite):
 
     @pytest.mark.parametrize("way", ["batch", "abatch", "generate", "agenerate"])
     def test_prompts_are_asked_at_once(self, way: str) -> None:
-        """Four prompts are four requests at the same time, and their answers keep the order."""
+        """Four prompts are four concurrent requests, and their answers keep the order."""
         prompts: list[Any] = ["one", "two", "three", "four"]
         engine = MeetingEngine(len(prompts))
         with run(engine) as server:
@@ -145,7 +145,7 @@ class CompletionModelTests(Suite):
 
     @pytest.mark.parametrize("way", _STREAMS)
     def test_callbacks_hear_every_token(self, server: Sandbox, way: str) -> None:
-        """A stream is one start, a token per piece with its chunk, and one end."""
+        """A stream fires one start, a token per piece with its chunk, and one end."""
         server.add_rule(Reply(_PIECES))
         listener = Listener()
         self.pieces(self.make(server), way, config={"callbacks": [listener]})
@@ -154,7 +154,7 @@ class CompletionModelTests(Suite):
         assert (listener.started, len(listener.ended), listener.failed) == (["count"], 1, [])
 
     def test_astream_events(self, server: Sandbox) -> None:
-        """The events show the tokens."""
+        """The events contain the tokens."""
         server.add_rule(Reply(_PIECES))
         model = self.make(server)
 
@@ -167,24 +167,24 @@ class CompletionModelTests(Suite):
 
     @pytest.mark.parametrize("way", _STREAMS)
     def test_callbacks_hear_a_failure(self, server: Sandbox, way: str) -> None:
-        """A stream that dies is one start and one error, and no end."""
+        """A broken stream fires one start and one error, and no end."""
         server.add_rule(Reply(_PIECES, fault=Cut(2)))
         listener = Listener()
         with pytest.raises(Exception):  # noqa: B017, PT011  # whatever it is, it is what the callback is told
             self.pieces(self.make(server), way, config={"callbacks": [listener]})
         assert (len(listener.started), len(listener.ended), len(listener.failed)) == (1, 0, 1)
 
-    # ------------------------------------------------------------------ what is known of an answer
+    # ------------------------------------------------------------------ details of an answer
 
     def test_generation_info(self, server: Sandbox) -> None:
-        """What the API says of an answer is kept."""
+        """The API's details of an answer are kept."""
         server.add_rule(_WHOLE)
         generation = self.make(server).generate(["count"]).generations[0][0]
         assert set(self.generation_info_keys) <= set(generation.generation_info or {})
 
     @pytest.mark.parametrize("way", _STREAMS)
     def test_generation_info_of_a_stream(self, server: Sandbox, way: str) -> None:
-        """The pieces' infos, merged, say the same as that of an answer that is not streamed: nothing comes twice."""
+        """The merged infos of the pieces equal those of an unstreamed answer: nothing appears twice."""
         server.add_rule(Reply(_PIECES))
         model = self.make(server)
         whole = model.generate(["count"]).generations[0][0].generation_info or {}
@@ -197,7 +197,7 @@ class CompletionModelTests(Suite):
 
     @needs("reports_usage")
     def test_llm_output(self, server: Sandbox) -> None:
-        """A result says the model's name, and the token counts of all prompts together."""
+        """A result has the model's name and the total token counts of all prompts."""
         server.add_rule(_WHOLE)
         model = self.make(server)
         one, two = (model.generate(prompts).llm_output or {} for prompts in (["count"], ["count", "count"]))
@@ -210,7 +210,7 @@ class CompletionModelTests(Suite):
     # ------------------------------------------------------------------ the cache
 
     def test_equal_calls_are_answered_from_the_cache(self, server: Sandbox) -> None:
-        """Once per prompt, also by another instance with the same settings."""
+        """Each prompt is sent once, also by another instance with the same settings."""
         server.add_rule(_WHOLE)
         cache = InMemoryCache()
         assert self.make(server, cache=cache).invoke("count") == self.make(server, cache=cache).invoke("count")
@@ -218,7 +218,7 @@ class CompletionModelTests(Suite):
 
     @pytest.mark.parametrize("what", ["setting", "option of the call", "stop"])
     def test_other_calls_are_not(self, server: Sandbox, what: str) -> None:
-        """Another bound of the answer's length, or another stop text, is another question."""
+        """Another length limit or stop text is another cache key."""
         server.add_rule(Reply(_PIECES))
         cache = InMemoryCache()
         name = self.max_tokens_name
@@ -236,7 +236,7 @@ class CompletionModelTests(Suite):
     # ------------------------------------------------------------------ life of a model
 
     def test_leaving_a_stream_stops_the_server(self, server: Sandbox) -> None:
-        """A loop that is left early closes the connection: the server need not generate what nobody reads."""
+        """Leaving a loop early closes the connection, so that the server stops generating."""
         server.add_rule(Reply([f" {n}" for n in range(10_000)], pause=0.01))
         stream = self.make(server).stream("count")
         for _ in stream:
@@ -261,14 +261,14 @@ class CompletionModelTests(Suite):
         assert server.requests[0].client_left
 
     def test_pickled(self, server: Sandbox) -> None:
-        """A model goes to another process and answers there, also after it was used."""
+        """A model can be pickled to another process and answers there, even after use."""
         server.add_rule(_WHOLE)
         model = self.make(server)
         model.invoke("count")
         assert pickle.loads(pickle.dumps(model)).invoke("count") == _WHOLE  # noqa: S301  # made here
 
     def test_a_second_event_loop(self, server: Sandbox) -> None:
-        """A model serves one event loop after the other."""
+        """A model works in one event loop after another."""
         server.add_rule(Reply(_PIECES))
         model = self.make(server)
         for _ in range(2):
@@ -276,7 +276,7 @@ class CompletionModelTests(Suite):
             assert "".join(self.pieces(model, "astream")) == _WHOLE
 
     def test_the_key_is_not_shown(self, server: Sandbox) -> None:
-        """Neither ``repr`` nor ``str`` nor the dumped fields hold the key, which nevertheless reaches the server."""
+        """Neither ``repr`` nor ``str`` nor the dumped fields contain the key, but it reaches the server."""
         server.add_rule(_WHOLE)
         model = self.make(server)
         model.invoke("count")
@@ -292,7 +292,7 @@ class CompletionModelTests(Suite):
         ["cut", "error event", pytest.param("end without end mark", marks=needs("marks_the_end_of_streams"))],
     )
     def test_a_stream_that_dies_is_an_error(self, server: Sandbox, way: str, fault: str) -> None:
-        """What had come was handed out, and then an error is raised: half an answer is never taken for a whole one."""
+        """A broken stream yields what arrived, then raises: half an answer never passes for a whole one."""
         server.add_rule(Reply(_PIECES, fault=_FAULTS[fault]))
         listener = Listener()
         with pytest.raises(self.error_class):
@@ -302,7 +302,7 @@ class CompletionModelTests(Suite):
     @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
     @pytest.mark.parametrize(("status", "retryable"), [(401, False), (422, False), (429, True), (503, True)])
     def test_refusals_are_model_errors(self, server: Sandbox, way: str, status: int, retryable: bool) -> None:
-        """A status is one of core's ``ModelError``, which middleware can act on."""
+        """An error status raises one of core's ``ModelError``, which middleware can act on."""
         server.add_rule(Reply(fault=HTTPError(status)))
         model = self.make(server)
         with pytest.raises(self.error_class) as caught:
@@ -310,14 +310,14 @@ class CompletionModelTests(Suite):
         self.check_error(caught.value, retryable=retryable)
 
     def test_an_unknown_argument_is_refused(self, server: Sandbox) -> None:
-        """A misspelt argument is an error where it is written, and names it."""
+        """A misspelt argument raises an error that names it, where it is passed."""
         with pytest.raises((TypeError, ValueError), match="temperatur"):
             self.make(server, temperatur=0.5)
 
     # ------------------------------------------------------------------ tracing
 
     def test_tracing_parameters(self, server: Sandbox) -> None:
-        """Traces know that it is a completion model, whose, and which; and no key."""
+        """Traces contain the run type, the provider and the model, but no key."""
         parameters = self.make(server)._get_ls_params()  # noqa: SLF001  # core has no public way
         assert parameters["ls_model_type"] == "llm"
         assert parameters["ls_provider"]

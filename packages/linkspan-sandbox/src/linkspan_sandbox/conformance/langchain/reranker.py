@@ -1,4 +1,4 @@
-"""``RerankerTests``: what a LangChain reranker owes to those who use it."""
+"""``RerankerTests``: what users may expect of a LangChain reranker."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _BEST_FIRST = [2, 1, 0]
 
 
 class RerankerTests(Suite):
-    """A suite for classes of the kind of ``BaseDocumentCompressor`` that rank. Override ``reranker_class``.
+    """A suite for subclasses of ``BaseDocumentCompressor`` that rank. Override ``reranker_class``.
 
-    The server is by default the sandbox's Scaleway, which ranks by the words that a document shares with the query.
+    By default the server is the sandbox's Scaleway, which ranks by the words that a document shares with the query.
     """
 
-    # ------------------------------------------------------------------ what a user says
+    # ------------------------------------------------------------------ what to override
 
     @property
     def reranker_class(self) -> type[BaseDocumentCompressor]:
@@ -42,27 +42,27 @@ class RerankerTests(Suite):
 
     @property
     def reranker_params(self) -> dict[str, Any]:
-        """Its arguments, apart from the server's address."""
+        """Its arguments, without the server's address."""
         return {}
 
     def address(self, server: Sandbox) -> dict[str, Any]:
-        """Return the arguments that lead the class to the server."""
+        """Return the arguments that point the class to the server."""
         return {"base_url": server.scaleway_url, "api_key": KEY, "max_retries": 0}
 
     @property
     def score_key(self) -> str:
-        """Where the score is in a document's metadata."""
+        """The metadata key of the score."""
         return "relevance_score"
 
     @property
     def top_n_name(self) -> str:
-        """What the class calls the number of documents to return."""
+        """The class's argument for the number of documents to return."""
         return "top_n"
 
     # ------------------------------------------------------------------ helpers
 
     def make(self, server: Sandbox, **settings: Any) -> BaseDocumentCompressor:
-        """Return a reranker that asks the server."""
+        """Return a reranker that calls the server."""
         return self.reranker_class(**{**self.reranker_params, **self.address(server), **settings})
 
     @staticmethod
@@ -85,7 +85,7 @@ class RerankerTests(Suite):
     # ------------------------------------------------------------------ ranks
 
     def test_best_first_with_scores(self, server: Sandbox) -> None:
-        """The documents come by their score, which is a number in their metadata."""
+        """Documents are sorted by score, which is a number in their metadata."""
         found = self.make(server).compress_documents(self.documents(), _QUERY)
         assert self.order(found) == _BEST_FIRST
         scores = [document.metadata[self.score_key] for document in found]
@@ -100,7 +100,7 @@ class RerankerTests(Suite):
         assert asyncio.run(reranker.acompress_documents(self.documents(), _QUERY)) == found
 
     def test_documents_are_copied(self, server: Sandbox) -> None:
-        """What was handed in stays as it was; text, id and metadata of the copies are the originals'."""
+        """The input is unchanged; the copies keep text, id and metadata."""
         documents, untouched = self.documents(), self.documents()
         found = self.make(server).compress_documents(documents, _QUERY)
         assert documents == untouched
@@ -113,13 +113,13 @@ class RerankerTests(Suite):
             )
 
     def test_top_n(self, server: Sandbox) -> None:
-        """No more than so many are returned, the best; and all where there are fewer."""
+        """At most ``top_n`` documents are returned, the best ones; all if there are fewer."""
         for wanted, expected in ((1, [2]), (2, [2, 1]), (50, _BEST_FIRST)):
             reranker = self.make(server, **{self.top_n_name: wanted})
             assert self.order(reranker.compress_documents(self.documents(), _QUERY)) == expected
 
     def test_equal_texts_keep_their_documents(self, server: Sandbox) -> None:
-        """Two documents with one text are two documents."""
+        """Two documents with the same text stay two documents."""
         documents = [Document("Oslo is in Norway", metadata={"n": n}) for n in range(3)]
         assert sorted(self.order(self.make(server).compress_documents(documents, _QUERY))) == [0, 1, 2]
 
@@ -130,32 +130,32 @@ class RerankerTests(Suite):
 
     @pytest.mark.parametrize("way", ["compress_documents", "acompress_documents"])
     def test_no_documents_send_nothing(self, server: Sandbox, way: str) -> None:
-        """An empty list is answered with an empty list, without a request."""
+        """An empty list returns an empty list, without a request."""
         reranker = self.make(server)
         assert list(self.rank(reranker, way, [])) == []
         assert len(server.requests) == 0
 
     def test_callbacks_are_taken(self, server: Sandbox) -> None:
-        """The signature is core's: retrievers hand their callbacks in."""
+        """The signature is core's, because retrievers pass their callbacks."""
         assert len(self.make(server).compress_documents(self.documents(), _QUERY, callbacks=[])) == len(_TEXTS)
 
     # ------------------------------------------------------------------ life of a reranker
 
     def test_pickled(self, server: Sandbox) -> None:
-        """A reranker goes to another process and ranks there, also after it was used."""
+        """A reranker can be pickled to another process and ranks there, even after use."""
         reranker = self.make(server)
         reranker.compress_documents(self.documents(), _QUERY)
         again = pickle.loads(pickle.dumps(reranker))  # noqa: S301  # made here
         assert self.order(again.compress_documents(self.documents(), _QUERY)) == _BEST_FIRST
 
     def test_a_second_event_loop(self, server: Sandbox) -> None:
-        """A reranker serves one event loop after the other."""
+        """A reranker works in one event loop after another."""
         reranker = self.make(server)
         for _ in range(2):
             assert self.order(asyncio.run(reranker.acompress_documents(self.documents(), _QUERY))) == _BEST_FIRST
 
     def test_the_key_is_not_shown(self, server: Sandbox) -> None:
-        """Neither ``repr`` nor ``str`` nor the dumped fields hold the key, which nevertheless reaches the server."""
+        """Neither ``repr`` nor ``str`` nor the dumped fields contain the key, but it reaches the server."""
         reranker = self.make(server)
         reranker.compress_documents(self.documents(), _QUERY)
         assert "***" in server.requests[0].headers.get("authorization", "no key was sent")
@@ -167,7 +167,7 @@ class RerankerTests(Suite):
     @pytest.mark.parametrize("way", ["compress_documents", "acompress_documents"])
     @pytest.mark.parametrize(("status", "retryable"), [(401, False), (422, False), (429, True), (503, True)])
     def test_refusals_are_model_errors(self, server: Sandbox, way: str, status: int, retryable: bool) -> None:
-        """A status is one of core's ``ModelError``, which says whether another try may help."""
+        """An error status raises one of core's ``ModelError``, which says whether a retry may help."""
         server.add_rule(Reply(fault=HTTPError(status)), route="rerank")
         reranker = self.make(server)
         with pytest.raises(self.error_class) as caught:
@@ -175,6 +175,6 @@ class RerankerTests(Suite):
         self.check_error(caught.value, retryable=retryable)
 
     def test_an_unknown_argument_is_refused(self, server: Sandbox) -> None:
-        """A misspelt argument is an error where it is written, and names it."""
+        """A misspelt argument raises an error that names it, where it is passed."""
         with pytest.raises((TypeError, ValueError), match="topn"):
             self.make(server, topn=3)

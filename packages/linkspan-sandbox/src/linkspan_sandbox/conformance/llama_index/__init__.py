@@ -1,17 +1,17 @@
 """A conformance suite for LLM, embedding and rerank classes of LlamaIndex, of any package.
 
-Subclass what fits in a test module, and pytest runs it::
+Subclass the suite that fits in a test module, and pytest runs it::
 
     class TestMyLLM(LLMTests):
         def make_llm(self, base_url, **settings):
             return MyLLM(**{"model": "my-model", "api_base": base_url, **settings})
 
-The class is given the address of a scripted server on this machine: by default one that speaks Chat Completions as
-Scaleway does; with ``base_url`` overridden, any other API of :mod:`linkspan_sandbox`. No key and no network are needed.
-Attributes such as ``supports_tools`` say what the API cannot do; the tests of that are not collected.
+The class calls a scripted server on this machine. By default the server speaks Scaleway's Chat Completions; override
+``base_url`` for another API of :mod:`linkspan_sandbox`. No key and no network are needed. Attributes such as
+``supports_tools`` declare the API's features; tests of missing ones are not collected.
 
 The 36 points are those of the table in the documentation (``docs/conformance_llama_index.md``); each test names its
-point. :class:`LLMTests` is all that is about LLMs; its parts can be used on their own. It needs the extras
+point. :class:`LLMTests` covers all of LLMs; its parts can be used separately. The suite needs the extras
 ``linkspan[llama-index,testing]``.
 """
 
@@ -25,7 +25,7 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-# Before the modules are imported: what their assertions compare is to be seen when they fail.
+# Before the modules are imported, so that pytest shows the compared values of failed assertions.
 for _module in (
     "base",
     "connection",
@@ -83,4 +83,4 @@ class LLMTests(
     StructuredOutputTests,
     DataRoleTests,
 ):
-    """Everything that is asked of an LLM class."""
+    """All tests of an LLM class."""

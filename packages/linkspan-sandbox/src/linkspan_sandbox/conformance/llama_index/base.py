@@ -1,4 +1,4 @@
-"""What all parts of the suite stand on: the hooks that a user overrides, the server, and ways to call a class."""
+"""Shared by all parts of the suite: the hooks to override, the server, and helpers to call a class."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
     "text_of",
 ]
 
-#: The key that the suite gives to the class, and looks for where it should not be.
+#: The key that the suite passes to the class; it checks that the key does not leak.
 KEY = "conformance-key-0123456789abcdef"
 
 #: LlamaIndex's eight endpoints.
@@ -56,7 +56,7 @@ def each(ways: Sequence[str], *, streams_need: str | None = None) -> pytest.Mark
 
     Args:
         ways: The endpoints.
-        streams_need: What the suite must have for the streams among them, as :func:`needs` takes it.
+        streams_need: Feature required for the streaming endpoints; see :func:`needs`.
     """
     if streams_need is None:
         return pytest.mark.parametrize("way", ways)
@@ -65,11 +65,11 @@ def each(ways: Sequence[str], *, streams_need: str | None = None) -> pytest.Mark
 
 
 class Script:
-    """What the server answers, and which calls it got.
+    """Sets the server's answers and records its calls.
 
     Attributes:
         sandbox: The server.
-        calls: The calls that rules of this script have answered, as the server read them whatever the API.
+        calls: The calls that this script has answered, decoded from any API.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
@@ -77,7 +77,7 @@ class Script:
         self.calls: list[Call] = []
 
     def reply(self, reply: Reply | str | Callable[[Call], Reply | str], **when: Any) -> None:
-        """Answer with this; ``when`` takes the arguments of :class:`linkspan_sandbox.Rule`."""
+        """Answer with this; ``when`` are the arguments of :class:`linkspan_sandbox.Rule`."""
 
         def answer(call: Call) -> Reply | str:
             self.calls.append(call)
@@ -87,16 +87,16 @@ class Script:
 
     @property
     def requests(self) -> int:
-        """How many requests have arrived, answered or not."""
+        """The number of requests received, answered or not."""
         return len(self.sandbox.requests)
 
 
 class Suite:
-    """A server for each class of tests, emptied for each test.
+    """One server per test class, cleared for each test.
 
     Attributes:
         sandbox_settings: Arguments for :func:`linkspan_sandbox.run`.
-        key_environment: Name of the environment variable that the class reads its key from; ``None`` if there is none.
+        key_environment: The environment variable with the class's key; ``None`` if there is none.
     """
 
     sandbox_settings: ClassVar[Mapping[str, Any]] = {}
@@ -115,7 +115,7 @@ class Suite:
         cls._running.stop()
 
     def base_url(self, sandbox: Sandbox) -> str:
-        """Return the address that the class is to be given, such as ``sandbox.scaleway_url`` (the default)."""
+        """Return the URL for the class, such as ``sandbox.scaleway_url`` (the default)."""
         return sandbox.scaleway_url
 
     @pytest.fixture
@@ -128,26 +128,26 @@ class Suite:
 
 
 class LLMSuite(Suite):
-    """What the suite has to know of an LLM class. Override ``make_llm``, ``base_url`` and what else differs.
+    """The suite's description of an LLM class. Override ``make_llm``, ``base_url`` and what else differs.
 
     Attributes:
         import_path: The public module that the class is imported from, such as ``"llama_index.llms.scaleway"``.
-        is_chat_model: What the class's metadata is to say.
-        supports_tools: Whether it is a ``FunctionCallingLLM`` whose API takes tools, in Chat Completions form.
+        is_chat_model: The expected value in the class's metadata.
+        supports_tools: Whether it is a ``FunctionCallingLLM`` whose API supports tools, in Chat Completions form.
         streams_chat_chunks: Whether its streams are Chat Completions chunks.
-        supports_images: Whether the API takes images, in Chat Completions form.
-        supports_tool_images: Whether the API takes images in what tools return.
-        supports_reasoning: Whether the API has reasoning in a field of its own.
+        supports_images: Whether the API accepts images, in Chat Completions form.
+        supports_tool_images: Whether the API accepts images in tool results.
+        supports_reasoning: Whether the API has a separate field for reasoning.
         reasoning_fields: The names of that field.
-        think_tag_settings: Settings under which the class parts ``<think>`` text from answers; ``None`` if it cannot.
-        supports_json_schema: Whether the class holds the server to a schema.
-        logprob_options: Keywords of a call that asks for log probabilities; ``None`` if the API has none.
+        think_tag_settings: Settings that make the class split ``<think>`` text off; ``None`` if it cannot.
+        supports_json_schema: Whether the class makes the server enforce a schema.
+        logprob_options: Call keywords that request log probabilities; ``None`` if the API has none.
         streams_usage: Whether the API counts tokens in streams.
         reports_finish_reason: Whether the API says why an answer ended.
-        has_end_event: Whether the API's streams end with an event ``[DONE]`` that carries nothing.
-        tells_of_early_end: Whether a stream that ends without the API's last event can be told from a whole one.
-        data_role_settings: Settings under which linkspan's data messages are sent; ``None`` for classes without them.
-        caches_prompts: Whether the API caches by itself, so that the class leaves cache points out.
+        has_end_event: Whether the API's streams end with an empty event ``[DONE]``.
+        tells_of_early_end: Whether a stream without the API's last event is recognisable as cut.
+        data_role_settings: Settings that send linkspan's data messages; ``None`` for classes without them.
+        caches_prompts: Whether the API caches prompts automatically, so that the class omits cache points.
     """
 
     import_path: ClassVar[str | None] = None
@@ -172,16 +172,16 @@ class LLMSuite(Suite):
         """Return an object of the class under test.
 
         Args:
-            base_url: The address to use.
+            base_url: The URL to call.
             settings: Constructor arguments under LlamaIndex's usual names (``api_key``, ``max_retries``,
-                ``max_tokens``, ``temperature``, ``model``, ``callback_manager``, ``system_prompt``, …). They come
-                before any of your own.
+                ``max_tokens``, ``temperature``, ``model``, ``callback_manager``, ``system_prompt``, …). They take
+                precedence over yours.
         """
         raise NotImplementedError
 
     @pytest.fixture
     def make(self, script: Script) -> Iterator[Callable[..., Any]]:
-        """Make objects of the class before the server; they are closed at the end, if they can be."""
+        """Build objects of the class that call the server; close them at the end, if possible."""
         made: list[Any] = []
 
         def make_one(*, through: str | None = None, **settings: Any) -> Any:
@@ -206,10 +206,10 @@ class LLMSuite(Suite):
 
 
 def ask(llm: Any, way: str, question: Any = "Hello", **kwargs: Any) -> list[Any]:
-    """Call one of the eight endpoints, each async one in an event loop of its own.
+    """Call one of the eight endpoints, an async one in its own event loop.
 
     Returns:
-        The chunks of a stream, or the one answer.
+        The chunks of a stream, or a list of the one answer.
     """
     subject = question
     if isinstance(question, str) and way.endswith("chat"):
@@ -242,7 +242,7 @@ def text_of(response: Any) -> str:
 
 
 def plain(raw: Any) -> dict[str, Any]:
-    """Return ``raw`` as core's token counter and workflow events will see it: JSON, without objects of any SDK."""
+    """Return ``raw`` as core's token counter and workflow events see it: JSON, without SDK objects."""
     if hasattr(raw, "model_dump"):
         raw = raw.model_dump(mode="json")
     result: dict[str, Any] = json.loads(json.dumps(raw))

@@ -60,7 +60,7 @@ class ConnectionTests(LLMSuite):
 
     @each(STREAMS)
     def test_leaving_a_stream_closes_its_connection(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 10: a reader that closes a stream early releases the connection, and the server stops its work."""
+        """Point 10: closing a stream early releases the connection, and the server stops."""
         script.reply(Reply(PIECES, fault=Stall(after=2)))
         llm = make()
         subject: Any = [ChatMessage("x")] if way.endswith("chat") else "x"
@@ -93,7 +93,7 @@ class ConnectionTests(LLMSuite):
     def test_a_broken_stream_raises_after_its_text(
         self, make: Callable[..., Any], script: Script, way: str, fault: Any
     ) -> None:
-        """Point 11: an error, a cut and an early end within a stream raise; the text so far has been handed out."""
+        """Point 11: an error, a cut and an early end in a stream raise, after the text so far was yielded."""
         script.reply(Reply(PIECES, fault=fault))
         seen = _read_until_it_fails(make(), way)
         assert seen == "".join(PIECES[:2])
@@ -103,14 +103,14 @@ class ConnectionTests(LLMSuite):
     def test_events_may_be_written_otherwise(
         self, make: Callable[..., Any], script: Script, way: str, rewrite: Callable[[bytes], Iterable[bytes]]
     ) -> None:
-        """Point 12: CRLF, comments and other fields, no space, UTF-8 split anywhere, no ``[DONE]``: all the same."""
+        """Point 12: CRLF, comments, other fields, no space, split UTF-8 and no ``[DONE]`` make no difference."""
         script.reply(Reply(PIECES))
         with Relay(script.sandbox.url, rewrite=rewrite) as relay:
             assert text_of(last(make(through=relay.url), way)) == TEXT
 
     @each(STREAMS)
     def test_a_garbled_event_raises(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 12: an event that is no JSON is an error, not a gap in the text."""
+        """Point 12: an event that is not JSON raises; it does not leave a gap in the text."""
         script.reply(Reply(PIECES))
         with (
             Relay(script.sandbox.url, rewrite=_with_broken_json) as relay,
@@ -123,7 +123,7 @@ class ConnectionTests(LLMSuite):
 
     @each(WAYS)
     def test_retries_are_as_many_as_said(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 13: ``max_retries=2`` sends three requests to a server that is down, no more."""
+        """Point 13: ``max_retries=2`` sends exactly three requests to a server that is down."""
         script.reply(Reply(fault=HTTPError(503, headers={"retry-after": "0"})))
         with pytest.raises(Exception):  # noqa: B017, PT011  # each package has its own
             ask(make(max_retries=2), way)
@@ -131,7 +131,7 @@ class ConnectionTests(LLMSuite):
 
     @each(WAYS)
     def test_a_retry_may_succeed(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 13: a request that was refused with 429 is repeated."""
+        """Point 13: a request that gets 429 is retried."""
         script.reply(Reply(fault=HTTPError(429, headers={"retry-after": "0"})), times=1)
         script.reply(TEXT)
         assert text_of(last(make(max_retries=1), way)) == TEXT
@@ -139,7 +139,7 @@ class ConnectionTests(LLMSuite):
 
     @pytest.mark.parametrize("way", ["chat", "astream_chat"])
     def test_retry_after_is_obeyed(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 13: the server says how long to wait."""
+        """Point 13: retries wait as long as the server says."""
         script.reply(Reply(fault=HTTPError(429, headers={"retry-after": "1"})), times=1)
         script.reply(TEXT)
         start = time.monotonic()
@@ -151,7 +151,7 @@ class ConnectionTests(LLMSuite):
     def test_what_cannot_succeed_is_not_repeated(
         self, make: Callable[..., Any], script: Script, way: str, status: int
     ) -> None:
-        """Point 13: no retry of a request that the server calls wrong."""
+        """Point 13: an invalid request is not retried."""
         script.reply(Reply(fault=HTTPError(status)))
         with pytest.raises(Exception):  # noqa: B017, PT011  # each package has its own
             ask(make(max_retries=2), way)
@@ -159,7 +159,7 @@ class ConnectionTests(LLMSuite):
 
     @each(STREAMS)
     def test_no_retry_after_the_first_byte(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 13: a stream that has begun is not sent again: its reader would see the text twice."""
+        """Point 13: a stream that has begun is not retried, because its reader would see the text twice."""
         script.reply(Reply(PIECES, fault=Cut(after=1)))
         assert _read_until_it_fails(make(max_retries=2), way) == PIECES[0]
         assert script.requests == 1
@@ -168,7 +168,7 @@ class ConnectionTests(LLMSuite):
 
     @pytest.mark.parametrize("retries", [0, 2])
     def test_one_object_in_two_event_loops(self, make: Callable[..., Any], script: Script, retries: int) -> None:
-        """Point 14: an object serves one event loop after the other, and each call is sent (and billed) once."""
+        """Point 14: an object works in one event loop after another, and each call is sent (and billed) once."""
         script.reply(TEXT)
         llm = make(max_retries=retries)
         for _ in range(2):
@@ -187,7 +187,7 @@ class ConnectionTests(LLMSuite):
 
     @pytest.mark.parametrize("way", ["achat", "acomplete", "astream_chat", "astream_complete"])
     def test_async_calls_overlap(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 16: twenty async calls are on their way at once; the relay answers none before all are there."""
+        """Point 16: twenty async calls run concurrently; the relay answers none before all have arrived."""
         script.reply(TEXT)
 
         async def one(llm: Any) -> str:
@@ -208,7 +208,7 @@ class ConnectionTests(LLMSuite):
             assert asyncio.run(all_of_them(make(through=relay.url))) == [TEXT] * AT_ONCE
 
     def test_threads_overlap(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 16: so are twenty sync calls from threads, of one object."""
+        """Point 16: so do twenty sync calls of one object from threads."""
         script.reply(TEXT)
         with Relay(script.sandbox.url, hold=AT_ONCE) as relay, ThreadPoolExecutor(AT_ONCE) as pool:
             llm = make(through=relay.url)
@@ -217,7 +217,7 @@ class ConnectionTests(LLMSuite):
 
     @pytest.mark.parametrize("way", ["achat", "acomplete", "astream_chat", "astream_complete"])
     def test_cancelling_stops_the_server(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 17: a task that is cancelled closes its connection at once."""
+        """Point 17: a cancelled task closes its connection at once."""
         script.reply(Reply(PIECES, fault=Stall(after=1)))
         llm = make()
 

@@ -1,4 +1,4 @@
-"""Point 34: untrusted text. For classes of linkspan, and others that know its marker."""
+"""Point 34: untrusted text. For classes of linkspan, and others that support its marker."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class DataRoleTests(LLMSuite):
 
     @pytest.fixture
     def trusted_with_data(self, make: Callable[..., Any], script: Script) -> Any:
-        """An object of the class that takes untrusted text."""
+        """An object of the class that accepts untrusted text."""
         script.reply("60 metres")
         return make(**(self.data_role_settings or {}))
 
     @needs("data_role_settings")
     @each(CHAT_WAYS)
     def test_a_data_message(self, trusted_with_data: Any, script: Script, way: str) -> None:
-        """Point 34: a data message is a turn of its own, told apart from what the user says."""
+        """Point 34: a data message is a separate turn, distinct from the user's text."""
         ask(trusted_with_data, way, [ChatMessage("How long is it?"), data_message(UNTRUSTED)])
         self._assert_apart(script.calls[-1])
 
@@ -63,7 +63,7 @@ class DataRoleTests(LLMSuite):
 
     @needs("data_role_settings")
     def test_a_chat_engine(self, trusted_with_data: Any, script: Script) -> None:
-        """Point 34: and through a chat engine, in the second turn as well; what was said before stays as it was."""
+        """Point 34: and through a chat engine, also in the second turn; earlier turns stay unchanged."""
         index = SummaryIndex.from_documents([Document(text=UNTRUSTED)])
         engine = DataContextChatEngine.from_defaults(retriever=index.as_retriever(), llm=trusted_with_data)
         assert str(engine.chat("What is {context_str}?")) == "60 metres"
@@ -81,7 +81,7 @@ class DataRoleTests(LLMSuite):
 
     @needs("data_role_settings")
     def test_a_memory(self, trusted_with_data: Any, script: Script) -> None:
-        """Point 34: a data message that was stored as JSON is still one."""
+        """Point 34: a data message stays one when stored as JSON."""
         memory = Memory.from_defaults(session_id="conformance")
         memory.put_messages([ChatMessage("How long is it?"), data_message(UNTRUSTED)])
         stored = [message.model_dump_json() for message in memory.get()]
@@ -91,7 +91,7 @@ class DataRoleTests(LLMSuite):
     @staticmethod
     def _assert_apart(call: Call) -> None:
         if call.prompt is not None:
-            # One text: nothing but the fence tells it apart, and nobody else's turn begins with it.
+            # One text: only the fence distinguishes it, and no other turn begins with it.
             assert UNTRUSTED in call.prompt
             assert f"user: {UNTRUSTED}" not in call.prompt
             return
@@ -101,7 +101,7 @@ class DataRoleTests(LLMSuite):
         if message["role"] == "data":
             assert "How long is it?" not in str(message["content"])
             return
-        # In a user's turn it is fenced, behind a notice: never what the user seems to say.
+        # In a user turn it is fenced after a notice, so that it cannot pass for the user's text.
         before, _, _ = str(message["content"]).partition(UNTRUSTED)
         assert before.removeprefix("How long is it?").strip()
 

@@ -40,7 +40,7 @@ class EndpointTests(LLMSuite):
     """What the eight endpoints return."""
 
     def test_bases_and_flags(self, make: Callable[..., Any]) -> None:
-        """Point 1: an ``LLM`` with async methods of its own (no ``CustomLLM``), and metadata that says what it can."""
+        """Point 1: an ``LLM`` with its own async methods (not a ``CustomLLM``), and accurate metadata."""
         llm = make()
         assert isinstance(llm, LLM)
         assert not isinstance(llm, CustomLLM)
@@ -51,7 +51,7 @@ class EndpointTests(LLMSuite):
 
     @needs("import_path")
     def test_the_public_module_exports_it(self, make: Callable[..., Any]) -> None:
-        """Point 1: it is found where LlamaIndex's users look for it, by ``import`` and in ``__all__``."""
+        """Point 1: it can be imported from LlamaIndex's namespace, and is in ``__all__``."""
         module = importlib.import_module(str(self.import_path))
         name = type(make()).__name__
         assert getattr(module, name) is type(make())
@@ -59,14 +59,14 @@ class EndpointTests(LLMSuite):
 
     @each(WAYS)
     def test_every_endpoint_gives_the_text(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 2: all eight endpoints give the same text."""
+        """Point 2: all eight endpoints return the same text."""
         script.reply(Reply(PIECES))
         assert text_of(last(make(), way)) == TEXT
         assert script.requests == 1
 
     @each(STREAMS)
     def test_deltas_make_up_the_text(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 3: the deltas, strings all of them, make up the final text, and each chunk shows the text so far."""
+        """Point 3: the deltas are strings and add up to the final text; each chunk has the text so far."""
         script.reply(Reply(PIECES))
         so_far = ""
         chunks = ask(make(), way)
@@ -79,7 +79,7 @@ class EndpointTests(LLMSuite):
 
     @each(CHAT_STREAMS)
     def test_one_text_block_that_grows(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 4: each chunk has one ``TextBlock`` with everything so far, since core joins blocks by line breaks."""
+        """Point 4: each chunk has one ``TextBlock`` with the text so far, since core joins blocks with line breaks."""
         script.reply(Reply(PIECES))
         for chunk in ask(make(), way):
             assert len([block for block in chunk.message.blocks if isinstance(block, TextBlock)]) <= 1
@@ -88,7 +88,7 @@ class EndpointTests(LLMSuite):
 
     @each(STREAMS)
     def test_streams_are_generators(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 5: core's callbacks look for real generators."""
+        """Point 5: streams are generators, which core's callbacks require."""
         script.reply(Reply(PIECES))
         llm = make()
         subject: Any = "x"
@@ -115,7 +115,7 @@ class EndpointTests(LLMSuite):
         assert chunks
         assert text_of(chunks[-1]) == ""
 
-    # ------------------------------------------------------------------ what else an answer says
+    # ------------------------------------------------------------------ further details of an answer
 
     @needs("supports_reasoning")
     @each(CHAT_STREAMS)
@@ -127,7 +127,7 @@ class EndpointTests(LLMSuite):
         ],
     )
     def test_streamed_reasoning_is_whole(self, make: Callable[..., Any], script: Script, way: str, field: str) -> None:
-        """Point 30: reasoning is kept from its first piece on, in ``thinking_delta`` and a block, under either name."""
+        """Point 30: reasoning is kept from the first piece, in ``thinking_delta`` and a block, under either name."""
         deltas = [{"role": "assistant", field: "First,"}, {field: " second."}, {"content": "Yes."}]
         script.reply(Reply(events=self.stream_of(deltas, "stop")))
         chunks = ask(make(), way)
@@ -145,14 +145,14 @@ class EndpointTests(LLMSuite):
     @needs("think_tag_settings")
     @each(CHAT_WAYS)
     def test_think_tags_are_parted_from_the_text(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 30: ``<think>`` text does not leak into the content, where agents and parsers would trip over it."""
+        """Point 30: ``<think>`` text does not leak into the content, where agents and parsers would fail on it."""
         script.reply(Reply(["<th", "ink>First,", " second.</thi", "nk>", "Yes", "."]))
         _assert_thought(last(make(**(self.think_tag_settings or {})), way), "First, second.", "Yes.")
 
     @needs("logprob_options")
     @each(WAYS)
     def test_log_probabilities(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 31: log probabilities of all tokens, in chats and completions, streamed and not."""
+        """Point 31: log probabilities of all tokens, in chat and completions, streamed or not."""
         script.reply(Reply(PIECES))
         responses = ask(make(), way, **(self.logprob_options or {}))
         tokens = [place[0].token for response in responses for place in response.logprobs or ()]
@@ -161,7 +161,7 @@ class EndpointTests(LLMSuite):
     @needs("reports_finish_reason")
     @each(WAYS)
     def test_finish_reason(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 32: ``additional_kwargs`` says that an answer was cut."""
+        """Point 32: ``additional_kwargs`` shows that an answer was cut."""
         script.reply(Reply(PIECES))
         response = last(make(max_tokens=2), way)
         assert text_of(response) == "".join(PIECES[:2])
@@ -169,7 +169,7 @@ class EndpointTests(LLMSuite):
 
     @each(WAYS)
     def test_a_call_beats_the_instance(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 33: parameters of a call win over the instance's, for that call."""
+        """Point 33: a call's parameters override the instance's, for that call."""
         script.reply(Reply("ok"))
         settings = {"max_tokens": 50, "temperature": 0.5}
         ask(make(**settings), way, max_tokens=7, temperature=0.25)

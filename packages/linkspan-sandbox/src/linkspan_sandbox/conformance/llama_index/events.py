@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["EventTests", "watched"]
 
-#: Six words, which together with an end token are seven tokens, for APIs that count by themselves.
+#: Six words; with an end token, seven tokens for APIs that count for themselves.
 TEXT = "one two three four five six"
 COUNTED = Usage(input_tokens=11, output_tokens=7, total_tokens=18)
 
 
 def _refuse_to_guess(_: str) -> list[str]:
-    raise AssertionError("tokens were estimated, not taken from the server")
+    raise AssertionError("tokens were estimated instead of read from the server")
 
 
 class _Events(BaseEventHandler):
@@ -60,7 +60,7 @@ def watched() -> Iterator[tuple[list[str], list[str]]]:
 
 
 class EventTests(LLMSuite):
-    """What the class tells LlamaIndex's callbacks."""
+    """What the class reports to LlamaIndex's callbacks."""
 
     @each(WAYS, streams_need="streams_usage")
     def test_usage_is_where_core_looks(self, make: Callable[..., Any], script: Script, way: str) -> None:
@@ -74,7 +74,7 @@ class EventTests(LLMSuite):
 
     @each(WAYS, streams_need="streams_usage")
     def test_token_counts_are_the_servers(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 8: ``TokenCountingHandler`` counts what the server counted, once, and guesses nothing."""
+        """Point 8: ``TokenCountingHandler`` uses the server's counts, once, and estimates none."""
         script.reply(Reply(TEXT, usage=COUNTED))
         counter = TokenCountingHandler(tokenizer=_refuse_to_guess)
         ask(make(callback_manager=CallbackManager([counter])), way)
@@ -82,7 +82,7 @@ class EventTests(LLMSuite):
 
     @each(("predict", "apredict", "stream", "astream"), streams_need="streams_usage")
     def test_token_counts_of_predict(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 8: so it does below ``predict`` and its kin."""
+        """Point 8: also for ``predict`` and similar methods."""
         script.reply(Reply(TEXT, usage=COUNTED))
         counter = TokenCountingHandler(tokenizer=_refuse_to_guess)
         llm = make(callback_manager=CallbackManager([counter]))
@@ -91,7 +91,7 @@ class EventTests(LLMSuite):
 
     @each(WAYS)
     def test_one_start_one_end_one_span(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 9: one start event, one end event and one span per call, for both of core's mechanisms."""
+        """Point 9: one start event, one end event and one span per call, in both of core's mechanisms."""
         script.reply(Reply(TEXT, usage=COUNTED))
         debug = LlamaDebugHandler(print_trace_on_end=False)
         llm = make(callback_manager=CallbackManager([debug]))
@@ -106,7 +106,7 @@ class EventTests(LLMSuite):
 
     @each(WAYS)
     def test_a_failed_call_is_told_once(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 9: a call that fails ends its event with the exception."""
+        """Point 9: a failed call ends its event with the exception."""
         script.reply(Reply(fault=HTTPError(400)))
         debug = LlamaDebugHandler(print_trace_on_end=False)
         llm = make(callback_manager=CallbackManager([debug]))

@@ -1,4 +1,4 @@
-"""Points 22 to 24: blocks, images, and what belongs to the caller."""
+"""Points 22 to 24: blocks, images, and the caller's objects."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-#: The smallest picture: one grey dot.
+#: A minimal image: one grey pixel.
 PNG = (
     b"\x89PNG\r\n\x1a\n"
     + _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
@@ -70,7 +70,7 @@ def _citation() -> CitationBlock:
     )
 
 
-#: A block, the word by which an error names it, and what of it must be in the request otherwise.
+#: A block, the word that must name it in an error, and what must be in the request otherwise.
 _BLOCKS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "text": (lambda: TextBlock(text=_MARK.decode()), "text", _MARK.decode()),
     "image": (lambda: ImageBlock(image=PNG), "image", _BASE64),
@@ -95,13 +95,13 @@ def look_up(page: int) -> str:
 
 
 class MessageTests(LLMSuite):
-    """How messages get to the API."""
+    """How messages reach the API."""
 
     @pytest.mark.parametrize("kind", list(_BLOCKS))
     def test_a_block_is_sent_or_refused(self, make: Callable[..., Any], script: Script, kind: str) -> None:
         """Point 22: every type of block is in the request, or raises an error that names it. None is dropped.
 
-        A cache point may be, where the API caches by itself: the answer is the same.
+        Except a cache point if the API caches automatically: the answer is the same.
         """
         build, name, mark = _BLOCKS[kind]
         script.reply("ok")
@@ -118,7 +118,7 @@ class MessageTests(LLMSuite):
             assert mark in body or (kind == "cache point" and self.caches_prompts)
 
     def test_texts_are_joined_as_core_joins_them(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 22: two text blocks are two lines, or two parts; they are not glued together."""
+        """Point 22: two text blocks are two lines or two parts, never joined without a separator."""
         script.reply("ok")
         make().chat([ChatMessage(blocks=[TextBlock(text="one"), TextBlock(text="two")])])
         call = script.calls[-1]
@@ -130,7 +130,7 @@ class MessageTests(LLMSuite):
 
     @needs("supports_tools")
     def test_thoughts_and_calls_of_earlier_turns(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 22: turns come back from memory with thoughts, an empty text and calls: one call, in one place."""
+        """Point 22: turns from memory with reasoning, an empty text and calls: each call is sent once."""
         script.reply("ok")
         call = {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"page": 3}'}}
         turn = ChatMessage(
@@ -151,7 +151,7 @@ class MessageTests(LLMSuite):
 
     @pytest.mark.parametrize("given_as", ["url", "data url", "path", "no suffix", "bytes", "BytesIO"])
     def test_images(self, make: Callable[..., Any], script: Script, tmp_path: Path, given_as: str) -> None:
-        """Point 23: an image arrives with its type however it is given; an API without images says so."""
+        """Point 23: an image arrives with its type however it is given; an API without images raises."""
         script.reply("ok")
         block = _image(given_as, tmp_path)
         message = ChatMessage(role=MessageRole.USER, blocks=[TextBlock(text="What is it?"), block])
@@ -161,7 +161,7 @@ class MessageTests(LLMSuite):
             assert script.requests == 0
             return
         llm = make()
-        for _ in range(2):  # a stream of bytes must not be used up
+        for _ in range(2):  # a byte stream must not be consumed
             llm.chat([message])
             parts = script.calls[-1].messages[-1]["content"]
             urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
@@ -169,7 +169,7 @@ class MessageTests(LLMSuite):
 
     @each(CHAT_WAYS)
     def test_messages_are_left_alone(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 24: the caller's messages are as they were."""
+        """Point 24: the caller's messages are unchanged."""
         script.reply("ok")
         messages = [ChatMessage("a", role=MessageRole.SYSTEM), ChatMessage("b")]
         before = [message.model_copy(deep=True) for message in messages]
@@ -178,7 +178,7 @@ class MessageTests(LLMSuite):
 
     @needs("supports_tools")
     def test_the_history_is_left_alone(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 24: the history of a chat with tools is copied; a user's message may be a ``ChatMessage``."""
+        """Point 24: a tool chat's history is copied; the user message may be a ``ChatMessage``."""
         script.reply("ok")
         history = [ChatMessage("before")]
         make().chat_with_tools([FunctionTool.from_defaults(look_up)], user_msg=ChatMessage("now"), chat_history=history)

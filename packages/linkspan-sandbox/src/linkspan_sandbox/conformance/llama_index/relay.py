@@ -1,6 +1,6 @@
-"""A relay between a client and the sandbox that damages, rearranges or holds back what goes through it.
+"""A relay between a client and the sandbox that damages, rearranges or delays answers.
 
-It works on bytes, so it serves every API alike.
+It works on bytes, so it supports every API.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Relay"]
 
-#: Longest that a held request waits for the others, in seconds: only a failing test gets there.
+#: Longest time that a held request waits for the others, in seconds; only a failing test reaches it.
 PATIENCE = 10.0
 
 
 class Relay:
-    """Passes requests on to a server; use it as a context manager.
+    """Forwards requests to a server; use it as a context manager.
 
     Args:
         target: Root of the server, such as ``sandbox.url``.
-        rewrite: Takes the bytes of a whole answer's body and returns those to send, one chunk per item.
-        hold: Hold each answer back until so many requests are here at once. If they do not come within ten seconds,
-            all are answered with status 504.
+        rewrite: Receives the bytes of a whole answer's body and returns those to send, one chunk per item.
+        hold: Delay each answer until this many requests have arrived. After ten seconds, all get status 504.
 
     Attributes:
-        url: Root of the relay, to be put in the place of ``target``.
+        url: Root of the relay, to use instead of ``target``.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Relay:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
-            #: Many clients may come at the same moment.
+            #: Many clients may connect at once.
             request_queue_size = 128
 
         self._server = Server(("127.0.0.1", 0), Handler)
@@ -74,7 +73,7 @@ class Relay:
             try:
                 self._together.wait()
             except threading.BrokenBarrierError:
-                request.send_error(504, "The other requests did not come")
+                request.send_error(504, "The other requests did not arrive")
                 return
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _OF_A_CONNECTION}
         answer = self._client.post(request.path, content=body, headers=headers)

@@ -25,7 +25,7 @@ class SettingsTests(LLMSuite):
 
     @pytest.mark.parametrize("shown_by", ["to_dict", "to_json", "to_payload", "repr", "str", "model_dump_json"])
     def test_the_key_is_not_shown(self, make: Callable[..., Any], shown_by: str) -> None:
-        """Point 18: the key is in nothing that is printed, stored or sent to observers. A pickle may need it."""
+        """Point 18: the key is in nothing printed, stored or sent to observers. A pickle may need it."""
         llm = make()
         shown = {"repr": llm.__repr__, "str": llm.__str__}.get(shown_by) or getattr(llm, shown_by)
         assert KEY not in str(shown())
@@ -34,7 +34,7 @@ class SettingsTests(LLMSuite):
     def test_the_key_is_not_logged(
         self, make: Callable[..., Any], script: Script, caplog: pytest.LogCaptureFixture, way: str
     ) -> None:
-        """Point 18: nor is it in logs, at their most talkative, or in errors."""
+        """Point 18: nor is it in debug logs or errors."""
         script.reply(Reply(fault=HTTPError(401)), times=1)
         script.reply("ok")
         with caplog.at_level(logging.DEBUG):
@@ -58,7 +58,7 @@ class SettingsTests(LLMSuite):
         assert [call.max_tokens for call in script.calls] == [33] * 3
 
     def test_to_dict_is_json_and_always_the_same(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 19: caches take their keys from ``to_dict``."""
+        """Point 19: caches derive their keys from ``to_dict``."""
         script.reply("ok")
         llm = make(max_tokens=33)
         before = json.dumps(llm.to_dict(), sort_keys=True)
@@ -70,12 +70,12 @@ class SettingsTests(LLMSuite):
         )
 
     def test_an_unknown_argument_is_refused(self, make: Callable[..., Any]) -> None:
-        """Point 20: a misspelt argument is an error that names it, not a setting that is lost."""
+        """Point 20: a misspelt argument raises an error that names it; it is not silently lost."""
         with pytest.raises(Exception, match="temprature"):
             make(temprature=0.5)
 
     def test_metadata_costs_nothing(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 21: making an object and asking for its metadata sends nothing, and no model name is an error."""
+        """Point 21: creating an object and reading its metadata sends nothing, and no model name raises."""
         metadata = make().metadata
         assert metadata.context_window > 0
         unknown = make(model="a-model-nobody-has-heard-of").metadata

@@ -47,7 +47,7 @@ class StructuredOutputTests(LLMSuite):
     @pytest.mark.parametrize("variant", _VARIANTS)
     @pytest.mark.parametrize("mode", ["default", pytest.param("function", marks=needs("supports_tools")), "text"])
     def test_structured_output(self, make: Callable[..., Any], script: Script, mode: str, variant: str) -> None:
-        """Point 29: all four variants, by the server's schema, a function or the prompt; with the system prompt."""
+        """Point 29: all four variants, by the server's schema, a function or the prompt, keep the system prompt."""
         script.reply(_song)
         llm = make(pydantic_program_mode=_MODES[mode], system_prompt=SYSTEM)
         objects = _objects(llm, variant)
@@ -58,18 +58,18 @@ class StructuredOutputTests(LLMSuite):
         assert asked.count(SYSTEM) == 1
         assert "ferries" in asked
         if mode == "default" and self.supports_json_schema:
-            # However the class makes its API hold the model to it.
+            # However the class makes its API enforce the schema.
             assert call.guide or call.response_format or call.forced_tool
         if mode == "function":
             assert call.forced_tool == "Song"
 
     def test_partial_objects_grow(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 29: a stream gives objects before its end."""
+        """Point 29: a stream yields objects before its end."""
         script.reply(_song)
         assert len(_objects(make(), "stream_structured_predict")) > 1
 
     def test_the_prompt_is_left_alone(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 29: core's text programs write their parser into the prompt; a prompt can be used twice."""
+        """Point 29: core's text programs write their parser into the prompt; a prompt can be reused."""
         script.reply(_song)
         prompt = PromptTemplate("A song about {topic}")
         make(pydantic_program_mode=PydanticProgramMode.LLM).structured_predict(Song, prompt, topic="ferries")
@@ -85,14 +85,14 @@ class StructuredOutputTests(LLMSuite):
 
     @pytest.mark.parametrize("variant", _VARIANTS)
     def test_an_answer_that_is_no_such_object(self, make: Callable[..., Any], script: Script, variant: str) -> None:
-        """Point 29: an answer that does not fit raises; it is no empty object."""
+        """Point 29: an answer that does not fit the schema raises; it never becomes an empty object."""
         script.reply(lambda call: Reply(tool_calls=[ToolCall("a", "Song", '{"year": "?"}')]) if call.tools else "No.")
         with pytest.raises(Exception):  # noqa: B017, PT011  # each package has its own
             _objects(make(), variant)
 
 
 def _song(call: Call) -> Reply | str:
-    """Answer as the request wants it: by a call, or in the text."""
+    """Answer as the request requires: with a call, or in the text."""
     return Reply(tool_calls=[ToolCall("a", "Song", ANSWER)]) if call.tools else ANSWER
 
 

@@ -48,7 +48,7 @@ def _piece(index: int | None, call_id: str | None = None, name: str | None = Non
     return piece
 
 
-#: How servers stream two calls, one list of pieces per event.
+#: How servers stream two calls: a list of pieces per event.
 _STREAMED: dict[str, list[list[dict[str, Any]]]] = {
     "in one delta": [[_piece(0, "a", "add", '{"x": 1, "y": 2}'), _piece(1, "b", "add", '{"x": 30, "y": 4}')]],
     "one after the other": [
@@ -84,7 +84,7 @@ _STREAMED: dict[str, list[list[dict[str, Any]]]] = {
 
 
 class ToolTests(LLMSuite):
-    """Tools: offered, called and answered. For APIs that take them in Chat Completions form."""
+    """Tools: offered, called and answered. For APIs with tools in Chat Completions form."""
 
     @needs("supports_tools")
     @pytest.mark.parametrize("required", [False, True])
@@ -104,7 +104,7 @@ class ToolTests(LLMSuite):
     def test_tool_choice(
         self, make: Callable[..., Any], script: Script, choice: Any, sent: Any, required: bool
     ) -> None:
-        """Point 25: what is sent for each choice; ``None``, which core's programs pass, means not given."""
+        """Point 25: the request for each tool choice; ``None``, which core's programs pass, means not set."""
         script.reply("ok")
         options = {} if choice is _NEVER else {"tool_choice": choice}
         make().chat_with_tools([ADD], "1+2?", tool_required=required, **options)
@@ -112,7 +112,7 @@ class ToolTests(LLMSuite):
         assert [tool["function"]["name"] for tool in call.tools] == ["add"]
         if sent is None and required:
             sent = "required"
-        # Without a wish, "auto" is what servers do; with one tool, to require any is to require it.
+        # Without a choice, servers use "auto"; with one tool, "required" requires that tool.
         same = {None: (None, "auto"), "auto": (None, "auto"), "required": ("required", NAMED)}
         assert call.tool_choice in (same[sent] if sent is None or (isinstance(sent, str) and sent in same) else (sent,))
 
@@ -122,7 +122,7 @@ class ToolTests(LLMSuite):
     @each(CHAT_STREAMS)
     @pytest.mark.parametrize("how", list(_STREAMED))
     def test_streamed_parallel_calls(self, make: Callable[..., Any], script: Script, way: str, how: str) -> None:
-        """Point 26: two calls arrive as two, however the server cuts them, in blocks and ``additional_kwargs``."""
+        """Point 26: two calls arrive as two, however the server splits them, in blocks and ``additional_kwargs``."""
         deltas: list[Mapping[str, Any]] = [{"role": "assistant", "content": None}]
         deltas += [{"tool_calls": pieces} for pieces in _STREAMED[how]]
         script.reply(Reply(events=self.stream_of(deltas, "tool_calls")))
@@ -132,7 +132,7 @@ class ToolTests(LLMSuite):
     @needs("supports_tools")
     @each(CHAT_WAYS)
     def test_parallel_calls(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 26: so they do as the API itself sends them, streamed and not, with ``null`` for the content."""
+        """Point 26: also as the API sends them, streamed or not, with ``null`` as content."""
         script.reply(Reply(tool_calls=CALLS))
         llm = make()
         self._assert_both(llm, last(llm, way, tools=[SPECIFICATION]))
@@ -155,7 +155,7 @@ class ToolTests(LLMSuite):
 
     @needs("supports_tools")
     def test_one_call_if_so_wanted(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 26: without ``allow_parallel_tool_calls`` one call is left, in both places."""
+        """Point 26: without ``allow_parallel_tool_calls`` one call is kept, in both places."""
         script.reply(Reply(tool_calls=CALLS))
         llm = make()
         response = llm.chat_with_tools([ADD], "?")
@@ -165,7 +165,7 @@ class ToolTests(LLMSuite):
     @needs("supports_tools")
     @each(CHAT_STREAMS)
     def test_half_written_arguments_never_raise(self, make: Callable[..., Any], script: Script, way: str) -> None:
-        """Point 27: agents ask every chunk for its calls; arguments that are half there give a dict."""
+        """Point 27: agents read the calls of every chunk; partial arguments yield a dict."""
         script.reply(Reply(tool_calls=[ToolCall("a", "add", '{"x": 1,  "y" : 2 }')]))
         llm = make()
         read = [
@@ -178,7 +178,7 @@ class ToolTests(LLMSuite):
     @needs("supports_tools")
     @pytest.mark.parametrize("arguments", ['{"x": 1, "y', '{"x": ', "]", "[1]", '"', '{"x": 1}}'])
     def test_arguments_that_are_not_whole_raise(self, make: Callable[..., Any], script: Script, arguments: str) -> None:
-        """Point 27: an answer that has ended with arguments that are not one whole JSON object runs no tool."""
+        """Point 27: an answer whose final arguments are not one whole JSON object runs no tool."""
         script.reply(Reply(tool_calls=CALLS))
         llm = make()
         response = last(llm, "chat", tools=[SPECIFICATION])
@@ -207,7 +207,7 @@ class ToolTests(LLMSuite):
     @needs("supports_tools")
     @pytest.mark.parametrize("streaming", [True, False])
     def test_an_agent_returns_a_tools_result(self, make: Callable[..., Any], script: Script, streaming: bool) -> None:
-        """Point 28: ``return_direct`` ends the run, and the conversation can go on afterwards."""
+        """Point 28: ``return_direct`` ends the run, and the conversation can continue afterwards."""
         direct = FunctionTool.from_defaults(add, return_direct=True)
         script.reply(Reply(tool_calls=CALLS[:1]), role="user", times=1)
         script.reply("Again.")
@@ -223,7 +223,7 @@ class ToolTests(LLMSuite):
     @needs("supports_tools")
     @pytest.mark.parametrize("streaming", [True, False])
     def test_an_agent_shows_a_tools_image(self, make: Callable[..., Any], script: Script, streaming: bool) -> None:
-        """Point 28: an image that a tool returns reaches the model, or is refused by name; it is not dropped."""
+        """Point 28: an image from a tool reaches the model, or raises an error that names it; it is not dropped."""
 
         def draw() -> list[Any]:
             """Draw a dot."""
@@ -242,7 +242,7 @@ class ToolTests(LLMSuite):
     @needs("supports_tools")
     @pytest.mark.parametrize("streaming", [True, False])
     def test_a_memory_is_loaded_again(self, make: Callable[..., Any], script: Script, streaming: bool) -> None:
-        """Point 28: a conversation with calls goes on after its memory was stored as JSON."""
+        """Point 28: a conversation with calls continues after its memory was stored as JSON."""
         script.reply(Reply(tool_calls=CALLS), role="user", times=1)
         script.reply("3 and 34", role="tool")
         script.reply("Yes.")
@@ -258,7 +258,7 @@ class ToolTests(LLMSuite):
 
 
 def _run(agent: FunctionAgent, question: str = "Go", **options: Any) -> tuple[str, dict[str, str]]:
-    """Run an agent; return its answer, and what its tools returned by the calls' ids."""
+    """Run an agent; return its answer, and its tools' results by call id."""
 
     async def in_a_loop() -> tuple[str, dict[str, str]]:
         handler = agent.run(question, **options)

@@ -25,11 +25,11 @@ TEXTS = ["the ferry to Ostra", "a loaf of rye", "two\nlines", "cars on deck"]
 
 
 class EmbeddingTests(Suite):
-    """An embedding class before an API in the form of ``/v1/embeddings``.
+    """Tests of an embedding class for an API in the form of ``/v1/embeddings``.
 
     Attributes:
-        dimensions: Length of the vectors of the model that ``make_embedding`` asks for.
-        query_settings: Settings that put ``"Q: "`` before queries and ``"T: "`` before texts; ``None`` if there are
+        dimensions: Vector length of the model that ``make_embedding`` selects.
+        query_settings: Settings that prefix queries with ``"Q: "`` and texts with ``"T: "``; ``None`` if there are
             none.
     """
 
@@ -40,18 +40,18 @@ class EmbeddingTests(Suite):
         """Return an object of the class under test.
 
         Args:
-            base_url: The address to use.
+            base_url: The URL to call.
             settings: Constructor arguments under LlamaIndex's usual names.
         """
         raise NotImplementedError
 
     def usage_of(self, embedding: Any, texts: list[str]) -> Any:
-        """Embed texts and return how many tokens the server counted, in whatever way the class tells."""
+        """Embed texts and return the server's token count, however the class reports it."""
         raise NotImplementedError(f"{type(embedding).__name__} does not tell what {len(texts)} texts cost")
 
     @pytest.fixture
     def make(self, script: Script) -> Iterator[Callable[..., Any]]:
-        """Make objects of the class before the server; they are closed at the end, if they can be."""
+        """Build objects of the class that call the server; close them at the end, if possible."""
         made: list[Any] = []
 
         def make_one(*, through: str | None = None, **settings: Any) -> Any:
@@ -76,7 +76,7 @@ class EmbeddingTests(Suite):
             assert _batch(make(through=relay.url), TEXTS, is_async) == self._expected(TEXTS)
 
     def test_texts_are_sent_as_they_are(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 35: line breaks are the text's own."""
+        """Point 35: line breaks are kept."""
         make().get_text_embedding("two\nlines")
         assert script.sandbox.last_request.json["input"] in (["two\nlines"], "two\nlines")
 
@@ -86,41 +86,41 @@ class EmbeddingTests(Suite):
         assert script.sandbox.last_request.json.get("encoding_format", "float") == "float"
 
     def test_no_texts_no_request(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 35: nothing to embed, nothing to send."""
+        """Point 35: an empty list sends no request."""
         assert make().get_text_embedding_batch([]) == []
         assert script.requests == 0
 
     @pytest.mark.parametrize("is_async", [False, True])
     def test_batches(self, make: Callable[..., Any], script: Script, is_async: bool) -> None:
-        """Point 35: ``embed_batch_size`` texts a request, and the order stays."""
+        """Point 35: each request has ``embed_batch_size`` texts, and the order is kept."""
         texts = [f"text number {number}" for number in range(7)]
         assert _batch(make(embed_batch_size=3), texts, is_async) == self._expected(texts)
         assert sorted(len(request.json["input"]) for request in script.sandbox.requests) == [1, 3, 3]
 
     def test_workers(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 35: ``num_workers`` changes how many run at once, and nothing else."""
+        """Point 35: ``num_workers`` changes only how many requests run concurrently."""
         texts = [f"text number {number}" for number in range(7)]
         assert _batch(make(embed_batch_size=2, num_workers=2), texts, True) == self._expected(texts)
         assert script.requests == 4
 
     def test_batches_overlap(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 35: async batches are on their way at once."""
+        """Point 35: async batches run concurrently."""
         with Relay(script.sandbox.url, hold=4) as relay:
             assert _batch(make(through=relay.url, embed_batch_size=1), TEXTS, True) == self._expected(TEXTS)
 
     @needs("query_settings")
     def test_instructions(self, make: Callable[..., Any]) -> None:
-        """Point 35: queries and texts get their own instruction."""
+        """Point 35: queries and texts get separate instructions."""
         embedding = make(**(self.query_settings or {}))
         assert embedding.get_query_embedding("ferry") == self._expected(["Q: ferry"])[0]
         assert embedding.get_text_embedding("ferry") == self._expected(["T: ferry"])[0]
 
     def test_usage(self, make: Callable[..., Any]) -> None:
-        """Point 35: the server's token counts can be had."""
+        """Point 35: the server's token counts are available."""
         assert self.usage_of(make(), ["one two three", "four"]) == 4
 
     def test_one_event(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 35: one event per batch, with its texts."""
+        """Point 35: each batch has one event, with its texts."""
         debug = LlamaDebugHandler(print_trace_on_end=False)
         with watched() as (events, _):
             make(callback_manager=CallbackManager([debug])).get_text_embedding_batch(TEXTS)
@@ -129,7 +129,7 @@ class EmbeddingTests(Suite):
         assert script.requests == 1
 
     def test_the_key_is_not_shown(self, make: Callable[..., Any]) -> None:
-        """Point 18 for embeddings: the key is in nothing that is printed or stored."""
+        """Point 18 for embeddings: the key is in nothing printed or stored."""
         embedding = make()
         assert KEY not in f"{embedding!r} {embedding} {embedding.to_dict()}"
 
@@ -155,10 +155,10 @@ def _batch(embedding: Any, texts: list[str], is_async: bool) -> list[list[float]
 
 
 class RerankTests(Suite):
-    """A reranker before an API in the form of ``/v1/rerank``."""
+    """Tests of a reranker for an API in the form of ``/v1/rerank``."""
 
     def make_rerank(self, base_url: str, **settings: Any) -> Any:
-        """Return an object of the class under test: ``api_key``, ``top_n``, ``callback_manager`` may be given."""
+        """Return an object of the class under test; ``settings``: ``api_key``, ``top_n``, ``callback_manager``."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -172,7 +172,7 @@ class RerankTests(Suite):
 
     @pytest.mark.parametrize("is_async", [False, True])
     def test_order_and_scores(self, make: Callable[..., Any], is_async: bool) -> None:
-        """Point 36: the best come first, with the server's scores; the nodes given are not changed."""
+        """Point 36: the best come first, with the server's scores; the input nodes are unchanged."""
         nodes = _nodes()
         ranked = _rank(make(top_n=2), nodes, is_async)
         assert [node.node.get_content() for node in ranked] == ["the ferry to Ostra", "the ferry"]
@@ -182,7 +182,7 @@ class RerankTests(Suite):
 
     @pytest.mark.parametrize("is_async", [False, True])
     def test_events(self, make: Callable[..., Any], is_async: bool) -> None:
-        """Point 36: one start and one end, for both of core's mechanisms."""
+        """Point 36: one start and one end event, in both of core's mechanisms."""
         debug = LlamaDebugHandler(print_trace_on_end=False)
         with watched() as (events, _):
             _rank(make(callback_manager=CallbackManager([debug])), _nodes(), is_async)
@@ -190,12 +190,12 @@ class RerankTests(Suite):
         assert len(debug.get_event_pairs(CBEventType.RERANKING)) == 1
 
     def test_no_nodes_no_request(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 36: nothing in, nothing out."""
+        """Point 36: an empty list returns an empty list."""
         assert _rank(make(), [], False) == []
         assert script.requests == 0
 
     def test_no_query_is_an_error_without_events(self, make: Callable[..., Any], script: Script) -> None:
-        """Point 36: without a query there is nothing to rank by, and no event that never ends."""
+        """Point 36: a missing query raises, and leaves no event without an end."""
         with watched() as (events, _), pytest.raises(Exception, match=r"(?i)query"):
             make().postprocess_nodes(_nodes())
         assert events.count("ReRankStartEvent") == events.count("ReRankEndEvent") == 0
