@@ -205,7 +205,7 @@ def test_the_template_is_found_by_the_models_name(make: Callable[..., Any], sand
     make("chat_v1", model="llama-3-8b-instruct", chat_template=None).invoke("Hello")
     assert "<|start_header_id|>user<|end_header_id|>" in prompt_of(sandbox.last_request)
     for kind in TEMPLATED:
-        with pytest.raises(errors.ConfigurationError, match="give chat_template, one of chatml"):
+        with pytest.raises(errors.ConfigurationError, match="set chat_template to one of chatml"):
             make(kind, model="my-own-model", chat_template=None, api=PROMPT_APIS[kind])
         with pytest.raises(errors.ConfigurationError, match="llama-2"):
             make(kind, chat_template="lama-2")

@@ -253,7 +253,7 @@ def test_what_a_class_needs(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -
         LLMEngine(model="m")
     with pytest.raises(errors.ConfigurationError, match="DATACRUNCH_API_KEY"):
         DataCrunch(model="m")
-    with pytest.raises(errors.ConfigurationError, match="give model"):
+    with pytest.raises(errors.ConfigurationError, match="set model"):
         DataCrunch(api_key=KEY)
     with pytest.raises(ValueError, match="model"):
         LLMEngine(base_url=sandbox.llm_engine_url)

@@ -220,7 +220,7 @@ def test_the_call_beats_the_instance(make: Callable[..., Any], kind: str, sandbo
 def test_addresses(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
     with pytest.raises(errors.ConfigurationError, match="LLM_ENGINE_BASE_PATH"):
         LLMEngine(model="m", api_key=KEY)
-    with pytest.raises(errors.ConfigurationError, match="give model"):
+    with pytest.raises(errors.ConfigurationError, match="set model"):
         DataCrunch(api_key=KEY)
     with pytest.raises(errors.ConfigurationError, match="no chat route"):
         ChatDataCrunch(api_key=KEY, model="mixtral", api="messages")

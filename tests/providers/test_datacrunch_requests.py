@@ -90,7 +90,7 @@ def test_values_that_mean_none_are_left_out(given: dict[str, Any], left: dict[st
     [
         ({"temperature": -1}, False, "temperature=-1 is below 0"),
         ({"temperature": float("nan")}, False, "temperature=nan is not a number"),
-        ({"temperature": 0, "do_sample": True}, False, "do_sample=True asks to sample"),
+        ({"temperature": 0, "do_sample": True}, False, "do_sample=True turns sampling on"),
         ({"top_p": 0}, False, "top_p=0 is not above 0"),
         ({"top_p": 1.1}, False, "top_p=1.1 is not above 0 and at most 1"),
         ({"typical_p": -0.5}, False, "typical_p=-0.5"),
@@ -255,7 +255,7 @@ def test_environment_variables_are_read_in_order(monkeypatch: pytest.MonkeyPatch
 def test_the_legacy_address_has_no_chat_route_and_needs_a_model() -> None:
     with pytest.raises(ConfigurationError, match="has no chat route"):
         datacrunch_base_url(None, api="messages")
-    with pytest.raises(ConfigurationError, match="give model"):
+    with pytest.raises(ConfigurationError, match="set model"):
         check_model(None, LEGACY)
     check_model(None, "http://localhost:8080")
     check_model("mixtral", LEGACY)

@@ -296,5 +296,5 @@ def test_the_gateway(asker: Asker, sandbox: Sandbox, monkeypatch: pytest.MonkeyP
 
 @every
 def test_the_legacy_address_has_no_openai_api(asker: Asker, sandbox: Sandbox) -> None:
-    with pytest.raises(LinkspanError, match=r"found on containers only"):
+    with pytest.raises(LinkspanError, match=r"exists on containers only"):
         asker.make(sandbox, base_url="https://inference.datacrunch.io/v1/completions", model="m")

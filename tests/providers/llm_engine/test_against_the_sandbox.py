@@ -107,7 +107,7 @@ def test_too_long_a_prompt(prompts: Endpoint[PromptRequest], chats: Endpoint[Cha
     assert caught.value.request_id
     with pytest.raises(ContextOverflowError):
         chats.complete(chat(Text(long)))
-    with pytest.raises(ServerError, match="without streaming says it"):
+    with pytest.raises(ServerError, match="without streaming reports it"):
         list(stream_deltas(chats, chat(Text(long))))
 
 

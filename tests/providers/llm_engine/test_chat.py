@@ -95,7 +95,7 @@ async def test_other_formats_go_as_they_are(chats: Caller[ChatRequest]) -> None:
         (
             {"parameters": {"guided_json": {}}, "response_format": ResponseFormat("json_schema", SCHEMA)},
             ConfigurationError,
-            "is sent as guided_json, which is set as well",
+            "is sent as guided_json, which is also set",
         ),
     ],
 )
@@ -155,7 +155,7 @@ async def test_an_error_in_the_middle_of_a_stream(chats: Caller[ChatRequest]) ->
     [
         (400, {"detail": {"object": "error", "message": "too many stops"}}, InvalidRequestError, "too many stops"),
         (410, {"detail": "The endpoint m is deprecated. max_workers is 0."}, NotFoundError, "endpoint is retired"),
-        (500, {"error": "Internal error occurred. Our team"}, ServerError, "same call without streaming says it"),
+        (500, {"error": "Internal error occurred. Our team"}, ServerError, "same call without streaming reports it"),
     ],
 )
 async def test_errors(

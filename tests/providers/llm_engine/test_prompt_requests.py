@@ -108,7 +108,7 @@ def test_refuses_another_way_and_a_key_that_basic_cannot_carry() -> None:
         ({"top_k": 2.0}, r"top_k must be a whole number"),
         ({"max_new_tokens": 0}, r"max_new_tokens must be at least 1"),
         ({"max_new_tokens": True}, r"max_new_tokens must be a whole number"),
-        ({"max_new_tokens": 1, "max_tokens": 1}, r"the same thing"),
+        ({"max_new_tokens": 1, "max_tokens": 1}, r"two names for one limit"),
         ({"temperature": 0, "top_k": 5}, r"top_k=5 is refused beside temperature=0"),
         ({"temperature": 0.0, "top_p": 0.5}, r"top_p=0.5 is refused beside temperature=0"),
         ({"stop_sequences": "END"}, r"stop_sequences must be a list of texts"),

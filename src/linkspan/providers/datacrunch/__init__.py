@@ -1,4 +1,4 @@
-"""DataCrunch (Verda), and every TGI, vLLM or SGLang server: ``generate``, the Messages API, the OpenAI API."""
+"""DataCrunch (Verda) and any TGI, vLLM or SGLang server: ``generate``, the Messages API, the OpenAI API."""
 
 from linkspan.providers.datacrunch.chat import DataCrunchChatCodec
 from linkspan.providers.datacrunch.codec import TGICodec

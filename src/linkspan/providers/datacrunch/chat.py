@@ -1,4 +1,4 @@
-"""TGI's Messages API: Chat Completions, with the differences of TGI's versions. Containers only.
+"""TGI's Messages API: how it differs from Chat Completions in TGI's versions. Containers only.
 
 Source: docs/apis/datacrunch.md#tgi-messages.
 """
@@ -40,25 +40,25 @@ __all__ = ["DataCrunchChatCodec"]
 _DIALECT = Dialect(
     provider=DATACRUNCH.name,
     title=f"TGI's Messages API ({DATACRUNCH.title})",
-    # TGI reads parts in any role (router/src/lib.rs: MessageContent).
+    # TGI accepts content parts in every role (router/src/lib.rs: MessageContent).
     tool_parts=(Image,),
     reasoning_field=None,
     text_beside_calls=False,
 )
 
-#: What stands for the model that the server has.
+#: Placeholder name for the server's only model.
 _ANY_MODEL = "tgi"
 
-#: Parameters that TGI takes without doing what they say.
+#: Parameters that TGI accepts but ignores or misinterprets, with the error's advice.
 _MISLEADING = {
     "logit_bias": "TGI ignores it. Leave it out",
-    "presence_penalty": "TGI turns it into a repetition penalty of the value plus 2. Use frequency_penalty; or pass it "
-    "in extra_body if that is what you want",
+    "presence_penalty": "TGI turns it into a repetition penalty of the value plus 2. Use frequency_penalty, or pass "
+    "it in extra_body if you want that",
 }
 
 
 def _named(model: str | None) -> str | None:
-    """Return a model's name, but not the word for any model, which a server may repeat."""
+    """Return a model's name; ``None`` for the placeholder, which a server may echo."""
     return None if model == _ANY_MODEL else model
 
 
@@ -75,28 +75,28 @@ class _TGIStreamDecoder(ChatStreamDecoder):
 
 
 class DataCrunchChatCodec(ChatCompletionsCodec):
-    """Chat by TGI's own chat route.
+    """Codec of TGI's chat route.
 
-    The model may be left out: then ``"tgi"`` is sent, which stands for the one that the server has (another name is
-    taken as that of a LoRA adapter). Stop texts, which TGI leaves in its answers, are cut off. A response format, or
-    the parameter ``grammar``, is sent as TGI's grammar, which cannot be had together with tools.
+    Without a model, ``"tgi"`` is sent, which means the server's own (TGI takes other names for LoRA adapters). Stop
+    texts, which TGI leaves in its answers, are cut off. A response format, or the parameter ``grammar``, is sent as
+    TGI's grammar, which cannot be combined with tools.
     """
 
-    #: The route of the list of models; since TGI 2.3.
+    #: Route of the model list; TGI 2.3 or newer.
     models_path = "v1/models"
 
     def __init__(self) -> None:
         super().__init__(_DIALECT)
 
     def path(self, request: ChatRequest, *, stream: bool) -> str:  # noqa: ARG002  # as in the base class
-        """The route below the container's root."""
+        """Return the route below the container's root."""
         return "v1/chat/completions"
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
         """Encode the body.
 
         Raises:
-            UnsupportedContentError: Something that TGI would refuse, ignore or take for something else.
+            UnsupportedContentError: TGI would refuse, ignore or misinterpret something.
         """
         parameters = without_idle_demands(without_parallel_calls(request).parameters)
         for name, why in _MISLEADING.items():
@@ -124,7 +124,7 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
         return body
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
-        """Decode a whole answer, and end it before the request's stop texts."""
+        """Decode a whole answer, cut before the request's stop texts."""
         completion = super().decode(body, headers, request)
         completion.model = _named(completion.model)
         put_common_words(completion)
@@ -133,13 +133,13 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
         return cut_at_stops(completion, request.stop, server_stops=True) if request.stop else completion
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
-        """Create the decoder of one stream, which ends before the request's stop texts."""
+        """Create the decoder of one stream, cut before the request's stop texts."""
         decoder = _TGIStreamDecoder(self.provider, headers, names=ToolNames(request), conversation=request.messages)
         stopping = StoppingDecoder(decoder, request.stop, server_stops=True) if request.stop else decoder
         return FirstCallDecoder(stopping) if wants_one_call(request) else stopping
 
     def explain(self, error: LinkspanError) -> LinkspanError:
-        """Type TGI's errors as on its other routes."""
+        """Classify TGI's errors as on its other routes."""
         return retyped(error)
 
     def _unsupported(self, why: str) -> UnsupportedContentError:

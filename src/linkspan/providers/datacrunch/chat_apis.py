@@ -1,4 +1,4 @@
-"""The ways to chat with a server on DataCrunch (Verda): TGI's two, and the OpenAI API of vLLM and SGLang."""
+"""Choose the codec to chat with a server: TGI's ``generate`` or ``messages``, or the OpenAI API of vLLM and SGLang."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["chat_codec"]
 
-#: No TGI server takes more.
+#: Every TGI server accepts this many.
 _MOST_STOPS = 4
 
 
@@ -39,15 +39,15 @@ def chat_codec(
     """Return the codec of a chat class.
 
     Args:
-        api: Which API answers: ``"generate"`` is there on every TGI server; ``"messages"`` has tools and images, on
-            containers only; ``"openai"`` is that of vLLM and SGLang.
-        model: The model's name, by which a template may be found.
-        chat_template: How conversations are written for ``"generate"``: a template, its name, or Jinja.
-        split_reasoning: Part text between ``<think>`` and ``</think>`` from the answer, as reasoning.
+        api: The API to call: ``"generate"`` exists on every TGI server; ``"messages"`` supports tools and images, on
+            containers only; ``"openai"`` is for vLLM and SGLang.
+        model: The model's name, which may identify a template.
+        chat_template: For ``"generate"``: a template, its name, or Jinja source.
+        split_reasoning: Split text between ``<think>`` and ``</think>`` off the answer, as reasoning.
         short_call_ids: For ``"openai"``: see :class:`OpenAIChatCodec`.
 
     Raises:
-        ConfigurationError: ``"generate"`` is asked for and there is no template, or a template that nothing would use.
+        ConfigurationError: ``"generate"`` without a template, or a template for another API.
     """
     if api != "generate":
         if chat_template is not None:
@@ -62,7 +62,7 @@ def chat_codec(
     template = find_template(chat_template, model)
     if template is None:
         raise ConfigurationError(
-            f"TGI's generate takes prompts, and the chat template of {model!r} is not known: give chat_template, one "
+            f"TGI's generate takes prompts, and the chat template of {model!r} is unknown: set chat_template to one "
             f'of {", ".join(chat_templates())}, or the model\'s own as Jinja text; or api="messages" (TGI) or '
             '"openai" (vLLM, SGLang) on a container.',
             provider=DATACRUNCH.name,

@@ -1,4 +1,4 @@
-"""TGI's ``generate`` and ``generate_stream``, as DataCrunch's legacy route, containers and TGI itself speak them.
+"""TGI's ``generate`` and ``generate_stream``, on DataCrunch's legacy route, on containers and on any TGI server.
 
 Source: docs/apis/datacrunch.md, for all versions of TGI since 0.9.
 """
@@ -30,23 +30,22 @@ __all__ = ["TGICodec"]
 
 
 class TGICodec:
-    """``Codec[PromptRequest]`` of TGI's own schema: both routes from one base URL.
+    """``Codec[PromptRequest]`` of TGI's own API; one base URL serves both routes.
 
-    ``PromptRequest.model`` is sent if given: the legacy route needs it, TGI ignores it. ``parameters`` are those of
+    ``PromptRequest.model`` is sent if set: the legacy route needs it, TGI ignores it. ``parameters`` may be any of
     :data:`~linkspan.providers.datacrunch.parameters.PARAMETERS`.
 
-    Answers: ``finish_reason`` is ``length`` or ``stop``, with TGI's own word for the latter in
-    ``extra["tgi_finish_reason"]`` (``eos_token``, ``stop_sequence``; the last also where the
-    answer was cut at a stop text that the server went beyond). ``logprobs`` has one entry per generated token, special
-    ones too, with ``top`` if ``top_n_tokens`` was set. ``extra`` holds ``generated_tokens``, ``seed``, ``prefill``,
-    ``best_of_sequences``, ``top_tokens`` and ``input_length`` as the server gave them. All of that needs ``details``,
-    which is asked for unless the parameter is ``False``.
+    Answers: ``finish_reason`` is ``length`` or ``stop``. ``extra["tgi_finish_reason"]`` tells ``eos_token`` from
+    ``stop_sequence``; the latter also marks answers cut here because the server ran past a stop text. ``logprobs`` has
+    one entry per generated token, including special ones, with ``top`` if ``top_n_tokens`` was set. ``extra`` holds
+    ``generated_tokens``, ``seed``, ``prefill``, ``best_of_sequences``, ``top_tokens`` and ``input_length`` as the
+    server sent them. All of these need ``details``, which is requested unless the parameter is ``False``.
 
     Args:
         provider: The API's short name, for errors.
     """
 
-    #: The route of the list of models; containers only, since TGI 2.3.
+    #: Route of the model list; containers only, TGI 2.3 or newer.
     models_path = "v1/models"
 
     def __init__(self, provider: str = DATACRUNCH.name) -> None:
@@ -62,15 +61,15 @@ class TGICodec:
         return {"Authorization": f"Bearer {api_key}"}
 
     def path(self, request: PromptRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
-        """The route below the base URL."""
+        """Return the route below the base URL."""
         return "generate_stream" if stream else "generate"
 
     def encode(self, request: PromptRequest, *, stream: bool) -> dict[str, Any]:
         """Encode the body.
 
         Raises:
-            InvalidRequestError: The prompt is empty, or a value is one that every TGI server refuses.
-            UnsupportedContentError: A parameter that TGI does not know.
+            InvalidRequestError: The prompt is empty, or every TGI server refuses a value.
+            UnsupportedContentError: TGI does not know a parameter.
         """
         if not request.prompt:
             raise InvalidRequestError(
@@ -94,7 +93,7 @@ class TGICodec:
         return decode_models(body, headers, self._provider)
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
-        """Decode an error answer, or the wrong kind of answer under status 200."""
+        """Decode an error answer, or an unexpected kind of answer with status 200."""
         if status_code >= 400:
             return tgi_error(self._provider, read_error_body(body), status_code, headers)
         try:

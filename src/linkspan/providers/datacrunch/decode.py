@@ -1,4 +1,4 @@
-"""TGI's answers: a whole one, and what a stream's events have in common with it.
+"""Decode TGI's answers: whole ones, and what they share with a stream's events.
 
 Source: docs/apis/datacrunch.md#answers.
 """
@@ -43,13 +43,13 @@ __all__ = [
     "wants_details",
 ]
 
-#: TGI's word for an answer that ended at a stop text.
+#: TGI's finish reason at a stop text.
 STOPPED = "stop_sequence"
 
-#: Digits of a count in a header.
+#: Most digits of a count in a header.
 _LONGEST_COUNT = 18
 
-#: TGI's words for an answer that came to its end.
+#: TGI's finish reasons of complete answers.
 _ENDED = frozenset({"eos_token", STOPPED})
 _KNOWN_DETAILS = frozenset({"finish_reason", "tokens", "prompt_tokens"})
 _KNOWN_TOP = frozenset({"generated_text", "details"})
@@ -57,11 +57,11 @@ _KNOWN_LIGHTLLM = frozenset({"generated_text", "finish_reason", "count_output_to
 
 
 def decode_generated(content: bytes, headers: Mapping[str, str], request: PromptRequest, provider: str) -> Completion:
-    """Read a whole answer: an object, or a list of one.
+    """Decode a whole answer: an object, or a list with one object.
 
     Raises:
-        InvalidResponseError: It is not an answer of TGI.
-        LinkspanError: The answer is an error under status 200.
+        InvalidResponseError: It is not TGI's answer.
+        LinkspanError: The answer is an error with status 200.
     """
     parsed = parse_json(content, provider)
     error = tgi_error_in(parsed, provider, headers)
@@ -96,9 +96,9 @@ def decode_generated(content: bytes, headers: Mapping[str, str], request: Prompt
 
 
 def _decode_lightllm(parsed: Mapping[str, Any], headers: Mapping[str, str], request: PromptRequest) -> Completion:
-    """Read an answer of LightLLM's own ``/generate``: several texts at once, and counts beside them.
+    """Decode an answer of LightLLM's ``/generate``, which may hold several texts and their counts.
 
-    ``finish_reason`` and ``count_output_tokens`` are lists where there are several texts.
+    ``finish_reason`` and ``count_output_tokens`` are lists if there are several texts.
     """
     texts = as_list(parsed["generated_text"], "generated_text")
     reasons = _one_each(parsed.get("finish_reason"), len(texts))
@@ -122,16 +122,15 @@ def _decode_lightllm(parsed: Mapping[str, Any], headers: Mapping[str, str], requ
 
 
 def _one_each(value: Any, count: int) -> list[Any]:
-    """Return a value for each of several answers; a list of another length tells nothing of any."""
+    """Return one value per answer; all ``None`` if the list has another length."""
     values = value if isinstance(value, list) else [value] if count == 1 else []
     return values if len(values) == count else [None] * count
 
 
 def _put_text(answer: Completion, generated: str, request: PromptRequest) -> None:
-    """Put the text, cut before the first stop text: TGI leaves it in, and may not have noticed it at all.
+    """Set the text, cut before the first stop text, which TGI leaves in or may even miss.
 
-    Where the answer is to begin with the prompt, it does, also that of a server that ignores ``return_full_text``: as
-    in streams, where the tokens never hold the prompt.
+    If the answer should begin with the prompt, it does, even if the server ignores ``return_full_text``.
     """
     prompt = full_text_prompt(request)
     spoken = generated.removeprefix(prompt)
@@ -139,7 +138,7 @@ def _put_text(answer: Completion, generated: str, request: PromptRequest) -> Non
     kept = cutter.feed(spoken) + cutter.flush()
     answer.text = prompt + kept
     if cutter.matched is not None and len(kept) + len(cutter.matched) < len(spoken):
-        # The server went on after the stop text; what it said there is not part of the answer.
+        # The server went on after the stop text; the rest does not belong to the answer.
         answer.finish_reason = STOPPED
         _drop_tokens_after_stop(answer, request)
 
@@ -157,17 +156,17 @@ def _drop_tokens_after_stop(answer: Completion, request: PromptRequest) -> None:
 
 
 def full_text_prompt(request: PromptRequest) -> str:
-    """Return the prompt if the answer is to begin with it, else ``""``."""
+    """Return the prompt if the answer should begin with it, else ``""``."""
     return request.prompt if _parameters(request).get("return_full_text") else ""
 
 
 def wants_details(request: PromptRequest) -> bool:
-    """Whether finish reason, counts and tokens are asked for."""
+    """Whether finish reason, counts and tokens are requested."""
     return _parameters(request).get("details") is not False
 
 
 def asks_for_logprobs(request: PromptRequest) -> bool:
-    """Whether log probabilities are asked for in so many words: a stream of TGI's brings them with every token."""
+    """Whether log probabilities are requested explicitly; TGI's streams always contain them."""
     wanted = _parameters(request)
     return wanted.get("details") is True or bool(wanted.get("top_n_tokens"))
 
@@ -177,7 +176,7 @@ def _parameters(request: PromptRequest) -> dict[str, Any]:
 
 
 def decode_token(token: Any, alternatives: Any = None) -> TokenLogprob:
-    """Read a token, and the most likely ones at its place; a row may be longer than what was asked for."""
+    """Read a token and its alternatives; a server may send more of these than requested."""
     if token.__class__ is not dict:
         raise wrong_type(token, "a token", "an object")
     text, logprob, identity = token.get("text"), token.get("logprob"), token.get("id")
@@ -204,7 +203,7 @@ def _logprobs(details: Mapping[str, Any]) -> list[TokenLogprob] | None:
 
 
 def count_tokens(details: Mapping[str, Any], headers: Mapping[str, str]) -> Usage | None:
-    """Count tokens by what the server says in several places; what it does not say stays unknown."""
+    """Read token counts from the several places where servers put them; missing ones stay ``None``."""
     generated = _first(
         as_count(details.get("generated_tokens"), "generated_tokens"), _number(headers.get("x-generated-tokens"))
     )
@@ -225,9 +224,9 @@ def _usage_of(given: int | None, made: int | None) -> Usage | None:
 
 
 def put_common_words(answer: Completion | Delta) -> None:
-    """Say ``"stop"`` for TGI's own words of an answer that ended by itself; they stay in ``extra``.
+    """Replace TGI's finish reasons of complete answers by ``"stop"``; ``extra`` keeps them.
 
-    Frameworks' components know ``stop`` and ``length``, and take any other word for a failure.
+    Frameworks' components know ``stop`` and ``length``, and treat other values as failures.
     """
     word = answer.finish_reason
     if word in _ENDED:
@@ -236,7 +235,7 @@ def put_common_words(answer: Completion | Delta) -> None:
 
 
 def extra_of(details: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what details say beside finish reason and tokens, under TGI's own names, without nulls and empty lists."""
+    """Return the details other than finish reason and tokens, by TGI's names, without nulls and empty lists."""
     return {key: value for key, value in _unknown(details, _KNOWN_DETAILS).items() if value != []}
 
 
@@ -249,5 +248,5 @@ def _first(*values: int | None) -> int | None:
 
 
 def _number(text: str | None) -> int | None:
-    """Read a count from a header. One that is none is no count: proxies write headers too."""
+    """Read a count from a header; ``None`` if it is not a number, because proxies write headers too."""
     return int(text) if text is not None and len(text) <= _LONGEST_COUNT and text.isdecimal() else None

@@ -1,4 +1,4 @@
-"""What TGI's errors mean. Source: docs/apis/datacrunch.md#errors."""
+"""Classify TGI's errors. Source: docs/apis/datacrunch.md#errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["retyped", "tgi_error", "tgi_error_in"]
 
-#: The statuses that belong to the error types: in a stream the type is all there is.
+#: The status of each error type: a stream's errors have only the type.
 _STATUS_OF_TYPE: Mapping[str, int] = {
     "validation": 422,
     "template_error": 422,
@@ -37,15 +37,15 @@ _GENERATION_FAILED = 424
 def tgi_error(
     provider: str, found: ErrorBody, status_code: int | None, headers: Mapping[str, str] | None
 ) -> LinkspanError:
-    """Make the error that stands for a body or an event; ``code`` is TGI's ``error_type``."""
+    """Build the error for a body or an event; ``code`` is TGI's ``error_type``."""
     return retyped(make_error(provider, found, status_code=status_code, headers=headers))
 
 
 def retyped(error: LinkspanError) -> LinkspanError:
-    """Give an error the class that TGI's status and ``error_type`` stand for, and a hint where one helps.
+    """Set an error's class by TGI's status and ``error_type``, and add a hint if one helps.
 
-    A status 424 is a failure of the model (a worker that crashed or ran out of memory), not of the request: it becomes
-    a :class:`ServerError`, and is tried again.
+    Status 424 is a failure of the model (a worker crashed or ran out of memory), not of the request: it becomes a
+    :class:`ServerError` and is retried.
     """
     status = error.status_code or _STATUS_OF_TYPE.get(error.code or "")
     if status is not None:
@@ -68,7 +68,7 @@ def _of_class(error: LinkspanError, cls: type[LinkspanError]) -> LinkspanError:
 
 
 def tgi_error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> LinkspanError | None:
-    """Return the error that a parsed body or event reports under status 200, if it does."""
+    """Return the error that a parsed body or event with status 200 reports, if any."""
     if isinstance(parsed, list) and len(parsed) == 1:
         parsed = parsed[0]
     if not isinstance(parsed, dict) or "token" in parsed or isinstance(parsed.get("generated_text"), str):

@@ -1,7 +1,7 @@
-"""Grammars: the shape that TGI forces upon an answer, by a JSON Schema or a regular expression.
+"""TGI's grammars: force an answer to match a JSON Schema or a regular expression.
 
-Source: docs/apis/datacrunch.md#parameters and docs/apis/datacrunch.md#tgi-messages. TGI compiles a schema only if it
-has ``properties`` at its top; references are resolved here, so that no server has to.
+Source: docs/apis/datacrunch.md#parameters and docs/apis/datacrunch.md#tgi-messages. TGI compiles only schemas with
+``properties`` at the top. References are resolved here, so that servers need not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _KINDS = ("json", "json_object", "json_schema", "regex")
 
 
 def json_grammar(schema: Mapping[str, Any], provider: str = "datacrunch") -> dict[str, Any]:
-    """Return the grammar that forces an answer to be JSON of this schema.
+    """Return the grammar that forces an answer to be JSON that matches a schema.
 
     Args:
         schema: A JSON Schema of an object, such as pydantic's ``Model.model_json_schema()``.
@@ -36,7 +36,7 @@ def json_grammar(schema: Mapping[str, Any], provider: str = "datacrunch") -> dic
 
 
 def regex_grammar(pattern: str) -> dict[str, Any]:
-    """Return the grammar that forces an answer to match a regular expression as a whole."""
+    """Return the grammar that forces the whole answer to match a regular expression."""
     return {"type": "regex", "value": pattern}
 
 
@@ -44,7 +44,7 @@ def grammar_of(wanted: ResponseFormat, provider: str = "datacrunch") -> dict[str
     """Return the grammar of a response format, ``None`` for plain text.
 
     Raises:
-        UnsupportedContentError: "Any JSON object" is asked for, or the schema cannot be sent.
+        UnsupportedContentError: The format is a JSON object without a schema, or the schema cannot be sent.
     """
     if wanted.kind == "text":
         return None
@@ -58,7 +58,7 @@ def grammar_of(wanted: ResponseFormat, provider: str = "datacrunch") -> dict[str
 
 
 def check_grammar(grammar: Any, provider: str) -> dict[str, Any]:
-    """Return a grammar as it is sent: its schema in plain form.
+    """Check a grammar and return it with its schema in plain form.
 
     Raises:
         InvalidRequestError: It is not a grammar.
@@ -87,10 +87,10 @@ def check_grammar(grammar: Any, provider: str) -> dict[str, Any]:
 
 
 def plain_schema(schema: Any, provider: str = "datacrunch") -> dict[str, Any]:
-    """Return a schema without references, with ``properties`` at its top; the one given is not changed.
+    """Return a copy of a schema without references and with ``properties`` at its top.
 
     Raises:
-        UnsupportedContentError: It is not an object's schema, refers to itself, or refers to what is not in it.
+        UnsupportedContentError: It is not an object's schema, is recursive, or has a reference without a target.
     """
     if not isinstance(schema, dict):
         raise _unsupported(provider, f"it is {type(schema).__name__}, not an object")
@@ -110,10 +110,10 @@ def plain_schema(schema: Any, provider: str = "datacrunch") -> dict[str, Any]:
 
 
 def inlined(schema: Mapping[str, Any], provider: str = "datacrunch") -> dict[str, Any]:
-    """Return a schema with its references resolved: TGI keeps the properties of a tool and drops the definitions.
+    """Return a schema with its references resolved, because TGI drops the definitions of a tool's schema.
 
     Raises:
-        UnsupportedContentError: It refers to itself, or to what is not in it.
+        UnsupportedContentError: It is recursive, or has a reference without a target.
     """
     try:
         return resolve_references(schema)

@@ -1,4 +1,4 @@
-"""What to add to an error that comes of speaking one server's API to another server."""
+"""Hints for errors of calling one server's API on another server."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 
 __all__ = ["USE_OPENAI", "hint_for_openai", "hint_for_tgi", "is_sglang_answer", "sglang_answer"]
 
-#: The way out for vLLM and SGLang.
+#: Advice for vLLM and SGLang.
 USE_OPENAI = 'If this is a vLLM or SGLang server, choose api="openai".'
 _USE_TGI = 'If this is a TGI server, choose api="messages" or "generate".'
 _CHECK_URL = (
-    "Check base_url: it is what stands before the route (https://containers.datacrunch.io/<deployment>), and the "
-    "deployment has to exist."
+    "Check base_url: it must be the URL before the route (https://containers.datacrunch.io/<deployment>), and the "
+    "deployment must exist."
 )
-_CHECK_KEY = "Check the key: it is an inference API key, not the id and secret of the cloud API."
+_CHECK_KEY = "Check the key: it must be an inference API key, not the id and secret of the cloud API."
 
-#: Words by which TGI refuses what is OpenAI's: those of its parser, and of its grammars.
+#: In TGI's refusals of OpenAI's fields, from its JSON parser and its grammars.
 _WORDS_OF_TGI = ("Failed to deserialize the JSON body", "grammar is not ")
-#: Words by which vLLM, SGLang and llama.cpp refuse what is TGI's: its response format, its ``inputs``.
+#: In refusals of TGI's fields by vLLM, SGLang and llama.cpp: its response format, its ``inputs``.
 _REFUSALS_OF_TGI = ("response_format", "input_ids")
 
 
 def hint_for_tgi(error: LinkspanError) -> LinkspanError:
-    """Add to an error of TGI's routes what may be behind it."""
+    """Add hints on the likely cause to an error of TGI's routes."""
     if isinstance(error, NotFoundError):
-        # TGI has one model and ignores its name; vLLM knows no model "tgi".
+        # TGI ignores the model's name; vLLM does not know a model "tgi".
         names_model = "model" in error.message.lower()
         error.with_hint(USE_OPENAI if names_model else f"{_CHECK_URL} {USE_OPENAI}")
     elif isinstance(error, AuthenticationError):
@@ -40,10 +40,10 @@ def hint_for_tgi(error: LinkspanError) -> LinkspanError:
 
 
 def hint_for_openai(error: LinkspanError) -> LinkspanError:
-    """Add to an error of the OpenAI routes what may be behind it."""
+    """Add hints on the likely cause to an error of the OpenAI routes."""
     if isinstance(error, NotFoundError):
         if "model" in error.message.lower():
-            error.with_hint("list_models() says which models the server has; without model, the one it serves is used.")
+            error.with_hint("list_models() returns the server's models; leave model out to use the only one.")
         else:
             error.with_hint(f"{_CHECK_URL} {_USE_TGI}")
     elif isinstance(error, AuthenticationError):
@@ -54,14 +54,14 @@ def hint_for_openai(error: LinkspanError) -> LinkspanError:
 
 
 def is_sglang_answer(parsed: Any) -> bool:
-    """Whether an answer or event is one of SGLang's own ``/generate``: ``{text, output_ids, meta_info}``."""
+    """Whether an answer or event comes from SGLang's ``/generate``: ``{text, output_ids, meta_info}``."""
     if isinstance(parsed, list) and parsed:
         parsed = parsed[0]
     return isinstance(parsed, dict) and "meta_info" in parsed and "token" not in parsed
 
 
 def sglang_answer(provider: str, request_id: str | None) -> InvalidResponseError:
-    """Return the error that stands for an answer of SGLang's own ``/generate``."""
+    """Return the error for an answer of SGLang's ``/generate``."""
     return InvalidResponseError(
         f"{provider}: this is SGLang's own /generate (it answers text and meta_info), not TGI's: choose "
         'api="openai".',

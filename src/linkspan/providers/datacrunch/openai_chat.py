@@ -1,4 +1,4 @@
-"""Chat with vLLM, SGLang and other OpenAI-compatible servers: what differs from the Chat Completions dialect."""
+"""Chat with vLLM, SGLang and other OpenAI-compatible servers: differences from the Chat Completions dialect."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _DIALECT = Dialect(
 
 
 class OpenAIChatCodec(ChatCompletionsCodec):
-    """Chat Completions as vLLM, SGLang and llama.cpp speak them, below a server's root.
+    """Codec of the Chat Completions of vLLM, SGLang and llama.cpp, below a server's root.
 
     Args:
-        short_call_ids: Send ids of tool calls as nine letters and digits, also where no name says that the model is
+        short_call_ids: Send tool call ids as nine letters and digits, even if no name shows that the model is
             Mistral's.
     """
 
-    #: The route of the list of models.
+    #: Route of the model list.
     models_path = "v1/models"
 
     def __init__(self, *, short_call_ids: bool = False) -> None:
@@ -43,14 +43,14 @@ class OpenAIChatCodec(ChatCompletionsCodec):
         self._short_call_ids = short_call_ids
 
     def path(self, request: ChatRequest, *, stream: bool) -> str:  # noqa: ARG002  # as in the base class
-        """The route below the server's root."""
+        """Return the route below the server's root."""
         return "v1/chat/completions"
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
         """Encode the body.
 
         Raises:
-            UnsupportedContentError: A parameter of TGI, or a role or part that this API cannot carry.
+            UnsupportedContentError: A parameter is TGI's, or this API cannot carry a role or part.
         """
         parameters = refuse_foreign("openai", request.parameters, UnsupportedContentError)
         origin = "mistral" if self._short_call_ids else request.model_origin
@@ -62,5 +62,5 @@ class OpenAIChatCodec(ChatCompletionsCodec):
         return body
 
     def explain(self, error: LinkspanError) -> LinkspanError:
-        """Add hints to errors of the server that do not say what is wrong."""
+        """Add hints to unclear errors of the server."""
         return hint_for_openai(error)

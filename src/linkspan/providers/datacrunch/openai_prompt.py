@@ -1,6 +1,6 @@
-"""Prompts to vLLM, SGLang and other OpenAI-compatible servers: ``/v1/completions``.
+"""Prompts for vLLM, SGLang and other OpenAI-compatible servers: ``/v1/completions``.
 
-Sources: vLLM's ``CompletionRequest`` and ``CompletionResponse``, SGLang's likewise, llama.cpp's server.
+Sources: ``CompletionRequest`` and ``CompletionResponse`` of vLLM and SGLang; llama.cpp's server.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ _KNOWN_CHOICE = frozenset({"index", "text", "logprobs", "finish_reason"})
 class OpenAIPromptCodec(ErrorReading):
     """``Codec[PromptRequest]`` of the OpenAI completions dialect, below a server's root.
 
-    ``max_tokens`` is sent where it is not set: the servers' own default is 16. ``logprobs`` may be the API's number of
-    alternatives, or ``True`` as in chat, with ``top_logprobs``. The parameter ``json_schema`` is sent as a response
-    format. Further parameters are sent under their own names.
+    ``max_tokens`` is always sent, because servers default to 16. ``logprobs`` may be the API's number of alternatives,
+    or ``True`` with ``top_logprobs`` as in chat. The parameter ``json_schema`` is sent as a response format. Other
+    parameters are sent by their names.
     """
 
-    #: The route of the list of models.
+    #: Route of the model list.
     models_path = "v1/models"
 
     @property
@@ -71,7 +71,7 @@ class OpenAIPromptCodec(ErrorReading):
         return {"Authorization": f"Bearer {api_key}"}
 
     def path(self, request: PromptRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
-        """The route below the server's root."""
+        """Return the route below the server's root."""
         return "v1/completions"
 
     def encode(self, request: PromptRequest, *, stream: bool) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class OpenAIPromptCodec(ErrorReading):
 
         Raises:
             InvalidRequestError: The prompt is empty.
-            UnsupportedContentError: A parameter of TGI, or several answers in one stream.
+            UnsupportedContentError: A parameter is TGI's, or a stream requests several answers.
         """
         if not request.prompt:
             raise InvalidRequestError(
@@ -100,7 +100,7 @@ class OpenAIPromptCodec(ErrorReading):
         body.update(request.extra_body)
         if stream and (body.get("n") or 1) != 1:
             raise UnsupportedContentError(
-                f"{self.provider}: n={body['n']} cannot be streamed: ask without streaming.", provider=self.provider
+                f"{self.provider}: n={body['n']} cannot be streamed: call without streaming.", provider=self.provider
             )
         return body
 
@@ -109,8 +109,8 @@ class OpenAIPromptCodec(ErrorReading):
 
         Raises:
             InvalidResponseError: It is not a completion.
-            ServerError: The finish reason says that the server aborted the answer.
-            LinkspanError: The answer is an error under status 200.
+            ServerError: By its finish reason, the server aborted the answer.
+            LinkspanError: The answer is an error with status 200.
         """
         parsed = parse_json(body, self.provider)
         error = error_in(parsed, self.provider, headers)
@@ -145,16 +145,16 @@ class OpenAIPromptCodec(ErrorReading):
         return _PromptStreamDecoder(self.provider, headers)
 
     def explain(self, error: LinkspanError) -> LinkspanError:
-        """Add hints to errors of the server that do not say what is wrong."""
+        """Add hints to unclear errors of the server."""
         return hint_for_openai(error)
 
 
 def _parameters(request: PromptRequest) -> dict[str, Any]:
-    """Return the parameters under the API's names."""
+    """Return the parameters by the API's names."""
     given = refuse_foreign("openai", request.parameters, UnsupportedContentError)
     top = given.pop("top_logprobs", None)
     if given.get("logprobs") is True:
-        # 0 asks some servers for nothing at all.
+        # For some servers, 0 requests nothing at all.
         given["logprobs"] = top or 1
     schema = given.pop("json_schema", None)
     if schema is not None:
@@ -196,13 +196,13 @@ def _read_logprobs(logprobs: Any) -> list[TokenLogprob] | None:
 
 
 def _read_top(top: Any) -> list[TokenLogprob] | tuple[()]:
-    """Read the likeliest tokens of one place."""
+    """Read the most likely tokens at one position."""
     likeliest = as_object(top, "top_logprobs") if top else {}
     return [TokenLogprob(token, as_number(value, "a log probability")) for token, value in likeliest.items()] or ()
 
 
 class _PromptStreamDecoder(ChatStreamDecoder):
-    """State of one stream: as in chat, but each choice holds its text itself."""
+    """Decodes one stream, as in chat, except that each choice holds its text directly."""
 
     __slots__ = ()
 

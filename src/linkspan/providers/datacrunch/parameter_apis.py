@@ -1,6 +1,6 @@
-"""Which parameters belong to which of a DataCrunch server's APIs: a foreign one is refused, with the way out.
+"""Refuse parameters that belong to another API of DataCrunch's servers, and name the alternative.
 
-TGI takes ``generate`` and ``messages``; vLLM and SGLang take ``openai``.
+TGI serves ``generate`` and ``messages``; vLLM and SGLang serve ``openai``.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["API", "OPENAI_ONLY", "TGI_ONLY", "foreign_parameter", "refuse_foreign"]
 
-#: The APIs that servers on DataCrunch (Verda) speak.
+#: The APIs of servers on DataCrunch (Verda).
 API = Literal["generate", "messages", "openai"]
 
-#: Parameters of TGI that vLLM and SGLang ignore without a word, and what does the same there.
+#: TGI's parameters that vLLM and SGLang ignore silently, and their equivalent there.
 TGI_ONLY: Mapping[str, str] = {
     "adapter_id": "Give the adapter's name as model.",
-    "best_of": "Ask for n answers, or call several times.",
+    "best_of": "Request n answers, or call several times.",
     "decoder_input_details": "vLLM takes prompt_logprobs.",
     "details": "Finish reason and token counts always come.",
     "do_sample": "temperature=0 means greedy decoding.",
@@ -32,7 +32,7 @@ TGI_ONLY: Mapping[str, str] = {
     "top_n_tokens": "Use logprobs=True and top_logprobs.",
     "truncate": "vLLM takes truncate_prompt_tokens.",
     "typical_p": "Use top_p or min_p.",
-    "watermark": "There is no such setting.",
+    "watermark": "vLLM and SGLang have no watermark.",
 }
 
 #: Parameters of vLLM and SGLang that TGI ignores or misreads.
@@ -40,7 +40,7 @@ OPENAI_ONLY = frozenset({"logit_bias", "min_p", "n", "presence_penalty", "reason
 
 
 def foreign_parameter(api: API, names: Iterable[str]) -> str | None:
-    """Return what to say about the first parameter that the API does not take, ``None`` if it takes all."""
+    """Return an error text for the first parameter that the API does not take; ``None`` if it takes all."""
     for name in names:
         if api == "openai" and name in TGI_ONLY:
             return (
@@ -56,10 +56,10 @@ def foreign_parameter(api: API, names: Iterable[str]) -> str | None:
 
 
 def refuse_foreign(api: API, parameters: Mapping[str, Any], error: type[LinkspanError]) -> dict[str, Any]:
-    """Return the parameters that ask for something, if the API takes them all.
+    """Return the parameters that have an effect; refuse those of another API.
 
     Raises:
-        LinkspanError: Of the class ``error``: one belongs to another API.
+        LinkspanError: A parameter belongs to another API; of the class ``error``.
     """
     given = without_idle_demands(parameters)
     foreign = foreign_parameter(api, given)

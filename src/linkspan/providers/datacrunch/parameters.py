@@ -1,7 +1,7 @@
-"""The ``parameters`` object of TGI's ``generate``: what is sent, what means "left out", what no server takes.
+"""Build the ``parameters`` object of TGI's ``generate``: drop values that mean "unset", refuse impossible ones.
 
-Source: docs/apis/datacrunch.md#parameters. Only rules that hold on every TGI server are checked here; limits that an
-operator can change (``best_of`` above 2, ``top_n_tokens`` above 5, token limits) are left to the server.
+Source: docs/apis/datacrunch.md#parameters. Only rules of every TGI server are checked here. Limits that an operator can
+change (``best_of`` above 2, ``top_n_tokens`` above 5, token limits) are left to the server.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_MAX_NEW_TOKENS", "GENERATE_FIELDS", "PARAMETERS", "encode_parameters", "stop_texts"]
 
-#: Sent where the user sets nothing: the servers' own default is 20, 100 or unlimited, depending on their version. With
-#: 512 a prompt of 1024 tokens fits the smallest limits that servers come with.
+#: Sent unless set, because servers default to 20, 100 or unlimited, depending on their version. With 512, a prompt of
+#: 1024 tokens fits the smallest default limits.
 DEFAULT_MAX_NEW_TOKENS = 512
 
 _MOST_STOPS = 4
@@ -32,7 +32,7 @@ _U64 = 2**64 - 1
 _U32 = 2**32 - 1
 
 _BOOLEANS = ("do_sample", "return_full_text", "watermark", "details", "decoder_input_details")
-#: Whole numbers: smallest, largest, and the way out.
+#: Integers: smallest, largest, and the error's advice.
 _INTEGERS: Mapping[str, tuple[int, int, str]] = {
     "best_of": (0, _U64, "Leave it out for one answer."),
     "max_new_tokens": (1, _U32, f"Leave it out for {DEFAULT_MAX_NEW_TOKENS}."),
@@ -43,10 +43,10 @@ _INTEGERS: Mapping[str, tuple[int, int, str]] = {
 }
 _NUMBERS = ("temperature", "repetition_penalty", "frequency_penalty", "top_p", "typical_p")
 _FREE = ("grammar", "adapter_id", "stop")
-#: What only narrows a choice that greedy decoding does not make.
+#: Sampling filters; meaningless with greedy decoding.
 _SAMPLERS = ("top_k", "top_p", "typical_p")
 
-#: Those that the classes of both frameworks have as fields, in the order in which the documentation has them.
+#: Parameters that are fields of both frameworks' classes, in the documentation's order.
 GENERATE_FIELDS = (
     "temperature",
     "max_tokens",
@@ -68,12 +68,12 @@ GENERATE_FIELDS = (
     "adapter_id",
 )
 
-#: Every name that may stand in ``PromptRequest.parameters``; ``max_tokens`` is another word for ``max_new_tokens``.
+#: Every name allowed in ``PromptRequest.parameters``; ``max_tokens`` is an alias of ``max_new_tokens``.
 PARAMETERS: frozenset[str] = frozenset((*_BOOLEANS, *_INTEGERS, *_NUMBERS, *_FREE, "max_tokens"))
 
 
 def stop_texts(request: PromptRequest) -> tuple[str, ...]:
-    """Return every stop text that a request sends, wherever it stands."""
+    """Return every stop text of a request: its own, and those in its parameters and extra body."""
     found: list[str] = []
     for value in (
         request.stop,
@@ -85,15 +85,15 @@ def stop_texts(request: PromptRequest) -> tuple[str, ...]:
 
 
 def encode_parameters(request: PromptRequest, provider: str, *, stream: bool) -> dict[str, Any]:
-    """Write the ``parameters`` object: what was set, ``max_new_tokens``, and ``details`` unless it was turned off.
+    """Build the ``parameters`` object: what was set, ``max_new_tokens``, and ``details`` unless turned off.
 
-    ``temperature=0`` means greedy decoding. TGI refuses it as a value, so it is left out, and with it ``top_k``,
-    ``top_p`` and ``typical_p``, which mean nothing there but would make TGI sample. ``top_p=1`` and ``typical_p=1``
-    mean "no limit"; TGI refuses these too, and they are left out. ``extra_body["parameters"]`` goes on top, unchecked.
+    ``temperature=0`` means greedy decoding. TGI refuses the value, so it is dropped, together with ``top_k``, ``top_p``
+    and ``typical_p``, which would turn sampling on. ``top_p=1`` and ``typical_p=1`` mean "no limit"; TGI refuses these
+    too, so they are dropped. ``extra_body["parameters"]`` is merged last, unchecked.
 
     Raises:
-        UnsupportedContentError: A parameter that TGI does not know: it would be ignored without a word.
-        InvalidRequestError: A value, or a combination, that every TGI server refuses.
+        UnsupportedContentError: TGI does not know a parameter and would ignore it silently.
+        InvalidRequestError: Every TGI server refuses a value, or a combination.
     """
     checker = _Checker(provider)
     on_top = request.extra_body.get("parameters") or {}
@@ -122,14 +122,14 @@ def _leave_out_what_means_nothing(parameters: dict[str, Any], checker: _Checker)
     if "temperature" in parameters and _as_f32(parameters["temperature"]) == 0:
         if parameters.get("do_sample"):
             raise checker.refuse(
-                "temperature", 0, "means greedy decoding, but do_sample=True asks to sample", "Set one."
+                "temperature", 0, "means greedy decoding, but do_sample=True turns sampling on", "Set one."
             )
         for name in ("temperature", *_SAMPLERS):
             parameters.pop(name, None)
 
 
 class _Checker:
-    """Checks values and raises in the provider's name."""
+    """Checks values; errors name the provider."""
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
@@ -149,7 +149,7 @@ class _Checker:
                 )
 
     def one_limit(self, given: dict[str, Any]) -> Any:
-        """Take ``max_tokens``, the frameworks' word, out and return the limit under TGI's own word."""
+        """Rename ``max_tokens``, the frameworks' name, to ``max_new_tokens``; return the limit."""
         other = given.pop("max_tokens", None)
         limit = given.get("max_new_tokens")
         if other is not None and limit is not None and other != limit:
@@ -163,7 +163,7 @@ class _Checker:
     def checked(self, name: str, value: Any) -> Any:
         if name in _BOOLEANS:
             if not isinstance(value, bool):
-                raise self.refuse(name, value, "is not True or False", "TGI takes nothing else here.")
+                raise self.refuse(name, value, "is not True or False", "TGI accepts only these.")
         elif name in _INTEGERS:
             self._check_integer(name, value)
         elif name in _NUMBERS:
@@ -239,7 +239,7 @@ def _as_list(value: Any) -> Sequence[Any]:
 
 
 def _as_f32(value: float) -> float:
-    """Return the number as TGI sees it: 0.99999999 is 1 there."""
+    """Return the number as TGI's 32-bit float: 0.99999999 becomes 1."""
     try:
         return float(struct.unpack("f", struct.pack("f", value))[0])
     except OverflowError:

@@ -1,6 +1,6 @@
-"""What a TGI server tells about itself: ``GET /health`` and ``GET /info``.
+"""Decode a TGI server's ``GET /health`` and ``GET /info``.
 
-Whether the legacy gateway has these routes is not known; a container with TGI has. Source:
+Containers with TGI have these routes; whether the legacy gateway has them is unknown. Source:
 docs/apis/datacrunch.md, and TGI's own description of ``/info``.
 """
 
@@ -27,8 +27,8 @@ class ServerHealth:
     """Whether a server can generate.
 
     Attributes:
-        healthy: It can.
-        message: What it said if not.
+        healthy: Whether it can.
+        message: The server's message if not.
     """
 
     healthy: bool
@@ -40,17 +40,17 @@ class ServerHealth:
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a server runs, and its limits; ``None`` where its version does not say.
+    """A server's model, version and limits; ``None`` for what its version does not report.
 
     Attributes:
-        model_id: The model, mostly by its name on the Hugging Face hub.
+        model_id: The model, usually by its name on the Hugging Face hub.
         version: TGI's version.
-        max_input_tokens: Longest prompt, in tokens.
-        max_total_tokens: Longest prompt and answer together, in tokens.
+        max_input_tokens: Most tokens of a prompt.
+        max_total_tokens: Most tokens of prompt and answer together.
         max_best_of: Largest ``best_of``.
         max_stop_sequences: Most stop texts.
-        max_concurrent_requests: Calls at the same time, before 429.
-        raw: Everything, as the server said it.
+        max_concurrent_requests: Most concurrent calls; more get status 429.
+        raw: The answer as received.
     """
 
     model_id: str | None = None
@@ -64,7 +64,7 @@ class ServerInfo:
 
 
 def decode_health(error: ServerError | None) -> ServerHealth:
-    """Read the outcome of ``GET /health``: an answer of whatever content is healthy, 503 is not.
+    """Decode the outcome of ``GET /health``: any answer means healthy, 503 unhealthy.
 
     Raises:
         ServerError: Any other failure.
@@ -77,11 +77,11 @@ def decode_health(error: ServerError | None) -> ServerHealth:
 
 
 def decode_info(body: bytes, headers: Mapping[str, str], provider: str) -> ServerInfo:
-    """Read ``GET /info``.
+    """Decode ``GET /info``.
 
     Raises:
-        InvalidResponseError: It is not TGI's description of itself.
-        LinkspanError: The answer is an error under status 200.
+        InvalidResponseError: The answer is not TGI's.
+        LinkspanError: The answer is an error with status 200.
     """
     parsed = parse_json(body, provider)
     error = tgi_error_in(parsed, provider, headers)
@@ -89,7 +89,7 @@ def decode_info(body: bytes, headers: Mapping[str, str], provider: str) -> Serve
         raise error
     if not isinstance(parsed, dict) or "model_id" not in parsed:
         raise InvalidResponseError(
-            f"{provider}: the answer of /info is not a TGI server's: it has no model_id.",
+            f"{provider}: the answer of /info is not a TGI server's: model_id is missing.",
             provider=provider,
             request_id=request_id_of(headers),
         )

@@ -1,4 +1,4 @@
-"""A streamed answer of TGI: the data of its events in, deltas out. Source: docs/apis/datacrunch.md#streams."""
+"""Decode TGI's streams: event data in, deltas out. Source: docs/apis/datacrunch.md#streams."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _KNOWN = frozenset({"index", "token", "top_tokens", "generated_text", "details",
 
 
 class TGIStreamDecoder:
-    """State of one stream.
+    """Decodes one stream.
 
-    The text is that of the tokens that are not special, cut before the first stop text. A stop text that the server
-    itself did not notice (it looks only at the end of the text after each token) ends the stream: ``cut_short``.
-    TGI sends log probabilities with every token. Those who asked for them get each delta's own, and tokens without text
-    wait for the next delta that has some; else the last delta has all of them.
+    The text is that of the non-special tokens, cut before the first stop text. A stop text that the server missed (it
+    checks only the end of the text after each token) ends the stream: ``cut_short``. TGI sends log probabilities with
+    every token. If requested, each delta has its own, and those of tokens without text wait for the next delta with
+    text; otherwise the last delta has all of them.
     """
 
     __slots__ = (
@@ -68,11 +68,11 @@ class TGIStreamDecoder:
         self._headers = headers
         self._cutter = StopCutter(stop_texts(request))
         self._prompt = full_text_prompt(request)
-        #: What the first delta begins with: the prompt, where the answer is to repeat it. No token holds it.
+        #: Start of the first delta: the prompt, if the answer should repeat it. The tokens do not contain it.
         self._opening = self._prompt
         self._with_scores = wants_details(request)
         self._scores_each = asks_for_logprobs(request)
-        #: Those that have not been handed out.
+        #: Those not yet yielded.
         self._scores: list[TokenLogprob] = []
         self._rows: list[Any] = []
         self._pieces: list[str] = []
@@ -85,14 +85,14 @@ class TGIStreamDecoder:
 
     @property
     def complete(self) -> bool:
-        """Whether the last event came, or a stop text ended the answer."""
+        """Whether the last event arrived, or a stop text ended the answer."""
         return self._final or self.cut_short
 
     def feed(self, data: bytes) -> Sequence[Delta]:
         """Process the data of one event.
 
         Raises:
-            InvalidResponseError: It is not one of TGI's events.
+            InvalidResponseError: The event is not TGI's.
             LinkspanError: The event is an error.
         """
         if data[:6] == _DONE:
@@ -123,14 +123,14 @@ class TGIStreamDecoder:
         return self._hand_out(text)
 
     def _end(self, event: Mapping[str, Any], text: str, generated: str) -> Sequence[Delta]:
-        """Take the last event. ``generated`` is the whole text: never an addition to what was streamed."""
+        """Process the last event. ``generated`` is the whole text, not an addition to what was streamed."""
         self._details = as_object(event.get("details"), "details") or self._details
         self._final = self.finished = True
         self._pieces.append(text)
         spoken = "".join(self._pieces)
         whole = generated.removeprefix(self._prompt)
         if len(whole) > len(spoken) and whole.startswith(spoken):
-            # The bytes of an unfinished character have no token text, but are part of the whole.
+            # The bytes of an unfinished character appear in the whole text, but in no token's.
             text += whole[len(spoken) :]
             spoken = whole
         text = self._cutter.feed(text)
@@ -144,12 +144,12 @@ class TGIStreamDecoder:
         """Process the end of the stream.
 
         Raises:
-            InterruptedStreamError: Its last event never came.
+            InterruptedStreamError: The last event never arrived.
         """
         request_id = request_id_of(self._headers)
         if not self.complete:
             raise InterruptedStreamError(
-                f"{self._provider}: the stream ended before the answer did, without its last event.",
+                f"{self._provider}: the stream ended before the answer did: its last event is missing.",
                 provider=self._provider,
                 request_id=request_id,
             )
@@ -166,7 +166,7 @@ class TGIStreamDecoder:
             last=True,
         )
         put_common_words(last)
-        # An answer without text: the prompt is still to be repeated, if that was asked for.
+        # An answer without text still repeats the prompt if requested.
         return (Delta(self._opening), last) if self._opening else (last,)
 
     def _hand_out(self, text: str) -> Sequence[Delta]:
@@ -191,10 +191,10 @@ class TGIStreamDecoder:
             self._rows.append(row)
 
     def _take_lightllm(self, event: Mapping[str, Any], token: Mapping[str, Any], text: str) -> Any:
-        """Take the counts and the finish reason that LightLLM says in each event.
+        """Read the counts and the finish reason, which LightLLM sends in each event.
 
         Returns:
-            The whole text with the last event, which on its own route does not repeat it.
+            The whole text with the last event, which does not repeat it on LightLLM's own route.
         """
         self._details = {
             "prompt_tokens": token.get("prompt_tokens"),

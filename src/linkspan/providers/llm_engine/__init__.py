@@ -1,4 +1,4 @@
-"""Scale LLM Engine: prompts on its v1 API, chat on its v2 API, and the list of its models."""
+"""Scale LLM Engine: prompts on its v1 API, chat on its v2 API, and its model list."""
 
 from linkspan.providers.llm_engine.chat import CHAT_FIELDS, LLMEngineChatCodec
 from linkspan.providers.llm_engine.models import (

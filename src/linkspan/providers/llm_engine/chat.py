@@ -1,4 +1,4 @@
-"""Chat on LLM Engine's v2 API: what differs from the Chat Completions dialect (docs/apis/llm_engine.md)."""
+"""Chat on LLM Engine's v2 API: differences from the Chat Completions dialect (docs/apis/llm_engine.md)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHAT_FIELDS", "LLMEngineChatCodec"]
 
-#: The fields of a v2 chat request besides model, messages, tools, response format, stop and streaming.
+#: Fields of a v2 chat request besides model, messages, tools, response format, stop and streaming.
 CHAT_FIELDS = (
     "temperature",
     "top_p",
@@ -69,10 +69,10 @@ CHAT_FIELDS = (
     "priority",
 )
 
-#: What the gateway's 500 may mean on the way to a chat model.
+#: Hint for the gateway's 500 to a streamed chat call.
 _HIDDEN = (
-    "A streamed chat call hides behind this what the model's server refused, such as too long a prompt; the same call "
-    "without streaming says it."
+    "For streamed calls, this may hide a refusal by the model's server, such as a prompt that is too long. The same "
+    "call without streaming reports it."
 )
 
 _DIALECT = Dialect(
@@ -87,20 +87,20 @@ _DIALECT = Dialect(
 
 
 class LLMEngineChatCodec(ChatCompletionsCodec):
-    """Chat with vLLM and SGLang endpoints on v2.
+    """Codec of v2 chat for vLLM and SGLang endpoints.
 
-    The gateway garbles ``response_format: json_schema``. So a JSON schema travels as a tool that must be called, which
-    vLLM itself holds the model to; or as ``guided_json``, which vLLM ignores without a word since 0.12.
+    The gateway corrupts ``response_format: json_schema``. A JSON schema is therefore sent as a required tool, which
+    vLLM enforces, or as ``guided_json``, which vLLM ignores silently since 0.12.
 
     Args:
         auth: How the key is sent: ``"basic"`` (with ``x-api-key``) or ``"bearer"``.
-        guided_decoding: Whether the endpoint obeys ``guided_json`` and its kin.
+        guided_decoding: Whether the endpoint obeys the ``guided_*`` fields.
 
     Raises:
-        ConfigurationError: ``auth`` is something else.
+        ConfigurationError: ``auth`` is neither.
     """
 
-    #: The route of the list of models.
+    #: Route of the model list.
     models_path = ENDPOINTS_PATH
 
     def __init__(self, auth: Auth = "basic", *, guided_decoding: bool = False) -> None:
@@ -110,11 +110,11 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
         self.guided_decoding = guided_decoding
 
     def auth_headers(self, api_key: str) -> Mapping[str, str]:
-        """The key, in the chosen way."""
+        """Return the headers that carry the key."""
         return auth_headers(api_key, self.auth)
 
     def path(self, request: ChatRequest, *, stream: bool) -> str:  # noqa: ARG002  # the body says it
-        """The route below the base URL."""
+        """Return the route below the base URL."""
         return "v2/chat/completions"
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
@@ -122,9 +122,9 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
 
         Raises:
             ConfigurationError: There is no model.
-            InvalidRequestError: Two guided fields, a schema among them.
-            UnsupportedContentError: A role or part that this API cannot carry, a guided field that the endpoint
-                ignores, or tools beside a schema that travels as one.
+            InvalidRequestError: A schema is combined with a guided field.
+            UnsupportedContentError: This API cannot carry a role or part, the endpoint ignores a guided field, or there
+                are tools beside a schema that is sent as one.
         """
         if not request.model:
             raise ConfigurationError(
@@ -147,7 +147,7 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
         return answer_of_call(completion, request) if self._forces_call(request) else completion
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
-        """A new decoder for one stream."""
+        """Create the decoder of one stream."""
         decoder = super().stream_decoder(request, headers)
         return ForcedCallDecoder(decoder, request) if self._forces_call(request) else decoder
 
@@ -155,7 +155,7 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
         return not self.guided_decoding and wants_schema(request)
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
-        """Decode an error answer, or the wrong kind of answer under status 200."""
+        """Decode an error answer, or an unexpected kind of answer with status 200."""
         if status_code >= 400:
             return _explain_hidden(decode_error_answer(status_code, headers, body))
         return super().decode_error(status_code, headers, body)
@@ -165,7 +165,7 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
         return decode_endpoints(body, headers)
 
     def explain(self, error: LinkspanError) -> LinkspanError:
-        """Say what the gateway's answers mean where its words do not."""
+        """Explain the gateway's unclear errors."""
         return explain(error)
 
 
@@ -175,11 +175,11 @@ def _explain_hidden(error: LinkspanError) -> LinkspanError:
 
 
 def _check_guides(parameters: Mapping[str, Any], guide: Mapping[str, Any]) -> None:
-    """Refuse a schema beside a guided field of the caller's own, also beside another ``guided_json``."""
+    """Refuse a schema that is combined with a guided field of the caller, including ``guided_json``."""
     others = {name: value for name, value in parameters.items() if name in GUIDES}
     if others.get("guided_json") is not None:
         raise ConfigurationError(
-            "A response format with a schema is sent as guided_json, which is set as well: give one of them.",
+            "A response format with a schema is sent as guided_json, which is also set: set only one of them.",
             provider=LLM_ENGINE.name,
         )
     check_one_guide({**others, **guide})

@@ -1,4 +1,4 @@
-"""The two ways to chat with an LLM Engine: its chat API (v2), and its prompt API (v1) through a chat template."""
+"""Choose the codec to chat with LLM Engine: its chat API (v2), or its prompt API (v1) with a chat template."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatAPI", "chat_codec"]
 
-#: Which API answers: ``"v2"`` has tools, images and finish reasons; ``"v1"`` is there for every framework.
+#: The API to call: ``"v2"`` has tools, images and finish reasons; ``"v1"`` works with every inference framework.
 ChatAPI = Literal["v1", "v2"]
 
 
@@ -40,22 +40,22 @@ def chat_codec(
     """Return the codec of a chat class.
 
     Args:
-        api: Which API answers.
+        api: The API to call.
         auth: How the key is sent.
-        model: Name of the endpoint, by which a template may be found.
-        chat_template: How conversations are written for ``"v1"``: a template, its name, or Jinja.
-        split_reasoning: Part text between ``<think>`` and ``</think>`` from the answer, as reasoning.
-        inference_framework: What runs the endpoint; see :class:`LLMEnginePromptCodec`.
-        guided_decoding: Whether the endpoint obeys ``guided_json`` and its kin.
+        model: Name of the endpoint, which may identify a template.
+        chat_template: For ``"v1"``: a template, its name, or Jinja source.
+        split_reasoning: Split text between ``<think>`` and ``</think>`` off the answer, as reasoning.
+        inference_framework: Inference framework of the endpoint; see :class:`LLMEnginePromptCodec`.
+        guided_decoding: Whether the endpoint obeys the ``guided_*`` fields.
 
     Raises:
-        ConfigurationError: ``"v1"`` is asked for and there is no template, or a template that nothing would use.
+        ConfigurationError: ``"v1"`` without a template, or a template for ``"v2"``.
     """
     if api == "v2":
         if chat_template is not None:
             raise ConfigurationError(
-                'chat_template is for api="v1": on "v2" the server writes the prompt itself. (Another template for the '
-                "server to use goes into extra_body.)",
+                'chat_template is for api="v1": on "v2" the server writes the prompt itself. (To make the server use '
+                "another template, pass it in extra_body.)",
                 provider=LLM_ENGINE.name,
             )
         codec: Codec[ChatRequest] = LLMEngineChatCodec(auth, guided_decoding=guided_decoding)
@@ -63,7 +63,7 @@ def chat_codec(
     template = find_template(chat_template, model)
     if template is None:
         raise ConfigurationError(
-            f'api="v1" takes prompts, and the chat template of {model!r} is not known: give chat_template, one of '
+            f'api="v1" takes prompts, and the chat template of {model!r} is unknown: set chat_template to one of '
             f"{', '.join(chat_templates())}, or the model's own as Jinja text.",
             provider=LLM_ENGINE.name,
         )
@@ -79,8 +79,8 @@ def chat_codec(
 def _guide(wanted: ResponseFormat, *, obeyed: bool) -> Mapping[str, Any]:
     if wanted.schema is None:
         raise UnsupportedContentError(
-            f"{LLM_ENGINE.title}: the prompt API (v1) cannot return a JSON object without a schema. Give one, or ask "
-            "for JSON in the prompt.",
+            f"{LLM_ENGINE.title}: the prompt API (v1) cannot return a JSON object without a schema. Add one, or ask "
+            f"for JSON in the prompt.",
             provider=LLM_ENGINE.name,
         )
     if not obeyed:

@@ -1,4 +1,4 @@
-"""Errors of Scale LLM Engine: its bodies and events read, and what they mean (docs/apis/llm_engine.md)."""
+"""Decode and classify errors of Scale LLM Engine, from bodies and events (docs/apis/llm_engine.md)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["decode_error_answer", "error_of", "explain"]
 
 _NAME = LLM_ENGINE.name
-#: Where the gateway names the request only within its message.
+#: The request id, if the gateway gives it only within its message.
 _REQUEST_ID = re.compile(r"request_id[ =:]+'?([0-9a-fA-F]{8}-[0-9a-fA-F-]{27})")
-#: A model that is not there, in the words of the prompt API, of the list, and of the chat API.
+#: Messages for a missing model: of the prompt API, the list, and the chat API.
 _NO_SUCH_MODEL = re.compile(r"[Ee]ndpoint .*(?:not found|could not be found)")
-#: Names of types among the steps to a refused field; fields begin in lower case.
+#: Type names within the path of a refused field; field names begin in lower case.
 _TYPE_NAME = re.compile(r"[A-Z]|str$|\w[\w-]*\[")
 
-#: Entries of a validation error that are compared with each other.
+#: Most entries of a validation error to compare.
 _MOST_READINGS = 100
 
 _HINTS: tuple[tuple[str, str], ...] = (
@@ -39,13 +39,13 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     (
         "only supported in vllm",
-        "guided_json and its kin work on vLLM endpoints alone: leave guided_decoding out.",
+        "The guided_* fields work on vLLM endpoints only: leave guided_decoding out.",
     ),
 )
 
 
 def decode_error_answer(status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
-    """Read an answer with a status of 400 or above: JSON of any of the gateway's shapes, or a proxy's page."""
+    """Decode an answer with status 400 or above: any of the gateway's JSON shapes, or a proxy's page."""
     try:
         parsed = from_json(body)
     except ValueError:
@@ -55,7 +55,7 @@ def decode_error_answer(status_code: int, headers: Mapping[str, str], body: byte
 
 
 def error_of(parsed: Any, headers: Mapping[str, str], status_code: int | None = None) -> LinkspanError:
-    """Make the error that a parsed body, or an event of a stream, reports."""
+    """Build the error that a parsed body or a stream's event reports."""
     request_id = short_text(parsed.get("request_id")) if isinstance(parsed, dict) else None
     if isinstance(parsed, dict) and isinstance(parsed.get("detail"), list):
         parsed = {**parsed, "detail": _telling(parsed["detail"])}
@@ -66,17 +66,17 @@ def error_of(parsed: Any, headers: Mapping[str, str], status_code: int | None = 
 
 
 def _said_by_pod(message: str) -> str:
-    """Return what the model's own server said, where the gateway repeats its answer as a Python literal."""
+    """Return the message of the model's server, which the gateway may quote as a Python literal."""
     if not message.startswith("{'"):
         return message
     try:
         return read_error(ast.literal_eval(message)).message
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # shortened, or something else
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # truncated, or not a literal
         return message
 
 
 def explain(error: LinkspanError) -> LinkspanError:
-    """Say what the gateway's answers mean where its words do not, and find the request id in them."""
+    """Explain the gateway's unclear errors, and find the request id in them."""
     if error.request_id is None:
         named = _REQUEST_ID.search(error.message)
         error.request_id = named.group(1) if named else None
@@ -86,8 +86,8 @@ def explain(error: LinkspanError) -> LinkspanError:
 def _hint_for(error: LinkspanError) -> str | None:
     if isinstance(error, AuthenticationError):
         return (
-            "Check the key (api_key, or SCALE_API_KEY); some sites want it as a bearer token, others as Basic: see the "
-            "argument auth."
+            "Check the key (api_key, or SCALE_API_KEY); some deployments expect a bearer token, others Basic "
+            "authentication: see the argument auth."
         )
     if isinstance(error, NotFoundError):
         return _hint_for_missing(error)
@@ -95,8 +95,8 @@ def _hint_for(error: LinkspanError) -> str | None:
         return next((hint for words, hint in _HINTS if words in error.message), None)
     if isinstance(error, ServerError) and "Upstream service error" in error.message:
         return (
-            "The model's own server failed, was busy, or was not started within the gateway's own retries (300 s); "
-            "trying again later may help."
+            "The model's server failed, was busy, or did not start within the gateway's own retries (300 s). "
+            "Retrying later may help."
         )
     return None
 
@@ -106,23 +106,23 @@ def _hint_for_missing(error: LinkspanError) -> str:
         return "The endpoint is retired: choose another model, or ask its operator to give it workers again."
     if error.status_code == 404 and _NO_SUCH_MODEL.search(error.message):
         return (
-            "list_models() names the endpoints there are. If the name is right, the endpoint may belong to another "
-            "team: LLM Engine hides what the key may not use."
+            "list_models() returns the available endpoints. If the name is right, the endpoint may belong to "
+            "another team: LLM Engine hides endpoints that the key may not use."
         )
-    return "LLM Engine has no such route: base_url is what comes before /v1 and /v2, such as https://host/llm-engine."
+    return "LLM Engine has no such route: base_url must be the URL before /v1 and /v2, such as https://host/llm-engine."
 
 
 def _telling(detail: list[Any]) -> list[Any]:
-    """Shorten a validation error: of the many readings that the server tried for one value, keep the likely ones.
+    """Shorten a validation error: it has one entry per union member that the server tried; keep the likely ones.
 
-    A reading that already fails at what tells the kinds of messages and parts apart (``role``, ``type``) was not meant,
-    and neither was plain text where a list was read further.
+    A member that fails at its discriminator (``role``, ``type``) was not meant. Nor was plain text, if a list
+    was validated further.
     """
     items = [item for item in detail[:_MOST_READINGS] if isinstance(item, dict)]
     other_kinds = [item for item in items if _is_other_kind(item)]
     not_meant = [_steps(item)[:-1] for item in other_kinds]
     meant = [item for item in items if not any(_steps(item)[: len(prefix)] == prefix for prefix in not_meant)]
-    # If no kind fits, it is the outermost role or type that is wrong.
+    # If no member fits, the outermost role or type is wrong.
     outermost = min((len(_steps(item)) for item in other_kinds), default=0)
     likely = meant or [item for item in other_kinds if len(_steps(item)) == outermost] or items
     kept: dict[str, Any] = {}
@@ -145,5 +145,5 @@ def _is_other_kind(item: Mapping[str, Any]) -> bool:
 
 
 def _shown(steps: tuple[Any, ...]) -> list[Any]:
-    """Leave out the server's names of types: ``str``, ``list[…]`` and its own classes."""
+    """Remove the server's type names: ``str``, ``list[…]`` and its own classes."""
     return [step for step in steps if not (isinstance(step, str) and _TYPE_NAME.match(step))]

@@ -1,4 +1,4 @@
-"""The models of an LLM Engine deployment (its endpoints), and its health (docs/apis/llm_engine.md)."""
+"""Models (endpoints) of an LLM Engine deployment, and its health (docs/apis/llm_engine.md)."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _NAME = LLM_ENGINE.name
 
 @dataclass(frozen=True, kw_only=True)
 class LLMEngineModel(ListedModel):
-    """An endpoint of a deployment: a model with servers of its own. ``id`` is its name, for ``model=``.
+    """An endpoint of a deployment: a model with its own servers. ``id`` is its name, for ``model=``.
 
     Attributes:
-        endpoint_id: The deployment's own id of it.
+        endpoint_id: Its id in the deployment.
         model_name: The model that it serves.
-        source: Where that comes from, such as ``"hugging_face"``.
+        source: The model's source, such as ``"hugging_face"``.
         status: ``READY``, ``UPDATE_PENDING``, ``UPDATE_IN_PROGRESS``, ``UPDATE_FAILED`` or ``DELETE_IN_PROGRESS``.
-        framework: What runs it: ``vllm``, ``sglang``, ``text_generation_inference``, ``lightllm``, ``deepspeed`` or
-            ``tensorrt_llm``.
-        kind: ``streaming``, ``sync`` or ``async``; ``None`` if the answer does not say.
-        public: Whether other teams may use it; ``None`` if the answer does not say.
+        framework: Its inference framework: ``vllm``, ``sglang``, ``text_generation_inference``, ``lightllm``,
+            ``deepspeed`` or ``tensorrt_llm``.
+        kind: ``streaming``, ``sync`` or ``async``; ``None`` if unknown.
+        public: Whether other teams may use it; ``None`` if unknown.
     """
 
     endpoint_id: str | None = None
@@ -56,15 +56,15 @@ class LLMEngineModel(ListedModel):
 
     @property
     def streams(self) -> bool | None:
-        """Whether answers can be streamed; ``None`` if the answer does not say what kind it is."""
+        """Whether answers can be streamed; ``None`` if its kind is unknown."""
         return None if self.kind is None else self.kind == "streaming"
 
 
 def decode_endpoints(body: bytes, headers: Mapping[str, str]) -> list[LLMEngineModel]:
-    """Read the list: ``{"model_endpoints": [{…}]}``.
+    """Decode the list: ``{"model_endpoints": [{…}]}``.
 
     Raises:
-        InvalidResponseError: The answer is no such list, or an endpoint in it has no name.
+        InvalidResponseError: The answer is not such a list, or an endpoint in it has no name.
     """
     parsed = parse_json(body, _NAME)
     rows = parsed.get("model_endpoints") if isinstance(parsed, dict) else None
@@ -74,10 +74,10 @@ def decode_endpoints(body: bytes, headers: Mapping[str, str]) -> list[LLMEngineM
 
 
 def decode_model(body: bytes, headers: Mapping[str, str]) -> LLMEngineModel:
-    """Read the answer for one endpoint.
+    """Decode the answer for one endpoint.
 
     Raises:
-        InvalidResponseError: The answer describes no endpoint.
+        InvalidResponseError: The answer does not describe an endpoint.
     """
     return _read(parse_json(body, _NAME), headers)
 
@@ -86,7 +86,7 @@ def model_path(name: str) -> str:
     """Return the route of one endpoint.
 
     Raises:
-        ConfigurationError: The name holds a slash: the gateway cannot find such an endpoint, however it is written.
+        ConfigurationError: The name contains a slash. The gateway cannot find such an endpoint, even if encoded.
     """
     if "/" in name:
         raise ConfigurationError(

@@ -39,23 +39,23 @@ _NAME = LLM_ENGINE.name
 
 
 class LLMEnginePromptCodec:
-    """A prompt in, text out, on v1.
+    """Codec of v1: a prompt in, text out.
 
-    Completions have no ``finish_reason`` (the API gives none; it is ``"stop"`` only where the answer had to be cut at a
-    stop text on this side) and no ``model``; ``logprobs`` if
-    ``return_token_log_probs`` was set; ``usage`` as far as the server counted (it says 0 where it did not).
+    Completions have no ``model`` and no ``finish_reason``, because the API sends none; ``"stop"`` means that linkspan
+    cut the answer at a stop text. ``logprobs`` needs ``return_token_log_probs``. ``usage`` holds what the server
+    counted; it sends 0 for what it did not.
 
     Args:
         auth: How the key is sent: ``"basic"`` (with ``x-api-key``) or ``"bearer"``.
-        inference_framework: What runs the endpoint. Streams of ``"tensorrt_llm"`` end without saying so; of all others
-            a stream that ends without ``finished: true`` is an ``InterruptedStreamError``.
-        guided_decoding: Whether the endpoint obeys ``guided_json`` and its kin.
+        inference_framework: Inference framework of the endpoint. For all but ``"tensorrt_llm"``, a stream that ends
+            without ``finished: true`` raises ``InterruptedStreamError``.
+        guided_decoding: Whether the endpoint obeys the ``guided_*`` fields.
 
     Raises:
-        ConfigurationError: ``auth`` is something else.
+        ConfigurationError: ``auth`` is neither.
     """
 
-    #: The route of the list of models.
+    #: Route of the model list.
     models_path = ENDPOINTS_PATH
 
     def __init__(
@@ -72,11 +72,11 @@ class LLMEnginePromptCodec:
         return _NAME
 
     def auth_headers(self, api_key: str) -> Mapping[str, str]:
-        """The key, in the chosen way."""
+        """Return the headers that carry the key."""
         return auth_headers(api_key, self.auth)
 
     def path(self, request: PromptRequest, *, stream: bool) -> str:
-        """The route, with the model's name in the query.
+        """Return the route, with the model's name in the query.
 
         Raises:
             ConfigurationError: There is no model.
@@ -89,20 +89,20 @@ class LLMEnginePromptCodec:
         return f"v1/llm/{route}?model_endpoint_name={quote(request.model, safe='')}"
 
     def encode(self, request: PromptRequest, *, stream: bool) -> dict[str, Any]:  # noqa: ARG002  # one body for both
-        """Write the body: ``prompt``, ``max_new_tokens`` and ``temperature`` always, everything else only if set.
+        """Encode the body: ``prompt``, ``max_new_tokens`` and ``temperature`` always, everything else only if set.
 
         Raises:
-            UnsupportedContentError: A parameter that v1 does not have, or a guided field that the endpoint ignores.
-            InvalidRequestError: A value that every framework behind LLM Engine refuses.
+            UnsupportedContentError: v1 does not have a parameter, or the endpoint ignores a guided field.
+            InvalidRequestError: Every framework behind LLM Engine refuses a value.
         """
         parameters = prompt_parameters(request, guided_decoding=self.guided_decoding)
         return {"prompt": request.prompt, **parameters, **request.extra_body}
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: PromptRequest) -> Completion:
-        """Decode a whole answer. It ends before its first stop text, also where the framework ignores those (LightLLM).
+        """Decode a whole answer, cut before its first stop text, even if the framework (LightLLM) ignores stop texts.
 
         Raises:
-            InvalidResponseError: It is no completion.
+            InvalidResponseError: It is not a completion.
         """
         parsed = parse_json(body, _NAME)
         output = parsed.get("output") if isinstance(parsed, dict) else None
@@ -125,7 +125,7 @@ class LLMEnginePromptCodec:
         return decode_endpoints(body, headers)
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
-        """Decode an error answer, or the wrong kind of answer under status 200."""
+        """Decode an error answer, or an unexpected kind of answer with status 200."""
         if status_code >= 400:
             return decode_error_answer(status_code, headers, body)
         error = self.event_error(body)
@@ -143,7 +143,7 @@ class LLMEnginePromptCodec:
         return error_of(parsed, {}) if reports else None
 
     def stream_decoder(self, request: PromptRequest, headers: Mapping[str, str]) -> StreamDecoder:
-        """Create the decoder of one stream, which ends before its first stop text too."""
+        """Create the decoder of one stream, cut before its first stop text."""
         decoder = PromptStreamDecoder(headers, ends_unsaid=self.inference_framework == "tensorrt_llm")
         stops = stops_to_cut_at(request)
         return StoppingDecoder(decoder, stops) if stops else decoder

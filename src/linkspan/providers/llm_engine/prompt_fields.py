@@ -1,4 +1,4 @@
-"""The fields of a v1 request: which there are, and what holds of them on every framework (docs/apis/llm_engine.md)."""
+"""Fields of a v1 request, and the rules that every inference framework shares (docs/apis/llm_engine.md)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ __all__ = [
 
 _NAME = LLM_ENGINE.name
 
-#: v1 has no default of its own for these two, so they are always sent.
+#: Always sent, because v1 has no default for these two.
 DEFAULT_MAX_NEW_TOKENS = 256
 DEFAULT_TEMPERATURE = 0.2
 
-#: Fields that hold the answer to a shape; vLLM only, and one at a time.
+#: Fields that force the answer's shape; vLLM only, and one at a time.
 GUIDES = ("guided_json", "guided_regex", "guided_choice", "guided_grammar")
 
-#: All fields of a v1 request besides ``prompt``.
+#: All fields of a v1 request except ``prompt``.
 PROMPT_FIELDS = (
     "max_new_tokens",
     "temperature",
@@ -48,7 +48,7 @@ PROMPT_FIELDS = (
     "skip_special_tokens",
 )
 
-#: Lowest and highest value; both are allowed.
+#: Lowest and highest value, both allowed.
 _RANGES: Mapping[str, tuple[float, float]] = {
     "temperature": (0.0, 1.0),
     "presence_penalty": (0.0, 2.0),
@@ -60,24 +60,24 @@ _FLAGS = ("return_token_log_probs", "include_stop_str_in_output", "skip_special_
 
 
 def prompt_parameters(request: PromptRequest, *, guided_decoding: bool = False) -> dict[str, Any]:
-    """Return the body's fields besides the prompt: what is set, checked, and the two that are always sent.
+    """Check and return the body's fields except the prompt: those that are set, and the two that are always sent.
 
-    ``max_tokens`` is taken for ``max_new_tokens``; ``stop`` of the request and ``stop_sequences`` together are
-    ``stop_sequences``. A field that is ``None``, or asks for nothing (``n=1``), is not sent.
+    ``max_tokens`` is sent as ``max_new_tokens``; ``stop_sequences`` also holds the request's ``stop``. Fields that are
+    ``None`` or have no effect (``n=1``) are not sent.
 
     Args:
         request: The request.
-        guided_decoding: Whether the endpoint obeys the guided fields.
+        guided_decoding: Whether the endpoint obeys the ``guided_*`` fields.
 
     Raises:
-        UnsupportedContentError: The server would ignore a field without a word: v1 does not have it, or the endpoint
-            obeys no guided fields.
-        InvalidRequestError: A value, or two together, are refused by every framework behind LLM Engine.
+        UnsupportedContentError: The server would silently ignore a field: v1 does not have it, or it is guided and the
+            endpoint has no guided decoding.
+        InvalidRequestError: Every framework behind LLM Engine refuses a value or a combination.
     """
     given = without_idle_demands(request.parameters)
     if "max_tokens" in given:
         if "max_new_tokens" in given:
-            raise _invalid("max_tokens and max_new_tokens are the same thing: give one of them")
+            raise _invalid("max_tokens and max_new_tokens are two names for one limit: set only one")
         given["max_new_tokens"] = given.pop("max_tokens")
     _check_known(given)
     if not guided_decoding:
@@ -86,7 +86,7 @@ def prompt_parameters(request: PromptRequest, *, guided_decoding: bool = False) 
         _check_value(name, value)
     fields: dict[str, Any] = {"max_new_tokens": DEFAULT_MAX_NEW_TOKENS, "temperature": DEFAULT_TEMPERATURE, **given}
     if fields.get("include_stop_str_in_output") is False:
-        # The default; but all frameworks except vLLM refuse the field itself, whatever its value.
+        # Not sent although it is the default: all frameworks except vLLM refuse the field with any value.
         del fields["include_stop_str_in_output"]
     stops = _stops(request)
     if stops:
@@ -96,7 +96,7 @@ def prompt_parameters(request: PromptRequest, *, guided_decoding: bool = False) 
 
 
 def stops_to_cut_at(request: PromptRequest) -> list[str]:
-    """Return the stop texts that an answer must not hold: none where they are to be part of it."""
+    """Return the stop texts to cut from an answer; none if the request keeps them in it."""
     return [] if request.parameters.get("include_stop_str_in_output") else _stops(request)
 
 
@@ -105,10 +105,10 @@ def _stops(request: PromptRequest) -> list[str]:
 
 
 def refuse_guides(fields: Mapping[str, Any]) -> None:
-    """Refuse guided fields for an endpoint that obeys none.
+    """Refuse guided fields for an endpoint without guided decoding.
 
     Raises:
-        UnsupportedContentError: There is one.
+        UnsupportedContentError: A guided field is set.
     """
     guides = [name for name in GUIDES if fields.get(name) is not None]
     if guides:
@@ -120,11 +120,11 @@ def refuse_guides(fields: Mapping[str, Any]) -> None:
 
 
 def schema_refusal() -> UnsupportedContentError:
-    """Return the error of a schema, or of choices, that nothing would hold an answer of the prompt API to."""
+    """Return the error for a schema or choices that the prompt API cannot enforce."""
     return UnsupportedContentError(
-        f"{LLM_ENGINE.title}: the prompt API (v1) cannot hold an answer to a schema or to choices on current images, "
-        'whose vLLM ignores guided_json. Use the chat API (ChatLLMEngine with api="v2"), or ask for the shape in the '
-        'prompt (LangChain\'s chat class: method="json_mode"; LlamaIndex: pydantic_program_mode="llm"). If the '
+        f"{LLM_ENGINE.title}: the prompt API (v1) cannot enforce a schema or choices on current images, whose vLLM "
+        'ignores guided_json. Use the chat API (ChatLLMEngine with api="v2"), or ask for the shape in the prompt '
+        '(LangChain\'s chat class: method="json_mode"; LlamaIndex: pydantic_program_mode="llm"). If the '
         "endpoint runs vLLM before 0.12, set guided_decoding=True.",
         provider=_NAME,
     )
@@ -134,11 +134,11 @@ def check_one_guide(fields: Mapping[str, Any]) -> None:
     """Refuse more than one guided field.
 
     Raises:
-        InvalidRequestError: There are two.
+        InvalidRequestError: Two are set.
     """
     guides = [name for name in GUIDES if fields.get(name) is not None]
     if len(guides) > 1:
-        raise _invalid(f"{' and '.join(guides)} are both set, and an answer can follow only one of the guided fields")
+        raise _invalid(f"{' and '.join(guides)} are both set: set only one of the guided fields")
 
 
 def _check_known(given: Mapping[str, Any]) -> None:

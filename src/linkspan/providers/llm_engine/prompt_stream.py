@@ -1,4 +1,4 @@
-"""A streamed v1 answer: the data of its events in, deltas out (docs/apis/llm_engine.md#streams)."""
+"""Decode v1 streams: event data in, deltas out (docs/apis/llm_engine.md#streams)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KNOWN_OUTPUT = frozenset({"text", "finished", "num_prompt_tokens", "num_completi
 
 
 def read_usage(prompt_tokens: Any, completion_tokens: Any) -> Usage | None:
-    """Read token counts; 0 stands for "not counted" at this API. ``None`` if nothing was counted."""
+    """Read token counts, where 0 means "not counted"; ``None`` if nothing was counted."""
     given = as_count(prompt_tokens, "num_prompt_tokens") or None
     made = as_count(completion_tokens, "num_completion_tokens") or None
     if given is None and made is None:
@@ -43,15 +43,15 @@ def read_token(token: Any) -> TokenLogprob:
 
 
 class PromptStreamDecoder:
-    """State of one stream.
+    """Decodes one stream.
 
-    ``finished: true`` ends the answer, whatever the server appends. Without it the answer is not whole, except from
-    TensorRT-LLM, which never says it: there the end of the stream ends the answer. DeepSpeed counts no tokens and
-    repeats the whole text at the end: only what is new is taken.
+    ``finished: true`` ends the answer, whatever the server appends. Without it the answer is incomplete, except from
+    TensorRT-LLM, which never sends it: there, the end of the stream ends the answer. DeepSpeed counts no tokens and
+    repeats the whole text at the end, of which only new text is used.
 
     Args:
         headers: The answer's headers.
-        ends_unsaid: Whether the server never says ``finished: true`` (TensorRT-LLM).
+        ends_unsaid: Whether the server never sends ``finished: true`` (TensorRT-LLM).
     """
 
     #: This decoder never ends an answer before the server does.
@@ -77,17 +77,17 @@ class PromptStreamDecoder:
         self._prompt_tokens: int | None = None
         self._request_id: str | None = None
         self._seen = False
-        #: Text of the events without a count of tokens.
+        #: Text of the events without a token count.
         self._uncounted: list[str] = []
         self.finished = False
 
     @property
     def complete(self) -> bool:
-        """Whether the answer is whole."""
+        """Whether the answer is complete."""
         return self.finished
 
     def end(self) -> None:
-        """Mark the answer as complete: a filter ended it, whatever the server still sends."""
+        """Mark the answer as complete because a filter ended it, whatever the server still sends."""
         self.finished = True
 
     def feed(self, data: bytes) -> Sequence[Delta]:
@@ -153,8 +153,8 @@ class PromptStreamDecoder:
         """Process the end of the stream.
 
         Raises:
-            InvalidResponseError: It held no answer at all.
-            InterruptedStreamError: It ended without ``finished: true``.
+            InvalidResponseError: The stream held no answer.
+            InterruptedStreamError: The stream ended without ``finished: true``.
         """
         request_id = self._request_id or request_id_of(self._headers)
         if not self._seen:
@@ -162,7 +162,7 @@ class PromptStreamDecoder:
         if not (self.finished or self._ends_unsaid):
             raise InterruptedStreamError(
                 f'{_NAME}: the stream ended before the answer did, without "finished": true. If the endpoint runs '
-                "TensorRT-LLM, which never says it, set inference_framework='tensorrt_llm'.",
+                f"TensorRT-LLM, which never sends it, set inference_framework='tensorrt_llm'.",
                 provider=_NAME,
                 request_id=request_id,
             )

@@ -1,4 +1,4 @@
-"""What both APIs of Scale LLM Engine share: where they are, and how the key travels (docs/apis/llm_engine.md)."""
+"""Scale LLM Engine: what both APIs share, such as environment names and authentication (docs/apis/llm_engine.md)."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 __all__ = ["LLM_ENGINE", "Auth", "Framework", "auth_headers", "check_auth"]
 
-#: The hosted service was closed in October 2024: whoever uses LLM Engine runs it, so there is no default address.
+#: The hosted service closed in October 2024. Every deployment is self-hosted, so there is no default base URL.
 LLM_ENGINE = Provider(
     name="llm_engine",
     title="Scale LLM Engine",
     api_key_env=("SCALE_API_KEY",),
     base_url_env=("LLM_ENGINE_BASE_PATH",),
     default_base_url=None,
-    # The gateway itself waits up to 300 s for a model that has to be started, and fails only then.
+    # The gateway waits up to 300 s for a model to start before it fails.
     default_timeout=360.0,
-    # A model that has begun to answer has been started.
+    # A model that has begun to answer is running.
     default_stall_timeout=120.0,
 )
 
 if TYPE_CHECKING:
-    #: How the key is sent: ``"basic"`` is what the official client does.
+    #: How the key is sent; the official client uses ``"basic"``.
     Auth: TypeAlias = Literal["basic", "bearer"]
-    #: What can run an endpoint, by LLM Engine's own names.
+    #: Inference frameworks, by LLM Engine's names.
     Framework: TypeAlias = Literal[
         "deepspeed", "lightllm", "sglang", "tensorrt_llm", "text_generation_inference", "vllm"
     ]
@@ -39,7 +39,7 @@ else:
 
 
 def check_auth(auth: str) -> None:
-    """Refuse an unknown way to send the key.
+    """Refuse an unknown kind of authentication.
 
     Raises:
         ConfigurationError: It is neither ``"basic"`` nor ``"bearer"``.
@@ -53,17 +53,17 @@ def auth_headers(api_key: str, auth: Auth) -> dict[str, str]:
 
     Args:
         api_key: The key.
-        auth: ``"basic"``: the key as user name with an empty password, and ``x-api-key`` beside it. ``"bearer"``: a
+        auth: ``"basic"`` sends the key as user name with an empty password, and as ``x-api-key``. ``"bearer"`` sends a
             bearer token.
 
     Raises:
-        ConfigurationError: The key holds a colon, which would end the user name.
+        ConfigurationError: The key contains a colon, which would end the user name.
     """
     if auth == "bearer":
         return {"Authorization": f"Bearer {api_key}"}
     if ":" in api_key:
         raise ConfigurationError(
-            'The key holds a colon, which Basic authentication cannot carry in a user name: use auth="bearer".',
+            'The key contains a colon, which a user name of Basic authentication cannot: use auth="bearer".',
             provider=LLM_ENGINE.name,
         )
     token = base64.b64encode(f"{api_key}:".encode()).decode("ascii")
