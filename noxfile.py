@@ -50,7 +50,7 @@ CHOSEN = (
     "tests/decisions",
     "tests/pytest_plugin",
     "tests/examples/test_examples.py::test_without_a_key_it_runs_against_the_sandbox",
-    "tests/docs/test_pages.py::test_its_python_runs[decisions]",
+    "tests/docs/test_pages.py::test_its_python_runs[guides/decisions]",
     "tests/test_imports.py",
 )
 #: What other versions deprecate is no failure here.
