@@ -1,4 +1,4 @@
-"""Headers that a caller gives for one call."""
+"""Validate and merge the headers of one call."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 __all__ = ["as_extra_headers", "merged_headers"]
 
-#: What the HTTP library writes, by the body and the connection that it sends.
+#: Headers that the HTTP library sets for the body and the connection.
 _NOT_THE_CALLERS = frozenset(
     {"connection", "content-encoding", "content-length", "content-type", "host", "te", "trailer", "transfer-encoding"}
 )
 
 
 def as_extra_headers(value: Any, api_key: SecretStr | None = None) -> dict[str, str]:
-    """Return the further headers of one call, none for ``None``.
+    """Check and return the additional headers of one call; none for ``None``.
 
     Args:
         value: The headers.
-        api_key: The object's key, which no header of a call may hold.
+        api_key: The object's key, which no header of a call may contain.
 
     Raises:
-        ConfigurationError: They are no mapping of texts, or one carries a credential or describes the body. Errors name
-            headers and never their values.
+        ConfigurationError: They are not a mapping of texts, or a header carries a credential or describes the body.
+            Errors name headers, never their values.
     """
     if value is None:
         return {}
@@ -40,7 +40,7 @@ def as_extra_headers(value: Any, api_key: SecretStr | None = None) -> dict[str, 
             raise ConfigurationError(f"extra_headers must map names to texts: the value of {name!r} is not a text.")
         if names_secret(name) or (len(key) >= SHORTEST_SECRET and key in text):
             raise ConfigurationError(
-                f"The header {name!r} of extra_headers is a credential, and cannot be given for one call: give it at "
+                f"The header {name!r} of extra_headers is a credential, which cannot be set for one call: set it at "
                 "construction, in api_key or default_headers, where linkspan keeps it out of logs and traces."
             )
         if name.lower() in _NOT_THE_CALLERS:
@@ -49,7 +49,7 @@ def as_extra_headers(value: Any, api_key: SecretStr | None = None) -> dict[str, 
 
 
 def merged_headers(headers: Mapping[str, str], extra: Mapping[str, str]) -> Mapping[str, str]:
-    """Return headers with those of one call over them, whatever the case of their names."""
+    """Merge the headers of one call over others, ignoring the case of names."""
     if not extra:
         return headers
     replaced = {name.lower() for name in extra}

@@ -1,4 +1,4 @@
-"""What answers cost: exact sums at the catalogue's dated prices, or an error that says what is unknown."""
+"""Compute what answers cost: exact sums at the catalogue's dated prices, or an error that names what is unknown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MILLION = Decimal(1_000_000)
 
 
 class UnknownPriceError(LinkspanError, LookupError):
-    """The price of something that was used is unknown. Nothing is guessed in its place."""
+    """Raised if the price of something that was used is unknown; linkspan never guesses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,12 @@ class CostItem:
 
     Attributes:
         model: The model.
-        kind: ``"input"`` (without what was cached), ``"cached_input"``, ``"output"`` or ``"audio"``.
-        quantity: Tokens; of ``"audio"`` minutes.
-        price: What a million tokens, or a minute, costs.
-        amount: What the quantity costs.
+        kind: ``"input"`` (without cached tokens), ``"cached_input"``, ``"output"`` or ``"audio"``.
+        quantity: Tokens, or minutes of ``"audio"``.
+        price: The price of a million tokens, or of a minute.
+        amount: The cost of the quantity.
         currency: ISO 4217 code.
-        as_of: The day on which this was the price.
+        as_of: The day on which this price held.
     """
 
     model: str
@@ -48,13 +48,13 @@ class CostItem:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What answers cost, without tax. Costs of one currency can be added, and ``sum(costs)`` works.
+    """The cost of answers, without tax. Costs of one currency can be added, and ``sum(costs)`` works.
 
     Attributes:
-        total: The sum, exact: no amount is rounded.
+        total: The exact sum; no amount is rounded.
         currency: ISO 4217 code.
         as_of: The day of the oldest price that was used.
-        items: What it is made of.
+        items: Its items.
     """
 
     total: Decimal
@@ -81,27 +81,27 @@ def cost_of(
     provider: str | None = None,
     prices: Mapping[str, Price] | None = None,
 ) -> Cost:
-    """Return what an answer cost, at the catalogue's prices and by the counts that the server sent with it.
+    """Return the cost of an answer, by the server's counts and the catalogue's prices.
 
     Args:
-        answer: A LangChain message, its ``usage_metadata``, or what ``get_usage_metadata_callback`` added up by model;
-            a LlamaIndex response, or its ``TokenCountingHandler``; what ``embed()`` of the embedding classes returns; a
-            server's own usage object (``prompt_tokens``…, or ``seconds`` of sound); or several of these in an iterable,
-            such as an agent's messages, of which those that are no answers cost nothing.
-        model: Whose usage it is, where the answer does not say.
-        embedding_model: Whose the embedding tokens of a ``TokenCountingHandler`` are.
-        provider: Who served it, such as ``"scaleway"``. Needed where the answer does not say, as a name alone does not
-            tell it: LangChain's messages and linkspan's own results say it, all others do not.
-        prices: Prices of your own by model, which go before the catalogue's: of a contract, of a batch, of a server
-            that the catalogue does not know.
+        answer: A LangChain message, its ``usage_metadata``, or the totals by model of ``get_usage_metadata_callback``;
+            a LlamaIndex response, or its ``TokenCountingHandler``; the result of an embedding class's ``embed()``; a
+            server's usage object (``prompt_tokens``…, or ``seconds`` of audio); or an iterable of these, such as an
+            agent's messages. Messages that are not answers cost nothing.
+        model: The model's name, if the answer does not have it.
+        embedding_model: The model of a ``TokenCountingHandler``'s embedding tokens.
+        provider: The provider, such as ``"scaleway"``. Needed if the answer does not have it: only LangChain's messages
+            and linkspan's own results do, and a model's name does not identify its provider.
+        prices: Your own prices by model, which override the catalogue's, such as those of a contract, of batches, or
+            of your own server.
 
     Returns:
-        The sum with its currency, the date of its prices and its parts. Tokens from the server's cache cost their own
-        price where one is known, else that of other input: then the sum is the most that it can have cost.
+        The sum with its currency, the date of its prices and its items. If no separate price is known for cached
+        tokens, they are counted as other input, and the sum is an upper bound.
 
     Raises:
-        UnknownPriceError: The price of a part is unknown. No half sum is returned.
-        ConfigurationError: The answer holds no counts, or does not say whose they are.
+        UnknownPriceError: A price is unknown. Partial sums are never returned.
+        ConfigurationError: The answer holds no counts, or its model or provider is unknown.
     """
     found = [
         item
@@ -110,8 +110,8 @@ def cost_of(
     ]
     if not found:
         raise ConfigurationError(
-            "The answer holds no token counts: a stream has them on its last chunk, and what a server does not count "
-            "has no known cost."
+            "The answer holds no token counts: a stream has them on its last chunk. Without the server's counts, the "
+            "cost is unknown."
         )
     return _sum(found)
 
@@ -121,7 +121,7 @@ def cost_of(
 
 @dataclass(frozen=True)
 class _Owner:
-    """Who served the answer, and which model gave it, as far as is known."""
+    """Provider and model of an answer, as far as known."""
 
     provider: str | None
     model: str | None
@@ -129,7 +129,7 @@ class _Owner:
 
 @dataclass(frozen=True)
 class _Counts:
-    """How much of a model was used."""
+    """Usage of one model."""
 
     owner: _Owner
     input: int = 0
@@ -139,7 +139,7 @@ class _Counts:
 
 
 def _counts_in(answer: Any, owner: _Owner, embedding_model: str | None) -> Iterator[_Counts]:
-    """Read each shape by the names that only it has, so that no framework need be imported."""
+    """Recognize each shape by names that only it has, so that no framework has to be imported."""
     if isinstance(answer, Mapping):
         yield from _counts_in_mapping(answer, owner)
     elif hasattr(answer, "usage_metadata"):  # LangChain's AIMessage
@@ -166,7 +166,7 @@ def _counts_in(answer: Any, owner: _Owner, embedding_model: str | None) -> Itera
 
 def _counts_in_mapping(facts: Mapping[str, Any], owner: _Owner) -> Iterator[_Counts]:
     if facts and all(isinstance(value, Mapping) for value in facts.values()):
-        # By model, as LangChain's callback adds them up.
+        # By model, as LangChain's callback sums them.
         for name, usage in facts.items():
             yield from _counts_in_mapping(usage, _Owner(owner.provider, name))
         return
@@ -176,12 +176,14 @@ def _counts_in_mapping(facts: Mapping[str, Any], owner: _Owner) -> Iterator[_Cou
     given = _first(facts, "input_tokens", "prompt_tokens")
     made = _first(facts, "output_tokens", "completion_tokens")
     if given is None and made is None:
-        # Rerank counts all tokens as one, and all of them are input.
+        # Rerank reports only a total, and all of it is input.
         given = facts.get("total_tokens")
         if given is None:
             return
     if given is None or (made is None and facts.get("total_tokens", given) != given):
-        raise ConfigurationError("The answer holds a count of one side alone: what the other one cost is unknown.")
+        raise ConfigurationError(
+            "The answer counts only input or only output tokens: the cost of the other is unknown."
+        )
     yield _Counts(owner, input=given, cached=_cached(facts), output=made or 0)
 
 
@@ -221,7 +223,7 @@ def _items(counts: _Counts, prices: Mapping[str, Price]) -> Iterator[CostItem]:
             )
         yield CostItem(
             model=name,
-            kind=kind,  # type: ignore[arg-type]  # mypy widens the words of the loop to str
+            kind=kind,  # type: ignore[arg-type]  # mypy widens the loop's literals to str
             quantity=quantity,
             price=each,
             amount=quantity * each / unit,
@@ -232,7 +234,7 @@ def _items(counts: _Counts, prices: Mapping[str, Price]) -> Iterator[CostItem]:
 
 def _price_of(owner: _Owner, prices: Mapping[str, Price]) -> tuple[str, Price]:
     if owner.model is None:
-        raise ConfigurationError("The answer does not say which model gave it: name it with model=...")
+        raise ConfigurationError("The answer does not name its model: name it with model=...")
     if owner.model in prices:
         return owner.model, prices[owner.model]
     if owner.provider is None:

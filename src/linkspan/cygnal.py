@@ -1,4 +1,4 @@
-"""``Cygnal``: Gray Swan's guard as a client of its own, without a framework."""
+"""``Cygnal``: Gray Swan's guard as a client without a framework."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Cygnal"]
 
 
 class Cygnal(CygnalSettings):
-    """Gray Swan's guard: judges texts and conversations by a policy.
+    """Gray Swan's guard: checks texts and conversations against a policy.
 
     Example::
 
@@ -32,30 +32,30 @@ class Cygnal(CygnalSettings):
             print(verdict.reasons)
 
     Conversations are lists of ``{"role": ..., "content": ...}`` or of ``linkspan.conversation.Message``; the classes of
-    ``linkspan.langchain`` and ``linkspan.llama_index`` take their framework's messages, too. The role ``data`` travels
-    as ``tool``. Reasoning is not sent. Of pictures, sounds and files only the kind is sent: the service judges text and
-    lists them in ``Verdict.ignored_inputs``.
+    ``linkspan.langchain`` and ``linkspan.llama_index`` accept their framework's messages, too. The role ``data`` is
+    sent as ``tool``. Reasoning is not sent. For images, audio and files only the type is sent: the service checks text
+    only, and lists the rest in ``Verdict.ignored_inputs``.
 
     Raises:
-        ConfigurationError: At construction: an argument is unknown or wrong, or the key is missing.
+        ConfigurationError: At construction: an argument is unknown or invalid, or the key is missing.
     """
 
     def check(
         self, content: Any, *, tools: Sequence[Any] = (), untrusted: bool | None = None, **settings: Any
     ) -> Verdict:
-        """Judge a text or a conversation.
+        """Check a text or a conversation.
 
         Args:
-            content: A text, or messages. Of a conversation the whole is sent; its end is what is judged.
+            content: A text, or messages. The whole conversation is sent; its end is checked.
             tools: The tools that the conversation's model may call.
-            untrusted: Whether the end comes from outside, so that `ipi` and `mutation` flag it. A text is then sent
-                as what a tool returned. Default: whether the last message is a tool's or data.
-            settings: Of this call only: `policy_id`, `rules`, `threshold`, `injection`, `reasoning_mode`, `metadata`,
+            untrusted: Whether the end comes from outside, so that `ipi` and `mutation` flag it. A text is then sent as
+                a tool result. Default: whether the last message is a tool result or data.
+            settings: For this call only: `policy_id`, `rules`, `threshold`, `injection`, `reasoning_mode`, `metadata`,
                 `extra_body`, `timeout`.
 
         Raises:
-            InvalidRequestError: There is nothing to judge, or the service refused the request.
-            ServerError: The service failed; also where it says so under status 200.
+            InvalidRequestError: There is nothing to check, or the service refused the request.
+            ServerError: The service failed, even if it says so with status 200.
             InvalidResponseError: The answer is not a verdict.
             LinkspanError: Any other failure, see ``linkspan.errors``.
         """
@@ -65,12 +65,12 @@ class Cygnal(CygnalSettings):
     async def acheck(
         self, content: Any, *, tools: Sequence[Any] = (), untrusted: bool | None = None, **settings: Any
     ) -> Verdict:
-        """Judge a text or a conversation; see ``check``."""
+        """Check a text or a conversation; see ``check``."""
         with self._errors():
             return await self._check_of(content, tools, untrusted, settings).arun()
 
     def _turns(self, content: Any) -> str | Sequence[Turn]:
-        """Return what is to be judged, in the neutral form. Frameworks' classes read their own messages first."""
+        """Return the content to check, in the neutral form. Frameworks' classes convert their own messages first."""
         return [content] if isinstance(content, (Message, dict)) else content
 
     def _tools(self, tools: Sequence[Any]) -> Sequence[Any]:
@@ -95,18 +95,18 @@ class Cygnal(CygnalSettings):
         return CygnalCheck(self._endpoint(), body, values["threshold"], counts, call.get("timeout"))
 
     def _values(self, call: dict[str, Any]) -> dict[str, Any]:
-        """Return the settings of one call: its own over the object's.
+        """Merge the settings of one call over the object's.
 
         Raises:
-            ConfigurationError: One is unknown or wrong.
+            ConfigurationError: A setting is unknown or invalid.
         """
         cls = type(self)
         values = {name: getattr(self, name) for name in self.call_fields}
         for name, value in call.items():
             if name not in self.call_fields:
                 raise ConfigurationError(
-                    f"A check has no argument {name!r}.{near_match(name, self.call_fields)} Further fields of the "
-                    "request go into extra_body.",
+                    f"A check has no argument {name!r}.{near_match(name, self.call_fields)} Pass further fields of "
+                    "the request in extra_body.",
                     provider=self._provider.name,
                 )
             values[name] = check_value(cls, name, value)

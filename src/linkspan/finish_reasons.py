@@ -1,6 +1,6 @@
-"""Why an answer ended, in one vocabulary for all APIs.
+"""Normalize the finish reasons of all APIs.
 
-The words are those of langchain-core 1.8.4: ``stop``, ``length``, ``tool_call``, ``refusal`` and ``other``.
+The values are those of langchain-core 1.8.4: ``stop``, ``length``, ``tool_call``, ``refusal`` and ``other``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["normalized_finish_reason"]
 
-#: What servers of Chat Completions say, and those that learned it from them.
+#: Finish reasons of Chat Completions servers and their imitators.
 _WORDS: dict[str, FinishReason] = {
     "stop": "stop",
-    # TGI and LightLLM, whose own words stay where an answer was not read to its end.
+    # TGI's and LightLLM's own, which remain if an answer was not read to its end.
     "eos_token": "stop",
     "stop_sequence": "stop",
     **dict.fromkeys(CUT_OFF_REASONS, "length"),
@@ -31,12 +31,12 @@ _WORDS: dict[str, FinishReason] = {
 
 
 def normalized_finish_reason(word: str, *, calls_tools: bool, is_refusal: bool) -> FinishReason:
-    """Return in which of five ways an answer ended.
+    """Return the normalized finish reason of an answer.
 
     Args:
-        word: The API's own word; one that is not known gives ``"other"``.
-        calls_tools: Whether the answer calls tools: some servers say ``stop`` of those.
-        is_refusal: Whether it holds a refusal.
+        word: The API's finish reason; unknown ones become ``"other"``.
+        calls_tools: Whether the answer calls tools, for which some servers send ``stop``.
+        is_refusal: Whether it contains a refusal.
     """
     if is_refusal:
         return "refusal"

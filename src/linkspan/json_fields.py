@@ -1,4 +1,4 @@
-"""Which field of a body JSON cannot carry."""
+"""Find the field of a body that JSON cannot carry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["unwritable_field"]
 
 
 def unwritable_field(body: Mapping[str, Any]) -> str:
-    """Return the path of the first field that JSON cannot carry, with dots between names; ``""`` if there is none."""
+    """Return the dotted path of the first field that JSON cannot carry; ``""`` if there is none."""
     name = next((name for name, value in body.items() if not _is_writable({name: value})), "")
     inner = unwritable_field(body[name]) if name and isinstance(body[name], dict) else ""
     return f"{name}.{inner}" if inner else str(name)

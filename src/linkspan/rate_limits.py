@@ -1,4 +1,4 @@
-"""What the headers of an answer say about rate limits, as plain values that any framework can store."""
+"""Read the rate limits in an answer's headers, as plain values that any framework can store."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["rate_limit_of"]
 _NAME = re.compile(r"(?:x-)?rate-?limit-([a-z0-9-]{1,60})", re.IGNORECASE)
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _MILLISECONDS = (3_600_000, 60_000, 1000, 1)
-#: Digits of a count, and characters of what is neither a count nor a time.
+#: Most digits of a count, and most characters of values that are neither counts nor times.
 _LONGEST_COUNT, _LONGEST_VALUE = 18, 200
 
 
 def rate_limit_of(headers: Mapping[str, str]) -> dict[str, int | str] | None:
-    """Return the rate limits that an answer's headers tell, ``None`` if they tell none.
+    """Return the rate limits in an answer's headers; ``None`` if there are none.
 
     ``x-ratelimit-remaining-requests: 599`` becomes ``{"remaining_requests": 599}``, and so does any other header whose
-    name begins with ``x-ratelimit-`` or ``ratelimit-``. Counts are whole numbers. Times with a unit (``250ms``,
-    ``1m30s``) are whole milliseconds, and their names say so: ``{"reset_requests_ms": 250}``. Anything else is the text
-    as it is. There are no floats, over which LangChain stumbles where a program adds up the chunks of several answers.
+    name begins with ``x-ratelimit-`` or ``ratelimit-``. Counts become integers. Times with a unit (``250ms``,
+    ``1m30s``) become integer milliseconds, with ``_ms`` in the name: ``{"reset_requests_ms": 250}``. Any other value
+    stays text. There are no floats, because LangChain fails on them when a program adds chunks of several answers.
     """
     found: dict[str, int | str] = {}
     for header in headers:

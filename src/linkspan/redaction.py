@@ -1,4 +1,4 @@
-"""Keys and other secrets: which names hold one, and how each writing of one is blanked out of an error."""
+"""Recognize keys and other secrets by name, and mask every encoding of them in errors."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ __all__ = ["MASK", "MaskedHeaders", "Secrets", "is_secret_keyword", "mask_header
 
 MASK = "**********"
 
-#: Shorter keys are placeholders ("x", "EMPTY") for servers that want none, and parts of ordinary words.
+#: Shorter keys are placeholders ("x", "EMPTY") for servers without authentication, and occur in ordinary words.
 SHORTEST_SECRET = 6
 
 _SECRET_NAME = re.compile(
     r"authorization|authenticat|cookie|secret|token|passw|credential|signature|(^|[-_])(api|auth|access)?[-_]?key$"
 )
-#: Answers' rate limits count tokens; they are facts that a user needs.
+#: Rate limit headers of answers count tokens; users need to see them.
 _HARMLESS_NAME = re.compile(r"^(x-)?ratelimit-|tokens$")
 
-#: Words of other packages' classes for what is no part of a body.
+#: Names that other packages' classes use for settings outside the body.
 _HEADER_WORDS = frozenset({"default_headers", "extra_headers", "extra_query", "headers"})
 
-#: How deep a value is searched; what lies deeper is replaced as a whole.
+#: Depth to which a value is searched; anything deeper is masked as a whole.
 _DEEPEST = 100
-#: Fewer characters of base64 than this are not searched for: they occur by chance.
+#: Shorter pieces of base64 are not searched for, because they occur by chance.
 _SHORTEST_BASE64 = 8
 
 
 def names_secret(name: str) -> bool:
-    """Return whether the value of a header, or of a keyword, of this name is a credential."""
+    """Return whether the value of a header or argument of this name is a credential."""
     lowered = name.lower()
     return _SECRET_NAME.search(lowered) is not None and _HARMLESS_NAME.search(lowered) is None
 
 
 def is_secret_keyword(name: str, value: Any) -> bool:
-    """Return whether a keyword of a call is a credential, or headers: neither belongs into a request's body.
+    """Return whether an argument of a call is a credential or headers: neither belongs in a request's body.
 
-    Numbers and lists (``stop_token_ids=[2]``) are none.
+    Numbers and lists (``stop_token_ids=[2]``) are not.
     """
     if name.lower().replace("-", "_") in _HEADER_WORDS:
         return True
@@ -51,7 +51,7 @@ def is_secret_keyword(name: str, value: Any) -> bool:
 
 
 def mask_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers with the value of each that looks like a credential replaced by asterisks."""
+    """Return the headers with asterisks for each value that looks like a credential."""
     return {name: MASK if names_secret(name) else value for name, value in headers.items()}
 
 
@@ -65,13 +65,13 @@ class MaskedHeaders(dict[str, str]):
 
 
 class Secrets:
-    r"""The texts that no error may show, and how to blank them out.
+    r"""Secrets that no error may show; masks them.
 
-    A secret is found as it is and in the writings that servers and proxies repeat it in: percent-encoded (in either
-    case, once or twice), with JSON, HTML or ``\x`` escapes, also for some characters only, and inside base64.
+    A secret is found as plain text and in the encodings that servers and proxies repeat: percent-encoded (in either
+    case, once or twice), with JSON, HTML or ``\x`` escapes of all or some characters, and inside base64.
 
     Args:
-        texts: The secrets. Those of fewer than six characters are placeholders, and not searched for.
+        texts: The secrets. Those of fewer than six characters are placeholders and are ignored.
     """
 
     __slots__ = ("_patterns", "_texts")
@@ -82,25 +82,25 @@ class Secrets:
 
     @classmethod
     def sent(cls, key: str | None, headers: Mapping[str, str], passwords: Iterable[str] = ()) -> Secrets:
-        """Return the secrets of a connection: its key, what its headers carry of credentials, passwords of proxies."""
+        """Return a connection's secrets: its key, credentials in its headers, passwords of proxies."""
         return cls([*([key] if key else []), *passwords]).with_sent(headers)
 
     def with_sent(self, headers: Mapping[str, str]) -> Secrets:
-        """Return these secrets and what headers carry of credentials."""
+        """Return these secrets together with the credentials in headers."""
         values = [str(value) for name, value in headers.items() if names_secret(name)]
         return Secrets([*self._texts, *(part for value in values for part in _credentials(value))])
 
     def found_in(self, text: str | bytes) -> bool:
-        """Return whether a text holds a secret, in whatever writing."""
+        """Return whether a text contains a secret, in any encoding."""
         searched = text if isinstance(text, str) else text.decode("latin-1")
         return any(pattern.search(searched) for pattern in self._patterns)
 
     def blank(self, value: Any) -> Any:
-        """Return a value with asterisks for each secret in it: texts, bytes, and what containers hold and name."""
+        """Return a value with asterisks for each secret in it: in texts, bytes, and values and keys of containers."""
         return self._blank(value, 0) if self._patterns else value
 
     def blank_error(self, error: BaseException) -> None:
-        """Blank the secrets out of an error in place, and out of all that it was raised from."""
+        """Mask the secrets in an error, in place, and in all errors that it was raised from."""
         if not self._patterns:
             return
         for one in _chain(error):
@@ -109,16 +109,16 @@ class Secrets:
                 setattr(one, name, self._blank(value, 0))
             self._drop_request(one)
             if self.found_in(f"{one}{one!r}"):
-                _cut_off(error, one)  # an exception whose text is not made of its arguments
+                _cut_off(error, one)  # an exception whose text does not come from its arguments
 
     def _drop_request(self, error: BaseException) -> None:
-        """Take an httpx request that holds a secret off its error: it has the headers as they were sent."""
+        """Remove an httpx request that contains a secret from its error: it has the headers as sent."""
         import httpx  # noqa: PLC0415  # loaded long since where an error has a request
 
         if isinstance(error, httpx.RequestError):
             request = vars(error).get("_request")
             if request is not None and self.found_in(f"{request.url} {request.headers.raw}"):
-                error.request = None  # type: ignore[assignment]  # as in an error that httpx made without one
+                error.request = None  # type: ignore[assignment]  # as in an error that httpx creates without one
 
     def _blank(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
@@ -146,7 +146,7 @@ class Secrets:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Return an error and all that it was raised from or while handling, each once."""
+    """Return an error and all errors that it was raised from or while handling, each once."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -166,7 +166,7 @@ def _cut_off(error: BaseException, unclean: BaseException) -> None:
 
 
 def _credentials(value: str) -> Iterator[str]:
-    """Return what of a header's value is secret by itself: all of it or what follows a scheme, cookies, a password."""
+    """Return the secret parts of a header's value: all of it or what follows a scheme, cookies, a password."""
     scheme, blank, credential = value.strip().partition(" ")
     yield credential.strip() if blank else scheme
     for part in re.split(r"[;,\s]+", value):
@@ -183,7 +183,7 @@ def _credentials(value: str) -> Iterator[str]:
 
 @lru_cache(maxsize=64)
 def _compiled(secrets: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
-    # One pattern per writing: each begins with one of a few characters, for which re searches at the speed of C.
+    # One pattern per encoding: each starts with one of a few characters, which re finds at the speed of C.
     writings = [_loosely(secret) for secret in sorted(secrets, key=len, reverse=True)]
     for secret in secrets:
         writings.extend(f"{_loosely(encoded)}(?:[A-Za-z0-9+/_-]|%2[BbFf])*(?:=|%3[Dd])*" for encoded in _base64(secret))
@@ -191,7 +191,7 @@ def _compiled(secrets: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
 
 
 def _loosely(text: str) -> str:
-    """Return a pattern of a text in which each character may be escaped in one of the usual ways."""
+    """Return a pattern for a text in which each character may be escaped in one of the usual ways."""
     return "".join(map(_character, text))
 
 
@@ -201,7 +201,7 @@ def _character(character: str) -> str:
         percent = "".join(f"%(?:25){{0,3}}{_hex(byte)}" for byte in character.encode("utf-8", "replace"))
         return f"(?:{escaped}|{percent})"
     code = _hex(ord(character))
-    # Backslashes may be doubled by a second layer of JSON or by ``repr``. Each way begins with a character of its own.
+    # A second layer of JSON, or ``repr``, doubles backslashes. Each alternative starts with a different character.
     ways = [escaped, f"%(?:25){{0,3}}{code}", rf"\\\\{{0,7}}(?:u00{code}|x{code}|{escaped})"]
     entity = f"|{_ENTITIES[character]}" if character in _ENTITIES else ""
     ways.append(f"&(?:amp;){{0,3}}(?:#0{{0,5}}{ord(character)}|#[xX]0{{0,5}}{code}{entity});")
@@ -220,7 +220,7 @@ def _hex(byte: int) -> str:
 
 
 def _base64(secret: str) -> list[str]:
-    """Return the base64 of a secret at each of its three places within groups, as far as its own bytes decide it."""
+    """Return a secret's base64 at each of the three offsets within a group, as far as its own bytes determine it."""
     data = secret.encode("utf-8", "replace")
     found = []
     for before in range(3):

@@ -101,7 +101,7 @@ def test_errors_are_typed(  # noqa: PLR0917
     assert KEY not in f"{caught.value} {caught.value.body} {caught.value!r}"
     assert isinstance(caught.value, cores) == (cls is langchain.ChatScaleway)
     if status == 403:
-        assert "give project_id" in str(caught.value)
+        assert "set project_id" in str(caught.value)
 
 
 @pytest.mark.parametrize(

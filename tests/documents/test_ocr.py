@@ -70,7 +70,7 @@ def test_a_file_travels_inside_the_request(
 
 def test_pages_are_those_that_were_asked_for(read: Read) -> None:
     assert [one["page"] for _, one in read("ocr", PDF, pages=[2, 0])] == [0, 2]
-    with pytest.raises(InvalidResponseError, match=r"pages \[7\] were asked for and are missing"):
+    with pytest.raises(InvalidResponseError, match=r"the requested pages \[7\] are missing"):
         read("ocr", PDF, pages=[0, 7])
 
 

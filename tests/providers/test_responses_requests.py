@@ -252,7 +252,7 @@ def test_a_round_of_tools_by_itself(framework: str, make: Callable[..., Any], sa
 
 @pytest.mark.filterwarnings("ignore::linkspan.errors.ModelRetiredWarning")
 def test_a_model_without_the_route_says_so(make: Callable[..., Any]) -> None:
-    with pytest.raises(InvalidRequestError, match='not answer over the Responses API: choose api="chat"') as caught:
+    with pytest.raises(InvalidRequestError, match='not support the Responses API: choose api="chat"') as caught:
         ask(make(model="glm-5.2"))
     assert caught.value.status_code == 422
 

@@ -173,7 +173,7 @@ def test_errors_are_those_of_langchain_and_linkspan(settings: dict[str, Any], se
 def test_an_error_under_status_200_is_one(settings: dict[str, Any], server: LoopbackServer) -> None:
     server.respond = None
     server.always(http(body=json.dumps({"error": {"message": f"key {KEY} may not", "code": 403}}).encode()))
-    with pytest.raises(PermissionDeniedError, match="give project_id") as caught:
+    with pytest.raises(PermissionDeniedError, match="set project_id") as caught:
         ScalewayEmbeddings(**settings).embed_query("a")
     assert KEY not in str(caught.value)
 

@@ -1,8 +1,8 @@
-"""The catalogue of models: dated facts about each, never a gate. Unknown names work everywhere.
+"""The catalogue: dated facts about models. It never restricts calls; unknown names work everywhere.
 
-The data is in ``catalog_<provider>.json`` beside this module. What is known of Scaleway's models comes from
-documents (docs/apis/scaleway.md#models), which a person read on the file's ``as_of``, and from Scaleway's public
-product catalogue, which ``make catalogue`` asks. So facts have dates of their own: :attr:`ModelInfo.as_of` and
+The data is in ``catalog_<provider>.json`` beside this module. The facts about Scaleway's models come from documents
+(docs/apis/scaleway.md#models), which a person read on the file's ``as_of``, and from Scaleway's public product
+catalogue, which ``make catalogue`` reads. So facts have their own dates: :attr:`ModelInfo.as_of` and
 :attr:`Price.as_of`.
 """
 
@@ -32,14 +32,14 @@ _AMOUNTS = {"input", "output", "cached_input", "audio_minute"}
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """What a model costs, without tax.
+    """Prices of a model, without tax.
 
     Attributes:
-        input: Per million prompt tokens; ``None`` for models that are not paid by the token.
-        output: Per million generated tokens, reasoning included; ``None`` for models that generate none.
-        cached_input: Per million prompt tokens found in the server's cache; ``None`` if no price of their own is known.
-        audio_minute: Per minute of sound; ``None`` for models that are not paid by the minute.
-        as_of: The day on which this was the price.
+        input: Per million prompt tokens; ``None`` for models not billed by the token.
+        output: Per million generated tokens, including reasoning; ``None`` for models that generate none.
+        cached_input: Per million prompt tokens from the server's cache; ``None`` if no separate price is known.
+        audio_minute: Per minute of audio; ``None`` for models not billed by the minute.
+        as_of: The day on which these prices held.
         currency: ISO 4217 code.
     """
 
@@ -53,36 +53,35 @@ class Price:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """What is known of a model.
+    """Facts about a model.
 
     Attributes:
-        id: Its name, without the vendor and the quantisation of a dedicated deployment's name.
-        offer: ``"serverless"``, the public service, or ``"dedicated"``, a deployment of one's own.
-        kind: What it is for: ``"chat"``, ``"embedding"`` (rerank too), ``"transcription"`` or ``"ocr"``.
-        context_window: Tokens of prompt and answer together, ``None`` if unknown. Of a dedicated deployment the most
-            that any GPU allows: ``list_models()`` tells what the deployment has.
-        max_output_tokens: The most tokens of an answer, a hard limit on Scaleway; ``None`` if there is none, or if it
-            is unknown.
-        vision: Whether it takes images.
-        video: Whether the provider says that it takes videos.
-        tools: Whether it calls tools, over whatever API it does; see :meth:`calls_tools_over`.
-        reasoning: Whether it thinks before it answers.
-        structured_output: Whether the server can hold the answer to a JSON schema.
-        reasoning_efforts: Values of ``reasoning_effort`` that it takes.
-        default_reasoning_effort: What it does without ``reasoning_effort``, ``None`` if unknown.
-        dimensions: Shortest and longest vector of an embedding model, the same twice if it has no choice.
-        price: What it costs, ``None`` if unknown, or if it is paid otherwise, as dedicated deployments are by the hour.
-        status: ``"active"``, ``"preview"`` (may go at short notice), ``"deprecated"`` (its end is announced) or
+        id: Its name, without the vendor and quantisation of a dedicated deployment's name.
+        offer: ``"serverless"``, the public service, or ``"dedicated"``, your own deployment.
+        kind: Its use: ``"chat"``, ``"embedding"`` (rerank too), ``"transcription"`` or ``"ocr"``.
+        context_window: Most tokens of prompt and answer together; ``None`` if unknown. For dedicated deployments, the
+            most on any GPU: ``list_models()`` returns the deployment's own.
+        max_output_tokens: Most tokens of an answer, a hard limit on Scaleway; ``None`` if unlimited or unknown.
+        vision: Whether it accepts images.
+        video: Whether it accepts videos, according to the provider.
+        tools: Whether it calls tools over any API; see :meth:`calls_tools_over`.
+        reasoning: Whether it reasons before it answers.
+        structured_output: Whether the server can enforce a JSON schema.
+        reasoning_efforts: Values of ``reasoning_effort`` that it accepts.
+        default_reasoning_effort: Its effort without ``reasoning_effort``; ``None`` if unknown.
+        dimensions: Shortest and longest vector of an embedding model, equal if the length is fixed.
+        price: Its prices; ``None`` if unknown, or if billed otherwise, such as dedicated deployments by the hour.
+        status: ``"active"``, ``"preview"`` (may end at short notice), ``"deprecated"`` (its end is announced) or
             ``"retired"``.
-        end_of_life: The day it is or was retired, ``None`` if unknown.
-        successor: What the provider answers with, or names, instead of a retired model; may itself be retired since.
-        routed: Whether the API answers a request for the retired model with another one; ``None`` if unknown.
-        supported_apis: Routes that are known to serve it: paths below ``/v1/``, such as ``"chat/completions"``,
-            ``"responses"`` or ``"embeddings"``. Most likely not all; see :meth:`serves`.
-        unsupported_apis: Routes that are known to refuse it.
-        tool_apis: Routes over which it calls tools, where those are not all that it answers on.
-        uncertain: Names of the fields above that no document of the provider states.
-        as_of: The day on which this was known, ``None`` for what was not read from the catalogue.
+        end_of_life: The day of its retirement; ``None`` if unknown.
+        successor: The model that answers instead of a retired one, or that the provider recommends; may be retired too.
+        routed: Whether another model answers requests for the retired one; ``None`` if unknown.
+        supported_apis: Routes known to serve it: paths below ``/v1/``, such as ``"chat/completions"``,
+            ``"responses"`` or ``"embeddings"``. Probably incomplete; see :meth:`serves`.
+        unsupported_apis: Routes known to refuse it.
+        tool_apis: Routes over which it calls tools, if not all that serve it.
+        uncertain: Names of the fields above that no document of the provider confirms.
+        as_of: The day of these facts; ``None`` if they do not come from the catalogue.
     """
 
     id: str
@@ -110,7 +109,7 @@ class ModelInfo:
     as_of: date | None = None
 
     def serves(self, api: str) -> bool | None:
-        """Return whether a route, such as ``"responses"``, answers for the model; ``None`` if that is unknown."""
+        """Return whether a route, such as ``"responses"``, serves the model; ``None`` if unknown."""
         if api in self.supported_apis:
             return True
         return False if api in self.unsupported_apis else None
@@ -126,12 +125,12 @@ class ModelInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """What is known of a provider's models, by name.
+    """Facts about a provider's models, by name.
 
     Attributes:
         as_of: The day on which a person read the documents.
-        models: The models of the public service, those that are retired too.
-        dedicated: The models of dedicated deployments, under the same bare names.
+        models: Models of the public service, including retired ones.
+        dedicated: Models of dedicated deployments, by the same bare names.
     """
 
     as_of: date | None = None
@@ -139,7 +138,7 @@ class Catalogue:
     dedicated: Mapping[str, ModelInfo]
 
 
-#: Read where the module is imported: an object that is made in an event loop must not wait for a disk.
+#: Read at import, so that creating an object in an event loop never waits for a disk.
 _TEXTS = {
     provider: (files("linkspan.providers") / f"catalog_{provider}.json").read_text("utf-8")
     for provider in ("gray_swan", "scaleway")
@@ -153,15 +152,15 @@ def _catalogue(provider: str) -> Catalogue:
 
 
 def known_models(provider: str) -> Mapping[str, ModelInfo]:
-    """Return what is known of the models of a provider's public service, by name; empty if it has no catalogue."""
+    """Return the facts about a provider's public models, by name; empty without a catalogue."""
     return _catalogue(provider).models
 
 
 def model_info(provider: str, model: str) -> ModelInfo | None:
-    """Return what is known of a model, ``None`` if nothing is: never an error.
+    """Return the facts about a model; ``None`` if it is unknown.
 
-    A name with a quantisation, such as ``mistral/NAME:fp8``, is that of a dedicated deployment, whose limits are not
-    those of the public service. One with a vendor alone, such as ``google/NAME``, is another name of ``NAME``.
+    A name with a quantisation, such as ``mistral/NAME:fp8``, means a dedicated deployment, whose limits differ from the
+    public service's. A name with only a vendor, such as ``google/NAME``, is an alias of ``NAME``.
     """
     catalogue = _catalogue(provider)
     bare, deployed, _ = model.rsplit("/", 1)[-1].partition(":")
@@ -176,12 +175,12 @@ def model_info(provider: str, model: str) -> ModelInfo | None:
 def read_catalogue(text: str) -> Catalogue:
     """Read a catalogue file: ``{"as_of": day, "models": {name: facts}, "dedicated": {"as_of": day, "models": …}}``.
 
-    Of a model that has both offers, the dedicated one states only what differs.
+    For a model with both offers, the dedicated entry states only what differs.
 
     Raises:
-        ValueError: A row holds a field or a word that :class:`ModelInfo` does not have; the row is named.
+        ValueError: A row has a field or value unknown to :class:`ModelInfo`; the error names the row.
     """
-    # Amounts of money are read as they are written, not as the float that is nearest.
+    # Prices are parsed exactly, not as floats.
     found: dict[str, Any] = json.loads(text, parse_float=Decimal)
     day = found["as_of"]
     models = {name: _model_info(name, {"as_of": day, **row}) for name, row in found["models"].items()}
@@ -198,7 +197,7 @@ def read_catalogue(text: str) -> Catalogue:
 
 
 def _as_dedicated(info: ModelInfo) -> ModelInfo:
-    """Return what the public service's model can do, without the limits, the prices and the life that it has there."""
+    """Return a public model's capabilities, without its limits, prices and dates there."""
     return ModelInfo(
         id=info.id,
         offer="dedicated",

@@ -1,4 +1,4 @@
-"""Gray Swan Cygnal's monitor: how a conversation is written for it, and how its verdict is read.
+"""Gray Swan Cygnal's monitor: encode a conversation, decode its verdict.
 
 Source: Gray Swan's OpenAPI document 0.1.0 (docs/apis/gray_swan.md#cygnal).
 """
@@ -49,38 +49,38 @@ CYGNAL = Provider(
 #: The route below the base URL.
 MONITOR_PATH = "cygnal/monitor"
 
-#: How much the monitor thinks before it judges.
+#: How much the monitor reasons before its verdict.
 ReasoningMode = Literal["off", "hybrid", "thinking"]
-#: Where ``ipi`` and ``mutation`` flag a conversation.
+#: When ``ipi`` and ``mutation`` flag a conversation.
 Injection = Literal["untrusted", "always", "never"]
 
-#: Roles whose text comes from outside. ``data`` is not a role of the API; it travels as ``tool``, the role for which
+#: Roles whose text comes from outside. The API has no role ``data``: it is sent as ``tool``, the role for which
 #: Gray Swan's own plugin acts on ``ipi``.
 _UNTRUSTED_ROLES = frozenset({"data", "function", "tool"})
 
 if TYPE_CHECKING:
-    #: A neutral message, or one in the API's own form: ``{"role": ..., "content": ...}``.
+    #: A neutral message, or one in the API's form: ``{"role": ..., "content": ...}``.
     Turn = Union[Message, Mapping[str, Any]]
 
 
 def cygnal_base_url(base_url: str | None) -> str:
-    """Return the address of the API. Endings ``/cygnal`` and ``/cygnal/monitor``, as documentation shows, are cut."""
+    """Return the base URL, without ``/cygnal`` or ``/cygnal/monitor``, with which the documentation shows it."""
     url = CYGNAL.resolve_base_url(base_url).rstrip("/")
     return url.removesuffix("/monitor").removesuffix("/cygnal") if url.endswith(("/cygnal", "/cygnal/monitor")) else url
 
 
 class CygnalCodec(ChatCompletionsCodec):
-    """The monitor's keys and errors."""
+    """Codec of the monitor: authentication and errors."""
 
     def __init__(self) -> None:
         super().__init__(Dialect(provider=CYGNAL.name, title=CYGNAL.title))
 
     def auth_headers(self, api_key: str) -> Mapping[str, str]:
-        """The key in both headers: documentation and integrations differ in which one they send."""
+        """Return the key in both headers, because documentation and integrations differ in which one they send."""
         return {"grayswan-api-key": api_key, "Authorization": f"Bearer {api_key}"}
 
     def explain(self, error: LinkspanError) -> LinkspanError:
-        """Name the way out where it is known."""
+        """Add hints to known errors."""
         if error.status_code == 404:
             return error.with_hint(f"The route is {MONITOR_PATH} below base_url, which is {CYGNAL.default_base_url}.")
         if "policy" in error.message.lower():
@@ -102,20 +102,20 @@ def encode_check(
     metadata: Mapping[str, Any] | None = None,
     extra_body: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the body of a check.
+    """Encode the body of a check.
 
     Args:
         content: A text, or a conversation.
         tools: The tools that the conversation's model may call.
-        untrusted: The text comes from outside; it is sent as what a tool returned.
-        policy_id: One policy or several.
-        rules: Names and texts of further rules.
-        reasoning_mode: How much the monitor thinks.
-        metadata: Kept with the activity.
-        extra_body: Merged in last, as it is.
+        untrusted: Whether the text comes from outside; it is then sent as a tool result.
+        policy_id: ID of one policy, or several.
+        rules: Additional rules, name to text.
+        reasoning_mode: How much the monitor reasons.
+        metadata: Stored with the activity.
+        extra_body: Merged last and unchanged.
 
     Raises:
-        InvalidRequestError: There is nothing to judge, or a message has no role.
+        InvalidRequestError: There is nothing to check, or a message has no role.
     """
     body: dict[str, Any] = {}
     if isinstance(content, str):
@@ -135,7 +135,7 @@ def encode_check(
 
 
 def is_untrusted(content: str | Sequence[Turn]) -> bool:
-    """Whether a conversation ends with what a tool returned, or with other text from outside."""
+    """Whether a conversation ends with a tool result or other text from outside."""
     if not isinstance(content, (list, tuple)) or not content:
         return False
     last = content[-1]
@@ -144,7 +144,7 @@ def is_untrusted(content: str | Sequence[Turn]) -> bool:
 
 
 def says_nothing(content: str | Sequence[Turn]) -> bool:
-    """Whether there is nothing to judge: no text, or a last message without text, calls and other parts."""
+    """Whether there is nothing to check: no text, or a last message without text, calls and other parts."""
     if isinstance(content, str):
         return not content.strip()
     last = content[-1] if content else None
@@ -156,7 +156,7 @@ def says_nothing(content: str | Sequence[Turn]) -> bool:
 def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
     if not isinstance(turns, (list, tuple)) or not turns:
         raise InvalidRequestError(
-            f"{CYGNAL.name}: a text or a list of messages is checked, and the list must not be empty.",
+            f"{CYGNAL.name}: content must be a text or a list of messages, and not empty.",
             provider=CYGNAL.name,
         )
     neutral = [turn for turn in turns if isinstance(turn, Message)]
@@ -192,12 +192,12 @@ def _encoded(message: Message) -> dict[str, Any]:
 
 
 def _content(message: Message) -> str | list[dict[str, Any]] | None:
-    # Thoughts are not part of what was said.
+    # Reasoning is not part of the conversation.
     parts = [part for part in message.parts if not isinstance(part, Reasoning)]
     if all(isinstance(part, Text) for part in parts):
         text = message.marked_if_failed("\n".join(part.text for part in parts if isinstance(part, Text)))
         return None if message.tool_calls and not text else text
-    # The monitor reads text alone and lists the kinds that it left out: a part without its bytes says as much.
+    # The monitor reads text only and lists the types that it ignored, for which it needs no bytes.
     return [
         {"type": "text", "text": part.text} if isinstance(part, Text) else {"type": kind_of_part(part)}
         for part in parts
@@ -213,7 +213,7 @@ def _tool(tool: Tool | Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(slots=True, frozen=True)
 class ViolatedRule:
-    """A rule that the conversation breaks. ``number`` is its place in the policy; name and text as the API says."""
+    """A rule that the conversation violates. ``number`` is its position in the policy."""
 
     number: int
     name: str = ""
@@ -222,21 +222,21 @@ class ViolatedRule:
 
 @dataclass(slots=True, frozen=True)
 class Verdict:
-    """What the monitor thinks of a conversation.
+    """The monitor's verdict on a conversation.
 
     Attributes:
-        violation: How likely the conversation breaks a rule, 0 to 1.
-        ipi: It holds an indirect prompt injection: orders in text from outside.
-        mutation: Its wording is disguised.
-        threshold: The violation from which it counts as flagged.
+        violation: Probability, 0 to 1, that the conversation violates a rule.
+        ipi: Whether it contains an indirect prompt injection: instructions in text from outside.
+        mutation: Whether its wording is disguised.
+        threshold: The violation score from which it is flagged.
         injection_counts: Whether ``ipi`` and ``mutation`` flag it, too.
-        violated_rules: The rules that it breaks.
-        observe_violation: The score of rules that a policy only observes; it flags nothing.
-        block_message: What the policy wants said instead.
-        reasoning: The monitor's reasoning, if it thinks.
-        ignored_inputs: What was not judged, such as pictures: ``{"type", "reason", "description"}``.
-        scanner_output: What the scanners found.
-        usage: Tokens that the check cost.
+        violated_rules: The rules that it violates.
+        observe_violation: The score of rules that a policy only observes; never flags.
+        block_message: The policy's message to show instead.
+        reasoning: The monitor's reasoning, if any.
+        ignored_inputs: Content that was not checked, such as images: ``{"type", "reason", "description"}``.
+        scanner_output: The scanners' findings.
+        usage: Tokens that the check used.
         activity_id: The check's id in Gray Swan's log.
         request_id: The server's id of the request.
         raw: The answer as received.
@@ -260,12 +260,12 @@ class Verdict:
 
     @property
     def flagged(self) -> bool:
-        """Whether the conversation is to be acted on."""
+        """Whether the conversation is flagged."""
         return bool(self.reasons)
 
     @property
     def reasons(self) -> list[str]:
-        """Why it is flagged, in words; empty if it is not."""
+        """Why it is flagged; empty if it is not."""
         reasons = []
         if self.violation >= self.threshold:
             rules = ", ".join(rule.name or f"rule {rule.number}" for rule in self.violated_rules)
@@ -278,7 +278,7 @@ class Verdict:
         """Raise an error if the conversation is flagged.
 
         Raises:
-            ContentBlockedError: It is; the message holds the reasons, ``body`` the verdict as received.
+            ContentBlockedError: It is flagged. The message gives the reasons, ``body`` the verdict as received.
         """
         if self.flagged:
             said = f" {self.block_message}" if self.block_message else ""
@@ -294,17 +294,17 @@ class Verdict:
 def decode_verdict(
     body: bytes, headers: Mapping[str, str], *, threshold: float = 0.5, injection_counts: bool = False
 ) -> Verdict:
-    """Read a verdict. One without a score is an error: an outage must not read as harmless.
+    """Decode a verdict. One without a score is an error, because an outage must not pass as harmless.
 
     Args:
         body: The answer's body.
         headers: The answer's headers.
-        threshold: The violation from which the conversation is flagged.
+        threshold: The violation score from which the conversation is flagged.
         injection_counts: Whether ``ipi`` and ``mutation`` flag it, too.
 
     Raises:
-        InvalidResponseError: It is not a verdict.
-        LinkspanError: The answer is an error under status 200.
+        InvalidResponseError: The answer is not a verdict.
+        LinkspanError: The answer is an error with status 200.
     """
     parsed = parse_json(body, CYGNAL.name)
     request_id = request_id_of(headers)
@@ -342,7 +342,7 @@ def _raise_if_error(parsed: Mapping[str, Any], headers: Mapping[str, str]) -> No
     if error in (None, False):
         return
     if error is not True:
-        # Not the API's form: a gateway's.
+        # A gateway's error, in another form than the API's.
         raise CygnalCodec().explain(make_error(CYGNAL.name, read_error(parsed), headers=headers))
     said = next((parsed[name] for name in ("error_message", "message", "detail") if parsed.get(name)), None)
     raise CygnalCodec().explain(
@@ -356,7 +356,7 @@ def _raise_if_error(parsed: Mapping[str, Any], headers: Mapping[str, str]) -> No
 
 
 def _violated_rules(parsed: Mapping[str, Any]) -> list[ViolatedRule]:
-    """Return the rules by number, with names and texts where the answer describes them."""
+    """Return the rules by number, with names and texts if the answer has them."""
     rules: dict[int, ViolatedRule] = {}
     for item in _list(parsed, "violated_rule_descriptions"):
         described = as_object(item, "violated_rule_descriptions[]")

@@ -1,4 +1,4 @@
-"""The warning of a model that is deprecated or retired: what is known, since when, and what to use instead."""
+"""Warn of deprecated and retired models, with dates and the successor."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["warn_if_retired"]
 
 
 def warn_if_retired(provider: Provider, model: str | None) -> None:
-    """Warn of a model that is deprecated or retired. Silent for all others, and for unknown names.
+    """Warn if a model is deprecated or retired; unknown names never warn.
 
-    Only the public service's own names are looked up. A dedicated deployment's name, such as ``meta/NAME:fp8``, is
-    not: there a model lives as long as its deployment.
+    Only names of the public service are looked up, not those of dedicated deployments, such as ``meta/NAME:fp8``,
+    where a model lasts as long as its deployment.
 
     Args:
         provider: The API.
-        model: The name as the user gave it; ``None`` where the API serves one model only.
+        model: The name as the user gave it; ``None`` for an API with only one model.
     """
     info = known_models(provider.name).get(model) if model is not None else None
     if info is None:
@@ -43,12 +43,12 @@ def warn_if_retired(provider: Provider, model: str | None) -> None:
 def _end_of(info: ModelInfo, today: date) -> str:
     end = info.end_of_life
     if end is None:
-        return "is at its end of life" if info.status == "retired" else "is deprecated"
+        return "reached its end of life" if info.status == "retired" else "is deprecated"
     if "end_of_life" not in info.uncertain:
         return f"{'reached' if end <= today else 'reaches'} its end of life on {end}"
     if info.status == "retired":
-        return f"is at its end of life, most likely since {end}"
-    return f"may have reached its end of life on {end}, which no document of the provider says"
+        return f"reached its end of life, probably on {end}"
+    return f"may have reached its end of life on {end} (no document of the provider confirms this)"
 
 
 def _way_out(provider: Provider, info: ModelInfo, today: date) -> str:
@@ -60,16 +60,16 @@ def _way_out(provider: Provider, info: ModelInfo, today: date) -> str:
     elif successor:
         fate = f"The API answers with {successor!r}."
     elif info.successor:
-        fate = f"The API answered with {info.successor!r}, which has ended too."
+        fate = f"The API answered with {info.successor!r}, which is retired too."
     else:
-        fate = "The API answers with a similar model, whose name is unknown."
+        fate = "The API answers with a similar model of unknown name."
     if successor:
         return f"{fate} Use {successor!r} instead."
-    return f"{fate} list_models() names what is served."
+    return f"{fate} list_models() returns the models that are served."
 
 
 def _successor(provider: Provider, info: ModelInfo, today: date) -> str | None:
-    """Return the model that is served in its place: the last of a row of successors, unless that has ended too."""
+    """Return the last of the chain of successors; ``None`` if that is retired too."""
     known = known_models(provider.name)
     while info.successor is not None:
         info = known[info.successor]
@@ -79,9 +79,9 @@ def _successor(provider: Provider, info: ModelInfo, today: date) -> str | None:
 
 
 def _callers_level() -> int:
-    """Return the ``stacklevel``, for a warning of the calling function, of the first line outside installed packages.
+    """Return the ``stacklevel`` that makes the caller's warning name the first line outside installed packages.
 
-    ``warnings.warn(skip_file_prefixes=...)`` does the same, but from Python 3.12 on only.
+    ``warnings.warn(skip_file_prefixes=...)`` does the same, but needs Python 3.12.
     """
     own = Path(__file__).parents[1]
     installed = (str(own), *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))

@@ -1,4 +1,4 @@
-"""Scaleway Generative APIs: what differs from the Chat Completions dialect.
+"""Scaleway Generative APIs: differences from the Chat Completions dialect.
 
 Source: docs/apis/scaleway.md.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCALEWAY", "ScalewayAPI", "ScalewayChatCodec", "chat_codec", "scaleway_base_url"]
 
-#: The APIs over which Scaleway's models chat.
+#: The chat APIs of Scaleway's models.
 ScalewayAPI = Literal["chat", "responses"]
 
 SCALEWAY = Provider(
@@ -43,7 +43,7 @@ SCALEWAY = Provider(
     caches_prompts=True,
 )
 
-#: Image kinds that Scaleway documents as refused; the accepted list varies by model and is left to the server.
+#: Image types that Scaleway documents as refused. The accepted ones vary by model, so the server decides.
 _REFUSED_IMAGES = frozenset({"application/pdf", "image/svg+xml"})
 
 
@@ -71,7 +71,7 @@ _DIALECT = Dialect(
         (File, "Documents are read by the OCR endpoint; for chat, send their text or images of their pages."),
         (Video, "Its request format for video is not documented; send frames as images."),
     ),
-    # By name and before the network, as far as Scaleway documents what it refuses.
+    # Refused by name before the network, as far as Scaleway documents it.
     check_part=_check_part,
 )
 
@@ -90,29 +90,29 @@ _RESPONSES_DIALECT = replace(
 
 
 class ScalewayChatCodec(ChatCompletionsCodec):
-    """Chat with Scaleway's models, serverless or dedicated."""
+    """Codec of Chat Completions for Scaleway's models, serverless or dedicated."""
 
     def __init__(self) -> None:
         super().__init__(_DIALECT)
 
     def explain(self, error: LinkspanError) -> LinkspanError:
-        """Say what Scaleway's answers mean where their words mislead."""
+        """Add hints to Scaleway's misleading errors."""
         return _explained(error)
 
 
 class ScalewayResponsesCodec(ResponsesCodec):
-    """Scaleway's models over the Responses API."""
+    """Codec of the Responses API for Scaleway's models."""
 
     def __init__(self) -> None:
         super().__init__(_RESPONSES_DIALECT)
 
     def explain(self, error: LinkspanError) -> LinkspanError:
-        """Say what Scaleway's answers mean where their words mislead."""
+        """Add hints to Scaleway's misleading errors."""
         return _explained(error)
 
 
 class _EitherCodec(WrappedCodec["ChatRequest"]):
-    """Chat Completions, except for the requests that a model answers over the Responses API alone."""
+    """Uses Chat Completions, except for requests that a model answers only over the Responses API."""
 
     def __init__(self) -> None:
         super().__init__(ScalewayChatCodec())
@@ -126,7 +126,7 @@ class _EitherCodec(WrappedCodec["ChatRequest"]):
         return self._responses if tools else self.inner
 
     def path(self, request: ChatRequest, *, stream: bool) -> str:
-        """The route below the base URL."""
+        """Return the route below the base URL."""
         return self._codec_of(request).path(request, stream=stream)
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
@@ -146,8 +146,8 @@ def chat_codec(api: ScalewayAPI | None) -> Codec[ChatRequest]:
     """Return the codec of a chat class.
 
     Args:
-        api: Which API answers; ``None`` for Chat Completions, except for requests with tools to a model that calls them
-            over the Responses API alone.
+        api: The API to call. ``None`` means Chat Completions, except for requests with tools to a model that calls
+            tools only over the Responses API.
     """
     if api is None:
         return _EitherCodec()
@@ -157,21 +157,21 @@ def chat_codec(api: ScalewayAPI | None) -> Codec[ChatRequest]:
 def _explained(error: LinkspanError) -> LinkspanError:
     if isinstance(error, PermissionDeniedError):
         error.with_hint(
-            "Scaleway answers 403 to a wrong key too, and to a key that may use only one project, unless that is "
-            "its default: then give project_id.",
+            "Scaleway also answers 403 to a wrong key, and to a key limited to a project that is not its default: "
+            "then set project_id.",
         )
     elif isinstance(error, RateLimitError) and error.headers.get("x-ratelimit-limit-requests") == "0":
         error.with_hint("The limit is 0: the account has no payment method yet, so waiting will not help.")
         error.is_retryable = False
     elif "max_completion_tokens is limited to" in error.message or "max_output_tokens is limited to" in error.message:
-        error.with_hint("The model's output cap is a hard limit: lower max_tokens, or leave it out for the cap itself.")
+        error.with_hint("The model's output limit is fixed: lower max_tokens, or leave it out to use the limit itself.")
     elif "/responses' is not supported" in error.message:
-        error.with_hint('This model does not answer over the Responses API: choose api="chat".')
+        error.with_hint('This model does not support the Responses API: choose api="chat".')
     return error
 
 
 def scaleway_base_url(base_url: str | None, project_id: str | None) -> str:
-    """Return the base URL: the argument, ``SCALEWAY_BASE_URL``, or the public one, the project's if one is given.
+    """Return the base URL: the argument, ``SCALEWAY_BASE_URL``, or the public one, with the project if given.
 
     ``SCW_DEFAULT_PROJECT_ID`` is deliberately not read: it is set wherever Scaleway's command line is used, and would
     silently change who is billed.
@@ -184,8 +184,8 @@ def scaleway_base_url(base_url: str | None, project_id: str | None) -> str:
         return SCALEWAY.resolve_base_url(base_url)
     if explicit:
         raise ConfigurationError(
-            f"Give base_url (or {SCALEWAY.base_url_env[0]}) or project_id, not both: {project_id!r} is part of the "
-            "public service's address.",
+            f"Set base_url (or {SCALEWAY.base_url_env[0]}) or project_id, not both: {project_id!r} would be part of "
+            "the public service's URL.",
             provider=SCALEWAY.name,
         )
     return f"https://api.scaleway.ai/{project_id}/v1"

@@ -1,4 +1,4 @@
-"""Embeddings of Scaleway Generative APIs (docs/apis/scaleway.md#embeddings)."""
+"""Encode and decode embedding calls of Scaleway Generative APIs (docs/apis/scaleway.md#embeddings)."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ __all__ = [
 
 #: The route below the base URL.
 EMBEDDINGS_PATH = "embeddings"
-#: Bytes of text per request: 2,048 chunks of 4 kB. No limit is documented; gateways have one.
+#: Most bytes of text per request: 2,048 chunks of 4 kB. Scaleway documents no limit, but gateways have one.
 LARGEST_INPUT = 8 * 1024 * 1024
 
-#: Texts per request, where Scaleway documents how many a model takes, and where it does not.
+#: Most texts per request: the model's limit if Scaleway documents it, else the default.
 _MOST_TEXTS = {"qwen3-embedding-8b": 2048}
 _MOST_TEXTS_ELSEWHERE = 32
-#: For more texts than this, vectors are asked for as base64.
+#: For more texts than this, vectors are requested as base64.
 _MOST_WRITTEN_OUT = 32
-#: Places that an error lists.
+#: Most positions that an error lists.
 _MOST_LISTED = 10
 
 _NAME = SCALEWAY.name
@@ -51,14 +51,14 @@ _NAME = SCALEWAY.name
 
 @dataclass(slots=True)
 class Embedded:
-    """Vectors, in the order of the texts.
+    """Vectors in the order of the texts.
 
     Attributes:
-        vectors: One list of floats per text, all of one length.
-        usage: Tokens as the server counted them; ``None`` if it did not.
-        model: The model that answered, by its own word.
+        vectors: One list of floats per text, all of the same length.
+        usage: The server's token counts; ``None`` if it sent none.
+        model: The model's name, as the answer gives it.
         request_id: The server's id of the request.
-        rate_limit: What the answer's headers say about rate limits.
+        rate_limit: The rate limits in the answer's headers.
     """
 
     vectors: list[list[float]]
@@ -69,25 +69,25 @@ class Embedded:
 
 
 def most_texts(model: str) -> int:
-    """Return how many texts a request to a model may hold; its name may be a dedicated deployment's (``vendor/…``)."""
+    """Return the most texts per request for a model; names of dedicated deployments (``vendor/…``) work too."""
     return _MOST_TEXTS.get(model.rpartition("/")[2].partition(":")[0], _MOST_TEXTS_ELSEWHERE)
 
 
 def without_text(texts: Sequence[str]) -> list[int]:
-    """Return the places of texts that are empty or blank: scans, pictures, empty pages."""
+    """Return the positions of empty and blank texts, which come from scans, pictures and empty pages."""
     return [place for place, text in enumerate(texts) if not text or text.isspace()]
 
 
 def check_texts(texts: Sequence[Any], *, may_be_blank: bool = False) -> None:
-    """Refuse what Scaleway does not embed, before anything is sent.
+    """Refuse texts that Scaleway cannot embed, before anything is sent.
 
     Args:
-        texts: What is to be embedded.
+        texts: The texts to embed.
         may_be_blank: Whether texts may be empty or blank.
 
     Raises:
-        UnsupportedContentError: It is not a list of strings.
-        InvalidRequestError: Texts are empty or blank; all of them are named by their place.
+        UnsupportedContentError: ``texts`` is not a list of strings.
+        InvalidRequestError: Texts are empty or blank; the error names their positions.
     """
     if isinstance(texts, (str, bytes)):
         raise UnsupportedContentError(
@@ -103,9 +103,9 @@ def check_texts(texts: Sequence[Any], *, may_be_blank: bool = False) -> None:
         places = ", ".join(map(str, blank[:_MOST_LISTED])) + (", …" if len(blank) > _MOST_LISTED else "")
         named = f"text {places} of {len(texts)} is" if len(blank) == 1 else f"{len(blank)} of {len(texts)} texts are"
         raise InvalidRequestError(
-            f"{_NAME}: {named} empty or blank{'' if len(blank) == 1 else f' (places {places})'}, and a text without "
-            "words cannot be embedded. Nothing was sent. Leave out documents and nodes without text (scans, pictures, "
-            'empty pages), or set blank_texts="zeros" for a vector of zeros in their place.',
+            f"{_NAME}: {named} empty or blank{'' if len(blank) == 1 else f' (places {places})'}, and a blank text "
+            "cannot be embedded. Nothing was sent. Leave out documents and nodes without text (scans, pictures, "
+            'empty pages), or set blank_texts="zeros" to get a vector of zeros for each.',
             provider=_NAME,
         )
 
@@ -113,18 +113,19 @@ def check_texts(texts: Sequence[Any], *, may_be_blank: bool = False) -> None:
 def encode_embeddings(
     model: str, texts: Sequence[str], *, dimensions: int | None = None, extra_body: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Write the body of one request.
+    """Encode the body of one request.
 
     Args:
         model: Name of the model.
-        texts: What to embed, at least one.
-        dimensions: Length of the vectors, sent only if given.
-        extra_body: Merged in last, as it is.
+        texts: The texts to embed, at least one.
+        dimensions: Length of the vectors, sent only if set.
+        extra_body: Merged last and unchanged.
     """
     body: dict[str, Any] = {"model": model, "input": list(texts)}
     if len(texts) > _MOST_WRITTEN_OUT:
-        # A quarter of the bytes of written numbers: 45 instead of 180 MB for 2,048 vectors of 4,096. Scaleway's samples
-        # use OpenAI's client, which always asks for it; a server that ignores it answers with numbers, read as well.
+        # A quarter of the size of decimal numbers: 45 instead of 180 MB for 2,048 vectors of 4,096. Scaleway's samples
+        # use
+        # OpenAI's client, which always requests it. A server that ignores it sends numbers, which are decoded too.
         body["encoding_format"] = "base64"
     if dimensions is not None:
         body["dimensions"] = dimensions
@@ -134,17 +135,17 @@ def encode_embeddings(
 def decode_embeddings(
     body: bytes, headers: Mapping[str, str], *, count: int, dimensions: int | None = None
 ) -> Embedded:
-    """Read an answer: vectors sorted by ``index``, given as lists of numbers or as base64 of little-endian float32.
+    """Decode an answer: vectors sorted by ``index``, as lists of numbers or as base64 of little-endian float32.
 
     Args:
         body: The answer's body.
         headers: The answer's headers.
-        count: How many texts were sent.
-        dimensions: The length that was asked for, ``None`` for the model's own.
+        count: Number of texts that were sent.
+        dimensions: The requested length; ``None`` for the model's default.
 
     Raises:
-        InvalidResponseError: The answer does not hold exactly one vector of finite numbers for each text.
-        LinkspanError: The answer is an error under status 200.
+        InvalidResponseError: The answer does not hold exactly one vector of finite numbers per text.
+        LinkspanError: The answer is an error with status 200.
     """
     parsed = read_object(body, headers)
     request_id = request_id_of(headers)
@@ -161,8 +162,8 @@ def read_object(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     """Parse an answer that must be a JSON object.
 
     Raises:
-        InvalidResponseError: It is none.
-        LinkspanError: The answer is an error under status 200.
+        InvalidResponseError: It is not a JSON object.
+        LinkspanError: The answer is an error with status 200.
     """
     parsed = parse_json(body, _NAME)
     error = error_in(parsed, _NAME, headers)
@@ -198,7 +199,7 @@ def _vector(value: Any, index: int) -> list[float]:
     if not isinstance(value, list) or not value:
         raise ValueError(f"embedding {index} of the answer holds no vector.")
     try:
-        # A sum is finite if all are, and is quick; one of finite numbers that is too large is looked at again.
+        # Fast path: the sum is finite if every number is, unless it overflows. So check again before refusing.
         finite = isfinite(sum(value)) or all(map(isfinite, value))
     except (TypeError, OverflowError):
         finite = False

@@ -1,4 +1,4 @@
-"""OCR by Scaleway Generative APIs (beta): pages as Markdown (see docs/apis/scaleway.md#sound-and-documents)."""
+"""OCR calls of Scaleway Generative APIs (beta): pages as Markdown (see docs/apis/scaleway.md#sound-and-documents)."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = ["DEFAULT_OCR_MODEL", "OCR_PATH", "OcrAnswer", "OcrPage", "decode_ocr"
 
 #: The route below the base URL.
 OCR_PATH = "ocr"
-#: The only model that Scaleway documents for it.
+#: The only model that Scaleway documents for this route.
 DEFAULT_OCR_MODEL = "mistral-ocr-2512"
 
-#: Kinds of documents beside images; the office formats are ZIP archives, told by name or type.
+#: Document types other than images. Office formats are ZIP archives, recognized by name or type.
 _DOCUMENTS = {
     "application/pdf": "pdf",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
@@ -42,12 +42,12 @@ _NAME = SCALEWAY.name
 
 @dataclass(slots=True, frozen=True)
 class OcrPage:
-    """A page.
+    """A page of a document.
 
     Attributes:
-        index: Its number, from 0.
-        markdown: What is on it.
-        raw: The page as received, with places of images and the like.
+        index: Its number, counted from 0.
+        markdown: Its content.
+        raw: The page as received, including positions of images.
     """
 
     index: int
@@ -57,14 +57,14 @@ class OcrPage:
 
 @dataclass(slots=True)
 class OcrAnswer:
-    """The pages of a document, in their order.
+    """The pages of a document, in order.
 
     Attributes:
-        pages: All of them, or those that were asked for; empty ones, too.
-        model: The model that answered, by its own word.
-        usage: The server's own counts (pages, bytes).
+        pages: All pages, or those requested, including empty ones.
+        model: The model's name, as the answer gives it.
+        usage: The server's counts (pages, bytes).
         request_id: The server's id of the request.
-        rate_limit: What the answer's headers say about rate limits.
+        rate_limit: The rate limits in the answer's headers.
     """
 
     pages: list[OcrPage]
@@ -74,7 +74,7 @@ class OcrAnswer:
     rate_limit: dict[str, int | str] | None = None
 
     def passages(self) -> list[Passage]:
-        """Return a passage per page, with ``page`` (from 0) and ``page_label`` (from "1")."""
+        """Return one passage per page, with ``page`` (from 0) and ``page_label`` (from "1")."""
         known = {} if self.model is None else {"model": self.model}
         return [
             Passage(page.markdown, {**known, "page": page.index, "page_label": str(page.index + 1)})
@@ -85,17 +85,17 @@ class OcrAnswer:
 def encode_ocr(
     document: InputFile | str, model: str, pages: Sequence[int] | None, extra_body: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write the body of a request.
+    """Encode the body of a request.
 
     Args:
-        document: A file, sent as a ``data:`` URL, or an address that the service can reach.
+        document: A file, sent as a ``data:`` URL, or a URL that the service can reach.
         model: Name of the model.
-        pages: Which pages to read, from 0; ``None`` for all.
-        extra_body: Merged in last, as it is.
+        pages: Pages to read, counted from 0; ``None`` for all.
+        extra_body: Merged last and unchanged.
 
     Raises:
         InvalidRequestError: The file is empty or larger than 25 MB.
-        UnsupportedContentError: It is neither a document nor an image of a known kind.
+        UnsupportedContentError: The file is neither a document nor an image of a supported type.
     """
     if isinstance(document, str):
         url, media_type = document, mimetypes.guess_type(urlsplit(document).path)[0]
@@ -118,40 +118,40 @@ def _media_type(file: InputFile) -> str:
     if shown in _DOCUMENTS or shown in _IMAGES:
         return str(shown)
     raise UnsupportedContentError(
-        f"{_NAME}: {file.shown} cannot be read by OCR: it is {shown or file.suffix or 'of an unknown kind'}, and what "
-        f"is taken is {', '.join(_DOCUMENTS.values())} and images ({', '.join(sorted(one[6:] for one in _IMAGES))}).",
+        f"{_NAME}: {file.shown} cannot be read by OCR: it is {shown or file.suffix or 'of an unknown type'}. "
+        f"Supported are {', '.join(_DOCUMENTS.values())} and images "
+        f"({', '.join(sorted(one[6:] for one in _IMAGES))}).",
         provider=_NAME,
     )
 
 
 def explain_refusal(error: LinkspanError, document: InputFile | str) -> None:
-    """Say what may be wrong where the content of a file was refused: only addresses are documented."""
+    """Add a hint if a file's content was refused, because Scaleway documents URLs only."""
     if isinstance(error, InvalidRequestError) and error.status_code is not None and not isinstance(document, str):
         error.with_hint(
-            "The file was sent inside the request; Scaleway documents OCR of addresses only. Put it into Object "
-            "Storage and give its (presigned) URL."
+            "The file was sent inside the request, but Scaleway documents OCR of URLs only. Upload it to Object "
+            "Storage and pass its (presigned) URL."
         )
 
 
 def decode_ocr(body: bytes, headers: Mapping[str, str], *, pages: Sequence[int] | None = None) -> OcrAnswer:
-    """Read an answer.
+    """Decode an answer.
 
     Args:
         body: The answer's body.
         headers: The answer's headers.
-        pages: Which pages were asked for, ``None`` for all.
+        pages: The requested pages; ``None`` for all.
 
     Raises:
-        InvalidResponseError: There are no pages, one has no text or no usable number, or one that was asked for is
-            missing.
-        LinkspanError: The answer is an error under status 200.
+        InvalidResponseError: There are no pages, a page has no text or no valid index, or a requested page is missing.
+        LinkspanError: The answer is an error with status 200.
     """
     parsed = read_object(body, headers)
     request_id = request_id_of(headers)
     found = sorted(_pages(as_list(parsed.get("pages"), "pages"), request_id), key=lambda page: page.index)
     missing = sorted(set(pages or ()) - {page.index for page in found})
     if not found or missing:
-        what = f"pages {missing} were asked for and are missing" if missing else "it holds no pages"
+        what = f"the requested pages {missing} are missing" if missing else "it holds no pages"
         raise InvalidResponseError(
             f"{_NAME}: OCR's answer is incomplete: {what}.", provider=_NAME, request_id=request_id
         )

@@ -1,4 +1,4 @@
-"""Reranking by Scaleway Generative APIs (docs/apis/scaleway.md#rerank)."""
+"""Encode and decode rerank calls of Scaleway Generative APIs (docs/apis/scaleway.md#rerank)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["DEFAULT_RERANK_MODEL", "RERANK_PATH", "Ranked", "Ranking", "check_re
 
 #: The route below the base URL.
 RERANK_PATH = "rerank"
-#: The only model that Scaleway documents for this route. It is an embedding model.
+#: The only model that Scaleway documents for this route; it is an embedding model.
 DEFAULT_RERANK_MODEL = "qwen3-embedding-8b"
 
 _NAME = SCALEWAY.name
@@ -31,12 +31,11 @@ _NAME = SCALEWAY.name
 
 @dataclass(slots=True, frozen=True)
 class Ranked:
-    """One document's place.
+    """One document's rank.
 
     Attributes:
         index: Position of the document in the request.
-        score: Cosine similarity of query and document; higher is nearer. ``None`` for a document without text, which
-            cannot be compared.
+        score: Cosine similarity of query and document; higher is closer. ``None`` for a document without text.
     """
 
     index: int
@@ -48,11 +47,11 @@ class Ranking:
     """The documents, best first.
 
     Attributes:
-        results: At most ``top_n`` places.
-        usage: Tokens as the server counted them; ``None`` if it did not.
-        model: The model that answered, by its own word.
+        results: At most ``top_n`` documents.
+        usage: The server's token counts; ``None`` if it sent none.
+        model: The model's name, as the answer gives it.
         request_id: The server's id of the request.
-        rate_limit: What the answer's headers say about rate limits.
+        rate_limit: The rate limits in the answer's headers.
     """
 
     results: list[Ranked]
@@ -70,14 +69,14 @@ def encode_rerank(
     top_n: int | None = None,
     extra_body: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the body of a request.
+    """Encode the body of a request.
 
     Args:
         model: Name of the model.
-        query: What the documents are compared with.
-        documents: Their texts, at least one.
-        top_n: How many of the best to return; ``None`` for all.
-        extra_body: Merged in last, as it is.
+        query: The text to compare the documents with.
+        documents: The documents' texts, at least one.
+        top_n: Number of best documents to return; ``None`` for all.
+        extra_body: Merged last and unchanged.
     """
     body: dict[str, Any] = {"model": model, "query": query, "documents": list(documents)}
     if top_n is not None:
@@ -86,10 +85,10 @@ def encode_rerank(
 
 
 def check_rerank(query: Any, documents: Sequence[Any], top_n: int | None) -> None:
-    """Refuse what cannot be ranked, before anything is sent.
+    """Refuse input that cannot be ranked, before anything is sent.
 
     Raises:
-        UnsupportedContentError: Query or a document is no string.
+        UnsupportedContentError: The query or a document is not a string.
         InvalidRequestError: The query is empty or blank, or ``top_n`` below 1.
     """
     if not isinstance(query, str):
@@ -109,17 +108,17 @@ def check_rerank(query: Any, documents: Sequence[Any], top_n: int | None) -> Non
 
 
 def decode_rerank(body: bytes, headers: Mapping[str, str], *, count: int, top_n: int | None = None) -> Ranking:
-    """Read an answer. Documents are told apart by ``index`` only, and sorted by score.
+    """Decode an answer. Documents are identified by ``index`` only, and sorted by score.
 
     Args:
         body: The answer's body.
         headers: The answer's headers.
-        count: How many documents were sent.
-        top_n: How many were asked for, ``None`` for all.
+        count: Number of documents that were sent.
+        top_n: Number that was requested; ``None`` for all.
 
     Raises:
-        InvalidResponseError: There are too few results, or one has no usable index or score.
-        LinkspanError: The answer is an error under status 200.
+        InvalidResponseError: There are too few results, or one has no valid index or score.
+        LinkspanError: The answer is an error with status 200.
     """
     parsed = read_object(body, headers)
     request_id = request_id_of(headers)

@@ -1,4 +1,4 @@
-"""Transcription by Scaleway Generative APIs: sound in, text out (see docs/apis/scaleway.md#sound-and-documents)."""
+"""Encode and decode transcription calls of Scaleway Generative APIs (see docs/apis/scaleway.md#sound-and-documents)."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ __all__ = [
 
 #: The route below the base URL.
 TRANSCRIPTIONS_PATH = "audio/transcriptions"
-#: The only serverless model for it.
+#: The only serverless model for this route.
 DEFAULT_TRANSCRIPTION_MODEL = "whisper-large-v3"
 #: Response formats that are text, not JSON.
 TEXT_FORMATS = frozenset({"text", "srt", "vtt"})
 
-#: By what the first bytes show: the name endings that mean it.
+#: File name endings by the media type that the first bytes show.
 _FORMATS = {
     "flac": ("flac",),
     "m4a": ("m4a", "mp4"),
@@ -49,14 +49,14 @@ _FORMATS = {
     "webm": ("webm",),
 }
 _ENDINGS = frozenset(ending for endings in _FORMATS.values() for ending in endings)
-#: Seen to be refused, whatever they hold.
+#: Seen to be refused, whatever their content.
 _REFUSED = frozenset({"aac", "amr", "opus"})
 _MEDIA_TYPES = {"m4a": "audio/mp4", "mp3": "audio/mpeg"}
 _NAME = SCALEWAY.name
 
 
 class Passage(NamedTuple):
-    """A text of a file, with what is known of it: one document of a framework."""
+    """A text of a file with its metadata: becomes one document of a framework."""
 
     text: str
     metadata: dict[str, Any]
@@ -64,12 +64,12 @@ class Passage(NamedTuple):
 
 @dataclass(slots=True, frozen=True)
 class TimedText:
-    """A segment or a word of what was said.
+    """A segment or word of a transcript.
 
     Attributes:
-        text: The words.
-        start: Seconds from the beginning.
-        end: Likewise.
+        text: Its text.
+        start: Seconds from the beginning of the file.
+        end: Seconds from the beginning of the file.
     """
 
     text: str
@@ -79,17 +79,17 @@ class TimedText:
 
 @dataclass(slots=True)
 class Transcript:
-    """What was said in a file.
+    """The transcript of a file.
 
     Attributes:
-        text: All of it, in the format that was asked for.
+        text: The whole transcript, in the requested format.
         language: The language, as the server names it.
-        duration: Seconds of sound.
-        segments: Parts with their times, if they were asked for.
-        words: Single words with their times, likewise.
-        model: The model that was asked.
+        duration: Seconds of audio.
+        segments: Segments with their times, if requested.
+        words: Words with their times, if requested.
+        model: The model that was called.
         request_id: The server's id of the request.
-        rate_limit: What the answer's headers say about rate limits.
+        rate_limit: The rate limits in the answer's headers.
         raw: The answer as received, if it is JSON.
     """
 
@@ -107,7 +107,7 @@ class Transcript:
         """Return the text as one passage, or as one per segment with ``start`` and ``end``.
 
         Raises:
-            InvalidResponseError: There are words, but no segments to split them by.
+            InvalidResponseError: There is text, but no segments to split it by.
         """
         facts = {"model": self.model, "language": self.language, "duration": self.duration}
         known = {name: fact for name, fact in facts.items() if fact is not None}
@@ -116,8 +116,7 @@ class Transcript:
             return [Passage(self.text, {**known, **{name: parts for name, parts in timed.items() if parts}})]
         if self.text.strip() and not self.segments:
             raise InvalidResponseError(
-                f"{_NAME}: the transcript was to be split by its segments, but the answer has none: set "
-                "split_segments=False.",
+                f"{_NAME}: the answer has no segments to split the transcript by: set split_segments=False.",
                 provider=_NAME,
                 request_id=self.request_id,
             )
@@ -131,30 +130,30 @@ def _as_dicts(parts: Sequence[TimedText]) -> list[dict[str, Any]]:
 def encode_transcription(
     file: InputFile, model: str, parameters: Mapping[str, Any], extra_body: Mapping[str, Any]
 ) -> Form:
-    """Write the form of a request.
+    """Encode the form of a request.
 
     Args:
-        file: The sound.
+        file: The audio file.
         model: Name of the model.
-        parameters: Those that are set, under the API's own names.
-        extra_body: Further fields, merged in last.
+        parameters: The parameters that are set, by the API's names.
+        extra_body: Further fields, merged last.
 
     Raises:
         InvalidRequestError: The file is empty or larger than 25 MB.
-        UnsupportedContentError: It is of a format that is not taken.
+        UnsupportedContentError: The file's format is not supported.
     """
     file.check_size(_NAME)
     ending = _ending_of(file)
     fields = {"model": model}
     for name, value in {**parameters, **extra_body}.items():
-        # The name that OpenAI's client and vLLM have for a list.
+        # The name that OpenAI's client and vLLM use for a list.
         fields[f"{name}[]" if isinstance(value, list) and not name.endswith("[]") else name] = value
     stem = PurePath(file.name).stem or "sound"
     return Form(fields, f"{stem}.{ending}", file.content, _MEDIA_TYPES.get(ending, f"audio/{ending}"))
 
 
 def _ending_of(file: InputFile) -> str:
-    """Return the ending of the name under which a file is sent: servers tell its format by that."""
+    """Return the ending of the file name to send, by which servers recognize the format."""
     said = file.suffix or _ending_by_type(file.media_type)
     shown = sniff_sound(file.content)
     wrong = said if said in _REFUSED else shown if shown is not None and shown not in _FORMATS else None
@@ -175,17 +174,17 @@ def _ending_by_type(media_type: str | None) -> str:
 
 
 def decode_transcript(body: bytes, headers: Mapping[str, str], *, response_format: str, model: str) -> Transcript:
-    """Read an answer.
+    """Decode an answer.
 
     Args:
         body: The answer's body.
         headers: The answer's headers.
-        response_format: What was asked for.
-        model: The model that was asked.
+        response_format: The requested format.
+        model: The model that was called.
 
     Raises:
-        InvalidResponseError: It holds no text.
-        LinkspanError: The answer is an error under status 200.
+        InvalidResponseError: The answer holds no text.
+        LinkspanError: The answer is an error with status 200.
     """
     known: dict[str, Any] = {"request_id": request_id_of(headers), "rate_limit": rate_limit_of(headers), "model": model}
     if response_format in TEXT_FORMATS:
@@ -212,7 +211,7 @@ def decode_transcript(body: bytes, headers: Mapping[str, str], *, response_forma
 
 
 def _seconds(value: Any, name: str) -> float | None:
-    # OpenAI's older servers write the duration as text.
+    # OpenAI's older servers send the duration as text.
     try:
         return float(value) if isinstance(value, str) else as_number(value, name)
     except ValueError:

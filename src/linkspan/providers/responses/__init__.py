@@ -1,4 +1,4 @@
-"""The Responses API, stateless: the dialect beside Chat Completions. Providers say what differs."""
+"""The stateless Responses API, the alternative to Chat Completions. Providers override what differs."""
 
 from linkspan.providers.responses.codec import ResponsesCodec
 from linkspan.providers.responses.encode import refused_parameter

@@ -28,14 +28,14 @@ __all__ = ["ResponsesCodec"]
 
 
 class ResponsesCodec(ErrorReading):
-    """Encode and decode Responses without a state on the server. Stop texts, which it has not, are enforced here.
+    """Encodes and decodes Responses without state on the server. Enforces stop texts, which the API lacks.
 
     Args:
-        dialect: What the API carries. Of its fields ``provider``, ``title``, ``roles``, ``user_parts`` (images alone),
-            ``hints`` and ``check_part`` count.
+        dialect: What the API carries. Only ``provider``, ``title``, ``roles``, ``user_parts`` (images only), ``hints``
+            and ``check_part`` are read.
     """
 
-    #: The route of the list of models.
+    #: Route of the model list.
     models_path = MODELS_PATH
 
     def __init__(self, dialect: Dialect) -> None:
@@ -51,7 +51,7 @@ class ResponsesCodec(ErrorReading):
         return {"Authorization": f"Bearer {api_key}"}
 
     def path(self, request: ChatRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
-        """The route below the base URL."""
+        """Return the route below the base URL."""
         return "responses"
 
     def encode(self, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
@@ -62,8 +62,8 @@ class ResponsesCodec(ErrorReading):
         """Decode a whole answer.
 
         Raises:
-            InvalidResponseError: It is no response.
-            LinkspanError: The answer is an error under status 200.
+            InvalidResponseError: It is not a response.
+            LinkspanError: The answer is an error with status 200.
         """
         parsed = parse_json(body, self.provider)
         error = error_in(parsed, self.provider, headers)
@@ -89,7 +89,7 @@ class ResponsesCodec(ErrorReading):
         return decode_models(body, headers, self.provider)
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
-        """Create the decoder of one stream, which ends at the request's stop texts."""
+        """Create the decoder of one stream, cut at the request's stop texts."""
         decoder = self._decoder(request, headers)
         return StoppingDecoder(decoder, request.stop) if request.stop else decoder
 

@@ -1,7 +1,7 @@
-"""A conversation written as a Responses body: the whole history as input items, nothing kept by the server.
+"""Encode a conversation as a Responses body: the whole history as input items, nothing stored by the server.
 
-Items have the plainest form that servers take. An item of the assistant names its type, because llama.cpp tells items
-apart by it.
+Items have the simplest form that servers accept. Assistant items name their type, because llama.cpp needs it to
+tell items apart.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["encode_response_request", "output_limit", "refused_parameter"]
 
-#: Parameters under linkspan's name and the API's.
+#: linkspan's names of parameters, and the API's.
 _RENAMED: Mapping[str, str] = {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"}
-#: Parameters that the API documents. Where a server keeps answers is not among them: nothing is kept.
+#: Parameters that the API documents, without those for stored answers: nothing is stored.
 _DOCUMENTED = frozenset(
     {
         "include",
@@ -45,13 +45,13 @@ _DOCUMENTED = frozenset(
         "user",
     }
 )
-#: Parameters that are written in another place of the body.
+#: Parameters with another position in the body.
 _MOVED = frozenset({"logprobs", "reasoning_effort"})
 _LOGPROBS = "message.output_text.logprobs"
 
 
 def refused_parameter(names: Mapping[str, Any]) -> str | None:
-    """Return what to say about the first parameter that the API does not have, ``None`` if it has all."""
+    """Return an error text for the first parameter that the API does not have; ``None`` if it has all."""
     for name in without_idle_demands(names):
         if name not in _DOCUMENTED and name not in _RENAMED and name not in _MOVED:
             return (
@@ -62,10 +62,10 @@ def refused_parameter(names: Mapping[str, Any]) -> str | None:
 
 
 def encode_response_request(request: ChatRequest, dialect: Dialect, *, stream: bool) -> dict[str, Any]:
-    """Encode the body. Stop texts are not in it: the API has none.
+    """Encode the body, without stop texts, which the API lacks.
 
     Raises:
-        UnsupportedContentError: A parameter that the API does not have, or a role or part that it cannot carry.
+        UnsupportedContentError: The API does not have a parameter, or cannot carry a role or part.
     """
     refused = refused_parameter(request.parameters)
     if refused is not None:
@@ -96,7 +96,7 @@ def encode_response_request(request: ChatRequest, dialect: Dialect, *, stream: b
 
 
 def output_limit(request: ChatRequest) -> int | None:
-    """Return the most tokens that a request lets the model generate, ``None`` if it does not say."""
+    """Return a request's limit of generated tokens; ``None`` if it has none."""
     sent = {**request.parameters, **request.extra_body}
     limits = (sent.get(name) for name in ("max_output_tokens", *_RENAMED))
     return next((limit for limit in limits if type(limit) is int), None)
@@ -105,7 +105,7 @@ def output_limit(request: ChatRequest) -> int | None:
 def _put_parameters(body: dict[str, Any], parameters: Mapping[str, Any]) -> None:
     given = without_idle_demands(parameters)
     if parameters.get("parallel_tool_calls") is not None:
-        # Idle only on an API without tools.
+        # Without effect only on an API without tools.
         given["parallel_tool_calls"] = parameters["parallel_tool_calls"]
     effort = given.pop("reasoning_effort", None)
     if effort is not None:
@@ -120,7 +120,7 @@ def _put_parameters(body: dict[str, Any], parameters: Mapping[str, Any]) -> None
 
 
 def _items(message: Message, dialect: Dialect, place: int, *, send_reasoning: bool) -> Iterator[dict[str, Any]]:
-    """Yield what one turn is: one item, or several where an assistant thought, spoke and called."""
+    """Yield the items of one turn; an assistant's reasoning, text and calls are separate items."""
     if message.role not in dialect.roles:
         raise unsupported_role(message, dialect, place)
     if message.role == "tool":
@@ -162,7 +162,7 @@ def _assistant_items(
 
 
 def _reasoning_forms(part: Reasoning) -> Iterator[dict[str, Any]]:
-    """Yield what a thought was made of: its text goes with the first of its encrypted forms."""
+    """Yield the items of a reasoning part: its text goes with the first encrypted form."""
     text = {"content": [{"type": "reasoning_text", "text": part.text}]} if part.text else {}
     if part.text and not part.encrypted:
         yield text
@@ -171,7 +171,7 @@ def _reasoning_forms(part: Reasoning) -> Iterator[dict[str, Any]]:
 
 
 def _text_of(parts: Sequence[Part], message: Message, dialect: Dialect, place: int) -> str:
-    """Return the text of a turn that can hold nothing else; texts are joined by line breaks."""
+    """Return the text of a turn that can hold only text, joined by line breaks."""
     return "\n".join(_checked(part, (), message, dialect, place)["text"] for part in parts)
 
 
@@ -190,7 +190,7 @@ def _checked(part: Part, allowed: tuple[type, ...], message: Message, dialect: D
         dialect.check_part(part)
     if isinstance(part, Image) and isinstance(part, allowed):
         url = part.url if part.url is not None else f"data:{part.media_type};base64,{part.base64}"
-        # Servers demand the field.
+        # Servers require the field.
         return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
     raise unsupported_part(part, message, dialect, place)
 

@@ -1,7 +1,7 @@
-"""The items of a Responses answer: what each has said, and what a later form of it says beyond that.
+"""Items of a Responses answer: track what each has yielded, and what a later form of it adds.
 
-A stream says everything several times: in pieces, as a whole text, as a whole item, and in the response that ends it.
-What was handed out is compared with each: what is new is handed out, what contradicts it is an error.
+A stream repeats everything: in pieces, as a whole text, as a whole item, and in the response that ends it. Each is
+compared with what was yielded: new content is yielded, a contradiction is an error.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Item:
     """One item of an answer.
 
     Attributes:
-        kind: ``message``, ``reasoning``, ``function_call``, or what a server's own tool is called.
+        kind: ``message``, ``reasoning``, ``function_call``, or the type of a server's own tool.
         name: The function that is called.
-        call_id: The call's id by the server's word.
-        call_index: The place of the call in the answer; ``None`` until it is handed out.
-        held: Arguments that came before the name.
-        thoughts: The channel that its thoughts are handed out from: ``reasoning`` or ``summary``.
-        is_whole: Whether the whole item has come.
+        call_id: The server's id of the call.
+        call_index: The call's position in the answer; ``None`` until it is yielded.
+        held: Arguments that arrived before the name.
+        thoughts: The channel that its reasoning is yielded from: ``reasoning`` or ``summary``.
+        is_whole: Whether the whole item has arrived.
     """
 
     __slots__ = (
@@ -58,26 +58,26 @@ class Item:
         self.thoughts: str | None = None
         self.summary_index: Any = None
         self.is_whole = False
-        #: What was said, by channel, and how many pieces of it were said before the present part.
+        #: Yielded pieces by channel, and how many of them precede the current part.
         self._pieces: dict[str, list[str]] = {}
         self._starts: dict[str, int] = {}
-        #: The parts that have come whole.
+        #: Parts that have arrived whole.
         self._done: set[tuple[str, Any]] = set()
 
     @property
     def is_blank(self) -> bool:
-        """Whether it has said nothing but white space."""
+        """Whether only white space has been yielded."""
         return not any(piece.strip() for pieces in self._pieces.values() for piece in pieces)
 
     def add(self, channel: str, piece: str) -> None:
-        """Take the next piece of a channel: ``text``, ``refusal``, ``reasoning``, ``summary`` or ``arguments``."""
+        """Add the next piece of a channel: ``text``, ``refusal``, ``reasoning``, ``summary`` or ``arguments``."""
         pieces = self._pieces.get(channel)
         if pieces is None:
             pieces = self._pieces[channel] = []
         pieces.append(piece)
 
     def rest_of_part(self, channel: str, number: Any, said: str) -> str:
-        """Return what a whole part says beyond its pieces, which end here."""
+        """Return what a whole part adds to its pieces; ends the part."""
         if (channel, number) in self._done:
             return ""
         self._done.add((channel, number))
@@ -86,7 +86,7 @@ class Item:
         return rest
 
     def rest_of_item(self, channel: str, said: str) -> str:
-        """Return what the whole item says beyond its pieces."""
+        """Return what the whole item adds to its pieces."""
         return self._rest(channel, said, 0)
 
     def _rest(self, channel: str, said: str, start: int) -> str:
@@ -99,13 +99,13 @@ class Item:
 
 
 def _beyond(handed_out: str, said: str, channel: str) -> str:
-    """Return what ``said`` has beyond what was handed out.
+    """Return what ``said`` adds to what was yielded.
 
-    White space around a text decides nothing, nor does the one around the values of arguments: vLLM reads an answer
-    once for the stream and once more for its end.
+    White space around texts, and in the JSON of arguments, may differ: vLLM parses an answer once for the stream and
+    again for its end.
 
     Raises:
-        InvalidResponseError: The two contradict each other.
+        InvalidResponseError: They contradict each other.
     """
     if not handed_out:
         return said
@@ -115,7 +115,7 @@ def _beyond(handed_out: str, said: str, channel: str) -> str:
         return rest if rest.strip() else ""
     if before.rstrip() == now.rstrip() or (channel == "arguments" and _same_json(before, now)):
         return ""
-    raise InvalidResponseError(f"the answer contradicts itself: its {channel} is not what was streamed of it.")
+    raise InvalidResponseError(f"the answer contradicts itself: its final {channel} differs from what was streamed.")
 
 
 def _same_json(one: str, other: str) -> bool:
@@ -127,10 +127,10 @@ def _same_json(one: str, other: str) -> bool:
 
 
 def said_by(item: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a whole item says, by channel; nothing for that of a server's own tool.
+    """Return a whole item's content, by channel; nothing for items of a server's own tools.
 
     Raises:
-        InvalidResponseError: A message holds a part that no framework could be handed.
+        InvalidResponseError: A message holds a part of an unsupported type.
     """
     kind = item.get("type")
     if kind == "function_call":
@@ -169,7 +169,7 @@ def _texts(item: Mapping[str, Any], field: str) -> Iterable[str]:
 
 
 def logprobs_of(message: Mapping[str, Any]) -> list[TokenLogprob] | None:
-    """Return the log probabilities of a whole message, ``None`` where it has none."""
+    """Return the log probabilities of a whole message; ``None`` if it has none."""
     entries = [entry for part in _parts(message) for entry in as_list(part.get("logprobs"), "logprobs")]
     return decode_logprob_entries(entries)
 

@@ -1,4 +1,4 @@
-"""What a response says around its items: tokens, why it ended; and a whole response as an answer."""
+"""Decode a response around its items: usage and finish reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RESPONSE_FIELDS", "finish_reason_of", "usage_of_response"]
 
-#: What is read, and what repeats the request.
+#: Fields that are read, and fields that repeat the request.
 RESPONSE_FIELDS = frozenset(
     {
         *("completed_at", "created_at", "error", "id", "incomplete_details", "model", "object", "output"),
@@ -23,12 +23,12 @@ RESPONSE_FIELDS = frozenset(
         *("tool_choice", "tools", "top_logprobs", "top_p", "truncation", "user"),
     }
 )
-#: Why an answer is incomplete, in the words of Chat Completions where these have one.
+#: Finish reasons of incomplete answers, in Chat Completions' terms if it has one.
 _FINISH_REASONS: Mapping[str, str] = {"max_output_tokens": "length", "max_tokens": "length"}
 
 
 def usage_of_response(usage: Any) -> Usage | None:
-    """Read token counts; what the server left out stays ``None``."""
+    """Read token counts; missing ones stay ``None``."""
     if usage is None:
         return None
     usage = as_object(usage, "usage")
@@ -49,13 +49,13 @@ def _detail(usage: Mapping[str, Any], group: str, name: str) -> int | None:
 def finish_reason_of(
     response: Mapping[str, Any], status: str, usage: Usage | None, limit: int | None, *, calls: bool
 ) -> str:
-    """Return why an answer ended, in the words of Chat Completions.
+    """Return the finish reason, in Chat Completions' terms.
 
     Args:
         response: The response.
         status: ``completed`` or ``incomplete``.
-        usage: Its tokens.
-        limit: The most tokens that were asked for.
+        usage: Its token counts.
+        limit: The request's limit of generated tokens.
         calls: Whether it calls a function.
     """
     if status == "incomplete":
@@ -63,6 +63,6 @@ def finish_reason_of(
         return _FINISH_REASONS.get(reason or "", reason or status)
     made = None if usage is None else usage.output_tokens
     if limit is not None and made is not None and made >= limit and "incomplete_details" not in response:
-        # llama.cpp calls every answer completed, and has no word for why it ended.
+        # llama.cpp reports every answer as completed, without a reason.
         return "length"
     return "tool_calls" if calls else "stop"

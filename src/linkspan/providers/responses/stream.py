@@ -1,6 +1,6 @@
-"""A Responses answer: the data of a stream's events in, deltas out.
+"""Decode Responses answers: event data in, deltas out.
 
-A whole answer is what the last event of a stream holds, so one reader serves both.
+A stream's last event holds the whole answer, so one decoder serves both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ResponsesDecoder"]
 
 _DONE = b"[DONE]"
-#: The channel of each event that brings a piece.
+#: The channel of each event that carries a piece.
 _PIECES: Mapping[str, str] = {
     "response.output_text.delta": "text",
     "response.refusal.delta": "refusal",
@@ -43,7 +43,7 @@ _WHOLE_PARTS: Mapping[str, tuple[str, str]] = {
     "response.reasoning_summary_text.done": ("summary", "text"),
     "response.function_call_arguments.done": ("arguments", "arguments"),
 }
-#: The kind of item that each channel belongs to.
+#: The kind of item of each channel.
 _KINDS: Mapping[str, str] = {
     "text": "message",
     "refusal": "message",
@@ -54,22 +54,22 @@ _KINDS: Mapping[str, str] = {
 _SPOKEN_KINDS = frozenset(_KINDS.values())
 _STARTS = frozenset({"response.created", "response.in_progress", "response.queued"})
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
-#: Between what two items say.
+#: Separates the content of two items.
 _JOINT = "\n\n"
 
 
 class ResponsesDecoder:
-    """State of one answer.
+    """Decodes one answer.
 
     Args:
         provider: The API's short name.
         headers: The answer's headers.
-        names: The names of the request's tools, to be put back into the calls.
+        names: The names of the request's tools, to be restored in calls.
         conversation: The messages of the request; ids of their tool calls are not reused.
-        limit: The most tokens that were asked for, if that was said.
+        limit: The request's limit of generated tokens, if any.
     """
 
-    #: This decoder itself never ends an answer before the server does.
+    #: This decoder never ends an answer before the server does.
     cut_short = False
 
     __slots__ = (
@@ -109,7 +109,7 @@ class ResponsesDecoder:
         self._items: list[Item] = []
         self._by_id: dict[str, Item] = {}
         self._by_index: dict[int, Item] = {}
-        #: The item that spoke last as text, refusal or reasoning.
+        #: The last item that yielded text, refusal or reasoning.
         self._speakers: dict[str, Item] = {}
         self._extra: dict[str, Any] = {}
         self._finish: str | None = None
@@ -120,18 +120,18 @@ class ResponsesDecoder:
 
     @property
     def complete(self) -> bool:
-        """Whether the response that ends the answer has come."""
+        """Whether the response that ends the answer has arrived."""
         return self.finished
 
     def end(self) -> None:
-        """Mark the answer as complete: a filter ended it, whatever the server still sends."""
+        """Mark the answer as complete because a filter ended it, whatever the server still sends."""
         self.finished = True
 
     def feed(self, data: bytes) -> Sequence[Delta]:
         """Process the data of one event.
 
         Raises:
-            InvalidResponseError: It is no event of this API, or contradicts what came before.
+            InvalidResponseError: It is not an event of this API, or contradicts earlier ones.
             LinkspanError: The event is an error.
         """
         if data[:6] == _DONE or not data.strip():
@@ -162,21 +162,21 @@ class ResponsesDecoder:
             raise make_error(self._provider, read_error(event), headers=self._headers)
         elif "delta" in event and not self._is_of_server_tool(event):
             raise self._invalid(f"an event {kind!r} of the stream holds a piece of the answer of an unknown kind")
-        # All others add nothing: beginnings and ends of parts, notes, the progress of a server's own tools.
+        # All others add nothing: starts and ends of parts, annotations, progress of a server's own tools.
 
     def close(self) -> Sequence[Delta]:
         """Process the end of the stream.
 
         Raises:
-            InterruptedStreamError: It ended without the response that ends an answer.
-            InvalidResponseError: It held no answer at all, or a call names no function.
+            InterruptedStreamError: The stream ended without the response that ends an answer.
+            InvalidResponseError: The stream held no answer, or a call names no function.
         """
         request_id = request_id_of(self._headers)
         if not self.finished:
             if not (self._items or self._id):
                 raise self._invalid("the stream held no answer")
             raise InterruptedStreamError(
-                f"{self._provider}: the stream ended before the answer did: no response.completed came.",
+                f"{self._provider}: the stream ended before the answer did: response.completed is missing.",
                 provider=self._provider,
                 request_id=request_id,
             )
@@ -197,15 +197,15 @@ class ResponsesDecoder:
     # ------------------------------------------------------------------ the response around the answer
 
     def end_with(self, response: Mapping[str, Any], event: str) -> Iterator[Delta]:
-        """Take the response that ends the answer: hand out what it says beyond the stream.
+        """Process the response that ends the answer: yield what it adds to the stream.
 
         Args:
             response: The response.
-            event: What the event calls its status, which counts where it has none itself.
+            event: The status by the event's name, used if the response has none.
 
         Raises:
-            InvalidResponseError: It contradicts the stream, or has not ended.
-            LinkspanError: It failed.
+            InvalidResponseError: It contradicts the stream, or is not final.
+            LinkspanError: The response failed.
         """
         self._keep_names(response)
         status = as_name(response.get("status"), "status") or event
@@ -224,9 +224,9 @@ class ResponsesDecoder:
         self.finished = True
 
     def _paired(self, output: Sequence[Any]) -> Iterator[tuple[Item, Mapping[str, Any]]]:
-        """Yield each item of the output with what was streamed of it.
+        """Yield each item of the output with its streamed counterpart.
 
-        By their order within their kind: vLLM gives them other ids here, and leaves blank ones out on either side.
+        Paired by their order within their kind: vLLM changes the ids here, and omits blank items on either side.
         """
         streamed: dict[str, Iterator[Item]] = {
             kind: iter([item for item in self._items if item.kind == kind and (item.name or not item.is_blank)])
@@ -255,12 +255,12 @@ class ResponsesDecoder:
     # ------------------------------------------------------------------ items
 
     def _item_of(self, event: Mapping[str, Any], kind: str | None, *, begins: bool = False) -> Item:
-        """Return the item that an event is about: the one with its id or place, else the newest, else a new one.
+        """Return the item of an event: the one with its id or index, else the newest, else a new one.
 
         Args:
             event: The event.
-            kind: The item's kind; ``None`` where the event holds the item.
-            begins: Whether an item begins with the event: it is not the newest.
+            kind: The item's kind; ``None`` if the event holds the item.
+            begins: Whether the event begins an item, which is then not the newest.
         """
         fields = event.get("item")
         fields = fields if isinstance(fields, dict) else {}
@@ -281,7 +281,7 @@ class ResponsesDecoder:
         return item
 
     def _is_of_server_tool(self, event: Mapping[str, Any]) -> bool:
-        """Whether an event is about an item that neither speaks nor calls a function of the request."""
+        """Whether an event belongs to an item without content or a call of the request's functions."""
         item_id, index = event.get("item_id"), event.get("output_index")
         item = self._by_id.get(item_id) if isinstance(item_id, str) else None
         if item is None and type(index) is int:
@@ -289,7 +289,7 @@ class ResponsesDecoder:
         return item is not None and item.kind not in _SPOKEN_KINDS
 
     def _open(self, item: Item, fields: Mapping[str, Any]) -> Sequence[Delta]:
-        """Hand out the head of a call. Arguments in it are not read: vLLM repeats them in the first piece."""
+        """Yield the head of a call. Arguments in it are ignored, because vLLM repeats them in the first piece."""
         if item.kind != "function_call" or item.call_index is not None:
             return ()
         item.name = as_text(fields.get("name"), "the name of a tool call")
@@ -301,7 +301,7 @@ class ResponsesDecoder:
         return (Delta(tool_calls=calls if self._names is None else self._names.in_pieces(calls), id=self._id),)
 
     def _whole_item(self, item: Item, fields: Mapping[str, Any]) -> Iterator[Delta]:
-        """Take a whole item: hand out what it says beyond its pieces."""
+        """Process a whole item: yield what it adds to its pieces."""
         yield from self._open(item, fields)
         for channel, said in said_by(fields).items():
             rest = item.rest_of_item(channel, said)
@@ -320,7 +320,7 @@ class ResponsesDecoder:
         if encrypted:
             self._extra.setdefault(ENCRYPTED_REASONING, []).append(as_text(encrypted, "encrypted_content"))
 
-    # ------------------------------------------------------------------ what items say
+    # ------------------------------------------------------------------ contents of items
 
     def _piece(self, channel: str, event: Mapping[str, Any]) -> Sequence[Delta]:
         item = self._item_of(event, _KINDS[channel])
@@ -344,7 +344,7 @@ class ResponsesDecoder:
     def _hand_out(
         self, item: Item, channel: str, text: str, logprobs: list[TokenLogprob] | None = None
     ) -> Sequence[Delta]:
-        """Hand out what an item said, apart from what another item said before it."""
+        """Yield an item's content, separated from the content of another item before it."""
         if not text:
             return (Delta(logprobs=logprobs, id=self._id),) if logprobs else ()
         if channel == "arguments":
