@@ -75,7 +75,7 @@ class Endpoint(Generic[RequestT]):
         self._max_retries = max_retries
         self._max_response_bytes = max_response_bytes
         self._redacted_errors = _RedactedErrors(secrets)
-        #: The context window that the server told of itself.
+        #: The context window that the server stated.
         self.told_window: int | None = None
 
     # ------------------------------------------------------------------ calls

@@ -9,7 +9,7 @@ __all__ = ["ChatLLMEngine"]
 
 
 class ChatLLMEngine(LLMEngineChatSettings, TemplatedChatModel):  # type: ignore[misc]  # pydantic's plugin repeats itself
-    """Chat models of a Scale LLM Engine of one's own.
+    """Chat models of your own Scale LLM Engine.
 
     Setup:
         ``pip install 'linkspan[langchain]'``; set ``LLM_ENGINE_BASE_PATH`` to the deployment's address and

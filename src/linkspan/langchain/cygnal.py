@@ -134,7 +134,7 @@ class CygnalGuard(Runnable[Any, Any]):
     judged.
 
     Args:
-        cygnal: Judges. Default: one made of the environment.
+        cygnal: The guard. Default: one created from the environment.
         on_failure: What becomes of text while the guard is down: ``raise`` its error, ``open`` to let it pass,
             ``closed`` to raise ``ContentBlockedError``.
         untrusted: Whether what comes here is from outside, so that `ipi` and `mutation` flag it. Default: whether it

@@ -40,7 +40,7 @@ class CygnalDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has 
     or a box are refused: the service gives one number.
 
     Args:
-        cygnal: Judges; default: one made of the environment.
+        cygnal: The guard. Default: one created from the environment.
         model: The name that traces show.
 
     Raises:

@@ -77,7 +77,7 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
     in the list: the first one is the outermost, and sees what the others made. The system prompt is not sent.
 
     Args:
-        cygnal: Judges; one of ``linkspan.langchain`` or of ``linkspan``. Default: one made of the environment.
+        cygnal: The guard, from ``linkspan.langchain`` or ``linkspan``. Default: one created from the environment.
         questions: What becomes of flagged questions.
         tool_calls: What becomes of flagged calls.
         tool_results: What becomes of flagged results.
@@ -89,7 +89,7 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
         hold_streams: Show nothing of an answer in streams before it was judged; it then comes in one piece. Only where
             answers are blocked or replaced. Events of tools (``astream_events``, ``stream_mode="tools"``) show results
             as the tool gave them.
-        on_judgement: Called with each ``linkspan.guarding.Judgement``, from whatever thread it is made in.
+        on_judgement: Called with each ``linkspan.guarding.Judgement``, on the thread that made it.
 
     Raises:
         ConfigurationError: At construction: ``cygnal`` is left out, and there is no key in the environment.

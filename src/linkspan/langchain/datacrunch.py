@@ -25,7 +25,7 @@ class DataCrunch(DataCrunchPromptSettings, LinkspanLLM):
 
         llm = DataCrunch(model="mixtral", temperature=0.5, max_tokens=200)  # the legacy endpoint
         llm = DataCrunch(base_url="https://containers.datacrunch.io/my-deployment")  # a container
-        llm = DataCrunch(base_url="http://127.0.0.1:8080")  # a TGI server of one's own
+        llm = DataCrunch(base_url="http://127.0.0.1:8080")  # your own TGI server
         llm = DataCrunch(base_url="http://127.0.0.1:8000/v1", api="openai")  # vLLM or SGLang
 
     Invoke, stream, batch, async::

@@ -9,7 +9,7 @@ __all__ = ["LLMEngine"]
 
 
 class LLMEngine(LLMEnginePromptSettings, LinkspanLLM):
-    """Completion models of a Scale LLM Engine of one's own, by its prompt API (v1).
+    """Completion models of your own Scale LLM Engine, by its prompt API (v1).
 
     Setup:
         ``pip install 'linkspan[langchain]'``; set ``LLM_ENGINE_BASE_PATH`` to the deployment's address and

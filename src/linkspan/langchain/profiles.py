@@ -21,7 +21,7 @@ def profile_of(info: ModelInfo, *, tools: bool) -> ModelProfile:
 
 
 def profile_of_server(*, tools: bool, context_window: int | None) -> ModelProfile:
-    """Return what holds for any model of a server of one's own as a new profile."""
+    """Return a new profile with what holds for any model of the user's own server."""
     return _known(
         {
             "max_input_tokens": context_window,

@@ -1,4 +1,4 @@
-"""Parsers of blobs by Scaleway Generative APIs in LangChain: what is said in sound, what stands in documents."""
+"""Parsers of blobs by Scaleway Generative APIs in LangChain: audio transcription and OCR."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["ScalewayOCRParser", "ScalewayTranscriptionParser"]
 
 
 class ScalewayTranscriptionParser(ScalewayTranscriptionSettings, LangChainComponent, BaseBlobParser):
-    """Writes down what is said in a file of sound (see docs/apis/scaleway.md#sound-and-documents).
+    """Transcribes audio files (see docs/apis/scaleway.md#sound-and-documents).
 
     Taken are flac, m4a, mp3, ogg, wav and webm of up to 25 MB; anything else is refused before it is sent. Documents
     have ``source``, ``model`` and, where the answer tells them, ``language`` and ``duration`` (seconds) as metadata.

@@ -105,13 +105,13 @@ class CygnalPostprocessor(BaseNodePostprocessor):
     `ipi` and `mutation` count. Nodes without text pass. The nodes given are not changed.
 
     Args:
-        cygnal: Judges. Default: one made of the environment.
+        cygnal: The guard. Default: one created from the environment.
         action: What becomes of flagged nodes: ``drop``, ``mark`` or ``observe``. A marked node is a copy with a warning
             behind its text and the judgement in ``metadata["cygnal"]``, which is not sent to models.
         on_failure: What becomes of nodes while the guard is down: ``raise`` its error, ``closed`` to drop them,
             ``open`` to let them pass.
         max_concurrency: How many nodes are judged at once.
-        on_judgement: Called with each ``linkspan.guarding.Judgement``, from whatever thread it is made in.
+        on_judgement: Called with each ``linkspan.guarding.Judgement``, on the thread that made it.
 
     Raises:
         LinkspanError: When run: the guard failed.

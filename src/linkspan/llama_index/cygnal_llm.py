@@ -67,7 +67,7 @@ class CygnalLLM(FunctionCallingLLM):
 
     Args:
         llm: The LLM.
-        cygnal: Judges. Default: one made of the environment.
+        cygnal: The guard. Default: one created from the environment.
         questions: What becomes of flagged questions.
         tool_results: What becomes of flagged results of tools.
         answers: What becomes of flagged answers.

@@ -40,7 +40,7 @@ class CygnalTool(FunctionTool):
 
     Args:
         tool: The tool: any of LlamaIndex's, or a function.
-        cygnal: Judges. Default: one made of the environment.
+        cygnal: The guard. Default: one created from the environment.
         tool_calls: What becomes of flagged calls.
         tool_results: What becomes of flagged results.
         on_failure: What happens while the guard is down: ``closed`` treats calls and results as flagged, ``raise``

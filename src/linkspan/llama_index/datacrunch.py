@@ -51,7 +51,7 @@ class DataCrunch(DataCrunchPromptSettings, CompletionLLM):
 
 
 class ChatDataCrunch(DataCrunchChatSettings, ChatLLM):  # type: ignore[misc]  # pydantic's plugin repeats itself
-    """Chat models of a vLLM, SGLang or TGI server, with tools. On containers and servers of one's own only.
+    """Chat models of a vLLM, SGLang or TGI server, with tools. On containers and your own servers only.
 
     Example:
         >>> from llama_index.llms.datacrunch import ChatDataCrunch
@@ -61,7 +61,7 @@ class ChatDataCrunch(DataCrunchChatSettings, ChatLLM):  # type: ignore[misc]  # 
         >>> agent = FunctionAgent(tools=[my_function], llm=llm)
 
     Nothing that is not set is sent. With ``api="openai"`` structured output goes by a response format, tools beside it,
-    and the model and its window (``metadata``) are those that the server lists. TGI's grammars cannot be had with
+    and the model and its window (``metadata``) are those that the server lists. TGI's grammars do not work with
     tools.
 
     Raises:

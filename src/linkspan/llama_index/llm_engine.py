@@ -14,7 +14,7 @@ __all__ = ["ChatLLMEngine", "LLMEngine"]
 
 
 class LLMEngine(LLMEnginePromptSettings, CompletionLLM):
-    """Models of a Scale LLM Engine of one's own, by its prompt API (v1), which every framework behind it serves.
+    """Models of your own Scale LLM Engine, by its prompt API (v1), which every framework behind it serves.
 
     Install with ``pip install 'linkspan[llama-index]'``.
 
@@ -44,7 +44,7 @@ class LLMEngine(LLMEnginePromptSettings, CompletionLLM):
 
 
 class ChatLLMEngine(LLMEngineChatSettings, ChatLLM):  # type: ignore[misc]  # pydantic's plugin repeats itself
-    """Models of a Scale LLM Engine of one's own, by its chat API (v2), with tools: for vLLM and SGLang endpoints.
+    """Models of your own Scale LLM Engine, by its chat API (v2), with tools: for vLLM and SGLang endpoints.
 
     Example:
         >>> from llama_index.llms.llm_engine import ChatLLMEngine

@@ -25,7 +25,7 @@ __all__ = ["ScalewayEmbedding"]
 
 
 class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbedding):
-    r"""An embedding model of Scaleway's Generative APIs, or of a deployment of one's own.
+    r"""An embedding model of Scaleway's Generative APIs, or of your own deployment.
 
     Texts are sent as they are, line breaks included; vectors come back in the order of the texts (see
     docs/apis/scaleway.md#embeddings). LlamaIndex hands over ``embed_batch_size`` texts at a time; each such piece is

@@ -1,4 +1,4 @@
-"""Readers by Scaleway Generative APIs in LlamaIndex: what is said in sound, what stands in documents."""
+"""Readers by Scaleway Generative APIs in LlamaIndex: audio transcription and OCR."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FileSource = Union[str, PathLike[str], bytes]
 
 
 class ScalewayTranscriptionReader(ScalewayTranscriptionSettings, LlamaIndexComponent, BasePydanticReader):
-    """Writes down what is said in a file of sound (see docs/apis/scaleway.md#sound-and-documents).
+    """Transcribes audio files (see docs/apis/scaleway.md#sound-and-documents).
 
     Taken are flac, m4a, mp3, ogg, wav and webm of up to 25 MB; anything else is refused before it is sent. Documents
     have ``file_name``, ``model`` and, where the answer tells them, ``language`` and ``duration`` (seconds) as metadata;

@@ -1,7 +1,7 @@
 """Work that ends properly in a task that is cancelled more than once.
 
 asyncio cancels a task once, and httpcore shields its cleaning up from anyio's cancel scopes. Between the two lies a
-gap: a cancel scope (Starlette's, when a browser leaves) cancels its task anew at each turn of the loop, and where that
+gap: a cancel scope (Starlette's, when a browser leaves) cancels its task again at each turn of the loop, and where that
 task waits for another one (LangChain runs each step of a chain in a task of its own), all of it arrives there as plain
 cancellation, against which no scope shields. httpcore's cleaning up then breaks off: the connection stays open, so that
 the server goes on generating, and its place in the pool is lost. Hence what must not break off runs in a task that
@@ -65,7 +65,7 @@ async def _wait_uncancelled(task: asyncio.Future[Any]) -> asyncio.CancelledError
 
 
 async def _wait_shielded(task: asyncio.Future[Any]) -> None:
-    """Wait until a task is over, whatever became of it; to cancel this leaves the task alone.
+    """Wait for the task without raising its result. Cancelling the wait does not cancel the task.
 
     As ``asyncio.wait`` does for any number of tasks; for one it costs half of that.
     """

@@ -21,7 +21,7 @@ class Deadline:
         limit: Seconds allowed from one restart to the next; ``None``: no limit.
 
     Attributes:
-        restart: Set to ``True`` when an event was handed out. The clock starts anew at the next read, so the time that
+        restart: Set to ``True`` when an event was handed out. The clock restarts at the next read, so the time that
             the reader takes for itself does not count.
     """
 
