@@ -78,7 +78,7 @@ $(VENV)/.installed-docs: $(SETUP_INPUTS)
 	@"$(PYTHON)" scripts/setup_venv.py docs --venv $(VENV)
 
 docs: $(VENV)/.installed-docs ## build the documentation into build/docs
-	$(RUN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
 
 $(BENCH_VENV)/.installed-bench: $(SETUP_INPUTS)
 	@test -n "$(PYTHON)" || { echo "No python3 was found: install Python 3.11 (Debian: sudo apt-get install python3 python3-venv)"; exit 1; }
