@@ -36,7 +36,9 @@ def by_module() -> dict[str, list[tuple[str, str]]]:
     found = {}
     for path in sorted(SOURCES.rglob("*.py")):
         module = ".".join(path.relative_to(SOURCES.parent).with_suffix("").parts).removesuffix(".__init__")
-        if texts := messages(ast.parse(path.read_text("utf-8"))):
+        texts = messages(ast.parse(path.read_text("utf-8")))
+        # The constants of the command line are its help.
+        if texts and module != "linkspan.commands":
             found[module] = texts
     return found
 
@@ -49,8 +51,8 @@ def messages(tree: ast.AST) -> list[tuple[str, str]]:
         if not isinstance(node, ast.Call):
             continue
         name = _name(node.func)
-        kind = {"warn": _kind_of_warning(node), "with_hint": "hint"}.get(name, name)
-        if kind != name or name.endswith("Error") or id(node) in raised or _MAKES_ERRORS.search(name):
+        kind = {"warn": _kind_of_warning(node), "with_hint": "hint"}.get(name, name if name[:1].isupper() else "error")
+        if name in ("warn", "with_hint") or name.endswith("Error") or id(node) in raised or _MAKES_ERRORS.search(name):
             found.update(dict.fromkeys((kind, text) for text in map(_text, node.args) if _is_message(text)))
     # Sentences that a table or a constant holds, for the errors that are put together from it.
     for constant in _constants(tree):
