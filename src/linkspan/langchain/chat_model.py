@@ -1,7 +1,7 @@
-"""The base of linkspan's chat models for LangChain: everything but what one provider adds to it.
+"""The base of linkspan's chat models for LangChain: everything that providers share.
 
-A provider's class is its fields, a codec, and how its base URL is found. Messages, tools, results, blocks and errors
-have modules of their own beside this one.
+A provider's class adds its fields, a codec, and its base URL. Messages, tools, results, blocks and errors are in
+separate modules.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ if TYPE_CHECKING:
 
 __all__ = ["LinkspanChatModel"]
 
-# Of every provider at once: a stored message may be another one's than the class that is imported.
+# For every provider at once: a stored message may come from another one than the imported class.
 for _name in CHAT_MODELS:
     content_blocks.register_blocks(_name)
 
 
 class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
-    """Abstract base of the chat models."""
+    """Abstract base of the chat models; use a provider's class."""
 
     call_keywords: ClassVar[frozenset[str]] = LinkspanLanguageModel.call_keywords | {"strict"}
     _ls_model_type: ClassVar[Any] = "chat"
 
     streaming: bool = Field(
         default=False,
-        description="Stream also where the caller does not (`invoke`). An explicit `False` forbids it.",
+        description="Stream even for calls that do not (`invoke`). An explicit `False` forbids streaming.",
     )
 
-    # ------------------------------------------------------------------ the four ways to ask
+    # ------------------------------------------------------------------ the four kinds of calls
 
     def _generate(
         self,
@@ -131,7 +131,7 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
     def _request(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any], *, stream: bool = False
     ) -> tuple[ChatRequest, float | None]:
-        """Return the request of a call, and the call's own timeout."""
+        """Return a call's request and timeout."""
         options = self._call_options(kwargs, stop)
         keywords = options.keywords
         choices = options.extra_body.get("n", options.parameters.get("n")) or 1
@@ -167,10 +167,10 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
             tools: Functions, LangChain tools, pydantic or TypedDict classes, JSON schemas or tool dicts. An empty list
                 is not sent.
             tool_choice: ``"auto"``, ``"none"``, ``"any"`` or ``"required"`` (also ``True``), a tool's name, or a dict.
-            strict: Whether arguments must follow the schema exactly; sent with each tool, only if given.
-            parallel_tool_calls: Whether several calls may come at once; only if given.
-            response_format: The shape of the final answer, as agents pass it; a dict, class or JSON schema.
-            **kwargs: Bound as they are.
+            strict: Whether arguments must follow the schema exactly; sent with each tool, only if set.
+            parallel_tool_calls: Whether the model may call several tools at once; sent only if set.
+            response_format: The shape of the final answer, as agents pass it: a dict, class or JSON schema.
+            **kwargs: Bound unchanged.
 
         Raises:
             ConfigurationError: If ``tool_choice`` names a tool that is not among the tools.
@@ -200,17 +200,17 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
         Args:
             schema: A pydantic class or dataclass (the answer is an instance), a TypedDict class or a JSON schema (the
                 answer is a dict).
-            include_raw: Answer with ``{"raw", "parsed", "parsing_error"}`` and raise no parsing error.
-            method: ``"json_schema"`` (the server holds the model to the schema), ``"function_calling"`` (a forced tool
-                call), ``"json_mode"`` (any JSON: say the shape in the prompt).
-            strict: Sent with the schema, only if given. With ``True`` all fields are required and no others allowed.
-            **kwargs: Bound as they are.
+            include_raw: Return ``{"raw", "parsed", "parsing_error"}`` instead of raising parsing errors.
+            method: ``"json_schema"`` (the server enforces the schema), ``"function_calling"`` (a forced tool call) or
+                ``"json_mode"`` (any JSON: describe the shape in the prompt).
+            strict: Sent with the schema, only if set. With ``True`` all fields are required and no others allowed.
+            **kwargs: Bound unchanged.
 
         Raises:
-            ConfigurationError: If the method is unknown, or the schema missing or unusable.
-            OutputParserException: (of langchain-core, at the call) If the answer is not one whole object of the schema:
-                it was cut off, has words around it, or is no such call.
-            ContentBlockedError: (at the call) If the answer was blocked, or the model refused.
+            ConfigurationError: The method is unknown, or the schema missing or unusable.
+            OutputParserException: (langchain-core's, at the call) The answer is not one whole object of the schema: it
+                was cut off, has text around it, or does not call the tool.
+            ContentBlockedError: (at the call) The answer was blocked, or the model refused.
         """
         from linkspan.langchain import structured_output  # noqa: PLC0415  # its parsers take long to load
 
@@ -224,14 +224,14 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
         )
 
     def _has_json_mode(self) -> bool:
-        """Whether the API can be asked for any JSON object, without a schema."""
+        """Whether the API supports JSON objects without a schema."""
         return True
 
     def _holds_to_schema(self) -> bool:
-        """Whether the API can hold an answer to a schema."""
+        """Whether the API can enforce a JSON schema."""
         return True
 
-    # ------------------------------------------------------------------ what LangChain wants to know
+    # ------------------------------------------------------------------ what LangChain queries
 
     @property
     def _llm_type(self) -> str:
@@ -243,7 +243,7 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
         return {**super()._identifying_params, **own}
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        # An address that comes from the environment is not in the serialised form that core takes for the cache key.
+        # A URL from the environment is not in the serialized form that core uses as cache key.
         return f"{super()._get_llm_string(stop, **kwargs)}---{self._endpoint().base_url}"
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:

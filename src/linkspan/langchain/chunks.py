@@ -1,11 +1,11 @@
-"""Neutral answers -> LangChain's results and chunks.
+"""Convert neutral answers to LangChain's results and chunks.
 
-Where things go: text in ``content``; reasoning in ``additional_kwargs["reasoning_content"]``; a refusal in
+Text is in ``content``; reasoning in ``additional_kwargs["reasoning_content"]``; a refusal in
 ``additional_kwargs["refusal"]``; token counts in ``usage_metadata``; the rest in ``response_metadata``:
-``model_provider``, and once per answer ``model_name``, ``finish_reason`` (the API's own word) with core's words for it,
-``normalized_finish_reason`` and ``finish_state``, ``request_id``, ``rate_limit`` (what the answer's headers say),
-``extra`` (fields of the API that linkspan has no word for), ``token_usage`` (only where a server counts one side
-alone); ``logprobs`` as ``{"content": [...]}``, in streams on each chunk if they were asked for.
+``model_provider``, and once per answer ``model_name``, ``finish_reason`` (the API's value) with core's
+``normalized_finish_reason`` and ``finish_state``, ``request_id``, ``rate_limit`` (from the answer's headers), ``extra``
+(fields that linkspan does not model), ``token_usage`` (only if a server counts only input or output); ``logprobs`` as
+``{"content": [...]}``, in streams on each chunk if requested.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ __all__ = [
 def to_chat_result(completion: Completion, provider: str, model: str | None = None) -> ChatResult:
     """Return a whole answer, with its alternatives, as LangChain's result.
 
-    The usage is that of the whole call and stands on the first message only.
+    The usage covers the whole call and is on the first message only.
 
     Args:
         completion: The answer.
         provider: The API's short name.
-        model: The model that was asked for: the one that answered, where the API does not name it.
+        model: The requested model, used if the API does not name the one that answered.
     """
     if completion.model is None and model is not None:
         completion = replace(completion, model=model)
@@ -66,7 +66,7 @@ def to_chat_result(completion: Completion, provider: str, model: str | None = No
 
 
 def _alternative(answer: Completion, whole: Completion) -> Completion:
-    """Add what an alternative shares: the model and the request. Its tokens are in the whole's count."""
+    """Add what an alternative shares: model and request. Its tokens are part of the first message's usage."""
     return replace(
         answer, usage=None, model=answer.model or whole.model, request_id=answer.request_id or whole.request_id
     )
@@ -104,7 +104,7 @@ def to_ai_message(completion: Completion, provider: str) -> AIMessage:
     return AIMessage(**fields)
 
 
-# Filled in after validated ones, as the chunks of a stream are: see ChunkBuilder.
+# Copied from a validated instance instead of validated again; see ChunkBuilder.
 _MESSAGE = Prototype(AIMessage(content=""))
 _GENERATION = Prototype(ChatGeneration(message=AIMessage(content="")))
 _RESULT = Prototype(ChatResult(generations=[]))
@@ -113,7 +113,7 @@ _PIECE_MESSAGE = Prototype(AnswerChunk(content=""))
 
 
 def _has_usual_facts(completion: Completion) -> bool:
-    """Whether id and token counts are of the types that LangChain demands: a server may say them in others."""
+    """Whether id and token counts have the types that LangChain requires; servers may send others."""
     if not isinstance(completion.id, (str, type(None))):
         return False
     usage = completion.usage
@@ -126,15 +126,15 @@ def _has_usual_facts(completion: Completion) -> bool:
 class ChunkBuilder:
     """Builds the chunks of one stream.
 
-    A piece of text is nearly every chunk, and validating it costs more than reading it from the wire. So such a chunk
-    is filled in after a validated one, which has every field that this release of core knows, with its default.
+    Most chunks are a piece of text, and validating one costs more than reading it from the wire. So they are copied
+    from a validated one, which has every field of this release of core with its default.
 
     Args:
         provider: The API's short name.
-        model: The model that was asked for: the one that answers, where the API does not name it.
+        model: The requested model, used if the API does not name the one that answers.
 
     Attributes:
-        assembler: Has each delta that was made a chunk: the answer so far, should the stream break.
+        assembler: Receives each delta that became a chunk: it has the answer so far if the stream breaks.
     """
 
     __slots__ = ("_model", "_provider", "assembler")
@@ -145,7 +145,7 @@ class ChunkBuilder:
         self.assembler = Assembler()
 
     def chunks(self, deltas: Sequence[Delta]) -> list[ChatGenerationChunk]:
-        """Return the chunks of some steps of a streamed answer, in order."""
+        """Return the chunks of some deltas of a streamed answer, in order."""
         add, piece = self.assembler.add, self._piece
         made: list[ChatGenerationChunk] = []
         with building_answer(self._provider, self.assembler):
@@ -158,17 +158,17 @@ class ChunkBuilder:
         return made
 
     def _special_chunks(self, delta: Delta) -> Sequence[ChatGenerationChunk]:
-        """Return a step that is not only text as one chunk, or two for a last step that calls tools.
+        """Return a delta that is more than text as one chunk, or as two if it is the last one and calls tools.
 
-        A chunk marked as last is judged, so that mark never stands on a piece of a call.
+        LangChain evaluates the chunk marked as last, so a piece of a call never carries the mark.
 
         Raises:
-            InvalidResponseError: It belongs to another of several answers.
+            InvalidResponseError: The delta belongs to another of several answers.
         """
         if delta.choice:
             raise InvalidResponseError(
-                f"{self._provider}: the stream holds several answers, which LangChain would merge into one. Ask "
-                "for one (leave n unset), or use invoke or generate without streaming.",
+                f"{self._provider}: the stream holds several answers, which LangChain would merge into one. Request "
+                "one (leave n unset), or use invoke or generate without streaming.",
                 provider=self._provider,
                 partial=self.assembler.completion(),
             )
@@ -237,7 +237,7 @@ def _chunk(delta: Delta, provider: str, rate_limit: Mapping[str, Any] | None = N
 
 
 def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
-    """Return token counts as LangChain's, which knows no unknown one: ``None`` unless the server gave both."""
+    """Return LangChain's token counts; ``None`` unless the server sent both, because LangChain's cannot be unknown."""
     if usage is None or usage.input_tokens is None or usage.output_tokens is None:
         return None
     given, made = usage.input_tokens, usage.output_tokens
@@ -251,7 +251,7 @@ def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
 
 
 def _partial_counts(usage: Usage | None) -> dict[str, int] | None:
-    """Return the counts that are known where ``usage_metadata`` cannot hold them, as one of them is unknown."""
+    """Return the known counts if ``usage_metadata`` cannot hold them because one is unknown."""
     return token_counts(usage) or None if usage is not None and to_usage_metadata(usage) is None else None
 
 
@@ -260,7 +260,7 @@ def _token_usage(usage: Usage) -> Mapping[str, Any]:
 
 
 def token_counts(usage: Usage) -> dict[str, int]:
-    """Return the counts that are known, under the names that LangChain's own code looks for."""
+    """Return the known counts, by the names that LangChain's own code looks for."""
     counts = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -292,22 +292,22 @@ def _metadata(answer: Completion | Delta, provider: str, rate_limit: Mapping[str
 
 
 def _finish(answer: Completion) -> dict[str, str]:
-    """Return what core 1.8.4 and later hand on of an answer's end; nothing where the API does not say why it ended."""
+    """Return the finish fields of core 1.8.4 and later; nothing if the API sends no finish reason."""
     if answer.finish_reason is None:
         return {}
     reason = normalized_finish_reason(
         answer.finish_reason, calls_tools=bool(answer.tool_calls), is_refusal=bool(answer.refusal)
     )
-    # None of these APIs suspends an answer, core's other state. Of a word that nobody knows, nothing is said.
+    # No API suspends an answer, core's other state. Unknown finish reasons get no state.
     state = {} if reason == "other" else {"finish_state": "complete"}
     return {"normalized_finish_reason": reason, **state}
 
 
 def _note_on_broken_calls(text: str, calls: Sequence[ToolCall]) -> str:
-    """Return what follows the text of an answer that calls, but whose calls are all broken: nobody runs those.
+    """Return a note to append to the text of an answer whose tool calls are all broken and so never run.
 
-    An agent ends with such an answer. Without a word it would look as if the model had nothing to say, or had done what
-    it announced.
+    An agent ends with such an answer. Without a note, it would look as if the model had nothing to say, or had done
+    what it announced.
     """
     problems = [call.problem for call in calls if call.problem is not None]
     if len(problems) < len(calls):
@@ -333,7 +333,7 @@ def _logprob(token: TokenLogprob) -> dict[str, Any]:
 
 
 def combine_outputs(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
-    """Return the ``llm_output`` of several calls as one: token counts added up, the model's name kept."""
+    """Merge the ``llm_output`` of several calls: sum token counts, keep the model's name."""
     combined: dict[str, Any] = {}
     usage: dict[str, Any] = {}
     for output in outputs:

@@ -1,4 +1,4 @@
-"""What all linkspan classes for LangChain have in common: a connection, LangChain's errors, serialization."""
+"""The base of all linkspan classes for LangChain: connection, LangChain's errors, serialization."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class LangChainComponent(Connected):
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """The environment variable that stands for the key in serialized objects."""
+        """The environment variable that replaces the key in serialized objects."""
         return {"api_key": self._provider.api_key_env[0]}
 
     def _changed(self, update: Mapping[str, Any]) -> None:
         super()._changed(update)
-        # Core computes the serialized form once and takes it for the cache key.
+        # Core computes the serialized form once and uses it as cache key.
         self.__dict__.pop("_serialized", None)
 
     def __getstate__(self) -> dict[Any, Any]:

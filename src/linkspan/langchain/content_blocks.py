@@ -1,7 +1,7 @@
 """Content blocks of linkspan's answers, for ``message.content_blocks``, ``output_version="v1"`` and v3 events.
 
-Core numbers the blocks of a streamed answer by their place in the chunk, so that a text and a tool call that both come
-first in their chunks run into each other. String indices that start with ``lc_`` are merged only with their like.
+Core numbers the blocks of a streamed answer by their position in the chunk. So a text and a tool call that both come
+first in their chunks would be merged. String indices that start with ``lc_`` are merged only with equal ones.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["register_blocks"]
 
-#: The block came with langchain-core 1.7.5, together with its error; agents' middleware looks for it.
+#: The block and its error came with langchain-core 1.7.5; agents' middleware looks for it.
 _KNOWS_REFUSALS = hasattr(exceptions, "ModelRefusalError")
 
 
 def register_blocks(provider: str) -> None:
-    """Register the translators for messages whose ``model_provider`` is this."""
+    """Register the translators for messages of a ``model_provider``."""
     register_translator(provider, _blocks_of_message, _blocks_of_chunk)
 
 
@@ -39,7 +39,7 @@ def _blocks_of_chunk(chunk: AIMessageChunk) -> list[ContentBlock]:
     if chunk.chunk_position == "last":
         finished = _finished_calls(chunk)
         if isinstance(chunk, AnswerChunk):
-            # Under the index of its pieces, a broken call takes their place in v3 events.
+            # With the index of its pieces, a broken call replaces them in v3 events.
             for block, place in zip(finished, chunk.places_of_broken_calls(), strict=False):
                 block["index"] = f"lc_tc_{place}"
         blocks += finished
@@ -54,7 +54,7 @@ _INDICES = {"reasoning": "lc_rs_0", "text": "lc_txt_0", "refusal": "lc_rf_0", "n
 def _spoken_blocks(message: AIMessage) -> list[dict[str, Any]]:
     """Reasoning, text and refusal."""
     if not isinstance(message.content, str):
-        # Not as linkspan makes it; core's best effort knows more shapes.
+        # Not created by linkspan; core's best effort knows more shapes.
         raise NotImplementedError
     blocks: list[dict[str, Any]] = []
     if reasoning := message.additional_kwargs.get("reasoning_content"):

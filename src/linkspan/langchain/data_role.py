@@ -1,8 +1,8 @@
 """Untrusted text in LangChain: messages in the role ``data``, from the retriever to the API.
 
-The role marks text whose instructions are not to be followed: retrieved documents, web pages, what tools return. Gray
-Swan's API has it; for the others a model's ``data_role`` says what becomes of it (an error, unless set to
-``"fenced"``). By itself, retrieval with data messages is two lines::
+The role marks text whose instructions must not be followed: retrieved documents, web pages, tool results. Gray Swan's
+API has it. For the others, a model's ``data_role`` decides: an error, unless set to ``"fenced"``. Retrieval with data
+messages takes two lines::
 
     prompt = ChatPromptTemplate([("human", "{question}"), MessagesPlaceholder("documents")])
     chain = {"question": RunnablePassthrough(), "documents": retriever | data_messages} | prompt | model
@@ -35,25 +35,25 @@ Conversation = Union[str, PromptValue, "Sequence[MessageLikeRepresentation]"]
 
 
 def data_message(content: DataLike | Sequence[DataLike]) -> ChatMessage:
-    """Return untrusted text as one message in the role ``data``.
+    """Create one message in the role ``data`` from untrusted text.
 
-    The text is sent as it is: braces are no placeholders, in a ``ChatPromptTemplate`` neither, and nothing is wrapped
+    The text is sent unchanged: braces are not placeholders, even in a ``ChatPromptTemplate``, and nothing is added
     around it. The message is core's plain ``ChatMessage``, so it passes through prompts, histories and checkpointers.
 
     Args:
-        content: A text, a document, or several of either: joined by an empty line, as LangChain's own chains join
-            documents. To keep them apart beyond that, send one message each: :func:`data_messages`.
+        content: A text, a document, or a list of either, joined by an empty line, as LangChain's chains join documents.
+            To send one message each, use :func:`data_messages`.
 
     Returns:
-        The message. Ids and metadata of documents (their source, say) are not sent; they stay with the message, in
+        The message. Ids and metadata of documents (such as their source) are not sent, but kept in
         ``additional_kwargs["documents"]``, a list of ``{"id": ..., "metadata": {...}}``.
 
     Raises:
-        ConfigurationError: ``content`` is, or holds, something else.
+        ConfigurationError: ``content`` is or contains something else.
     """
     items = _items(content)
     text = "\n\n".join(item if isinstance(item, str) else item.page_content for item in items)
-    # An id does not become the message's own: a history would then replace the same document of an earlier turn.
+    # A document's id is not the message's: a history would replace the same document of an earlier turn.
     documents = [
         {"id": item.id, "metadata": dict(item.metadata)}
         for item in items
@@ -63,19 +63,19 @@ def data_message(content: DataLike | Sequence[DataLike]) -> ChatMessage:
 
 
 def data_messages(contents: DataLike | Sequence[DataLike]) -> list[ChatMessage]:
-    """Return one ``data`` message for each text or document, in their order: ``retriever | data_messages``.
+    """Create one ``data`` message per text or document, in order: ``retriever | data_messages``.
 
     Raises:
-        ConfigurationError: One is neither a text nor a document.
+        ConfigurationError: An item is neither a text nor a document.
     """
     return [data_message(item) for item in _items(contents)]
 
 
 def data_template(template: str = "{context}") -> ChatMessagePromptTemplate:
-    """Return a template for a ``ChatPromptTemplate`` whose message has the role ``data``.
+    """Create a message template in the role ``data`` for a ``ChatPromptTemplate``.
 
-    It stands for the ``("data", "{context}")`` that core does not know. Values are filled in as they are: braces in
-    them are no placeholders.
+    Use it instead of ``("data", "{context}")``, which core does not support. Values are inserted unchanged: braces in
+    them are not placeholders.
 
     Args:
         template: An f-string template.
@@ -86,17 +86,17 @@ def data_template(template: str = "{context}") -> ChatMessagePromptTemplate:
 def data_after_question(
     messages: Conversation, documents: DataLike | BaseMessage | Sequence[DataLike | BaseMessage]
 ) -> list[BaseMessage]:
-    """Return the conversation with untrusted text behind its last question: one ``data`` message for each document.
+    """Add untrusted text to a conversation after its last question: one ``data`` message per document.
 
     Args:
-        messages: The conversation in any form that a chat model takes; a text is one question. It is not changed.
-        documents: Texts, documents, or ``data`` messages made of them before.
+        messages: The conversation, in any form that a chat model accepts; a text is one question. It is not changed.
+        documents: Texts, documents, or existing ``data`` messages.
 
     Returns:
-        A new list. Data messages that stand behind the question already stay before the new ones.
+        A new list. Data messages that already follow the question stay before the new ones.
 
     Raises:
-        ConfigurationError: There is no question, or a document is neither of the three.
+        ConfigurationError: There is no question, or a document is of another type.
     """
     conversation = _as_messages(messages)
     place = _question(conversation) + 1
@@ -108,18 +108,19 @@ def data_after_question(
 
 
 def retrieve_as_data(retriever: Runnable[str, Sequence[Document]]) -> Runnable[Any, list[BaseMessage]]:
-    """Return a runnable that looks up the last question and puts what is found behind it as ``data`` messages.
+    """Create a runnable that retrieves documents for the last question and adds them after it as ``data`` messages.
 
-    It stands before a model, alone or behind a prompt: ``retrieve_as_data(retriever) | model``.
+    Put it before a model, alone or after a prompt: ``retrieve_as_data(retriever) | model``.
 
     Args:
-        retriever: Anything that takes a text and returns documents. It is asked for the text of the last human message.
+        retriever: Anything that takes a text and returns documents; it is called with the last human message's text.
 
     Returns:
-        A runnable, sync and async, that takes a conversation in any form that a chat model takes and returns messages.
+        A runnable, sync and async, that takes a conversation in any form that a chat model accepts, and returns
+        messages.
 
     Raises:
-        ConfigurationError: When run: there is no question, or the retriever returns something else than documents.
+        ConfigurationError: When run: there is no question, or the retriever returns something other than documents.
     """
 
     def retrieve(messages: Any, config: RunnableConfig) -> list[BaseMessage]:

@@ -18,7 +18,7 @@ __all__ = ["ChatGraySwan"]
 
 
 class ChatGraySwan(GraySwanSettings, LinkspanChatModel):
-    """Gray Swan's Cygnet, the model with a role of its own for untrusted text.
+    """Gray Swan's Cygnet, a model with a separate role for untrusted text.
 
     Setup:
         ``pip install 'linkspan[langchain]'`` and set ``GRAYSWAN_API_KEY``.
@@ -46,32 +46,32 @@ class ChatGraySwan(GraySwanSettings, LinkspanChatModel):
 
         model.bind_tools([my_function]).invoke("What is the weather in Paris?").tool_calls
 
-    ``tool_results="data"`` sends what tools return as untrusted text, too. The API can be made to call one tool, by
-    name: ``tool_choice="any"`` works with a single tool. Agents that bind several with ``"any"`` (``create_agent`` with
-    a ``response_format``, trustcall, langmem) need ``any_tool="auto"``, which leaves that choice to the model.
-    ``parallel_tool_calls`` is not sent: ``False`` keeps an answer's first call.
+    ``tool_results="data"`` sends tool results as untrusted text, too. The API can force a call of one named tool only,
+    so ``tool_choice="any"`` works with a single tool. Agents that bind several with ``"any"`` (``create_agent`` with a
+    ``response_format``, trustcall, langmem) need ``any_tool="auto"``, which lets the model decide.
+    ``parallel_tool_calls`` is not sent; ``False`` keeps only an answer's first call.
 
-    Structured output, by a forced tool call, or by words and a parser (``method="json_mode"``)::
+    Structured output, by a forced tool call, or by the prompt and a parser (``method="json_mode"``)::
 
         model.with_structured_output(MyPydanticClass).invoke("...")
 
     What is sent:
-        Only documented fields. ``stop`` is none: it is enforced here, and a stream is closed at a stop text. Any other
-        parameter raises ``UnsupportedContentError``, which names it; ``extra_body`` sends it all the same. Content is
-        plain text: texts of several blocks are joined by line breaks, images are refused. Names of assistants and tools
-        are not sent, those of other speakers are refused unless ``speaker_names="text"``.
+        Only documented fields. ``stop`` is not one: linkspan enforces it, and closes a stream at a stop text. Any other
+        parameter raises ``UnsupportedContentError``; pass it in ``extra_body`` to send it anyway. Content is plain
+        text: several text blocks are joined by line breaks, images are refused. Names of assistants and tools are not
+        sent; those of other speakers are refused unless ``speaker_names="text"``.
 
     Response metadata:
         ``model_provider``, ``model_name``, ``finish_reason``, ``extra``. A blocked answer has the finish reason
-        ``content_filter`` or ``violation``, or a text in ``message.additional_kwargs["refusal"]``. Streams carry no
-        token counts, as far as is known.
+        ``content_filter`` or ``violation``, or a text in ``message.additional_kwargs["refusal"]``. Streams have no
+        token counts, as far as known.
 
     Environment: ``GRAYSWAN_API_KEY``; ``GRAY_SWAN_BASE_URL``.
 
     Raises:
-        ConfigurationError: At construction for an unknown or wrong argument, a bad address or a missing key.
-        ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails; a
-            ``NotFoundError`` may mean that the endpoint has been retired or moved (``base_url``, ``path``).
+        ConfigurationError: At construction: an unknown or invalid argument, an invalid URL, or no key.
+        ModelError: A call failed; the error is both langchain-core's and one of ``linkspan.errors``. A
+            ``NotFoundError`` may mean that the endpoint was retired or moved (``base_url``, ``path``).
     """
 
     def _resolve_model_profile(self) -> ModelProfile | None:
@@ -94,17 +94,17 @@ class ChatGraySwan(GraySwanSettings, LinkspanChatModel):
     ) -> Runnable[LanguageModelInput, Any]:
         """Return a runnable that answers with objects of a schema.
 
-        The API has no JSON mode and holds no answer to a schema, so either way the answer may be another one.
+        The API has no JSON mode and enforces no schema, so the answer may not match with either method.
 
         Args:
             schema: A pydantic class or dataclass (the answer is an instance), a TypedDict class or a JSON schema (the
                 answer is a dict).
-            include_raw: Answer with ``{"raw", "parsed", "parsing_error"}`` and raise no parsing error.
+            include_raw: Return ``{"raw", "parsed", "parsing_error"}`` instead of raising parsing errors.
             method: ``"function_calling"`` (a forced tool call; ``"json_schema"``, many models' default, means the same
-                here) or ``"json_mode"`` (the system message says the shape, and a parser reads the text; without a
+                here) or ``"json_mode"`` (the system message describes the shape, and the text is parsed; without a
                 ``schema``, any JSON object).
-            strict: ``True`` cannot be kept by this API: the call raises ``UnsupportedContentError``.
-            **kwargs: Bound as they are.
+            strict: This API cannot enforce ``True``: the call raises ``UnsupportedContentError``.
+            **kwargs: Bound unchanged.
 
         Raises:
             ConfigurationError: If the method is unknown, or the schema missing or unusable.

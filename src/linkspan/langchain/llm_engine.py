@@ -9,11 +9,11 @@ __all__ = ["LLMEngine"]
 
 
 class LLMEngine(LLMEnginePromptSettings, LinkspanLLM):
-    """Completion models of your own Scale LLM Engine, by its prompt API (v1).
+    """Completion models of a self-hosted Scale LLM Engine, by its prompt API (v1).
 
     Setup:
-        ``pip install 'linkspan[langchain]'``; set ``LLM_ENGINE_BASE_PATH`` to the deployment's address and
-        ``SCALE_API_KEY`` to the key (LLM Engine reads it as the user's name).
+        ``pip install 'linkspan[langchain]'``; set ``LLM_ENGINE_BASE_PATH`` to the deployment's URL and
+        ``SCALE_API_KEY`` to the key (LLM Engine uses it as the user name).
 
     Instantiate::
 
@@ -26,27 +26,28 @@ class LLMEngine(LLMEnginePromptSettings, LinkspanLLM):
         llm.invoke("The three primary colours are")
         for piece in llm.stream("Once upon a time"):
             print(piece, end="")
-        llm.batch(["One,", "Two,"])  # asked at once, at most max_concurrency
+        llm.batch(["One,", "Two,"])  # concurrent requests, at most max_concurrency
         await llm.ainvoke("Hello")
 
-    Structured output, where the endpoint runs vLLM before 0.12 (newer images ignore what asks for it): a schema, or an
-    ``Enum`` of texts; ``guided_regex`` and ``guided_grammar`` are parameters, of the class and of a call::
+    Structured output, if the endpoint runs vLLM before 0.12 (newer images ignore the fields for it): a schema, or an
+    ``Enum`` of texts. ``guided_regex`` and ``guided_grammar`` are parameters of the class and of a call::
 
         LLMEngine(model="llama-2-7b", guided_decoding=True).with_structured_output(MyPydanticClass).invoke("...")
 
     What is sent:
         ``prompt``, ``max_new_tokens`` (256 unless set) and ``temperature`` (0.2 unless set: the API has no default),
-        and what else is set. Values that every framework behind LLM Engine refuses raise ``InvalidRequestError`` before
-        anything is sent. The prompt goes as it is: for instruction-tuned models use ``ChatLLMEngine``.
+        and everything else that is set. Values that every framework behind LLM Engine refuses raise
+        ``InvalidRequestError`` before anything is sent. The prompt is sent unchanged: for instruction-tuned models use
+        ``ChatLLMEngine``.
 
     Response metadata:
-        ``generation_info`` of ``generate``, in streams of the last chunk: ``request_id``, ``model_name``,
-        ``token_usage`` (as far as the server counts), ``logprobs`` (with ``return_token_log_probs``). The API gives no
-        finish reason.
+        ``generation_info`` of ``generate``, or of a stream's last chunk: ``request_id``, ``model_name``,
+        ``token_usage`` (if the server counts), ``logprobs`` (with ``return_token_log_probs``). The API sends no finish
+        reason.
 
     Environment: ``SCALE_API_KEY``; ``LLM_ENGINE_BASE_PATH``. Source: docs/apis/llm_engine.md.
 
     Raises:
-        ConfigurationError: At construction for an unknown or wrong argument, or a missing or bad address.
-        ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
+        ConfigurationError: At construction: an unknown or invalid argument, or no valid URL.
+        ModelError: A call failed; the error is both langchain-core's and one of ``linkspan.errors``.
     """

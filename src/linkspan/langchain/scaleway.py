@@ -40,24 +40,24 @@ class ChatScaleway(ScalewayChatSettings, LinkspanChatModel):
         HumanMessage([{"type": "text", "text": "What is this?"}, {"type": "image", "url": "https://..."}])
 
     Token usage:
-        ``message.usage_metadata``, in streams on the last chunk.
+        ``message.usage_metadata``; of a stream, on the last chunk.
 
     Response metadata:
         ``model_provider``, ``model_name``, ``finish_reason``, ``request_id``, ``logprobs``, ``extra``. Reasoning is in
         ``message.additional_kwargs["reasoning_content"]`` and among ``message.content_blocks``.
 
     APIs:
-        Chat Completions, or the Responses API: with ``api="responses"``, and by itself for calls with tools to
-        gpt-oss-120b, which has its tools there alone.
+        Chat Completions, or the Responses API: with ``api="responses"``, and by default for calls with tools to
+        gpt-oss-120b, which calls tools only there.
 
     Models:
-        ``model.list_models()`` and ``alist_models()`` ask the API; ``model.profile`` is what linkspan's catalogue
-        knows. Any name works. One that is at its end of life gives a ``linkspan.errors.ModelRetiredWarning``. A
-        dedicated deployment is reached with ``base_url``; it needs a key only if it asks for one.
+        ``model.list_models()`` and ``alist_models()`` call the API; ``model.profile`` comes from linkspan's catalogue.
+        Any name works. Deprecated and retired models issue a ``linkspan.errors.ModelRetiredWarning``. For a dedicated
+        deployment, set ``base_url``; it needs a key only if it requires authentication.
 
     Environment: ``SCW_SECRET_KEY``, then ``SCALEWAY_API_KEY``; ``SCALEWAY_BASE_URL``.
 
     Raises:
-        ConfigurationError: At construction for an unknown or wrong argument, a bad address or a missing key.
-        ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
+        ConfigurationError: At construction: an unknown or invalid argument, an invalid URL, or no key.
+        ModelError: A call failed; the error is both langchain-core's and one of ``linkspan.errors``.
     """

@@ -23,8 +23,8 @@ __all__ = ["ScalewayEmbeddings"]
 class ScalewayEmbeddings(ScalewayEmbeddingSettings, LangChainComponent, Embeddings):
     r"""Embedding models of Scaleway Generative APIs (docs/apis/scaleway.md#embeddings).
 
-    Texts are sent as they are, as strings, as many per request as the model takes; vectors come back in the order of
-    the texts. An empty list sends nothing.
+    Texts are sent unchanged, as many per request as the model accepts; vectors are in the order of the texts. An empty
+    list sends nothing.
 
     Example::
 
@@ -33,9 +33,9 @@ class ScalewayEmbeddings(ScalewayEmbeddingSettings, LangChainComponent, Embeddin
         embeddings = ScalewayEmbeddings(model="qwen3-embedding-8b")  # the key comes from SCW_SECRET_KEY
         embeddings.embed_documents(["Paris is in France.", "Oslo is in Norway."])
         embeddings.embed_query("Where is Oslo?")
-        embeddings.embed(["..."]).usage  # tokens, as the server counted them
+        embeddings.embed(["..."]).usage  # tokens, counted by the server
 
-    Instruction-style models find better if the query, not the documents, is told its purpose::
+    Instruction-tuned models retrieve better with an instruction before the query, not before documents::
 
         ScalewayEmbeddings(
             model="qwen3-embedding-8b",
@@ -43,22 +43,24 @@ class ScalewayEmbeddings(ScalewayEmbeddingSettings, LangChainComponent, Embeddin
         )
 
     Raises:
-        ConfigurationError: At construction: an argument is unknown or wrong, or the key is missing.
-        ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails; it names the
-            texts of the request that failed. Empty and blank texts (see ``blank_texts``), and anything that is no
-            string, are refused before anything is sent.
+        ConfigurationError: At construction: an unknown or invalid argument, or no key.
+        ModelError: A call failed; the error is both langchain-core's and one of ``linkspan.errors``, and names the
+            texts of the failed request. Empty and blank texts (see ``blank_texts``), and anything that is not a string,
+            are refused before anything is sent.
     """
 
-    document_instruction: str = Field(default="", description="Put before each document exactly as it is.")
+    document_instruction: str = Field(
+        default="", description="Text put before each document, unchanged: add your own space or line break."
+    )
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed documents.
 
         Args:
-            texts: What to embed; the document instruction is put before each.
+            texts: The texts to embed; the document instruction is put before each.
 
         Returns:
-            One vector per text, in their order.
+            One vector per text, in order.
         """
         return self.embed(texts, instruction=self.document_instruction).vectors
 
@@ -75,15 +77,15 @@ class ScalewayEmbeddings(ScalewayEmbeddingSettings, LangChainComponent, Embeddin
         return (await self.aembed([text], instruction=self.query_instruction)).vectors[0]
 
     def embed(self, texts: Sequence[str], *, instruction: str = "") -> Embedded:
-        """Embed texts and keep what LangChain's methods have no place for: usage, model and request id.
+        """Embed texts and return what LangChain's methods omit, too: usage, model and request id.
 
         Args:
-            texts: What to embed.
+            texts: The texts to embed.
             instruction: Put before each text; none by default.
 
         Returns:
-            ``vectors``, ``usage`` (the sum over all requests), ``model``, ``request_id`` (if there was one request),
-            ``rate_limit`` (what the last answer's headers say).
+            ``vectors``, ``usage`` (the sum over all requests), ``model``, ``request_id`` (of a single request),
+            ``rate_limit`` (from the last answer's headers).
         """
         with self._errors():
             return self._call().run(texts, instruction, self.max_concurrency)

@@ -1,4 +1,4 @@
-"""Parsers of blobs by Scaleway Generative APIs in LangChain: audio transcription and OCR."""
+"""Blob parsers for LangChain: transcription and OCR by Scaleway Generative APIs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ __all__ = ["ScalewayOCRParser", "ScalewayTranscriptionParser"]
 class ScalewayTranscriptionParser(ScalewayTranscriptionSettings, LangChainComponent, BaseBlobParser):
     """Transcribes audio files (see docs/apis/scaleway.md#sound-and-documents).
 
-    Taken are flac, m4a, mp3, ogg, wav and webm of up to 25 MB; anything else is refused before it is sent. Documents
-    have ``source``, ``model`` and, where the answer tells them, ``language`` and ``duration`` (seconds) as metadata.
+    Accepts flac, m4a, mp3, ogg, wav and webm of up to 25 MB; anything else is refused before it is sent. Documents have
+    ``source``, ``model`` and, if the answer has them, ``language`` and ``duration`` (seconds) as metadata.
 
     Example::
 
@@ -39,8 +39,8 @@ class ScalewayTranscriptionParser(ScalewayTranscriptionSettings, LangChainCompon
             print(document.metadata["start"], document.page_content)
 
     Raises:
-        ConfigurationError: At construction: an argument is unknown or wrong, or the key is missing.
-        ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
+        ConfigurationError: At construction: an unknown or invalid argument, or no key.
+        ModelError: A call failed; the error is both langchain-core's and one of ``linkspan.errors``.
     """
 
     def lazy_parse(self, blob: Blob) -> Iterator[Document]:
@@ -56,7 +56,7 @@ class ScalewayTranscriptionParser(ScalewayTranscriptionSettings, LangChainCompon
         return _documents(blob, passages)
 
     def transcribe(self, blob: Blob) -> Transcript:
-        """Transcribe a blob, and keep what documents have no place for: request id, rate limits, the raw answer."""
+        """Transcribe a blob and return what documents omit, too: request id, rate limits, the raw answer."""
         with self._errors():
             return self._call().run(_input_file(blob))
 
@@ -69,11 +69,11 @@ class ScalewayTranscriptionParser(ScalewayTranscriptionSettings, LangChainCompon
 class ScalewayOCRParser(ScalewayOCRSettings, LangChainComponent, BaseBlobParser):
     """Reads the pages of documents and images as Markdown (beta; see docs/apis/scaleway.md#sound-and-documents).
 
-    A blob whose path is an ``http(s)`` address is read by the service itself, from where it can reach it: a public or
-    presigned URL. Scaleway documents nothing else. The content of a file travels inside the request, as Mistral's API,
-    whose shape this is, allows: PDF, DOCX, PPTX and images of up to 25 MB.
+    A blob whose path is an ``http(s)`` URL is fetched by the service itself, so it must be a public or presigned URL.
+    Scaleway documents only URLs. Files are sent inside the request, as Mistral's API, which Scaleway's follows, allows:
+    PDF, DOCX, PPTX and images of up to 25 MB.
 
-    There is a document per page, empty ones too, with ``source``, ``page`` (from 0), ``page_label`` and ``model`` as
+    There is one document per page, even if empty, with ``source``, ``page`` (from 0), ``page_label`` and ``model`` as
     metadata.
 
     Example::
@@ -85,8 +85,8 @@ class ScalewayOCRParser(ScalewayOCRSettings, LangChainComponent, BaseBlobParser)
         pages = ScalewayOCRParser().parse(Blob.from_path("https://example.com/scan.pdf"))
 
     Raises:
-        ConfigurationError: At construction: an argument is unknown or wrong, or the key is missing.
-        ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
+        ConfigurationError: At construction: an unknown or invalid argument, or no key.
+        ModelError: A call failed; the error is both langchain-core's and one of ``linkspan.errors``.
     """
 
     def lazy_parse(self, blob: Blob) -> Iterator[Document]:
@@ -98,7 +98,7 @@ class ScalewayOCRParser(ScalewayOCRSettings, LangChainComponent, BaseBlobParser)
         return _documents(blob, (await self.aread(blob)).passages())
 
     def read(self, blob: Blob) -> OcrAnswer:
-        """Read a blob, and keep what documents have no place for: images, counts, request id, rate limits."""
+        """Read a blob and return what documents omit, too: images, counts, request id, rate limits."""
         with self._errors():
             return self._call().run(_place_or_file(blob))
 
@@ -109,7 +109,7 @@ class ScalewayOCRParser(ScalewayOCRSettings, LangChainComponent, BaseBlobParser)
 
 
 def _input_file(blob: Blob) -> InputFile:
-    # A blob of another class may get its bytes from elsewhere.
+    # A blob of another class may load its bytes from elsewhere.
     is_plain = blob.data is None and blob.path is not None and type(blob).as_bytes is Blob.as_bytes
     content = read_path(str(blob.path)) if is_plain else blob.as_bytes()
     return InputFile(content, PurePath(str(blob.path or blob.source or "")).name, blob.mimetype)

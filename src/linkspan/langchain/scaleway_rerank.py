@@ -20,11 +20,11 @@ __all__ = ["ScalewayRerank"]
 
 
 class ScalewayRerank(ScalewayRerankSettings, LangChainComponent, BaseDocumentCompressor):
-    """Puts documents in the order of their relevance to a query (docs/apis/scaleway.md#rerank).
+    """Ranks documents by relevance to a query (docs/apis/scaleway.md#rerank).
 
-    The score is the cosine similarity of two embeddings, not the judgement of a cross-encoder: the API documents only
-    an embedding model for this. Scores compare documents of one query; they are no probabilities. A document without
-    text (a scan, a picture) is not sent: it comes after those that were ranked, with a score of ``None``.
+    The score is the cosine similarity of two embeddings, not a cross-encoder's: the API documents only an embedding
+    model for this. Scores compare the documents of one query; they are not probabilities. A document without
+    text (a scan, a picture) is not sent: it comes last, with a score of ``None``.
 
     Example::
 
@@ -35,8 +35,8 @@ class ScalewayRerank(ScalewayRerankSettings, LangChainComponent, BaseDocumentCom
         best[0].metadata["relevance_score"]
 
     Raises:
-        ConfigurationError: At construction: an argument is unknown or wrong, or the key is missing.
-        ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a call fails.
+        ConfigurationError: At construction: an unknown or invalid argument, or no key.
+        ModelError: A call failed; the error is both langchain-core's and one of ``linkspan.errors``.
     """
 
     def rerank(
@@ -45,13 +45,13 @@ class ScalewayRerank(ScalewayRerankSettings, LangChainComponent, BaseDocumentCom
         """Rank texts or documents.
 
         Args:
-            documents: What to rank. None, and nothing is sent.
-            query: What to compare them with.
-            top_n: How many to return; default: the instance's.
+            documents: The documents to rank. An empty list sends nothing.
+            query: The text to compare them with.
+            top_n: Number of best documents to return. Default: the instance's.
 
         Returns:
-            Best first: ``{"index": place in documents, "relevance_score": cosine similarity}``; ``None`` as the score
-            of a document without text.
+            Best first: ``{"index": position in documents, "relevance_score": cosine similarity}``; documents without
+            text have the score ``None``.
         """
         with self._errors():
             return _as_dicts(self._call(top_n).run(query, _texts(documents)))

@@ -1,4 +1,4 @@
-"""DataCrunch (Verda), and any vLLM, SGLang or TGI server, in LlamaIndex."""
+"""DataCrunch (Verda) and any vLLM, SGLang or TGI server in LlamaIndex."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["ChatDataCrunch", "DataCrunch"]
 
 
 class DataCrunch(DataCrunchPromptSettings, CompletionLLM):
-    """Models of DataCrunch (Verda), and of any other TGI, vLLM or SGLang server, by prompts.
+    """Completion models of DataCrunch (Verda) and of any other TGI, vLLM or SGLang server.
 
-    TGI has ``generate`` and ``generate_stream``; with ``api="openai"`` prompts go to ``/v1/completions`` of vLLM and
-    SGLang, whose own parameters are sent as they are.
+    Calls TGI's ``generate`` and ``generate_stream``; with ``api="openai"``, ``/v1/completions`` of vLLM and SGLang,
+    whose own parameters are sent unchanged.
 
     Install with ``pip install 'linkspan[llama-index]'``.
 
@@ -28,17 +28,17 @@ class DataCrunch(DataCrunchPromptSettings, CompletionLLM):
         >>> llm = DataCrunch(base_url="https://containers.datacrunch.io/my-deployment", api="openai")  # vLLM, SGLang
         >>> print(llm.complete("What is deep learning?"))
 
-    ``max_new_tokens`` (512 unless set) and ``details=true`` are always sent, else only what is set. ``temperature=0``
-    means greedy decoding and is left out, as TGI wants it; so are ``top_p=1`` and ``typical_p=1``. Values that every
-    TGI server refuses raise ``InvalidRequestError`` before anything is sent. Special tokens and stop texts are not part
-    of an answer's text. Structured output goes through TGI's grammars.
+    ``max_new_tokens`` (512 unless set) and ``details=true`` are always sent, everything else only if set.
+    ``temperature=0`` means greedy decoding; TGI refuses the value, so it is left out, as are ``top_p=1`` and
+    ``typical_p=1``. Values that every TGI server refuses raise ``InvalidRequestError`` before anything is sent. Special
+    tokens and stop texts are not part of an answer's text. Structured output uses TGI's grammars.
 
-    Finish reason (TGI's word) and token counts are in ``additional_kwargs`` and ``raw``, where ``details`` is found
-    too; log probabilities in ``logprobs``, in streams on the last chunk, with ``details=True`` or ``top_n_tokens`` on
-    each its own.
+    TGI's finish reason and token counts are in ``additional_kwargs`` and ``raw``, which also has ``details``. Log
+    probabilities are in ``logprobs``: of a stream, on the last chunk, or on each with ``details=True`` or
+    ``top_n_tokens``.
 
     Raises:
-        ConfigurationError: An argument is unknown or wrong, the key is missing, or the model on the legacy endpoint.
+        ConfigurationError: An unknown or invalid argument, no key, or no model on the legacy endpoint.
     """
 
     _default_max_tokens: ClassVar[int] = DEFAULT_MAX_NEW_TOKENS
@@ -60,12 +60,12 @@ class ChatDataCrunch(DataCrunchChatSettings, ChatLLM):  # type: ignore[misc]  # 
         >>> llm = ChatDataCrunch(base_url=container, api="openai")  # vLLM, SGLang
         >>> agent = FunctionAgent(tools=[my_function], llm=llm)
 
-    Nothing that is not set is sent. With ``api="openai"`` structured output goes by a response format, tools beside it,
-    and the model and its window (``metadata``) are those that the server lists. TGI's grammars do not work with
+    Only what is set is sent. With ``api="openai"``, structured output uses a response format, also together with tools,
+    and the model and its window (``metadata``) come from the server's list. TGI's grammars cannot be combined with
     tools.
 
     Raises:
-        ConfigurationError: An argument is unknown or wrong, or the address is the legacy one, which has no chat route.
+        ConfigurationError: An unknown or invalid argument, or the legacy endpoint, which has no chat route.
     """
 
     @classmethod

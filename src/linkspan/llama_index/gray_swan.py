@@ -9,7 +9,7 @@ __all__ = ["GraySwan"]
 
 
 class GraySwan(GraySwanSettings, ChatLLM):
-    """Gray Swan's Cygnet, the model with a role of its own for untrusted text.
+    """Gray Swan's Cygnet, a model with a separate role for untrusted text.
 
     Install with ``pip install 'linkspan[llama-index]'``.
 
@@ -18,22 +18,21 @@ class GraySwan(GraySwanSettings, ChatLLM):
         >>> llm = GraySwan()  # the key comes from GRAYSWAN_API_KEY
         >>> print(llm.complete("What is a linkspan?"))
 
-    Messages with the data marker (``additional_kwargs={"linkspan_role": "data"}``) travel in the role ``data``, whose
+    Messages with the data marker (``additional_kwargs={"linkspan_role": "data"}``) are sent in the role ``data``, whose
     instructions the model is trained not to follow.
 
-    Nothing that is not set is sent, and only documented fields: ``stop`` is none and is enforced here (a stream is
-    closed at a stop text); any other parameter raises ``UnsupportedContentError``, which names it, unless it stands in
-    ``extra_body``. Content is plain text: texts of several blocks are joined by line breaks, images are refused. The
-    API has no JSON mode: structured output goes through a forced tool call, or by prompt and parser with
-    ``pydantic_program_mode="llm"``. It can be made to call one tool, by name: ``tool_required`` works with a single
-    tool, among several with ``any_tool="auto"``, which leaves the choice to the model. ``parallel_tool_calls`` is not
-    sent: ``False`` keeps an answer's first call.
+    Only documented fields that are set are sent. ``stop`` is not one: linkspan enforces it, and closes a stream at a
+    stop text. Any other parameter raises ``UnsupportedContentError``, unless passed in ``extra_body``. Content is plain
+    text: several text blocks are joined by line breaks, images are refused. The API has no JSON mode: structured output
+    uses a forced tool call, or prompt and parser with ``pydantic_program_mode="llm"``. It can force a call of one named
+    tool only: ``tool_required`` works with a single tool, or with ``any_tool="auto"``, which lets the model decide.
+    ``parallel_tool_calls`` is not sent; ``False`` keeps only an answer's first call.
 
     A blocked answer has ``finish_reason`` ``content_filter`` or ``violation``, or a ``refusal``, in the response's
-    ``additional_kwargs``. Streams carry no token counts, as far as is known.
+    ``additional_kwargs``. Streams have no token counts, as far as known.
 
     Raises:
-        ConfigurationError: An argument is unknown or wrong, or the key is missing.
+        ConfigurationError: An unknown or invalid argument, or no key.
     """
 
     @classmethod

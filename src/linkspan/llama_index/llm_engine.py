@@ -14,25 +14,25 @@ __all__ = ["ChatLLMEngine", "LLMEngine"]
 
 
 class LLMEngine(LLMEnginePromptSettings, CompletionLLM):
-    """Models of your own Scale LLM Engine, by its prompt API (v1), which every framework behind it serves.
+    """Completion models of a self-hosted Scale LLM Engine, by its prompt API (v1): for every inference framework.
 
     Install with ``pip install 'linkspan[llama-index]'``.
 
     Example:
         >>> from llama_index.llms.llm_engine import LLMEngine
-        >>> llm = LLMEngine(model="llama-2-7b-chat")  # address and key come from the environment
+        >>> llm = LLMEngine(model="llama-2-7b-chat")  # URL and key come from the environment
         >>> print(llm.complete("The three primary colours are"))
         >>> print(llm.chat([ChatMessage("What is a linkspan?")]))  # written by the model's chat template
 
-    ``prompt``, ``max_new_tokens`` (256 unless set) and ``temperature`` (0.2 unless set) are always sent, else only what
-    is set. Values that every framework behind LLM Engine refuses raise ``InvalidRequestError`` before anything is sent.
-    Structured output needs ``guided_decoding=True`` and an endpoint with vLLM before 0.12, as newer images ignore what
-    asks for it; or ``pydantic_program_mode="llm"``, which asks in words. The API gives no finish reason. Token counts
-    are in ``raw["usage"]`` and ``additional_kwargs``, log probabilities (with ``return_token_log_probs``) in
-    ``logprobs``.
+    ``prompt``, ``max_new_tokens`` (256 unless set) and ``temperature`` (0.2 unless set) are always sent, everything
+    else only if set. Values that every framework behind LLM Engine refuses raise ``InvalidRequestError`` before
+    anything is sent. Structured output needs ``guided_decoding=True`` and an endpoint with vLLM before 0.12, because
+    newer images ignore the fields for it; or ``pydantic_program_mode="llm"``, which uses the prompt. The API sends no
+    finish reason. Token counts are in ``raw["usage"]`` and ``additional_kwargs``, log probabilities (with
+    ``return_token_log_probs``) in ``logprobs``.
 
     Raises:
-        ConfigurationError: An argument is unknown or wrong, or the address is missing.
+        ConfigurationError: An unknown or invalid argument, or no URL.
     """
 
     _default_max_tokens: ClassVar[int] = DEFAULT_MAX_NEW_TOKENS
@@ -44,18 +44,18 @@ class LLMEngine(LLMEnginePromptSettings, CompletionLLM):
 
 
 class ChatLLMEngine(LLMEngineChatSettings, ChatLLM):  # type: ignore[misc]  # pydantic's plugin repeats itself
-    """Models of your own Scale LLM Engine, by its chat API (v2), with tools: for vLLM and SGLang endpoints.
+    """Chat models of a self-hosted Scale LLM Engine, by its chat API (v2), with tools: for vLLM and SGLang endpoints.
 
     Example:
         >>> from llama_index.llms.llm_engine import ChatLLMEngine
-        >>> llm = ChatLLMEngine(model="llama-3-1-8b-instruct")  # address and key come from the environment
+        >>> llm = ChatLLMEngine(model="llama-3-1-8b-instruct")  # URL and key come from the environment
         >>> agent = FunctionAgent(tools=[my_function], llm=llm)
 
-    Nothing that is not set is sent. Structured output goes by a tool that must be called, since the gateway garbles
-    ``response_format``; with ``guided_decoding=True``, for images with vLLM before 0.12, by ``guided_json``.
+    Only what is set is sent. Structured output uses a required tool call, because the gateway corrupts
+    ``response_format``; with ``guided_decoding=True``, for images with vLLM before 0.12, it uses ``guided_json``.
 
     Raises:
-        ConfigurationError: An argument is unknown or wrong, or the address is missing.
+        ConfigurationError: An unknown or invalid argument, or no URL.
     """
 
     @classmethod

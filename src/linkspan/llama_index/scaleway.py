@@ -18,13 +18,13 @@ class Scaleway(ScalewayChatSettings, ChatLLM):
         >>> llm = Scaleway(model="llama-3.3-70b-instruct")  # the key comes from SCW_SECRET_KEY
         >>> print(llm.complete("What is a linkspan?"))
 
-    Over Chat Completions, or the Responses API: with ``api="responses"``, and by itself for calls with tools to
-    gpt-oss-120b, which has its tools there alone.
+    Uses Chat Completions, or the Responses API: with ``api="responses"``, and by default for calls with tools to
+    gpt-oss-120b, which calls tools only there.
 
-    Nothing that is not set is sent, so the API's own defaults apply.
+    Only what is set is sent; otherwise the API's defaults apply.
 
     Raises:
-        ConfigurationError: An argument is unknown or wrong, or the key is missing.
+        ConfigurationError: An unknown or invalid argument, or no key.
     """
 
     @classmethod

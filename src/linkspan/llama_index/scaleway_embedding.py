@@ -27,11 +27,10 @@ __all__ = ["ScalewayEmbedding"]
 class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbedding):
     r"""An embedding model of Scaleway's Generative APIs, or of your own deployment.
 
-    Texts are sent as they are, line breaks included; vectors come back in the order of the texts (see
-    docs/apis/scaleway.md#embeddings). LlamaIndex hands over ``embed_batch_size`` texts at a time; each such piece is
-    sent in requests of ``chunk_size`` texts, up to ``max_concurrency`` of them at once (async: per event loop). As a
-    transformation, in an ingestion pipeline, it leaves nodes without text (scans, pictures) as they are, without a
-    vector.
+    Texts are sent unchanged, including line breaks; vectors are in the order of the texts (see
+    docs/apis/scaleway.md#embeddings). LlamaIndex passes ``embed_batch_size`` texts at a time. These are sent in
+    requests of ``chunk_size`` texts, at most ``max_concurrency`` at once (async: per event loop). In an ingestion
+    pipeline, nodes without text (scans, pictures) pass through without a vector.
 
     Example:
         >>> from llama_index.embeddings.scaleway import ScalewayEmbedding
@@ -39,15 +38,17 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
         >>> vector = embed_model.get_query_embedding("Where is Oslo?")
 
     Raises:
-        ConfigurationError: An argument is unknown or wrong, or the key is missing.
+        ConfigurationError: An unknown or invalid argument, or no key.
     """
 
-    text_instruction: str = Field(default="", description="Put before each text exactly as it is.")
+    text_instruction: str = Field(
+        default="", description="Text put before each document, unchanged: add your own space or line break."
+    )
     embed_batch_size: int = Field(
         default=2048,
         gt=0,
         le=2048,
-        description="Texts that LlamaIndex hands over at a time; its progress bar moves by them.",
+        description="Number of texts that LlamaIndex passes at a time; its progress bar advances by this.",
     )
 
     _gates: LoopGates | None = PrivateAttr(default=None)
@@ -59,13 +60,13 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
 
     @classmethod
     def _prepared(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        # A stored object holds core's own name beside the field.
+        # A stored object has core's name next to the field.
         same = settings.get("model_name") == settings.get("model")
         return super()._prepared({name: value for name, value in settings.items() if name != "model_name" or not same})
 
     def _changed(self, update: Mapping[str, Any]) -> None:
         super()._changed(update)
-        # Core's own name of the model, which its events show.
+        # Core's name for the model, which its events show.
         self.__dict__["model_name"] = self.model
         self._gates = LoopGates(self.max_concurrency)
 
@@ -74,18 +75,18 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
         """Return the name under which LlamaIndex stores this class."""
         return "ScalewayEmbedding"
 
-    # ------------------------------------------------------------------ with what LlamaIndex has no place for
+    # ------------------------------------------------------------------ with what LlamaIndex omits
 
     def embed(self, texts: Sequence[str], *, instruction: str = "") -> Embedded:
-        """Embed texts and keep usage, model and request id. No events, no cache.
+        """Embed texts and return usage, model and request id, too. Sends no events and uses no cache.
 
         Args:
-            texts: What to embed. None, and nothing is sent.
+            texts: The texts to embed. An empty list sends nothing.
             instruction: Put before each text; none by default.
 
         Returns:
-            ``vectors``, ``usage`` (the sum over all requests), ``model``, ``request_id`` (if there was one request),
-            ``rate_limit`` (what the last answer's headers say).
+            ``vectors``, ``usage`` (the sum over all requests), ``model``, ``request_id`` (of a single request),
+            ``rate_limit`` (from the last answer's headers).
         """
         return self._call().run(texts, instruction, self.max_concurrency)
 
@@ -97,12 +98,12 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
     # ------------------------------------------------------------------ LlamaIndex's methods
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
-        """Embed nodes, in place. One without text keeps its place and gets no vector."""
+        """Embed nodes in place. Nodes without text keep their position and get no vector."""
         super().__call__(_with_text(nodes), **kwargs)
         return nodes
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
-        """Embed nodes, in place. One without text keeps its place and gets no vector."""
+        """Embed nodes in place. Nodes without text keep their position and get no vector."""
         await super().acall(_with_text(nodes), **kwargs)
         return nodes
 
@@ -119,7 +120,7 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
         return await super().aget_text_embedding_batch(self._checked(texts), show_progress, **kwargs)
 
     def _checked(self, texts: Sequence[str]) -> list[Any]:
-        """Return the texts with their places, by which errors name them: core hands them over in parts."""
+        """Return the texts with their positions for errors, because core passes them in parts."""
         check_texts(texts, may_be_blank=self.blank_texts == "zeros")
         return placed(texts)
 

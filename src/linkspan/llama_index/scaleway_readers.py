@@ -1,4 +1,4 @@
-"""Readers by Scaleway Generative APIs in LlamaIndex: audio transcription and OCR."""
+"""Readers for LlamaIndex: transcription and OCR by Scaleway Generative APIs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ScalewayOCRReader", "ScalewayTranscriptionReader"]
 
-#: Where a file is, or its bytes.
+#: A file's path, or its bytes.
 FileSource = Union[str, PathLike[str], bytes]
 
 
 class ScalewayTranscriptionReader(ScalewayTranscriptionSettings, LlamaIndexComponent, BasePydanticReader):
     """Transcribes audio files (see docs/apis/scaleway.md#sound-and-documents).
 
-    Taken are flac, m4a, mp3, ogg, wav and webm of up to 25 MB; anything else is refused before it is sent. Documents
-    have ``file_name``, ``model`` and, where the answer tells them, ``language`` and ``duration`` (seconds) as metadata;
-    only the name is embedded with the text.
+    Accepts flac, m4a, mp3, ogg, wav and webm of up to 25 MB; anything else is refused before it is sent. Documents have
+    ``file_name``, ``model`` and, if the answer has them, ``language`` and ``duration`` (seconds) as metadata; only the
+    name is embedded with the text.
 
     Example:
         >>> from llama_index.core import SimpleDirectoryReader
@@ -39,7 +39,7 @@ class ScalewayTranscriptionReader(ScalewayTranscriptionSettings, LlamaIndexCompo
         >>> SimpleDirectoryReader("meetings", file_extractor={".mp3": reader, ".wav": reader}).load_data()
 
     Raises:
-        ConfigurationError: An argument is unknown or wrong, or the key is missing.
+        ConfigurationError: An unknown or invalid argument, or no key.
     """
 
     @classmethod
@@ -53,9 +53,9 @@ class ScalewayTranscriptionReader(ScalewayTranscriptionSettings, LlamaIndexCompo
         """Transcribe a file: one document, or one per segment.
 
         Args:
-            file: Where it is, or its bytes.
+            file: Its path, or its bytes.
             extra_info: Further metadata.
-            fs: A file system of fsspec; default: this machine's.
+            fs: An fsspec file system. Default: the local one.
         """
         passages = self.transcribe(file, fs).passages(split_segments=self.split_segments)
         return _documents(file, passages, extra_info)
@@ -68,7 +68,7 @@ class ScalewayTranscriptionReader(ScalewayTranscriptionSettings, LlamaIndexCompo
         return _documents(file, passages, extra_info)
 
     def transcribe(self, file: FileSource, fs: Any = None) -> Transcript:
-        """Transcribe a file, and keep what documents have no place for: request id, rate limits, the raw answer."""
+        """Transcribe a file and return what documents omit, too: request id, rate limits, the raw answer."""
         return self._call().run(_input_file(file, fs))
 
     async def atranscribe(self, file: FileSource, fs: Any = None) -> Transcript:
@@ -79,19 +79,19 @@ class ScalewayTranscriptionReader(ScalewayTranscriptionSettings, LlamaIndexCompo
 class ScalewayOCRReader(ScalewayOCRSettings, LlamaIndexComponent, BasePydanticReader):
     """Reads the pages of documents and images as Markdown (beta; see docs/apis/scaleway.md#sound-and-documents).
 
-    An ``http(s)`` address is read by the service itself, from where it can reach it: a public or presigned URL.
-    Scaleway documents nothing else. The content of a file travels inside the request, as Mistral's API, whose shape
-    this is, allows: PDF, DOCX, PPTX and images of up to 25 MB.
+    An ``http(s)`` URL is fetched by the service itself, so it must be a public or presigned URL.
+    Scaleway documents only URLs. Files are sent inside the request, as Mistral's API, which Scaleway's follows, allows:
+    PDF, DOCX, PPTX and images of up to 25 MB.
 
-    There is a document per page, empty ones too, with ``file_name``, ``page`` (from 0), ``page_label`` and ``model`` as
-    metadata; only name and label are embedded with the text.
+    There is one document per page, even if empty, with ``file_name``, ``page`` (from 0), ``page_label`` and ``model``
+    as metadata; only name and label are embedded with the text.
 
     Example:
         >>> from llama_index.core import SimpleDirectoryReader
         >>> SimpleDirectoryReader("scans", file_extractor={".pdf": ScalewayOCRReader()}).load_data()
 
     Raises:
-        ConfigurationError: An argument is unknown or wrong, or the key is missing.
+        ConfigurationError: An unknown or invalid argument, or no key.
     """
 
     @classmethod
@@ -102,23 +102,23 @@ class ScalewayOCRReader(ScalewayOCRSettings, LlamaIndexComponent, BasePydanticRe
     def lazy_load_data(
         self, file: FileSource, extra_info: Mapping[str, Any] | None = None, fs: Any = None
     ) -> Iterable[Document]:
-        """Read a file, or what is at an address: one document per page.
+        """Read a file, or the document at a URL: one document per page.
 
         Args:
-            file: Where it is, or its bytes.
+            file: Its path, or its bytes.
             extra_info: Further metadata.
-            fs: A file system of fsspec; default: this machine's.
+            fs: An fsspec file system. Default: the local one.
         """
         return _documents(file, self.read(file, fs).passages(), extra_info)
 
     async def aload_data(
         self, file: FileSource, extra_info: Mapping[str, Any] | None = None, fs: Any = None
     ) -> list[Document]:
-        """Read a file, or what is at an address; see ``lazy_load_data``."""
+        """Read a file, or the document at a URL; see ``lazy_load_data``."""
         return _documents(file, (await self.aread(file, fs)).passages(), extra_info)
 
     def read(self, file: FileSource, fs: Any = None) -> OcrAnswer:
-        """Read a file, and keep what documents have no place for: images, counts, request id, rate limits."""
+        """Read a file and return what documents omit, too: images, counts, request id, rate limits."""
         return self._call().run(file if isinstance(file, str) and is_url(file) else _input_file(file, fs))
 
     async def aread(self, file: FileSource, fs: Any = None) -> OcrAnswer:

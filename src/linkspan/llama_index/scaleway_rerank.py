@@ -24,19 +24,18 @@ _dispatcher = get_dispatcher(__name__)
 
 
 class ScalewayRerank(ScalewayRerankSettings, LlamaIndexComponent, BaseNodePostprocessor):
-    """Puts nodes in the order of their relevance to the query (docs/apis/scaleway.md#rerank).
+    """Ranks nodes by relevance to the query (docs/apis/scaleway.md#rerank).
 
-    The score is the cosine similarity of two embeddings, not the judgement of a cross-encoder: the API documents only
-    an embedding model for this. Nodes are compared by their text for embeddings (``MetadataMode.EMBED``); the nodes
-    given are not changed. A node without text (a scan, a picture) is not sent: it comes after those that were ranked,
-    with a score of ``None``.
+    The score is the cosine similarity of two embeddings, not a cross-encoder's: the API documents only an embedding
+    model for this. Nodes are compared by their text for embeddings (``MetadataMode.EMBED``); the given nodes are not
+    changed. A node without text (a scan, a picture) is not sent: it comes last, with a score of ``None``.
 
     Example:
         >>> from llama_index.postprocessor.scaleway_rerank import ScalewayRerank
         >>> engine = index.as_query_engine(node_postprocessors=[ScalewayRerank(top_n=3)])
 
     Raises:
-        ConfigurationError: An argument is unknown or wrong, or the key is missing.
+        ConfigurationError: An unknown or invalid argument, or no key.
     """
 
     @classmethod
@@ -89,7 +88,7 @@ class ScalewayRerank(ScalewayRerankSettings, LlamaIndexComponent, BaseNodePostpr
 
 def _query_of(query_bundle: QueryBundle | None) -> QueryBundle:
     if query_bundle is None or not query_bundle.query_str:
-        raise InvalidRequestError("ScalewayRerank needs a query: give query_str or query_bundle.", provider="scaleway")
+        raise InvalidRequestError("ScalewayRerank needs a query: pass query_str or query_bundle.", provider="scaleway")
     return query_bundle
 
 
