@@ -95,7 +95,7 @@ async def test_a_reader_that_pauses_slows_the_server(small_buffers, server, face
 
 
 async def test_a_server_that_does_not_take_the_request(face, ask):
-    with silent_listener() as port, pytest.raises(APITimeoutError, match="did not take the request within"):
+    with silent_listener() as port, pytest.raises(APITimeoutError, match="did not read the request within"):
         await face.send(ask(url=f"http://127.0.0.1:{port}", content=b"x" * 50_000_000, timeout=0.3))
 
 

@@ -1,7 +1,7 @@
-"""The only code of linkspan that touches the network: requests, retries, timeouts and streams of events over httpx.
+"""linkspan's only network code: requests, retries, timeouts and event streams over httpx.
 
-It knows no API and no framework. A codec describes a call as an :class:`HttpRequest`; :class:`HttpClient` carries it
-out, sync or async, and raises nothing but the errors of :mod:`linkspan.errors`.
+It is independent of APIs and frameworks. A codec describes a call as an :class:`HttpRequest`; :class:`HttpClient`
+sends it, sync or async, and raises only the errors of :mod:`linkspan.errors`.
 """
 
 from linkspan.transport.bodies import TOO_LARGE

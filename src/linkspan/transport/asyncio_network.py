@@ -1,9 +1,8 @@
-"""Connections of async calls: asyncio's own, without a layer between.
+"""Network backend of async calls, directly on asyncio's transports.
 
-httpcore reads asynchronously through anyio, which for each read opens a cancel scope and has the loop's selector watch
-the socket anew. Where a model generates and each event is read for itself, that is a third of a stream's CPU. asyncio's
-transports watch the socket once, and a read here waits for one future. Everything above the bytes (pool, HTTP, TLS
-context, proxies, the client's interface) stays httpx's and httpcore's.
+httpcore reads through anyio, which opens a cancel scope and re-registers the socket for each read. When events arrive
+one by one, that is a third of a stream's CPU. asyncio's transports register the socket once, and a read here waits for
+one future. Everything above the bytes (pool, HTTP, TLS context, proxies, client interface) is httpx's and httpcore's.
 """
 
 from __future__ import annotations
@@ -28,24 +27,24 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncioBackend"]
 
-#: Unread bytes beyond which a connection is read no further, so that a slow reader slows its server.
+#: With more unread bytes than this, reading pauses, so that a slow reader slows down its server.
 _MOST_UNREAD = 256 * 1024
-#: Bytes of a request that may still be on their way when it counts as sent.
+#: A request counts as sent when at most this many bytes are still buffered.
 _MOST_UNSENT = 64 * 1024
-#: Seconds between two looks at how much of a long request was sent. asyncio's TLS says nothing of it by itself.
+#: Seconds between two checks of how much of a long request was sent; asyncio's TLS does not report it.
 _UNSENT_INTERVAL = 0.01
 
 
 class AsyncioBackend(httpcore.AsyncNetworkBackend):
-    """Opens connections. Unix sockets and retries of connecting, which linkspan's clients do without, are left out.
+    """Opens connections. Unix sockets and connection retries are not supported, because linkspan does not use them.
 
     Attributes:
-        connections: Those that are open.
+        connections: The open connections.
     """
 
     def __init__(self) -> None:
         self.connections = OpenConnections()
-        anyio.current_time()  # loads anyio's half for asyncio here, where a fork waits for it
+        anyio.current_time()  # loads anyio's asyncio backend now, while a fork waits for it
 
     async def connect_tcp(
         self,
@@ -83,7 +82,7 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
 
 
 class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
-    """One connection: what asyncio delivers to it is kept until httpcore reads it."""
+    """One connection: buffers what asyncio delivers until httpcore reads it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, backend: AsyncioBackend) -> None:
         self._loop = loop
@@ -97,11 +96,11 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._arrival: asyncio.Future[None] | None = None
         self._alarm_due = inf
         self._alarm: asyncio.TimerHandle | None = None
-        #: Of the answer that is being read. Without one the first read after a request sets it: until the answer
-        #: begins, neither a slow head nor "100 Continue" prolongs the time.
+        #: Deadline of the answer being read. Without one, the first read after a request sets it, so that neither a
+        #: slow head nor "100 Continue" extends the time until the answer begins.
         self.deadline: Deadline | None = None
-        #: Called when a read is cancelled, before anyone sees it. httpcore would clean up next, but in the cancelled
-        #: task, where it may be cancelled again: see linkspan.transport.cancellation.
+        #: Called when a read is cancelled, before the cancellation propagates. httpcore would clean up next, but in the
+        #: cancelled task, where it may be cancelled again: see linkspan.transport.cancellation.
         self.on_cancel: Callable[[], Coroutine[Any, Any, None]] | None = None
 
     # ------------------------------------------------------------------ called by asyncio
@@ -111,7 +110,7 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._transport = self._socket_transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Keep bytes, and wake their reader."""
+        """Buffer bytes and wake the reader."""
         self._unread.add(data)
         if len(self._unread) > _MOST_UNREAD and not self._is_paused:
             self._is_paused = True
@@ -119,12 +118,12 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._wake_reader()
 
     def eof_received(self) -> None:
-        """Note that the other side ended; asyncio then closes the transport."""
+        """Note that the peer ended; asyncio then closes the transport."""
         self._has_ended = True
         self._wake_reader()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note the end, and wake whoever waits."""
+        """Note the end and wake all waiters."""
         self._has_ended = True
         self._failure = exc
         self._wake_reader()
@@ -143,7 +142,7 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
             if not self._unread and not self._has_ended:
                 await self._wait_for_bytes(timeout)
             else:
-                await asyncio.sleep(0)  # a server that is faster than its reader must not stop the event loop
+                await asyncio.sleep(0)  # a server that is faster than its reader must not block the event loop
         except asyncio.CancelledError:
             if self.on_cancel is not None:
                 await run_to_end(self.on_cancel())
@@ -169,10 +168,10 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         self.abort()
-        await asyncio.sleep(0)  # the loop closes the socket at its next turn
+        await asyncio.sleep(0)  # the loop closes the socket in its next iteration
 
     def abort(self) -> None:
-        """Close without ado: nothing that is still to be sent matters, nor a farewell in TLS."""
+        """Close at once, without sending buffered bytes or TLS's close_notify."""
         self._backend.connections.discard(self)
         self._transport.abort()
 
@@ -203,7 +202,7 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
         return self
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable":  # asked of idle connections: has the other side ended?
+        if info == "is_readable":  # checked on idle connections: has the peer ended?
             unread = self._unread
             return bool(unread) or unread.is_suspect or self._has_ended or self._transport.is_closing()
         names = {"client_addr": "sockname", "server_addr": "peername"}
@@ -225,10 +224,10 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
             self._arrival = None
 
     def _set_alarm(self) -> None:
-        """See to it that an alarm rings at the deadline, or before.
+        """Set an alarm for the deadline, or earlier.
 
-        One that rings too early is set anew, since each read moves the deadline: to set and cancel one for each costs a
-        tenth of the CPU of a stream whose events come one by one.
+        An early alarm is rescheduled, because each read moves the deadline. One alarm per read would cost a tenth of
+        the CPU of a stream whose events arrive one by one.
         """
         if self._alarm is not None and self._alarm.when() > self._alarm_due:
             self._alarm.cancel()
@@ -249,7 +248,7 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
         return self._socket_transport.get_write_buffer_size()
 
     async def _wait_until_sent(self, seconds: float | None) -> None:
-        """Wait until nearly all is sent. The timeout is that of a reader who takes nothing, not of the whole."""
+        """Wait until nearly all is sent. The timeout bounds a pause of the reader, not the whole."""
         left, since = self._unsent(), monotonic()
         while left > _MOST_UNSENT and not self._transport.is_closing():
             await asyncio.sleep(_UNSENT_INTERVAL)
@@ -257,4 +256,4 @@ class _Connection(asyncio.Protocol, httpcore.AsyncNetworkStream):
             if self._unsent() < left:
                 left, since = self._unsent(), now
             elif seconds is not None and now - since >= seconds:
-                raise httpcore.WriteTimeout("The server does not take the request")
+                raise httpcore.WriteTimeout("The server does not read the request")

@@ -1,4 +1,4 @@
-"""The bytes of an answer's body, decompressed in small pieces and never more of them than asked for."""
+"""Read an answer's body, decompressed in small pieces and up to a limit."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ __all__ = [
     "owns_connection",
 ]
 
-#: Those that can be decompressed piece by piece: httpx's readers of the others make gigabytes of one small chunk.
+#: Encodings that can be decompressed piece by piece. httpx's decoders of others may expand a small chunk to gigabytes.
 ACCEPTED_ENCODINGS = "gzip, deflate"
-#: Bytes that are kept of a body that is not what was asked for.
+#: Most bytes kept of an unexpected body.
 LARGEST_FOREIGN_BODY = 1024 * 1024
-#: The code of the error of an answer that exceeds ``max_response_bytes``.
+#: Error code of an answer that exceeds ``max_response_bytes``.
 TOO_LARGE = "response_too_large"
-#: The extension of a response that ends its connection, unless that can be used again.
+#: Response extension: a function that closes the connection unless it can be reused.
 END_OF_CONNECTION = "linkspan_end_of_connection"
-#: Bytes that are decompressed at once.
+#: Most bytes decompressed at once.
 _PIECE = 64 * 1024
-#: Bytes that tell deflate with its header from deflate without.
+#: Bytes that distinguish deflate with its header from raw deflate.
 _ZLIB_HEADER = 2
 
 
@@ -45,7 +45,7 @@ class Body:
     """A body, or its beginning.
 
     Args:
-        limit: The most bytes that are kept.
+        limit: Most bytes to keep.
     """
 
     __slots__ = ("_left", "_pieces")
@@ -55,33 +55,33 @@ class Body:
         self._pieces: list[bytes] = []
 
     def add(self, chunk: bytes) -> bool:
-        """Keep a chunk. Return whether there was more of it than is kept."""
+        """Add a chunk. Return whether the body exceeds the limit."""
         self._pieces.append(chunk[: self._left])
         self._left -= len(chunk)
         return self._left < 0
 
     def content(self) -> bytes:
-        """Return what was kept."""
+        """Return the bytes kept."""
         return b"".join(self._pieces)
 
 
 def too_large(request: HttpRequest, what: str) -> InvalidResponseError:
-    """Return the error of an answer that exceeds the limit."""
+    """Return the error for an answer that exceeds the limit."""
     return InvalidResponseError(
-        f"{request.host} sent {what} of more than {request.max_response_bytes} bytes (decompressed). If that is right, "
-        "raise max_response_bytes",
+        f"{request.host} sent {what} of more than {request.max_response_bytes} bytes (decompressed). If you expect "
+        "that, raise max_response_bytes",
         provider=request.provider,
         code=TOO_LARGE,
     )
 
 
 def owns_connection(response: httpx.Response) -> bool:
-    """Tell whether an answer came over one of linkspan's own connections."""
+    """Return whether an answer came over one of linkspan's own connections."""
     return hasattr(response.extensions.get("network_stream"), "deadline")
 
 
 async def close_response(response: httpx.Response) -> None:
-    """Close a response, and its connection where httpcore's own closing was cut short by a cancellation."""
+    """Close a response, and its connection if a cancellation interrupted httpcore's closing."""
     await response.aclose()
     end = response.extensions.get(END_OF_CONNECTION)
     if end is not None:
@@ -89,17 +89,17 @@ async def close_response(response: httpx.Response) -> None:
 
 
 def chunks(response: httpx.Response) -> Iterator[bytes]:
-    """Return the body's bytes as they come."""
-    if response.is_stream_consumed:  # by an event hook of the user's own client
+    """Return the body's bytes as they arrive."""
+    if response.is_stream_consumed:  # by an event hook of the user's client
         return iter((response.content,))
-    # Straight from the connection: iter_raw() and iter_bytes() add layers per chunk, and close the response (and so
-    # give its connection back) before its deadline is taken off the connection.
+    # Read directly from the connection: iter_raw() and iter_bytes() add layers per chunk. They also close the response,
+    # and so return its connection to the pool, before its deadline is removed.
     raw = iter(cast("httpx.SyncByteStream", response.stream))
     return _decompressed(raw, response) if _is_encoded(response) else raw
 
 
 def async_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Return the body's bytes as they come."""
+    """Return the body's bytes as they arrive."""
     if response.is_stream_consumed:
         return _once(response.content)
     raw = aiter(cast("httpx.AsyncByteStream", response.stream))
@@ -113,7 +113,7 @@ async def _once(chunk: bytes) -> AsyncIterator[bytes]:
 
 
 async def _each_cancelled_once(raw: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Read each chunk in a task of its own, whose cleaning up is not cancelled again."""
+    """Read each chunk in a separate task, whose clean-up is not cancelled again."""
     while True:
         chunk = await cancelled_once(_next(raw), _nothing)
         if chunk is None:
@@ -126,7 +126,7 @@ async def _next(raw: AsyncIterator[bytes]) -> bytes | None:
 
 
 async def _nothing(_: bytes | None) -> None:
-    """Undo nothing: a chunk that comes too late is lost with its answer."""
+    """Undo nothing: a late chunk is dropped with its answer."""
 
 
 def _is_encoded(response: httpx.Response) -> bool:
@@ -145,7 +145,7 @@ async def _decompressed_async(raw: AsyncIterator[bytes], response: httpx.Respons
         is_first = True
         for piece in _through(decoders, chunk):
             if not is_first:
-                await asyncio.sleep(0)  # a thousandfold of a chunk must not stop the event loop
+                await asyncio.sleep(0)  # a chunk that expands a thousandfold must not block the event loop
             is_first = False
             yield piece
 
@@ -158,7 +158,7 @@ def _through(decoders: list[_Inflater], chunk: bytes) -> Iterator[bytes]:
 
 
 def _decoders(response: httpx.Response) -> list[_Inflater]:
-    """Return what undoes the body's encodings, the last one first."""
+    """Return the decoders of the body's encodings, the last one first."""
     encodings = [name.strip().lower() for name in response.headers.get("content-encoding", "").split(",")]
     decoders = []
     for name in reversed(encodings):
@@ -170,10 +170,10 @@ def _decoders(response: httpx.Response) -> list[_Inflater]:
 
 
 class _Inflater:
-    """Undoes gzip or deflate, a piece at a time."""
+    """Decompresses gzip or deflate, a piece at a time."""
 
     def __init__(self, *, is_gzip: bool) -> None:
-        self._may_be_raw = not is_gzip  # some servers send deflate without the header that it should have
+        self._may_be_raw = not is_gzip  # some servers send raw deflate, without its header
         self._held = b""
         self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 16 if is_gzip else zlib.MAX_WBITS)
 
@@ -185,7 +185,7 @@ class _Inflater:
         piece = self._inflate(data)
         while piece:
             yield piece
-            # A full piece may have more behind it though all of the input was taken.
+            # After a full piece, more output may follow even if all input was consumed.
             rest = self._zlib.unconsumed_tail
             piece = self._inflate(rest) if rest or len(piece) == _PIECE else b""
 

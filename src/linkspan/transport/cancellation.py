@@ -1,11 +1,10 @@
-"""Work that ends properly in a task that is cancelled more than once.
+"""Run work that must finish in tasks that are cancelled more than once.
 
-asyncio cancels a task once, and httpcore shields its cleaning up from anyio's cancel scopes. Between the two lies a
-gap: a cancel scope (Starlette's, when a browser leaves) cancels its task again at each turn of the loop, and where that
-task waits for another one (LangChain runs each step of a chain in a task of its own), all of it arrives there as plain
-cancellation, against which no scope shields. httpcore's cleaning up then breaks off: the connection stays open, so that
-the server goes on generating, and its place in the pool is lost. Hence what must not break off runs in a task that
-nobody else knows.
+asyncio cancels a task once, and httpcore shields its clean-up from anyio's cancel scopes. There is a gap between the
+two. A cancel scope (Starlette's, when a browser disconnects) cancels its task again in each iteration of the loop. If
+that task waits for another one (LangChain runs each step of a chain in a separate task), the other one gets plain
+cancellations, which no scope shields. They interrupt httpcore's clean-up: the connection stays open, so the server
+keeps generating, and its slot in the pool is lost. So work that must finish runs in a task that nobody else can cancel.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ ResultT = TypeVar("ResultT")
 async def cancelled_once(
     work: Coroutine[Any, Any, ResultT], undo: Callable[[ResultT], Coroutine[Any, Any, None]]
 ) -> ResultT:
-    """Do something that may be cancelled, but not again while it cleans up.
+    """Await ``work``; forward the first cancellation, and shield its clean-up from further ones.
 
     Args:
-        work: What to do.
-        undo: What to do with its result where that came too late.
+        work: The work.
+        undo: Called with the result if the work finished despite the cancellation.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -43,7 +42,7 @@ async def cancelled_once(
 
 
 async def run_to_end(work: Coroutine[Any, Any, None]) -> None:
-    """Do something to its end, even if this task is cancelled meanwhile. That is raised afterwards."""
+    """Run ``work`` to completion even if this task is cancelled, then re-raise the cancellation."""
     task = asyncio.ensure_future(work)
     cancellation = await _wait_uncancelled(task)
     if cancellation is not None:
@@ -52,7 +51,7 @@ async def run_to_end(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _wait_uncancelled(task: asyncio.Future[Any]) -> asyncio.CancelledError | None:
-    """Wait until a task is over; return the latest cancellation that came in the meantime."""
+    """Wait until a task is done; return the latest cancellation of the wait, if any."""
     cancellation = None
     while not task.done():
         try:
@@ -60,14 +59,14 @@ async def _wait_uncancelled(task: asyncio.Future[Any]) -> asyncio.CancelledError
         except asyncio.CancelledError as exc:  # noqa: PERF203  # it may come more than once
             cancellation = exc
     if not task.cancelled():
-        task.exception()  # seen, so that asyncio does not complain of it
+        task.exception()  # retrieved, so that asyncio does not log it
     return cancellation
 
 
 async def _wait_shielded(task: asyncio.Future[Any]) -> None:
     """Wait for the task without raising its result. Cancelling the wait does not cancel the task.
 
-    As ``asyncio.wait`` does for any number of tasks; for one it costs half of that.
+    Does the same as ``asyncio.wait`` for one task, at half the cost.
     """
     waiter = task.get_loop().create_future()
 

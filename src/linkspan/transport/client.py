@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpClient"]
 
-#: Cookies that are kept, such as those by which a load balancer finds a session again: RFC 6265's 50, with 8 kB of
-#: values. With more, all are dropped: a server that sets a new one with each answer must not make requests grow.
+#: Limits on kept cookies, which load balancers use for sticky sessions: RFC 6265's 50, with 8 kB of values. Beyond
+#: them, all are dropped, so that a server that sets a new one with each answer cannot make requests grow.
 _MOST_COOKIES, _LONGEST_COOKIES = 50, 8192
 
 _parsed = functools.lru_cache(maxsize=64)(httpx.URL)
@@ -45,27 +45,27 @@ _log = logging.getLogger("linkspan.transport")
 
 
 class HttpClient:
-    """Carries out requests: retries, timeouts, streams and errors included.
+    """Sends requests, with retries, timeouts, streams and errors.
 
-    One object serves sync and async calls, any number of threads and event loops, and child processes. Its httpx
-    clients are made at the first call and kept for the next ones; copies and unpickled objects make their own. It may
-    be used again after it was closed.
+    One object serves sync and async calls, any number of threads and event loops, and child processes. It creates its
+    httpx clients at the first call and keeps them; copies and unpickled objects create their own. It can be used again
+    after ``close()``.
 
     Args:
-        http_client: An ``httpx.Client`` to use instead of an own one. It is never closed, nor pickled.
-        http_async_client: The same for async calls. Like any ``httpx.AsyncClient`` it belongs to one event loop.
+        http_client: Use this ``httpx.Client`` instead of creating one. It is never closed or pickled.
+        http_async_client: The same for async calls. Like any ``httpx.AsyncClient``, it belongs to one event loop.
 
     Raises:
-        ConfigurationError: A client is not of its type.
+        ConfigurationError: A client is of the wrong type.
 
     All four calls raise only subclasses of ``LinkspanError``:
 
-    - ``ConfigurationError``: the address cannot be used or redirects elsewhere, a client that was passed in is closed,
-      a variable of the environment (proxies, certificates) cannot be used, an async call is made outside asyncio.
-    - ``APIConnectionError``, ``APITimeoutError``: no answer, after ``max_retries`` further attempts.
+    - ``ConfigurationError``: the URL is invalid or redirects elsewhere, a passed client is closed, an environment
+      variable (proxies, certificates) is invalid, or an async call runs outside asyncio.
+    - ``APIConnectionError``, ``APITimeoutError``: no answer, after ``max_retries`` retries.
     - ``InterruptedStreamError``: a stream broke or stalled after its first event.
     - ``InvalidResponseError``: the answer cannot be decompressed, or is larger than ``max_response_bytes``.
-    - whatever ``decode_error`` and ``event_error`` of the request return.
+    - errors from the request's ``decode_error`` and ``event_error``.
     """
 
     def __init__(
@@ -83,20 +83,20 @@ class HttpClient:
         self._clients = Clients(http_client, http_async_client)
 
     def send(self, request: HttpRequest) -> HttpResponse:
-        """Send a request and return the whole answer, whose status is 2xx."""
+        """Send a request and return the whole answer, with a 2xx status."""
         return with_retries(self._send_once, request)
 
     async def asend(self, request: HttpRequest) -> HttpResponse:
-        """Send a request and return the whole answer, whose status is 2xx."""
+        """Send a request and return the whole answer, with a 2xx status."""
         running_loop()
         return await with_retries_async(self._asend_once, request)
 
     @contextmanager
     def stream(self, request: HttpRequest) -> Iterator[EventStream]:
-        """Send a request and hand out the events of its answer. The first one is there when the block is entered.
+        """Send a request and stream the events of its answer. Entering the block waits for the first event.
 
-        Leaving the block closes the stream. After the last event that matters, call ``drain()`` so that the connection
-        can be used again.
+        Leaving the block closes the stream. After the last relevant event, call ``drain()`` so that the connection can
+        be reused.
         """
         events = with_retries(self._open_once, request)
         try:
@@ -105,13 +105,13 @@ class HttpClient:
             events.close()
 
     def astream(self, request: HttpRequest) -> AbstractAsyncContextManager[AsyncEventStream]:
-        """Send a request and hand out the events of its answer: see :meth:`stream`."""
+        """Send a request and stream the events of its answer; see :meth:`stream`."""
         return _AsyncStreaming(self._aopen_once, request)
 
     def close(self) -> None:
-        """Close the connections. Calls that are under way fail or are retried on new ones.
+        """Close the connections. Running calls fail or are retried on new ones.
 
-        Connections of async calls are closed by their event loops as soon as these run.
+        Event loops close the connections of async calls as soon as they run.
         """
         self._clients.close()
 
@@ -170,7 +170,7 @@ class HttpClient:
         return events
 
     def _exchange(self, request: HttpRequest, *, stream: bool) -> httpx.Response:
-        """Send a request and return its answer, whose body is still to be read."""
+        """Send a request and return its answer, with the body unread."""
         is_own = self._clients.http_client is None
         while True:
             client = self._clients.sync()
@@ -186,7 +186,7 @@ class HttpClient:
             return response
 
     async def _aexchange(self, request: HttpRequest, *, stream: bool) -> httpx.Response:
-        """Send a request and return its answer: see :meth:`_exchange`. Must run in a task that is cancelled once."""
+        """Send a request and return its answer; see :meth:`_exchange`. Needs a task that is cancelled only once."""
         is_own = self._clients.http_async_client is None
         while True:
             client = await self._clients.for_running_loop()
@@ -205,7 +205,7 @@ class HttpClient:
         return HttpClient(http_client=self._clients.http_client, http_async_client=self._clients.http_async_client)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> HttpClient:
-        # Connections cannot be copied, so clients that were passed in are shared.
+        # Connections cannot be copied, so passed clients are shared.
         return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -223,7 +223,7 @@ class HttpClient:
 
 
 class _AsyncStreaming(AbstractAsyncContextManager["AsyncEventStream"]):
-    """Opens a stream, and closes it. No async generator, which event loops would close on their own account, too."""
+    """Opens and closes a stream. Not an async generator, because event loops close those, too."""
 
     __slots__ = ("_events", "_open", "_request")
 
@@ -243,7 +243,7 @@ class _AsyncStreaming(AbstractAsyncContextManager["AsyncEventStream"]):
 
 
 class _WholeAnswer:
-    """Collects a whole answer; of an error, no more than its beginning."""
+    """Collects a whole answer, or the beginning of an error."""
 
     __slots__ = ("_body", "_is_full", "_request", "_response")
 
@@ -257,17 +257,17 @@ class _WholeAnswer:
             deadline.end_never()
 
     def add(self, chunk: bytes) -> bool:
-        """Keep a chunk. Return whether that is enough."""
+        """Add a chunk. Return whether that is enough."""
         self._is_full = self._body.add(chunk)
         return self._is_full
 
     def fail(self, exc: httpx.RequestError, started: float) -> None:
-        """Raise the error of a body that broke off; not if the status says more than that."""
+        """Raise the error for an interrupted body, unless the status is more informative."""
         if self._response.is_success:
             raise connection_error(exc, self._request, monotonic() - started) from exc
 
     def answer(self) -> HttpResponse:
-        """Return the answer, or raise the error that it is."""
+        """Return the answer, or raise its error."""
         request, response = self._request, self._response
         answer = HttpResponse(response.status_code, response.headers, self._body.content(), request.url)
         if not response.is_success:
@@ -278,10 +278,10 @@ class _WholeAnswer:
 
 
 def _message(client: httpx.Client | httpx.AsyncClient, request: HttpRequest, *, stream: bool) -> httpx.Request:
-    """Return the request as httpx sends it.
+    """Build httpx's request.
 
     Raises:
-        ConfigurationError: The address is not valid, or a header cannot be sent.
+        ConfigurationError: The URL is invalid, or a header cannot be sent.
     """
     check_headers(request.headers, provider=request.provider)
     given = {name.lower() for name in request.headers}
@@ -303,7 +303,7 @@ def _message(client: httpx.Client | httpx.AsyncClient, request: HttpRequest, *, 
 
 
 def _raise_failure(exc: Exception, request: HttpRequest, seconds: float, *, is_own: bool) -> NoReturn:
-    """Raise the error for what httpx raised. What comes out of a client that was passed in may be its user's own."""
+    """Raise linkspan's error for httpx's. Other errors of a passed client may be its user's, and are re-raised."""
     _log.debug("%s %s -> %s after %.0f ms", request.method, public_url(request.url), type(exc).__name__, seconds * 1000)
     if isinstance(exc, httpx.RequestError):
         raise connection_error(exc, request, seconds) from exc
@@ -328,4 +328,4 @@ def _note_answer(
 
 
 async def _nothing(_: HttpResponse) -> None:
-    """Undo nothing: a whole answer that comes too late has closed itself."""
+    """Undo nothing: a late whole answer is already closed."""

@@ -1,4 +1,4 @@
-"""The httpx clients behind one :class:`~linkspan.transport.HttpClient`: made when needed, one per event loop."""
+"""The httpx clients of one :class:`~linkspan.transport.HttpClient`, created on demand, one per event loop."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class _LoopClient(NamedTuple):
 
 
 class Clients:
-    """Hands out the sync client, and the async client of the running event loop.
+    """Returns the sync client, and the async client of the running event loop.
 
     Args:
-        http_client: A client to use instead of an own one. It is never closed.
-        http_async_client: The same for async calls; the user answers for using it on one loop only.
+        http_client: Use this client instead of creating one. It is never closed.
+        http_async_client: The same for async calls; the user must use it on one loop only.
     """
 
     def __init__(self, http_client: httpx.Client | None, http_async_client: httpx.AsyncClient | None) -> None:
@@ -58,12 +58,12 @@ class Clients:
         self._lock = threading.Lock()
         self._sync: _SyncClient | None = None
         self._finalizer: weakref.finalize[..., Clients] | None = None
-        # Not weakly keyed: an open client refers to its loop, so such an entry would never go. See _drop_dead_loops.
+        # Not weakly keyed: an open client refers to its loop, so the entry would never disappear. See _drop_dead_loops.
         self._by_loop: dict[asyncio.AbstractEventLoop, _LoopClient] = {}
-        self._pid = os.getpid()  # the last: another thread that sees it takes the rest for this process's
+        self._pid = os.getpid()  # set last: another thread that sees it assumes that the rest belongs to this process
 
     def _leave_parent_process(self) -> None:
-        """Forget what a parent process made: two processes must not talk on one connection."""
+        """Drop a parent process's clients: two processes must not share a connection."""
         if self._pid != os.getpid():  # pragma: no cover  # in a forked child, which coverage does not see
             if self._finalizer is not None:
                 self._finalizer.detach()
@@ -107,21 +107,21 @@ class Clients:
             del self._by_loop[loop]
 
     def close(self) -> None:
-        """Close the sync client, and let each event loop close its own one. Calls that are under way end with it."""
+        """Close the sync client, and let each event loop close its own. Running calls end with it."""
         self._leave_parent_process()
         with self._lock:
             entry, self._sync = self._sync, None
             if self._finalizer is not None:
                 self._finalizer.detach()
                 self._finalizer = None
-            self._by_loop.clear()  # the event loops see to keepers that nobody holds
+            self._by_loop.clear()  # event loops close keepers that nobody holds
         if entry is not None:
-            # First: a thread that waits for a socket which is merely closed would wait until its timeout.
+            # First, because a thread that waits for a closed socket would wait until its timeout.
             entry.backend.connections.shut_down()
             entry.client.close()
 
     async def aclose(self) -> None:
-        """Close the async client of the running event loop, then as :meth:`close`."""
+        """Close the async client of the running event loop, then do the same as :meth:`close`."""
         loop = running_loop()
         self._leave_parent_process()
         with self._lock:
@@ -133,10 +133,10 @@ class Clients:
 
 
 def _close_here(entry: _SyncClient, pid: int) -> None:
-    """Close a client that nobody needs any more, or whose process ends.
+    """Close a client that is no longer used, or whose process ends.
 
-    Not in a forked child, where its connections are the parent's; nor beside calls of daemon threads, which are not to
-    fail aloud because the process ends.
+    Not in a forked child, where the connections are the parent's. Not during calls of daemon threads, which must not
+    print errors because the process ends.
     """
     if os.getpid() == pid and all(transport.is_idle() for transport in entry.transports):
         entry.client.close()
@@ -146,13 +146,13 @@ def running_loop() -> asyncio.AbstractEventLoop:
     """Return the running event loop.
 
     Raises:
-        ConfigurationError: None of asyncio's is running.
+        ConfigurationError: No asyncio event loop is running.
     """
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
         raise ConfigurationError(
-            "Async calls need an event loop of asyncio, and none is running here. Under trio, make sync calls in "
+            "Async calls need an asyncio event loop, and none is running here. Under trio, make sync calls in "
             "threads (trio.to_thread.run_sync)"
         ) from None
 
@@ -184,12 +184,12 @@ def _new_loop_client(loop: asyncio.AbstractEventLoop) -> _LoopClient:
 
 
 async def _keep_open(client: httpx.AsyncClient, backend: AsyncioBackend | None) -> AsyncGenerator[None, None]:
-    """Hold a client, and close it when the event loop ends or nobody needs it any more.
+    """Hold a client, and close it when the event loop ends or the client is no longer used.
 
-    Connections must be closed on their own loop. An async generator is what a loop looks after: it closes those that
-    are dropped, and at its end (``asyncio.run`` and all runners call ``shutdown_asyncgens``) those that are left.
-    Under nest_asyncio loops do not look after them. Then the collector ends the generator, outside of any loop, where
-    nothing can be awaited: the connections are shut down, and the loop or the collector closes them.
+    Connections must be closed on their own loop. Loops track async generators: they close those that are dropped and,
+    at their end (``asyncio.run`` and all runners call ``shutdown_asyncgens``), those that remain. Under nest_asyncio,
+    loops do not. Then the garbage collector ends the generator outside of any loop, where nothing can be awaited: the
+    connections are shut down here, and the loop or the collector closes them.
     """
     is_looked_after = sys.get_asyncgen_hooks().finalizer is not None
     try:
@@ -197,7 +197,7 @@ async def _keep_open(client: httpx.AsyncClient, backend: AsyncioBackend | None) 
     finally:
         if is_looked_after:
             if backend is not None:
-                backend.connections.closed = True  # none is kept that is being made now
+                backend.connections.closed = True  # connections that are being opened now are dropped
             await client.aclose()
         elif backend is not None:
             backend.connections.shut_down()

@@ -1,8 +1,8 @@
-"""Connections of sync calls, and what they share with those of async calls.
+"""Network backend of sync calls, and what it shares with that of async calls.
 
-``network_backend`` is httpcore's public way to hand in connections. linkspan's own add four things to httpcore's:
-a deadline over several reads, an end that wakes whoever reads, a request sent in slices (so that a timeout bounds the
-silence of a slow reader and not a whole upload), and :class:`Unread`.
+``network_backend`` is httpcore's public hook for connections. linkspan's add four things to httpcore's: a deadline over
+several reads, a shutdown that wakes readers, requests sent in slices (so that a timeout bounds a pause and not a whole
+upload), and :class:`Unread`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenConnections", "SyncBackend", "Unread", "shut_down"]
 
-#: Bytes of a request that have one write timeout.
+#: Bytes of a request per write timeout.
 _SLICE = 64 * 1024
-#: How often bytes that arrived together are handed out apart, before their connection is taken for unusable instead.
+#: Most reads into which bytes that arrived together are split; with more, the connection is not reused.
 _MOST_PARTS = 16
 
 
 class Unread:
-    """Bytes that arrived and have not been read.
+    """Bytes that arrived but were not read.
 
-    A server may send more answers than it was asked for. httpcore would take what it read too much for the answer to
-    the next request of that connection, and every later answer would be one behind. So a read ends where another
-    answer may begin. Whatever belongs to this answer is read on; what does not stays here, and a connection with bytes
-    left over is not used again.
+    A server may send more answers than requests. httpcore would treat surplus bytes as the answer to the connection's
+    next request, and every later answer would be off by one. So a read ends where another answer may begin. If the
+    bytes after that belong to this answer, they are read next; otherwise they stay here, and a connection with bytes
+    left is not reused.
     """
 
     __slots__ = ("_at", "_data", "_parts", "is_suspect")
@@ -44,7 +44,7 @@ class Unread:
         self._data = b""
         self._at = 0
         self._parts = 0
-        self.is_suspect = False  # too many beginnings to tell them apart: the connection must not be used again
+        self.is_suspect = False  # too many possible beginnings to split: the connection must not be reused
 
     def __len__(self) -> int:
         return len(self._data) - self._at
@@ -56,7 +56,7 @@ class Unread:
         self._parts = 0
 
     def take(self, max_bytes: int) -> bytes:
-        """Return the next bytes: all, but for what may be another answer."""
+        """Return the next bytes, up to what may be another answer."""
         data, start = self._data, self._at
         end = min(len(data), start + max_bytes)
         another = data.find(b"HTTP/", start + 1, end)
@@ -73,23 +73,23 @@ class Unread:
 
 
 class OpenConnections:
-    """The open connections of one client, so that all of them can be ended at once.
+    """The open connections of one client, which can all be shut down at once.
 
     Attributes:
-        closed: Whether the client was closed. No connection is opened any more.
+        closed: Whether the client was closed; no more connections are opened then.
     """
 
     def __init__(self) -> None:
         self.closed = False
         self._pid = os.getpid()
         self._open: set[Any] = set()
-        "".encode("idna")  # loads here what sockets need for a host's name: a fork waits for it
+        "".encode("idna")  # loads what sockets need to resolve names now, while a fork waits for it
 
     def add(self, connection: Any) -> None:
-        """Note a connection.
+        """Add a connection.
 
         Raises:
-            httpcore.ConnectError: The client was closed while this connection was being made.
+            httpcore.ConnectError: The client was closed while this connection was being opened.
         """
         self._open.add(connection)
         if self.closed:
@@ -97,21 +97,21 @@ class OpenConnections:
             raise httpcore.ConnectError("The client was closed")
 
     def discard(self, connection: Any) -> None:
-        """Forget a connection that was closed."""
+        """Remove a closed connection."""
         self._open.discard(connection)
 
     def shut_down(self) -> None:
-        """End all connections, so that whoever reads or writes comes back. Does nothing in a forked child."""
+        """Shut down all connections, which wakes their readers and writers. Does nothing in a forked child."""
         self.closed = True
-        if self._pid == os.getpid():  # otherwise the connections are the parent's, too
+        if self._pid == os.getpid():  # otherwise the connections are also the parent's
             for connection in list(self._open):
                 shut_down(connection.get_extra_info("socket"))
 
 
 def shut_down(sock: Any) -> None:
-    """End a connection in both directions, and wake every thread that waits for it. The socket stays to be closed."""
-    with suppress(OSError):  # ended already
-        # An SSLSocket's own method takes its TLS state away from under the thread that reads.
+    """Shut down a connection in both directions, which wakes every waiting thread. The socket remains to be closed."""
+    with suppress(OSError):  # already shut down
+        # An SSLSocket's own method would destroy its TLS state while a thread reads.
         (socket.socket.shutdown if isinstance(sock, socket.socket) else type(sock).shutdown)(sock, socket.SHUT_RDWR)
 
 
@@ -140,11 +140,11 @@ class _Connection(httpcore.NetworkStream):
         self._stream = stream
         self._connections = connections
         self._unread = Unread()
-        #: Held while a thread reads or writes. Were the socket closed then, another connection could be given its
-        #: number, and that thread would take the other one's bytes.
+        #: Held while a thread reads or writes. If the socket were closed then, another connection could get its file
+        #: descriptor, and the thread would read that one's bytes.
         self._in_use = threading.Lock()
-        #: Of the answer that is being read. Without one the first read after a request sets it: until the answer
-        #: begins, neither a slow head nor "100 Continue" prolongs the time.
+        #: Deadline of the answer being read. Without one, the first read after a request sets it, so that neither a
+        #: slow head nor "100 Continue" extends the time until the answer begins.
         self.deadline: Deadline | None = None
         try:
             connections.add(self)
@@ -162,7 +162,7 @@ class _Connection(httpcore.NetworkStream):
             try:
                 with self._in_use:
                     data = self._stream.read(max_bytes, timeout)
-            except ValueError as exc:  # what an SSLSocket raises that another thread closed
+            except ValueError as exc:  # raised by an SSLSocket that another thread closed
                 raise httpcore.ReadError(str(exc)) from exc
             if data.find(b"HTTP/", 1) < 0:
                 return data
@@ -179,7 +179,7 @@ class _Connection(httpcore.NetworkStream):
             raise httpcore.WriteError(str(exc)) from exc
 
     def close(self) -> None:
-        """Close; a thread that reads or writes comes back first."""
+        """Close, after waking a thread that reads or writes."""
         self._connections.discard(self)
         if not self._in_use.acquire(blocking=False):
             shut_down(self._stream.get_extra_info("socket"))

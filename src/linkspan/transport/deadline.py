@@ -1,4 +1,4 @@
-"""The time by which the next event of a stream must be there."""
+"""The time by which the next event of a stream must arrive."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ __all__ = ["Deadline"]
 
 
 class Deadline:
-    """Bounds how long the reads of one answer may take together.
+    """Bounds the total time of several reads of one answer.
 
-    httpcore bounds the silence between two *reads*. Between two *events* a server may send comments, which would hide
-    a stalled model for ever. linkspan's own connections ask a deadline before each read, so that a stall is noticed
-    when it is due. On connections of a client that was passed in, or through a proxy to which asyncio cannot speak
-    TLS within TLS, :meth:`passed` is asked between two reads: a stall is noticed with the first bytes that come after
-    the deadline, or when nothing came for the whole read timeout.
+    httpcore bounds the silence between two *reads*. Between two *events*, a server may send comments, which would hide
+    a stalled model forever. linkspan's own connections check the deadline before each read, so a stall is noticed in
+    time. On connections of a passed client, or through a proxy that needs TLS within TLS where asyncio lacks it,
+    :meth:`passed` is checked between two reads. Then a stall is noticed at the first bytes after the deadline, or after
+    the whole read timeout.
 
     Args:
         limit: Seconds allowed from one restart to the next; ``None``: no limit.
 
     Attributes:
-        restart: Set to ``True`` when an event was handed out. The clock restarts at the next read, so the time that
-            the reader takes for itself does not count.
+        restart: Set to ``True`` when an event was yielded. The clock restarts at the next read, so the consumer's own
+            time does not count.
     """
 
     __slots__ = ("_at", "_limit", "restart")
@@ -33,7 +33,7 @@ class Deadline:
         self.restart = True
 
     def bound(self, timeout: float | None) -> float | None:
-        """Return how long the next read may take: the time left or ``timeout``; 0 or less if the deadline passed."""
+        """Return the time for the next read: the time left or ``timeout``; 0 or less if the deadline passed."""
         if self._limit == inf:
             return timeout
         now = monotonic()
@@ -48,7 +48,7 @@ class Deadline:
         self._limit = limit
 
     def passed(self) -> bool:
-        """Tell whether the deadline has passed; starts the clock if nothing else has."""
+        """Return whether the deadline has passed; starts the clock if nothing else has."""
         remaining = self.bound(None)
         return remaining is not None and remaining <= 0
 
@@ -57,7 +57,7 @@ class Deadline:
         return None if self._at == inf else monotonic() - self._at + self._limit
 
     def end_never(self) -> None:
-        """Allow any time: each read then has its own timeout."""
+        """Remove the limit: each read then has its own timeout."""
         self._limit = self._at = inf
 
     def end_in(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What the environment says about certificates and proxies. A variable that cannot be used is named in the error."""
+"""Read certificates and proxies from the environment; errors name the invalid variable."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 def shared_tls_context() -> ssl.SSLContext:
-    """Return the TLS context of this process: making one takes tens of milliseconds, so all clients share it.
+    """Return this process's TLS context, which all clients share because creating one takes tens of milliseconds.
 
-    Certificates are verified as httpx does by default, ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` included.
+    Certificates are verified by httpx's defaults, including ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
 
     Raises:
-        ConfigurationError: A variable names something that cannot be used.
+        ConfigurationError: A variable has an invalid value.
     """
-    with fork_waits:  # a cache alone would let threads that start together make one each
+    with fork_waits:  # a cache alone would let threads that start together create one each
         return _new_tls_context(
             os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"), os.environ.get("SSLKEYLOGFILE")
         )
@@ -43,7 +43,7 @@ def shared_tls_context() -> ssl.SSLContext:
 
 @functools.lru_cache(maxsize=4)
 def _new_tls_context(cert_file: str | None, cert_dir: str | None, key_log: str | None) -> ssl.SSLContext:
-    if not cert_file and cert_dir and not Path(cert_dir).is_dir():  # OpenSSL would take it, and trust nobody
+    if not cert_file and cert_dir and not Path(cert_dir).is_dir():  # OpenSSL would accept it, and trust nobody
         raise ConfigurationError(f"SSL_CERT_DIR names {cert_dir!r}, which is not a directory. Correct or unset it")
     try:
         return httpx.create_ssl_context()
@@ -73,7 +73,7 @@ class Proxies:
     """The proxies of the environment.
 
     Attributes:
-        by_pattern: httpx's patterns of addresses (``"https://"``, ``"all://*.example.org"``), each with its proxy;
+        by_pattern: httpx's URL patterns (``"https://"``, ``"all://*.example.org"``), each with its proxy;
             ``None``: no proxy.
         direct_networks: Addresses in these networks are reached without a proxy.
     """
@@ -82,7 +82,7 @@ class Proxies:
     direct_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
 
     def is_direct(self, host: str) -> bool:
-        """Tell whether a host is an address in one of the networks that ``NO_PROXY`` names."""
+        """Return whether a host is an address in one of ``NO_PROXY``'s networks."""
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
@@ -91,15 +91,15 @@ class Proxies:
 
 
 def proxies_of_environment() -> Proxies:
-    """Return the proxies that ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` name.
+    """Return the proxies of ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``.
 
-    They are read as httpx does, but ``NO_PROXY`` may also hold networks (``10.0.0.0/8``, ``fe80::/10``) and addresses
+    They are read as by httpx, but ``NO_PROXY`` may also contain networks (``10.0.0.0/8``, ``fe80::/10``) and addresses
     in brackets (``[::1]``).
 
     Raises:
         ConfigurationError: A variable holds something that cannot be used.
     """
-    settings = getproxies()  # of the environment; on Windows and macOS the system's, too
+    settings = getproxies()  # from the environment; on Windows and macOS also from the system
     by_pattern: dict[str, httpx.Proxy | None] = {
         f"{scheme}://": _proxy(settings[scheme], _variable(scheme))
         for scheme in ("http", "https", "all")
@@ -129,13 +129,13 @@ def proxies_of_environment() -> Proxies:
 
 
 def proxy_passwords() -> list[str]:
-    """Return the passwords that the environment's proxies are asked with. A proxy may repeat them."""
+    """Return the passwords of the environment's proxies, which a proxy may repeat in errors."""
     credentials = [address.rpartition("@")[0].rpartition("//")[2] for address in getproxies().values()]
     return [unquote(password) for password in (part.partition(":")[2] for part in credentials) if password]
 
 
 def _variable(scheme: str) -> str:
-    """Return the name of the variable that Python's standard library read a setting from."""
+    """Return the name of the variable that the standard library read."""
     names = (f"{scheme}_proxy", f"{scheme}_proxy".upper())
     return next((name for name in names if os.environ.get(name)), f"The system's setting {names[1]}")
 
@@ -175,7 +175,7 @@ def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None
 
 
 def _direct_pattern(entry: str) -> str:
-    """Return httpx's pattern for the hosts that an entry of ``NO_PROXY`` means."""
+    """Return httpx's pattern for an entry of ``NO_PROXY``."""
     if "://" in entry:
         return entry
     bare = entry[1:-1] if entry[0] == "[" and entry[-1] == "]" else entry

@@ -1,6 +1,6 @@
-"""From what httpx raises, and from answers nobody asked for, to linkspan's errors.
+"""Convert httpx's errors, and unexpected answers, to linkspan's errors.
 
-The messages name the host, the phase, the time it took and a way out, and hold no header, query or body.
+Messages name the host, the phase, the time and what to do. They contain no header, query or body.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 __all__ = ["answer_error", "connection_error", "interruption", "unusable_address", "with_retry_after"]
 
 
-#: How httpx words that a redirect's address is not valid.
+#: httpx's message for a redirect to an invalid URL.
 _INVALID_REDIRECT = "Invalid URL in location header"
 
 
 def connection_error(exc: httpx.RequestError, request: HttpRequest, seconds: float) -> LinkspanError:
-    """Return the error of an attempt that got no answer, or not all of one."""
+    """Return the error for an attempt without an answer, or with an incomplete one."""
     host = request.host
     if isinstance(exc, httpx.TimeoutException):
         return APITimeoutError(_timeout_message(exc, host, seconds), provider=request.provider)
@@ -49,7 +49,7 @@ def connection_error(exc: httpx.RequestError, request: HttpRequest, seconds: flo
     if isinstance(exc, httpx.UnsupportedProtocol):
         return ConfigurationError(f"{public_url(request.url)!r} is not an http(s) URL", provider=request.provider)
     if isinstance(exc, httpx.RemoteProtocolError) and _INVALID_REDIRECT in str(exc):
-        # httpx quotes a part of the address, which may be a part of a key that no search for the key would find.
+        # httpx quotes a part of the URL, which may be a part of the key that redaction would not find.
         exc.args = (_INVALID_REDIRECT,)
         exc.__cause__ = exc.__context__ = None
         return unusable_address(exc, request)
@@ -63,10 +63,10 @@ def connection_error(exc: httpx.RequestError, request: HttpRequest, seconds: flo
 
 
 def unusable_address(exc: Exception, request: HttpRequest) -> ConfigurationError:
-    """Return the error of an address that httpx cannot use: the request's, or that of a redirect."""
+    """Return the error for a URL that httpx cannot use: the request's or a redirect's."""
     shown = public_url(request.url)
     if isinstance(exc, httpx.RemoteProtocolError) or (isinstance(exc, httpx.InvalidURL) and _is_valid(request.url)):
-        message = f"{shown!r} redirects to what is not an http(s) address. Check base_url"
+        message = f"{shown!r} redirects to something that is not an http(s) URL. Check base_url"
     else:
         message = f"{shown!r} is not a valid URL: {exc}"
     return ConfigurationError(message, provider=request.provider)
@@ -81,13 +81,13 @@ def _is_valid(url: str) -> bool:
 
 
 def interruption(exc: Exception, request: HttpRequest, headers: httpx.Headers, waited: float | None) -> LinkspanError:
-    """Return the error of a stream that ended by a failure after its first event.
+    """Return the error for a stream that failed after its first event.
 
     Args:
-        exc: What httpx raised.
-        request: What was asked.
+        exc: httpx's error.
+        request: The request.
         headers: The answer's headers.
-        waited: Seconds since the last event, if they were counted.
+        waited: Seconds since the last event, if known.
     """
     host = request.host
     if isinstance(exc, httpx.DecodingError):
@@ -104,14 +104,14 @@ def interruption(exc: Exception, request: HttpRequest, headers: httpx.Headers, w
 
 
 def answer_error(request: HttpRequest, response: HttpResponse) -> LinkspanError:
-    """Return the error of an answer that is not what was asked for."""
+    """Return the error for an unexpected answer."""
     if 300 <= response.status_code < 400:
         return _redirect_error(request, response)
     return with_retry_after(request.decode_error(response), response.headers)
 
 
 def with_retry_after(error: LinkspanError, headers: httpx.Headers) -> LinkspanError:
-    """Complete an error by the headers of its answer: when to come back, and how rate limits stand."""
+    """Add to an error what its answer's headers say about retries and rate limits."""
     error.headers = error.headers or mask_headers(headers)
     if error.retry_after is None:
         error.retry_after = retry_after_seconds(headers)
@@ -120,15 +120,15 @@ def with_retry_after(error: LinkspanError, headers: httpx.Headers) -> LinkspanEr
 
 def _redirect_error(request: HttpRequest, response: HttpResponse) -> ConfigurationError:
     location = response.headers.get("location")
-    where = "without saying where to"
+    where = "without a target"
     if location:
         try:
             where = f"to {public_url(urljoin(request.url, location))!r}"
         except ValueError:
-            where = "to what is not an http(s) address"
+            where = "to something that is not an http(s) URL"
     return ConfigurationError(
-        f"{public_url(request.url)!r} redirects {where}. Redirects are not followed, because the API key would "
-        "go along. If that place is the right one, set base_url to it",
+        f"{public_url(request.url)!r} redirects {where}. Redirects are not followed, because the API key would be "
+        "sent along. If the target is right, set base_url to it",
         provider=request.provider,
         status_code=response.status_code,
         headers=mask_headers(response.headers),
@@ -144,7 +144,7 @@ def _timeout_message(exc: httpx.TimeoutException, host: str, seconds: float) -> 
             "streams that are no longer read, run fewer calls at once, or pass an http client with larger limits"
         )
     if isinstance(exc, httpx.WriteTimeout):
-        return f"{host} did not take the request within {seconds:.1f} s. Send less, or raise timeout="
+        return f"{host} did not read the request within {seconds:.1f} s. Send less, or raise timeout="
     return (
         f"{host} did not answer within {seconds:.1f} s. Raise timeout= if the model may take longer "
         "(long answers, a deployment that has to start first)"
@@ -173,7 +173,7 @@ def _connect_error(exc: httpx.RequestError, host: str, request: HttpRequest) -> 
 
 
 def _reason(exc: Exception) -> str:
-    """Return the most telling text of an exception and its causes."""
+    """Return the most specific message of an exception and its causes."""
     for cause in _causes(exc):
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror

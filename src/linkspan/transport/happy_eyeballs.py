@@ -1,6 +1,7 @@
-"""A connection to a host of several addresses: the next one is tried beside the one before it (RFC 8305).
+"""Connect to a host with several addresses, trying the next one in parallel (RFC 8305).
 
-asyncio's own way (``happy_eyeballs_delay``) loses a socket where it is cancelled in the turn in which it has connected.
+asyncio's own implementation (``happy_eyeballs_delay``) leaks a socket if cancelled in the loop iteration in which it
+connected.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ __all__ = ["addresses_of", "first_connected"]
 
 ResultT = TypeVar("ResultT")
 
-#: Seconds before the next address is tried beside the one before.
+#: Seconds before the next address is tried in parallel.
 _DELAY = 0.25
 
 
 async def addresses_of(host: str, port: int) -> list[str]:
-    """Return the addresses of a host, those of its two families in turns.
+    """Return the addresses of a host, alternating between IPv6 and IPv4.
 
     Raises:
         OSError: The host is unknown.
@@ -47,14 +48,14 @@ def _text(address: tuple[Any, ...]) -> str:
 async def first_connected(
     attempts: Sequence[Callable[[], Coroutine[Any, Any, ResultT]]], close: Callable[[ResultT], None]
 ) -> ResultT:
-    """Return what the first successful attempt returns. Each begins when the one before failed or takes long.
+    """Return the first successful result. Each attempt starts when the previous one failed or takes long.
 
     Args:
-        attempts: Each makes a connection.
-        close: Closes one that comes too late.
+        attempts: Functions that open a connection.
+        close: Closes a connection that is no longer needed.
 
     Raises:
-        OSError: All failed; the error is the first one's.
+        OSError: All failed; this is the first one's error.
     """
     tasks: list[asyncio.Task[ResultT]] = []
     running: set[asyncio.Task[ResultT]] = set()

@@ -1,4 +1,4 @@
-"""Requests and answers as plain objects that know no API and no framework, and what holds for their headers."""
+"""Requests and answers, independent of APIs and frameworks, and checks of their headers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["LARGEST_RESPONSE", "HttpRequest", "HttpResponse", "check_headers"]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?")
 
-#: Bytes of an answer, of one event, or of what carries no event, beyond which reading stops.
+#: Default limit for the bytes of an answer, of one event, or of data without an event.
 LARGEST_RESPONSE = 64 * 1024 * 1024
 
 
@@ -32,9 +32,9 @@ class HttpResponse:
 
     Attributes:
         status_code: The HTTP status.
-        headers: The answer's headers; names in any case.
-        content: The body, decompressed. Of an answer that is not what was asked for, at most the first MiB.
-        url: The address that was asked.
+        headers: The answer's headers; names are case-insensitive.
+        content: The body, decompressed; of an unexpected answer, at most the first MiB.
+        url: The URL of the request.
     """
 
     status_code: int
@@ -44,33 +44,33 @@ class HttpResponse:
 
     @property
     def text(self) -> str:
-        """The body as text: UTF-8, with U+FFFD for bytes that are none."""
+        """The body as text: UTF-8, with U+FFFD for invalid bytes."""
         return self.content.decode("utf-8", "replace")
 
 
 @dataclass(slots=True, frozen=True, kw_only=True, repr=False)
 class HttpRequest:
-    """One call of an API, as a codec describes it and as the transport carries it out.
+    """One call of an API, described by a codec and sent by the transport.
 
     Attributes:
-        url: The full address.
+        url: The full URL.
         provider: The API's name for errors, such as ``"scaleway"``.
-        headers: Header values in clear. They appear in no representation, log or error.
+        headers: Headers with plain values. They appear in no representation, log or error.
         content: The body. It appears in no representation, log or error.
         method: The HTTP method.
-        timeout: Seconds of silence allowed: until the answer begins (a stream: with its first event, whatever comments
-            come before), then between two reads. ``None``: no limit.
-        connect_timeout: Seconds allowed to make a connection; never more than ``timeout``. ``None``: the same as
+        timeout: Seconds of silence allowed: until the answer begins (of a stream: until the first event, whatever
+            comments precede it), then between two reads. ``None``: no limit.
+        connect_timeout: Seconds allowed to open a connection; never more than ``timeout``. ``None``: the same as
             ``timeout``.
         stall_timeout: Seconds allowed between two *events* of a stream once it has begun, whatever else arrives:
             keep-alive comments do not hide a stalled model. ``None``: the same as ``timeout``.
-        max_response_bytes: The most bytes, decompressed, of a whole answer, of one event, and of what a stream sends
-            without an event between. Beyond it reading stops with ``InvalidResponseError``.
-        max_retries: How often a failed attempt is repeated: at most ``max_retries + 1`` requests are sent.
-        decode_error: Makes the error of an answer that is not what was asked for: a status that is not 2xx, or, where
-            a stream was asked for, a body that is not an event stream (JSON, HTML, nothing).
-        event_error: Called with the data of a stream's first event, and only with that one. An error returned here
-            counts as a failed attempt: some APIs answer 200 and then refuse.
+        max_response_bytes: Most bytes, decompressed, of a whole answer, of one event, and of a stream's data between
+            two events. Beyond it, the call fails with ``InvalidResponseError``.
+        max_retries: Most retries of a failed attempt: at most ``max_retries + 1`` requests are sent.
+        decode_error: Builds the error for an unexpected answer: a status that is not 2xx or, for a stream, a body that
+            is not an event stream (JSON, HTML, nothing).
+        event_error: Called with the data of a stream's first event only. An error returned here counts as a failed
+            attempt, because some APIs answer 200 and then refuse.
 
     Raises:
         ConfigurationError: A timeout or ``max_response_bytes`` is not above 0, or ``max_retries`` is below 0.
@@ -122,11 +122,11 @@ class HttpRequest:
 def check_headers(headers: Mapping[str, str], *, provider: str) -> None:
     """Refuse headers that cannot be sent, without repeating their values.
 
-    The HTTP library would refuse them too, but with the whole value, a key perhaps, in its message.
+    The HTTP library would refuse them too, but its message contains the whole value, which may be a key.
 
     Raises:
-        ConfigurationError: A name that is no token, or a value with a line break, a blank at either end, a control
-            character or one outside ASCII: mostly a key that was copied or read from a file with something around it.
+        ConfigurationError: A name is not a token, or a value has a line break, a blank at either end, or a control or
+            non-ASCII character. Usually a key was copied or read from a file with something around it.
     """
     for name, value in headers.items():
         if not _NAME.fullmatch(name):
@@ -138,8 +138,7 @@ def check_headers(headers: Mapping[str, str], *, provider: str) -> None:
             )
         if not _VALUE.fullmatch(value):
             raise ConfigurationError(
-                f"the value of header {name!r} cannot be sent: it holds a line break, a blank at its start or end, "
-                "a control character or a character outside ASCII. If it is made from an API key, remove what "
-                "surrounds the key",
+                f"the value of header {name!r} cannot be sent: it contains a line break, a blank at its start or end, "
+                "a control character or a character outside ASCII. If it is an API key, remove what surrounds the key",
                 provider=provider,
             )

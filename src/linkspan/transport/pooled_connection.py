@@ -1,8 +1,8 @@
-"""A connection in httpcore's pool that gives its place back, whenever its call is cancelled.
+"""A connection in httpcore's pool that always frees its slot, even if its call is cancelled.
 
-httpcore 1.0 shields its cleaning up from anyio's cancel scopes, and not from ``Task.cancel()``. Where that comes in the
-turn in which httpcore takes a connection, or puts one away after a failure, the connection stays in the pool for ever:
-it is neither used again nor closed. ``create_connection`` is the pool's public way to hand in connections.
+httpcore 1.0 shields its clean-up from anyio's cancel scopes, but not from ``Task.cancel()``. If that happens in the
+loop iteration in which httpcore takes a connection, or removes one after a failure, the connection stays in the pool
+forever, neither reused nor closed. ``create_connection`` is the pool's public hook for connections.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PooledConnection(httpcore.AsyncConnectionInterface):
         self._connection = connection
         self._is_unused = True
         self._is_dropped = False
-        self._answer: object | None = None  # stands for the answer that is being read
+        self._answer: object | None = None  # placeholder while an answer is being read
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
         """Send a request."""
@@ -47,12 +47,12 @@ class PooledConnection(httpcore.AsyncConnectionInterface):
         return response
 
     async def _end(self, answer: object) -> None:
-        """Close after an answer, unless the connection can be used again, or is."""
+        """Close after an answer, unless the connection can be reused or is in use."""
         if self._answer is answer and not (self.is_idle() or self.is_closed()):
             await self.aclose()
 
     def drop_unused(self) -> None:
-        """Give the place back if nothing was ever sent. A call that is about to, gets another connection."""
+        """Free the slot if nothing was ever sent. A call that is about to send gets another connection."""
         self._is_dropped = self._is_dropped or self._is_unused
 
     async def aclose(self) -> None:
@@ -64,21 +64,21 @@ class PooledConnection(httpcore.AsyncConnectionInterface):
         return self._connection.info()
 
     def can_handle_request(self, origin: httpcore.Origin) -> bool:
-        """Tell whether a request to this server may use this connection."""
+        """Return whether a request to this server may use this connection."""
         return self._connection.can_handle_request(origin)
 
     def is_available(self) -> bool:
-        """Tell whether a request can be sent now."""
+        """Return whether a request can be sent now."""
         return self._connection.is_available()
 
     def has_expired(self) -> bool:
-        """Tell whether an idle connection must not be used again."""
+        """Return whether an idle connection must not be reused."""
         return self._connection.has_expired()
 
     def is_idle(self) -> bool:
-        """Tell whether no request is under way."""
+        """Return whether no request is running."""
         return self._connection.is_idle()
 
     def is_closed(self) -> bool:
-        """Tell whether the place can be given to another connection."""
+        """Return whether the slot is free for another connection."""
         return self._is_dropped or self._connection.is_closed()

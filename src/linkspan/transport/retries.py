@@ -1,11 +1,11 @@
-"""What is retried, when and how often. The loop is tenacity's.
+"""Retry failed attempts, with tenacity's loop.
 
-What: an attempt that raised a ``LinkspanError`` whose ``is_retryable`` is true. When: after ``Retry-After`` if the
-server said so, else after an exponentially growing time with jitter. How often: ``max_retries``, so at most
-``max_retries + 1`` requests are sent.
+What: an attempt that raised a ``LinkspanError`` whose ``is_retryable`` is true. When: after the server's
+``Retry-After``, else after an exponential delay with jitter. How often: ``max_retries``, so at most ``max_retries + 1``
+requests are sent.
 
-All waiting goes through :func:`sleep` and :func:`async_sleep` of this module, looked up at each call: tests that do
-not want to wait replace these two.
+All waiting uses :func:`sleep` and :func:`async_sleep` of this module, looked up at each call, so that tests can replace
+them.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ __all__ = [
 
 AnswerT = TypeVar("AnswerT")
 
-#: Seconds before the first retry. It doubles with each further one; half of it is drawn at random.
+#: Seconds before the first retry; doubles with each further one. Half of it is random.
 FIRST_DELAY = 0.5
-#: Seconds that no delay exceeds, unless the server asked for more.
+#: Longest delay in seconds, unless the server requests more.
 LONGEST_DELAY = 8.0
-#: Seconds that a server may ask for. Told to wait longer, a call fails at once, with the time in ``retry_after``.
+#: Longest delay in seconds that a server may request. For a longer one, the call fails at once, with the time in
+#: ``retry_after``.
 LONGEST_RETRY_AFTER = 60.0
 
 _log = logging.getLogger("linkspan.transport")
@@ -62,14 +63,14 @@ async def async_sleep(seconds: float) -> None:
 
 
 def with_retries(attempt: Callable[[HttpRequest], AnswerT], request: HttpRequest) -> AnswerT:
-    """Carry out a request, again if that may help."""
+    """Send a request, with retries."""
     import tenacity  # noqa: PLC0415  # a fifth of linkspan's own import: it comes with the first call
 
     return tenacity.Retrying(sleep=sleep, **_policy(request))(attempt, request)
 
 
 async def with_retries_async(attempt: Callable[[HttpRequest], Awaitable[AnswerT]], request: HttpRequest) -> AnswerT:
-    """Carry out a request, again if that may help."""
+    """Send a request, with retries."""
     import tenacity  # noqa: PLC0415  # as above
 
     answer: AnswerT = await tenacity.AsyncRetrying(sleep=async_sleep, **_policy(request))(attempt, request)
@@ -89,7 +90,7 @@ def _policy(request: HttpRequest) -> dict[str, Any]:
 
 
 def is_worth_retrying(error: BaseException) -> bool:
-    """Tell whether another attempt may succeed, and soon enough."""
+    """Return whether a retry may succeed, and soon enough."""
     return (
         isinstance(error, LinkspanError)
         and error.is_retryable
@@ -98,9 +99,9 @@ def is_worth_retrying(error: BaseException) -> bool:
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Return how many seconds an answer asks to wait, never negative; ``None`` if it does not say.
+    """Return the delay in seconds that an answer requests, never negative; ``None`` if it requests none.
 
-    Read are ``retry-after-ms`` (milliseconds) and ``retry-after`` (seconds, or a date as RFC 9110 defines it).
+    Reads ``retry-after-ms`` (milliseconds) and ``retry-after`` (seconds, or RFC 9110's date).
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
@@ -131,11 +132,11 @@ def _seconds_until(date: str) -> float | None:
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Return the seconds until the next attempt: what the server asked for, else exponential with jitter."""
+    """Return the seconds until the next attempt: the server's delay, else exponential with jitter."""
     error = state.outcome.exception() if state.outcome is not None else None
     if isinstance(error, LinkspanError) and error.retry_after is not None:
         return error.retry_after
-    # Half fixed, half at random: clients that failed together do not come back together, yet none comes back at once.
+    # Half fixed, half random: clients that failed together do not retry together, yet none retries at once.
     delay = min(FIRST_DELAY * 2.0 ** (state.attempt_number - 1), LONGEST_DELAY)
     return delay * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
 

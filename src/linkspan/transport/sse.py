@@ -1,8 +1,8 @@
-"""Bytes to the data of server-sent events, by the WHATWG rules (HTML standard, 9.2.6), without I/O.
+"""Parse server-sent events from bytes by the WHATWG rules (HTML standard, 9.2.6), without I/O.
 
-Lines end at LF, CR LF or CR, and only there: U+2028, U+2029 and U+0085 are text. Bytes are cut into lines before
-anything is decoded, so that a character may be split between chunks anywhere. Event types and ids are passed over: none
-of the APIs says anything by them, and a model's answer cannot be resumed.
+Lines end only at LF, CR LF or CR: U+2028, U+2029 and U+0085 are text. Bytes are split into lines before decoding, so
+chunks may split a character anywhere. Event types and ids are ignored: no API uses them, and a model's answer cannot be
+resumed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class SSEDecoder:
-    r"""Cuts a byte stream into events. How the bytes are cut into chunks makes no difference.
+    r"""Splits a byte stream into events, however the bytes are divided into chunks.
 
     An event is the values of its ``data`` fields joined by ``\n``, undecoded: JSON parsers take bytes.
 
@@ -31,19 +31,19 @@ class SSEDecoder:
 
     def _reset(self) -> None:
         self._at_start = True
-        self._partial: list[bytes] = []  # pieces of a line whose end has not come: joined once, so big events are cheap
+        self._partial: list[bytes] = []  # pieces of an unfinished line, joined once, so that big events are cheap
         self._data: list[bytes] = []
-        self._skip_lf = False  # the last chunk ended with CR: an LF that follows belongs to it
+        self._skip_lf = False  # the last chunk ended with CR; a following LF belongs to it
 
     def flush(self) -> list[bytes]:
-        """Return the last event if the stream ended without its blank line. The decoder is then as new."""
+        """Return the last event if the stream ended without its blank line; resets the decoder."""
         events: list[bytes] = []
         self._take_lines([b"".join(self._partial), b""], events)
         self._reset()
         return events
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Take the next bytes and return the events that they complete."""
+        """Add bytes and return the events that they complete."""
         if not chunk:
             return []
         if self._skip_lf and chunk[0] == 10:

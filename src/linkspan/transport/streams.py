@@ -1,4 +1,4 @@
-"""An answer that arrives as events: how its opening is judged, how it is read on, how it ends."""
+"""Read an answer that arrives as events: open, iterate, drain and close it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncEventStream", "EventStream", "looks_like_events"]
 
-#: Seconds that a finished stream is read on, so that its connection can be used again.
+#: Longest time in seconds to drain a finished stream so that its connection can be reused.
 DRAIN_SECONDS = 0.1
 
 _log = logging.getLogger("linkspan.transport")
@@ -45,10 +45,10 @@ _BLANKS = b" \t\r\n"
 
 
 def looks_like_events(head: bytes, content_type: str) -> bool | None:
-    """Tell by its first bytes whether a body is an event stream; ``None``: not to be told yet.
+    """Return whether a body is an event stream, by its first bytes; ``None`` if undecided.
 
-    The bytes decide, because servers and proxies mislabel streams in both directions; the content type only where the
-    bytes leave it open.
+    The bytes decide, because servers and proxies mislabel streams in both directions; the content type only breaks
+    ties.
     """
     head = head.removeprefix(b"\xef\xbb\xbf").lstrip(_BLANKS)
     if not head:
@@ -63,9 +63,9 @@ def looks_like_events(head: bytes, content_type: str) -> bool | None:
 
 
 class _Stream:
-    """What sync and async streams share: everything but the loops over chunks.
+    """Base of sync and async streams: everything except the loops over chunks.
 
-    A stream opens with its first event. Until then its body is kept, because it may turn out to be something else.
+    A stream opens with its first event. Until then its body is kept, because it may not be a stream.
     """
 
     __slots__ = (
@@ -90,7 +90,7 @@ class _Stream:
         self._request = request
         self._response = response
         self._decoder = SSEDecoder()
-        # Some servers send comments for as long as a model takes to start: the first event has the whole timeout.
+        # Some servers send comments while a model starts: the first event has the whole timeout.
         self._deadline = Deadline(request.timeout)
         self._connection: Any = response.extensions.get("network_stream") if owns_connection(response) else None
         if self._connection is not None:
@@ -98,18 +98,18 @@ class _Stream:
         self._started = monotonic()
         self._closed = False
         self._was_silence = False
-        self._eventless = 0  # bytes since the last event that carried something
+        self._eventless = 0  # bytes since the last event with content
         self._pending: Sequence[bytes] = ()
         self._head = Body(LARGEST_FOREIGN_BODY)
-        self._beginning = b""  # of the body, without blanks, as long as it may or may not be events
+        self._beginning = b""  # of the body, without blanks, while it is undecided
         self._is_events: bool | None = None if response.is_success else False
 
     def silence(self) -> None:
-        """Say that the events of the latest batch carried nothing of an answer: they do not hide that it stalls."""
+        """Mark the latest batch as empty, so that its events do not hide a stall."""
         self._was_silence = True
 
     def _take_opening(self, chunk: bytes) -> bool:
-        """Take a chunk before the first event. Return whether that is settled: here it is, or there will be none."""
+        """Process a chunk before the first event. Return whether the event arrived, or cannot arrive."""
         if self._is_events is None:
             self._beginning += chunk
             self._is_events = looks_like_events(self._beginning, self.headers.get("content-type", ""))
@@ -119,7 +119,7 @@ class _Stream:
                 is_full = self._head.add(chunk)
                 if self._is_events is None and is_full:
                     self._is_events = False
-                # Blanks may come one by one, any number of them: they are not looked at again.
+                # Any number of blanks may arrive one by one, so they are not scanned again.
                 elif self._is_events is None and not self._beginning.strip(_BLANKS):
                     self._beginning = b""
                 return self._is_events is not None
@@ -129,19 +129,19 @@ class _Stream:
         return bool(self._pending)
 
     def _end_opening(self) -> None:
-        """Take note that the body ended before its first event."""
+        """Note that the body ended before its first event."""
         if self._is_events:
             self._pending = self._decoder.flush()
         self._is_events = bool(self._pending)
 
     def _opening_error(self, exc: httpx.RequestError) -> LinkspanError | None:
-        """Return the error of a body that broke off; ``None`` if the status says more than that."""
+        """Return the error for an interrupted body; ``None`` if the status is more informative."""
         if not self._response.is_success:
             return None
         return connection_error(exc, self._request, monotonic() - self._started)
 
     def _judge_opening(self) -> None:
-        """Raise unless the body is an event stream whose first event is no error."""
+        """Raise unless the body is an event stream whose first event is not an error."""
         request, response = self._request, self._response
         if not self._pending:
             answer = HttpResponse(response.status_code, self.headers, self._head.content(), request.url)
@@ -155,11 +155,11 @@ class _Stream:
         self._deadline.restart = True
 
     def _note_eventless(self, chunk: bytes) -> None:
-        """Take note of bytes that brought no event, or none that carried something.
+        """Count bytes without an event, or with an empty one.
 
         Raises:
             httpx.ReadTimeout: The deadline has passed.
-            InvalidResponseError: There are too many of them.
+            InvalidResponseError: There are too many.
         """
         self._eventless += len(chunk)
         if self._eventless > self._request.max_response_bytes:
@@ -171,7 +171,7 @@ class _Stream:
         return interruption(exc, self._request, self.headers, self._deadline.waited())
 
     def _release(self) -> bool:
-        """Let go of the connection, once. Return whether the response is still to be closed."""
+        """Release the connection, once. Return whether the response must still be closed."""
         first = not self._closed
         self._closed = True
         if self._connection is not None:
@@ -179,15 +179,15 @@ class _Stream:
         return first
 
     def _can_drain(self) -> bool:
-        """Tell whether reading on concerns this answer alone: an HTTP/2 connection carries many."""
+        """Return whether the connection carries only this answer; an HTTP/2 connection carries many."""
         return self._connection is not None or self._response.extensions.get("http_version", b"")[:6] == b"HTTP/1"
 
 
 class EventStream(_Stream):
-    """The events of an answer, in order, each handed out as soon as its bytes are there.
+    """The events of an answer, in order, each yielded as soon as its bytes arrive.
 
-    Made by :meth:`linkspan.transport.HttpClient.stream`. Iterating raises ``InterruptedStreamError`` if the connection
-    breaks or nothing comes for too long. Attributes: ``headers``, those of the answer.
+    Created by :meth:`linkspan.transport.HttpClient.stream`. Iterating raises ``InterruptedStreamError`` if the
+    connection breaks or stalls. ``headers`` has the answer's headers.
     """
 
     __slots__ = ("_chunks",)
@@ -197,10 +197,10 @@ class EventStream(_Stream):
         self._chunks = chunks(response)
 
     def open(self) -> None:
-        """Read up to the first event, or all of an answer that is not a stream.
+        """Read up to the first event, or the whole answer if it is not a stream.
 
         Raises:
-            LinkspanError: No event came, or the first one is an error.
+            LinkspanError: No event arrived, or the first one is an error.
         """
         try:
             if self._is_events is None:
@@ -224,9 +224,9 @@ class EventStream(_Stream):
             yield from events
 
     def batches(self) -> Iterator[Sequence[bytes]]:
-        """Return the same events, those of one read together: a generator's step per read is less than one per event.
+        """Yield the same events in one batch per read, which costs less than one step per event.
 
-        No event waits for another: each batch is what was there already.
+        No event waits for another: a batch has only events that have arrived.
         """
         events, self._pending = self._pending, ()
         yield events
@@ -251,9 +251,9 @@ class EventStream(_Stream):
         yield self._decoder.flush()
 
     def drain(self) -> None:
-        """Read on for a moment after the last event that matters, so that the connection can be used again.
+        """Drain the body briefly after the last relevant event, so that the connection can be reused.
 
-        Events that still come are dropped. A server that does not end the stream in time has it closed.
+        Further events are dropped. If the server does not end the stream in time, it is closed.
         """
         if self._closed:
             return
@@ -271,7 +271,7 @@ class EventStream(_Stream):
         self.close()
 
     def close(self) -> None:
-        """Close the stream. The server sees it unless the stream had ended."""
+        """Close the stream. The server notices unless the stream has ended."""
         if self._release():
             self._response.close()
 
@@ -288,10 +288,10 @@ class AsyncEventStream(_Stream):
             self._connection.on_cancel = response.aclose
 
     async def open(self) -> None:
-        """Read up to the first event, or all of an answer that is not a stream.
+        """Read up to the first event, or the whole answer if it is not a stream.
 
         Raises:
-            LinkspanError: No event came, or the first one is an error.
+            LinkspanError: No event arrived, or the first one is an error.
         """
         try:
             if self._is_events is None:
@@ -316,7 +316,7 @@ class AsyncEventStream(_Stream):
                 yield event
 
     async def batches(self) -> AsyncIterator[Sequence[bytes]]:
-        """Return the same events, those of one read together: see :meth:`EventStream.batches`."""
+        """Yield the same events in one batch per read; see :meth:`EventStream.batches`."""
         events, self._pending = self._pending, ()
         yield events
         if self._closed:
@@ -340,7 +340,7 @@ class AsyncEventStream(_Stream):
         yield self._decoder.flush()
 
     async def drain(self) -> None:
-        """Read on for a moment after the last event that matters: see :meth:`EventStream.drain`."""
+        """Drain the body briefly after the last relevant event; see :meth:`EventStream.drain`."""
         if self._closed:
             return
         if self._can_drain():
@@ -360,7 +360,7 @@ class AsyncEventStream(_Stream):
                 break
 
     async def aclose(self) -> None:
-        """Close the stream. The server sees it unless the stream had ended."""
+        """Close the stream. The server notices unless the stream has ended."""
         connection = self._connection
         if self._release():
             if connection is not None:
@@ -369,7 +369,7 @@ class AsyncEventStream(_Stream):
 
 
 def _shut_down_later(response: httpx.Response) -> threading.Timer | None:
-    """Bound a read on a connection that takes no deadline, by ending it from another thread."""
+    """Bound a read on a connection without deadlines, by shutting it down from another thread."""
     from linkspan.transport.connections import shut_down  # noqa: PLC0415  # with httpcore, which is loaded by now
 
     stream = response.extensions.get("network_stream")

@@ -1,7 +1,7 @@
-"""httpx's transports over connection pools that use linkspan's own connections.
+"""httpx transports over connection pools that use linkspan's own connections.
 
-httpx has no argument for ``network_backend``, so these classes make their pools themselves. ``_pool`` is the one
-private name that is used, and ``tests/transport/test_transports.py`` fails if a later httpx no longer reads it.
+httpx has no argument for ``network_backend``, so these classes create their pools. ``_pool`` is the only private name
+used, and ``tests/transport/test_transports.py`` fails if a later httpx no longer reads it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncTransport", "SyncTransport", "async_transports", "sync_transports"]
 
-#: At most 1000 calls run at once and the rest wait, as long as their timeout: each connection takes a file descriptor,
-#: of which many systems give a process 1024. Few idle connections are kept, because the pool of httpcore 1.0 goes
-#: through all pairs of them at each call: with 100 idle ones a call costs ten times as much as with 20 (measured).
+#: At most 1000 calls run at once and the rest wait, up to their timeout, because many systems limit a process to 1024
+#: file descriptors. Few idle connections are kept, because httpcore 1.0's pool compares all pairs of them at each call:
+#: with 100 idle ones, a call costs ten times as much as with 20 (measured).
 MAX_CONNECTIONS = 1000
 _LIMITS = {"max_keepalive_connections": 20, "keepalive_expiry": 30.0}
 
@@ -38,7 +38,7 @@ class SyncTransport(httpx.HTTPTransport):
         backend: Opens the connections.
         context: The TLS context.
         proxy: The proxy to go through.
-        direct: The transport for hosts that need no proxy, with what tells them.
+        direct: The transport for hosts without a proxy, and a function that identifies them.
     """
 
     def __init__(
@@ -64,18 +64,18 @@ class SyncTransport(httpx.HTTPTransport):
         return _without_reason(super().handle_request(request))
 
     def is_idle(self) -> bool:
-        """Tell whether no request is under way."""
+        """Return whether no request is running."""
         return all(connection.is_idle() for connection in self._pool.connections)
 
 
 class AsyncTransport(httpx.AsyncHTTPTransport):
-    """Sends async requests: see :class:`SyncTransport`.
+    """Sends async requests; see :class:`SyncTransport`.
 
     Args:
-        backend: Opens the connections; ``None`` leaves that to httpcore, as on event loops other than asyncio's.
+        backend: Opens the connections; ``None`` leaves that to httpcore, for event loops other than asyncio's.
         context: The TLS context.
         proxy: The proxy to go through.
-        direct: The transport for hosts that need no proxy, with what tells them.
+        direct: The transport for hosts without a proxy, and a function that identifies them.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class AsyncTransport(httpx.AsyncHTTPTransport):
 
 
 class _PooledConnections:
-    """Mixin of httpcore's pools: each connection is one of ours."""
+    """Mixin for httpcore's pools: each connection is linkspan's."""
 
     def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
         return PooledConnection(super().create_connection(origin))  # type: ignore[misc]  # the pool's
@@ -153,18 +153,18 @@ def async_transports(
 
 
 def _without_reason(response: httpx.Response) -> httpx.Response:
-    """Take the words of the status line off: httpx logs them, and a server may repeat a key there."""
+    """Remove the reason phrase of the status line, because httpx logs it and a server may repeat a key there."""
     response.extensions.pop("reason_phrase", None)
     return response
 
 
 def is_asyncio(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether a loop is asyncio's own: uvloop knows no happy eyeballs."""
+    """Return whether a loop is asyncio's own; uvloop has no happy eyeballs."""
     return isinstance(loop, asyncio.BaseEventLoop)
 
 
 def _can_reach(proxy: httpx.Proxy) -> bool:
-    """Tell whether asyncio can: TLS to a server within TLS to its proxy came with Python 3.11."""
+    """Return whether asyncio supports it: TLS to a server within TLS to its proxy needs Python 3.11."""
     return proxy.url.scheme != "https" or sys.version_info >= (3, 11)
 
 

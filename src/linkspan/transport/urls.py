@@ -1,4 +1,4 @@
-"""Addresses: what a base URL may be, and how paths are put onto it."""
+"""Check base URLs, and append paths to them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from linkspan.redaction import MASK
 
 __all__ = ["check_base_url", "host_fault", "join_url", "public_url"]
 
-#: Ends of host names that no public resolver answers for: keys may go there over plain http.
+#: Endings of host names that no public resolver knows: keys may be sent there over plain http.
 _INTERNAL_SUFFIXES = (
     ".localhost",
     ".local",
@@ -27,23 +27,23 @@ _INTERNAL_SUFFIXES = (
 
 
 def check_base_url(url: str, *, provider: str, has_credentials: bool, allow_insecure_http: bool = False) -> str:
-    """Check a base URL and return it normalised: scheme and host in lower case, no slash at its end.
+    """Check a base URL and return it normalized: scheme and host in lower case, no trailing slash.
 
     Args:
-        url: What the user gave.
+        url: The user's URL.
         provider: The API's name, for the error.
         has_credentials: Whether a key will be sent there.
         allow_insecure_http: Allow sending the key over plain http to a public host. Loopback, private addresses and
             cluster-internal names need no permission.
 
     Raises:
-        ConfigurationError: No scheme, not http(s), no host, a bad port, credentials, a query or a fragment in the URL,
-            blanks in it, or a key that would travel unencrypted to a public host.
+        ConfigurationError: The URL has no scheme, is not http(s), has no host, an invalid port, credentials, a query, a
+            fragment or blanks; or a key would be sent unencrypted to a public host.
     """
     url = url.strip()
     if not url:
         raise ConfigurationError(
-            "base_url is empty: give the API's address, such as https://host/v1", provider=provider
+            "base_url is empty: set it to the API's URL, such as https://host/v1", provider=provider
         )
     reason, parts = _split(url)
     if parts is not None and reason is None:
@@ -54,7 +54,7 @@ def check_base_url(url: str, *, provider: str, has_credentials: bool, allow_inse
             "would send the API key unencrypted to a public host: use https://, "
             "or pass allow_insecure_http=True if you accept that"
         )
-    # No more of the URL than public_url() shows, and no cause: people do paste keys into URLs.
+    # Shows no more of the URL than public_url(), and no cause, because people paste keys into URLs.
     raise ConfigurationError(f"base_url {public_url(url)!r} {reason}", provider=provider)
 
 
@@ -66,9 +66,9 @@ def join_url(base: str, path: str) -> str:
 
 
 def public_url(url: str) -> str:
-    """Return a URL as it may be shown and logged: without user info, query and fragment.
+    """Return a URL that may be shown and logged: without user info, query and fragment.
 
-    A password may hold ``/``, ``?`` or ``#``, so everything before the last ``@`` is taken for user info.
+    A password may contain ``/``, ``?`` or ``#``, so everything before the last ``@`` counts as user info.
     """
     bare, *rest = re.split(r"[?#]", url, maxsplit=1)
     scheme, separator, address = bare.rpartition("://")
@@ -81,7 +81,7 @@ def public_url(url: str) -> str:
 
 
 def host_fault(host: str) -> str | None:
-    """Return what is wrong with a host's name, ``None`` if it may exist."""
+    """Return what is wrong with a host name; ``None`` if it may exist."""
     if ":" in host:  # an IPv6 address
         return None
     labels = host.rstrip(".").split(".")
@@ -91,18 +91,18 @@ def host_fault(host: str) -> str | None:
         longest = max(map(len, labels if host.isascii() else host.encode("idna").split(b".")))
     except UnicodeError:
         longest = 64
-    return "has a host that cannot exist: a part of its name is too long" if longest > 63 else None
+    return "has a host with a part that is too long" if longest > 63 else None
 
 
 def _is_internal(host: str) -> bool:
-    """Tell whether a host is on this machine, on a private network or inside a cluster."""
-    # Name services read full-width letters and other dots as the plain ones.
+    """Return whether a host is on this machine, on a private network or inside a cluster."""
+    # Resolvers treat full-width letters and other dots as the plain ones.
     name = re.sub("[\u3002\uff0e\uff61]", ".", unicodedata.normalize("NFKC", host)).rstrip(".").lower()
     try:
         return not ipaddress.ip_address(name.partition("%")[0]).is_global
     except ValueError:
         pass
-    try:  # an address in fewer numbers than four, or in hexadecimal ones: 134744072 and 0x08080808 are 8.8.8.8
+    try:  # an address with fewer than four numbers, or in hexadecimal: 134744072 and 0x08080808 are 8.8.8.8
         return not ipaddress.ip_address(socket.inet_aton(name)).is_global
     except (OSError, UnicodeError):
         return "." not in name or name.endswith(_INTERNAL_SUFFIXES)
@@ -111,7 +111,7 @@ def _is_internal(host: str) -> bool:
 def _split(url: str) -> tuple[str | None, SplitResult | None]:
     """Return what is wrong with a URL, or its parts."""
     if re.search(r"[\x00-\x20\x7f\\]", url):
-        return "holds a blank, a control character or a backslash: remove it", None
+        return "contains a blank, a control character or a backslash: remove it", None
     if "://" not in url:
         return "has no scheme: write https:// before it, or http:// for a local server", None
     try:
@@ -120,11 +120,14 @@ def _split(url: str) -> tuple[str | None, SplitResult | None]:
     except ValueError:
         return "is not a valid URL: check the host and the port (0 to 65535)", None
     faults = (
-        (parts.scheme not in {"http", "https"}, "has a scheme that is not spoken: only https and http are"),
+        (parts.scheme not in {"http", "https"}, "has an unsupported scheme: use https or http"),
         (not parts.hostname, "names no host"),
         (bool(parts.hostname and host_fault(parts.hostname)), host_fault(parts.hostname or "") or ""),
-        ("@" in parts.netloc, "holds a user name or password: remove it and pass the key as api_key"),
-        (bool(parts.query or parts.fragment), "holds a query or a fragment: remove it, paths are appended to base_url"),
+        ("@" in parts.netloc, "contains a user name or password: remove it and pass the key as api_key"),
+        (
+            bool(parts.query or parts.fragment),
+            "contains a query or a fragment: remove it, because paths are appended to base_url",
+        ),
     )
     return next((reason for wrong, reason in faults if wrong), None), parts
 
