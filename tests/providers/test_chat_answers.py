@@ -87,10 +87,10 @@ async def test_tool_arguments_as_text_object_or_doubly_encoded(caller: Caller, a
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({}, "no choices"),
-        ({"choices": []}, "no choices"),
+        ({}, "choices are missing"),
+        ({"choices": []}, "choices are missing"),
         ({"choices": [{"index": 0}]}, "no message"),
-        ([], "no choices"),
+        ([], "choices are missing"),
     ],
 )
 async def test_an_answer_without_an_answer_is_an_error(caller: Caller, body: object, words: str) -> None:

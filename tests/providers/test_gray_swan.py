@@ -307,8 +307,8 @@ async def test_an_answer_that_is_not_blocked_passes_where_blocks_raise(server: L
 @pytest.mark.parametrize(
     ("body", "cls", "words"),
     [
-        ({}, InvalidResponseError, "no choices"),
-        ({"choices": []}, InvalidResponseError, "no choices"),
+        ({}, InvalidResponseError, "choices are missing"),
+        ({"choices": []}, InvalidResponseError, "choices are missing"),
         ({"error": True, "message": "over", "detail": "d", "error_code": "E7"}, ServerError, "over"),
         ({"detail": "not today"}, ServerError, "not today"),
     ],
