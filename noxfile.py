@@ -1,7 +1,7 @@
-"""The oldest and the newest versions that pyproject.toml allows, tried with a part of the tests.
+"""Run a part of the tests on the oldest and the newest versions that pyproject.toml allows.
 
 ``make matrix`` runs both on the Python of ``.venv``. By hand: ``.venv/bin/nox -s lowest newest -p 3.13``, or a path to
-another interpreter: ``--force-python PATH``. An environment is made once and brought up to date with each run.
+another interpreter: ``--force-python PATH``. Environments are created once and updated with each run.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.5"
-# uv resolves the lowest versions, which pip cannot do.
+# uv can resolve the lowest versions; pip cannot.
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
-# Only interpreters that are there are used.
+# Use only installed interpreters.
 nox.options.download_python = "never"
 nox.options.sessions = ["lowest", "newest"]
 
 # Some tests run pip, which uv's environments have only with --seed.
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
-#: The packages, with all that they promise to work with.
+#: The packages with all their extras.
 PACKAGES = ("--editable", ".[all]", "--editable", "./packages/linkspan-sandbox[local]")
-#: Each class of both frameworks: called, streamed, awaited; with tools, agents and engines; over real answers. And what
-#: else depends on other packages: the command line, the sandbox, the pytest plugin, the examples. Not langchain's own
-#: agents: the lowest langchain-core brings a langchain that drops a person's edits and leaves unknown calls unanswered.
+#: Each class of both frameworks (called, streamed, awaited; tools, agents, engines; recorded answers), and what else
+#: depends on other packages: the command line, the sandbox, the pytest plugin, the examples. Not langchain's own
+#: agents: the langchain that fits the lowest langchain-core drops a person's edits and ignores unknown calls.
 CHOSEN = (
     "tests/langchain",
     "tests/llama_index_adapter",
@@ -53,16 +53,16 @@ CHOSEN = (
     "tests/docs/test_pages.py::test_its_python_runs[guides/decisions]",
     "tests/test_imports.py",
 )
-#: What other versions deprecate is no failure here.
+#: Deprecations in other versions are not failures.
 OPTIONS = ("-n", "auto", "--dist", "worksteal", "-W", "default", "--disable-warnings")
-#: langchain-tests asks for a newer httpx than the classes that it tests do. Its own code works with the older one.
+#: langchain-tests requires a newer httpx than the tested classes do, but works with the older one.
 OVERRIDDEN = ("httpx",)
 
 
 @nox.session(python=PYTHONS, venv_params=["--seed"])
 def lowest(session: nox.Session) -> None:
-    """Try the lowest versions that pyproject.toml promises."""
-    # Not session.create_tmp(): it would put the temporary folders of the tests into this project.
+    """Test the lowest versions that pyproject.toml allows."""
+    # Not session.create_tmp(), which would put the tests' temporary folders into this project.
     folder = Path(session.virtualenv.location)
     wanted, pins, overrides = (folder / name for name in ("wanted.txt", "lowest.txt", "overrides.txt"))
     wanted.write_text("\n".join(" ".join(pair) for pair in zip(PACKAGES[::2], PACKAGES[1::2], strict=True)), "utf-8")
@@ -81,24 +81,24 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, venv_params=["--seed"])
 def newest(session: nox.Session) -> None:
-    """Try the newest versions that resolve."""
+    """Test the newest versions that resolve."""
     install(session, "--upgrade")
     run_chosen(session)
 
 
 @nox.session(python=PYTHONS[1:])
 def ecosystem(session: nox.Session) -> None:
-    """Try other people's components, of the versions that the group `ecosystem` pins, with linkspan's classes."""
+    """Test third-party components with linkspan's classes, in the versions that the group `ecosystem` pins."""
     session.install(*PACKAGES, "--group", "ecosystem")
     chosen = session.posargs or ("tests/ecosystem", "tests/decisions")
     session.run("python", "-m", "pytest", *OPTIONS, "-p", "timeout", "--timeout", "120", *chosen)
 
 
 def install(session: nox.Session, *options: str) -> None:
-    """Install linkspan with its extras, and what the chosen tests need."""
+    """Install linkspan with its extras and the requirements of the chosen tests."""
     session.install(*options, *PACKAGES, "--group", "matrix")
 
 
 def run_chosen(session: nox.Session) -> None:
-    """Run the chosen tests, or those that were named after ``--``."""
+    """Run the chosen tests, or those named after ``--``."""
     session.run("python", "-m", "pytest", *OPTIONS, *(session.posargs or CHOSEN))

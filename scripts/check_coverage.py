@@ -1,9 +1,8 @@
 """Fail if the tests miss too many branches of transport, codecs or assembler, and say where.
 
-A branch that is taken or not as the machine's pace has it is not counted: it is marked ``# pragma: no branch``, with
-the reason.
+Branches that depend on timing are excluded: they are marked ``# pragma: no branch``, with the reason.
 
-It reads what ``python -m pytest --branches`` has left behind; then: ``python scripts/check_coverage.py``.
+Run ``python -m pytest --branches`` first, then ``python scripts/check_coverage.py``.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from typing import Any
 
 from coverage import Coverage
 
-#: Per cent of the branches of each part that the tests must take. Transport's new branches (closing beside calls, an
-#: answer too many, odd environments) want more tests: 93.3 now, to be raised to the others' 95.
+#: Percentage of branches that the tests must take, by part. Transport's new branches (closing during calls, a surplus
+#: answer, odd environments) need more tests: 93.3 now, to be raised to 95 like the others.
 FLOORS = {"transport": 92.0, "codecs": 95.0, "assembler": 95.0}
 PARTS = {"transport": "linkspan/transport/", "codecs": "linkspan/providers/", "assembler": "linkspan/assembler.py"}
 
@@ -35,7 +34,7 @@ def measured() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Print each part's number, and the files of a part that is below the floor; return 1 if there is one."""
+    """Print each part's coverage, and the files of parts below the minimum; return 1 if there are any."""
     files = measured()
     rates = {}
     missed = []
@@ -51,14 +50,14 @@ def main() -> int:
                 missing = ", ".join(f"{start}->{end}" for start, end in file["missing_branches"])
                 low.append(f"    {Path(name).name}: {missing}")
         if not counts["num_branches"]:
-            print(f"nothing was measured of the {part}: run the tests with --branches first")
+            print(f"no coverage data for the {part}: run the tests with --branches first")
             return 1
         rates[part] = 100 * counts["covered_branches"] / counts["num_branches"]
         if rates[part] < FLOORS[part]:
             missed += [f"{part}, {counts['missing_lines']} lines missed:", *low]
     print("branches taken:", ", ".join(f"{part} {rate:.1f} % (floor {FLOORS[part]:g})" for part, rate in rates.items()))
     if missed:
-        print("\n".join(missed), "Test what is missing.", sep="\n")
+        print("\n".join(missed), "Add tests for the missing branches.", sep="\n")
     return int(bool(missed))
 
 

@@ -1,6 +1,6 @@
 """Write the table of a conformance run as Markdown: one row per point, one column per class.
 
-The run is read from pytest's own report::
+It reads pytest's reports::
 
     python -m pytest tests/conformance/test_llama_index.py --junitxml=ours.xml
     python scripts/conformance_table.py ours.xml others.xml
@@ -32,7 +32,7 @@ def points() -> dict[str, int]:
 
 
 def outcomes(reports: list[Path]) -> dict[str, dict[int, list[int]]]:
-    """For each class and point: how many passed, failed and were skipped."""
+    """Count passed, failed and skipped tests for each class and point."""
     point_of = points()
     table: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
     for report in reports:
@@ -48,7 +48,7 @@ def outcomes(reports: list[Path]) -> dict[str, dict[int, list[int]]]:
 
 
 def cell(counts: list[int]) -> str:
-    """How many passed; of how many, in bold, if not all; a dash if the API has no such thing."""
+    """Return the number passed; if not all, also the total, in bold; a dash if the API lacks the feature."""
     passed, failed, skipped = counts
     if failed:
         return f"**{passed} of {passed + failed}**"

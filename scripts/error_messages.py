@@ -1,6 +1,6 @@
-"""Fills docs/error_messages.md: every message of an error or a warning that linkspan's source can raise.
+"""Generate docs/error_messages.md: every error and warning message in linkspan's source.
 
-A hook of mkdocs; ``python scripts/error_messages.py`` prints the list. What is filled in at run time is shown as ``…``.
+A hook of mkdocs; ``python scripts/error_messages.py`` prints the list. Values inserted at run time are shown as ``…``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "src" / "linkspan"
 PLACE = "<!-- the messages -->"
-#: Helpers that make an error of a text.
+#: Helpers that build an error from a text.
 _MAKES_ERRORS = re.compile(r"error|refus|fail|unsupported|invalid|broken", re.IGNORECASE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the messages where the page has room for them."""
+    """Insert the messages at the page's marker."""
     return markdown.replace(PLACE, listing()) if PLACE in markdown else markdown
 
 
@@ -32,7 +32,7 @@ def listing() -> str:
 
 
 def by_module() -> dict[str, list[tuple[str, str]]]:
-    """Return kind and text of every message, by the module that has it."""
+    """Return kind and text of every message, by module."""
     found = {}
     for path in sorted(SOURCES.rglob("*.py")):
         module = ".".join(path.relative_to(SOURCES.parent).with_suffix("").parts).removesuffix(".__init__")
@@ -44,7 +44,7 @@ def by_module() -> dict[str, list[tuple[str, str]]]:
 
 
 def messages(tree: ast.AST) -> list[tuple[str, str]]:
-    """Return kind and text of each error that is made, and of each warning, in the order of the source."""
+    """Return kind and text of each error and warning, in source order."""
     raised = {id(node.exc) for node in ast.walk(tree) if isinstance(node, ast.Raise)}
     found: dict[tuple[str, str], None] = {}
     for node in ast.walk(tree):
@@ -54,7 +54,7 @@ def messages(tree: ast.AST) -> list[tuple[str, str]]:
         kind = {"warn": _kind_of_warning(node), "with_hint": "hint"}.get(name, name if name[:1].isupper() else "error")
         if name in ("warn", "with_hint") or name.endswith("Error") or id(node) in raised or _MAKES_ERRORS.search(name):
             found.update(dict.fromkeys((kind, text) for text in map(_text, node.args) if _is_message(text)))
-    # Sentences that a table or a constant holds, for the errors that are put together from it.
+    # Sentences in tables or constants, for errors composed from them.
     for constant in _constants(tree):
         if _is_message(constant) and constant.endswith("."):
             found.setdefault(("part", constant))
@@ -62,13 +62,13 @@ def messages(tree: ast.AST) -> list[tuple[str, str]]:
 
 
 def _constants(tree: ast.AST) -> list[str]:
-    """Return the texts that a module's constants hold."""
+    """Return the texts in a module's constants."""
     values = [node.value for node in ast.iter_child_nodes(tree) if isinstance(node, (ast.Assign, ast.AnnAssign))]
     return [_text(node) for value in values if value for node in ast.walk(value) if isinstance(node, ast.Constant)]
 
 
 def _is_message(text: str) -> bool:
-    """Whether a text is more than a name or an argument."""
+    """Whether a text is a sentence, not a name or an argument."""
     return len(re.findall(r"[A-Za-z]{2,}", text)) > 2
 
 
@@ -83,7 +83,7 @@ def _kind_of_warning(call: ast.Call) -> str:
 
 
 def _text(node: ast.expr) -> str:
-    """Return a message's text, with an ellipsis for each part that is filled in."""
+    """Return a message's text, with an ellipsis for each inserted value."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return " ".join(node.value.split()).replace("<", "&lt;").replace("|", "\\|").replace("*", "\\*")
     if isinstance(node, ast.JoinedStr):

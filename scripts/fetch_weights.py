@@ -1,4 +1,4 @@
-"""Fetch the weights of the local engine, if they are not on this machine. The Makefile runs it before the tests."""
+"""Download the local engine's weights if they are missing. The Makefile runs it before the tests."""
 
 from __future__ import annotations
 

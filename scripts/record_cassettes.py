@@ -2,7 +2,7 @@
 
 ``make cassettes`` records all of them from servers on this machine, ``make cassettes ENGINE=vllm`` only those of one
 engine, ``make cassettes LIVE=scaleway`` those of one provider from its real service. The old cassettes are replaced
-only when every test has passed against the real answers. ``docs/cassettes.md`` tells the rest.
+only if every test passes against the real answers. See ``docs/cassettes.md``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("linkspan", "langchain-core", "llama-index-core", "httpx", "vcrpy")
 
-#: Their values must not be in a cassette, whatever was recorded from.
+#: Variables whose values must never be in a cassette.
 SECRET_VARIABLES = (
     *SCALEWAY.api_key_env,
     "SCW_ACCESS_KEY",
@@ -54,8 +54,8 @@ SECRET_VARIABLES = (
     "SCW_DEFAULT_ORGANIZATION_ID",
 )
 
-#: What the real Scaleway is asked for, by the source that stands for it here: a model without reasoning that knows
-#: tools, one with reasoning, one for vectors.
+#: The real Scaleway's models, by the local source that replaces them: a model with tools but no reasoning, one with
+#: reasoning, one for vectors.
 LIVE_SCALEWAY = {
     "sandbox": "mistral-small-3.2-24b-instruct-2506",
     "sandbox-gateway": "mistral-small-3.2-24b-instruct-2506",
@@ -69,12 +69,14 @@ LIVE_SCALEWAY = {
 
 
 def main() -> int:
-    """Record into a new directory, then put what was recorded in the place of the old."""
+    """Record into a new directory, then replace the old cassettes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     which = parser.add_mutually_exclusive_group()
     engines = {**ENGINES, **{name: {name: start} for engine in ENGINES.values() for name, start in engine.items()}}
-    which.add_argument("--engine", choices=sorted(engines), help="record only what this engine, or source, answers")
-    which.add_argument("--live", choices=sorted(LIVE), help="record from the real service; its key must be set")
+    which.add_argument("--engine", choices=sorted(engines), help="record only the cassettes of this engine or source")
+    which.add_argument(
+        "--live", choices=sorted(LIVE), help="record from the real service; needs its key in the environment"
+    )
     arguments = parser.parse_args()
     try:
         if arguments.live:
@@ -87,24 +89,24 @@ def main() -> int:
 
 
 def record(sources: dict[str, Start], *, live: bool = False) -> int:
-    """Run the tests that the sources can answer, and keep their cassettes if all have passed."""
-    # Only what was there before the tests were looked at can be left over from tests that are gone.
+    """Run the tests that the sources can answer; keep their cassettes if all pass."""
+    # Only cassettes older than the test collection can belong to removed tests.
     before = sorted(CASSETTES.rglob("*.yaml"))
-    # Next to the cassettes, so that finished files can be moved at once.
+    # Next to the cassettes, so that finished files can be moved atomically.
     with tempfile.TemporaryDirectory(dir=ROOT, prefix=".recording-") as directory:
         recording = Recording(sources, Path(directory), live=live)
-        # Uncaptured, so that it can be seen what the servers are doing.
+        # Uncaptured, so that the servers' output is visible.
         folders = [str(ROOT / "tests" / name) for name in ("cassettes", "conformance/langchain")]
-        # This script has imported plugins before pytest could.
+        # This script imports plugins before pytest does.
         unwarned = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
         options = ["-q", "-s", "-p", "no:cacheprovider", *unwarned, f"--rootdir={ROOT}", *folders]
         try:
             failed = pytest.main(options, [recording])
         finally:
-            # Also after Ctrl-C, when pytest may not have come to it.
+            # Also after Ctrl-C, when pytest may not have done it.
             recording.close()
         if failed:
-            say("a test failed against the real answers: the cassettes stay as they were")
+            say("a test failed against the real answers: the cassettes are unchanged")
             return int(failed)
         secrets = {name: os.environ.get(name, "").strip() for name in SECRET_VARIABLES}
         for name in recording.recorded:
@@ -116,7 +118,7 @@ def record(sources: dict[str, Start], *, live: bool = False) -> int:
     for path in before:
         if path.relative_to(CASSETTES).as_posix() not in recording.known:
             path.unlink()
-            say(f"removed {path.relative_to(ROOT)}, which no test plays any more")
+            say(f"removed {path.relative_to(ROOT)}, which no test uses any more")
     return 0
 
 
@@ -128,7 +130,7 @@ def sandbox_source(dialect: str, engine: str, model: str) -> Iterator[Source]:
     """The sandbox with llama.cpp behind it."""
     ensure_weights()
     say(f"starting the sandbox with the local model, for {dialect}")
-    # Endpoints of LLM Engine are of old images, too, so that what needs guided_json can be recorded.
+    # Also LLM Engine endpoints with old images, to record answers that need guided_json.
     with run("local", api_key=KEY, llm_engine_options=LLMEngineOptions(obeys_guides=True)) as sandbox:
         yield Source(address(sandbox, dialect), provenance(engine, model), MODEL_NAME)
 
@@ -143,7 +145,7 @@ def scripted_source(dialect: str, model: str) -> Iterator[Source]:
 
 
 def address(sandbox: Sandbox, dialect: str) -> str:
-    """Return where a dialect is."""
+    """Return a dialect's base URL."""
     return {
         "Scaleway": sandbox.scaleway_url,
         "Gray Swan": sandbox.gray_swan_url,
@@ -164,7 +166,7 @@ def agents_source(dialect: str, model: str) -> Iterator[Source]:
 
 @contextlib.contextmanager
 def vllm_source(model: vllm_server.Model) -> Iterator[Source]:
-    """VLLM, asked directly."""
+    """VLLM, called directly."""
     with vllm_server.serving(model, KEY) as base_url:
         engine = f"vLLM {vllm_server.VLLM.partition('==')[2]} on the CPU, asked directly"
         yield Source(base_url, provenance(engine, model.description), model.name)
@@ -185,7 +187,7 @@ def vllm_rag_source() -> Iterator[Source]:
 
 
 def llama_cpp(dialect: str) -> Start:
-    """Return what starts the sandbox in a dialect, with llama.cpp."""
+    """Return a function that starts the sandbox in a dialect, with llama.cpp."""
     engine = f"llama.cpp (xllamacpp {version('xllamacpp')}) behind linkspan's sandbox in {dialect}'s dialect"
     return partial(sandbox_source, dialect, engine, FILE_NAME.removesuffix(".gguf"))
 
@@ -233,14 +235,14 @@ ENGINES: dict[str, dict[str, Start]] = {
 
 
 def live_scaleway() -> dict[str, Start]:
-    """Return Scaleway itself for each of its sources. ``SCALEWAY_BASE_URL`` may name a project's address.
+    """Return the real Scaleway for each of its sources. ``SCALEWAY_BASE_URL`` may be a project's base URL.
 
     Raises:
         ConfigurationError: No key is set.
     """
     key = next((value for name in SCALEWAY.api_key_env if (value := os.environ.get(name, "").strip())), None)
     if key is None:
-        raise ConfigurationError(f"to record from Scaleway itself, set {' or '.join(SCALEWAY.api_key_env)}")
+        raise ConfigurationError(f"to record from the real Scaleway, set {' or '.join(SCALEWAY.api_key_env)}")
     base_url = SCALEWAY.resolve_base_url(None)
 
     def asked(models: tuple[str, ...]) -> Start:
@@ -256,14 +258,14 @@ LIVE = {"scaleway": live_scaleway}
 
 
 def provenance(engine: str, model: str) -> str:
-    """Return the first line of cassettes: what answers, what asked, and when."""
+    """Return the first line of cassettes: server, client and date."""
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     date = dt.datetime.now(dt.timezone.utc).date().isoformat()
     return f"engine: {engine}; model: {model}; with {versions}; {date}"
 
 
 def say(text: str) -> None:
-    """Print a line at once, also into a pipe."""
+    """Print a line and flush, also into a pipe."""
     sys.stdout.write(f"cassettes: {text}\n")
     sys.stdout.flush()
 

@@ -1,23 +1,23 @@
 """Refresh the catalogue of Scaleway's models from Scaleway's public product catalogue. Run by ``make catalogue``.
 
-The product catalogue needs no key. It knows each model's prices, tasks, routes, reasoning efforts and status. Windows,
-output caps, tools, successors and dates of end of life it does not know, and of routes and efforts not all that the
-documents state. So both are merged, and nothing that was entered by hand is lost:
+The product catalogue needs no key. It has each model's prices, tasks, routes, reasoning efforts and status. It lacks
+windows, output limits, tools, successors and end-of-life dates, and some documented routes and efforts. So both are
+merged, and manual entries are kept:
 
-- prices, kind, reasoning and its default are the product catalogue's;
-- routes and efforts are those of both; images stay, where a document says that a model takes them;
-- a status is the product catalogue's, unless a document says that the model is nearer to its end;
-- names that it has no longer are kept.
+- prices, kind, reasoning and its default come from the product catalogue;
+- routes and efforts come from both; images stay if a document says that a model accepts them;
+- the status comes from the product catalogue, unless a document says that the model is nearer to its end;
+- names that the product catalogue no longer has are kept.
 
-Where the two differ, a line says so: then a person should look. The file's ``as_of``, the day on which the documents
-were read, stays; prices, and the models whose status is the product catalogue's, get the date of today.
+Where the two differ, a line says so: then check by hand. The file's ``as_of``, the day the documents were read, is
+kept. Prices, and models whose status comes from the product catalogue, get today's date.
 
-The source is of version "v2alpha1" and its shape is known from reports (docs/apis/scaleway.md), so all is read with
-tolerance: rows of other products, for batches (half price) and in unknown units are passed over, and a missing or
-unknown field leaves what was known.
+The source has version "v2alpha1" and its format is known only from reports (docs/apis/scaleway.md), so parsing is
+lenient. Rows of other products, for batches (half price) and in unknown units are skipped. A missing or unknown field
+keeps the known value.
 
-Exits with 0 if the file was written (or need not be, with ``--dry-run``), with 1 and a reason if the source could not
-be reached or read; then the file is as it was.
+Exits with 0 if the file was written (with ``--dry-run``, not written), and with 1 and a reason if the source could not
+be reached or parsed; then the file is unchanged.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 URL = "https://api.scaleway.com/product-catalog/v2alpha1/public-catalog/products"
 PAGE_SIZE = 1000
-#: The catalogue had six pages in 2026; a server that never ends is not believed.
+#: The catalogue had six pages in 2026; the limit stops an endless server.
 MOST_PAGES = 50
 TARGET = Path(__file__).resolve().parent.parent / "src" / "linkspan" / "providers" / "catalog_scaleway.json"
 
-#: Statuses of products as ours. One that is not here leaves what was known.
+#: Maps product statuses to ours. Others keep the known status.
 STATUSES = {
     "public_beta": "preview",
     "preview": "preview",
@@ -58,14 +58,14 @@ STATUSES = {
 }
 STATUS_ORDER = ("active", "preview", "deprecated", "retired")
 KINDS = {"embeddings": "embedding", "audio_transcription": "transcription", "chat": "chat"}
-#: Our word for a price, by the kind of token, with the unit it is told in and how many of those it is for.
+#: Our name of a price by kind of token, with its unit and the number of units it is for.
 PRICES = {
     "input_token": ("input", "token", 1_000_000),
     "output_token": ("output", "token", 1_000_000),
     "input_cached_token": ("cached_input", "token", 1_000_000),
     "input_duration": ("audio_minute", "second", 60),
 }
-#: Lists to which both sources add.
+#: Lists merged from both sources.
 JOINED = ("reasoning_efforts", "supported_apis")
 #: The order of a row's fields in the file, and of a price's.
 FIELDS = tuple(name for name in ModelInfo.__dataclass_fields__ if name != "id")
@@ -73,7 +73,7 @@ PRICE_FIELDS = tuple(Price.__dataclass_fields__)
 
 
 class SourceError(Exception):
-    """The product catalogue could not be reached, or is not what it was."""
+    """Raised if the product catalogue cannot be reached or its format has changed."""
 
 
 # ---------------------------------------------------------------------- the source
@@ -111,18 +111,18 @@ def rows_of(answer: Any) -> list[dict[str, Any]]:
     return [row for row in lists[0] if isinstance(row, dict)]
 
 
-# ---------------------------------------------------------------------- what it says
+# ---------------------------------------------------------------------- its facts
 
 
 def facts_by_model(rows: Iterable[Mapping[str, Any]], day: str) -> dict[str, dict[str, Any]]:
-    """Return what the rows say of each model, as fields of the catalogue; a model has one row per kind of token.
+    """Return the rows' facts by model, as fields of the catalogue; a model has one row per kind of token.
 
     Args:
         rows: Rows of the product catalogue, of any product.
         day: The date of the prices.
 
     Raises:
-        SourceError: There is no model at all.
+        SourceError: The rows contain no model.
     """
     facts: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -135,7 +135,7 @@ def facts_by_model(rows: Iterable[Mapping[str, Any]], day: str) -> dict[str, dic
         said.update(facts_of_properties(details))
         price = price_of(row, details)
         if price is not None:
-            # Should regions ever differ in price, the dearer one stands.
+            # If regions ever differ in price, keep the higher one.
             known = said.setdefault("price", {})
             known.update({word: max(value, known.get(word, value)) for word, value in price.items()})
     if not facts:
@@ -150,7 +150,7 @@ def facts_by_model(rows: Iterable[Mapping[str, Any]], day: str) -> dict[str, dic
 
 
 def facts_of_status(status: Any, known: str | None) -> dict[str, Any]:
-    """Return the status; of a model whose rows differ, the one that is nearest to its end."""
+    """Return the status; if a model's rows differ, the one nearest to its end."""
     word = STATUSES.get(status) if isinstance(status, str) else None
     if word is None:
         return {}
@@ -164,7 +164,7 @@ def facts_of_properties(details: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(tasks, list):
         kinds = [KINDS[task] for task in KINDS if task in tasks]
         if kinds:
-            # A model that chats is one for chat, whatever else it does.
+            # A model that can chat is a chat model, whatever else it does.
             facts["kind"] = "chat" if "chat" in kinds else kinds[0]
         if "chat" in kinds:
             facts["vision"] = "vision" in tasks
@@ -183,7 +183,7 @@ def facts_of_properties(details: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def price_of(row: Mapping[str, Any], details: Mapping[str, Any]) -> dict[str, float] | None:
-    """Return the row's price in EUR, under our word for it, if it has one."""
+    """Return the row's price in EUR under our name, if it has one."""
     word, of_unit, count = PRICES.get(str(details.get("token_type")), (None, None, 0))
     unit = _object(row.get("unit_of_measure"))
     size = unit.get("size")
@@ -214,10 +214,9 @@ def _object(value: Any) -> Mapping[str, Any]:
 def merge(
     known: Mapping[str, Mapping[str, Any]], said: Mapping[str, Mapping[str, Any]], day: str
 ) -> dict[str, dict[str, Any]]:
-    """Return the known rows joined with what was said; new names get a row of their own.
+    """Return the known rows merged with the source's facts; new names get a new row.
 
-    Of a new chat model, tools and structured output are taken for granted, which Scaleway documents for all current
-    ones.
+    New chat models are assumed to support tools and structured output, as Scaleway documents for all current ones.
     """
     merged = {name: dict(row) for name, row in known.items()}
     for name, facts in said.items():
@@ -229,12 +228,12 @@ def merge(
 
 
 def confirms_status(row: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
-    """Return whether the product catalogue's status is the one that stands."""
+    """Return whether the product catalogue's status wins."""
     return "status" in facts and "status" not in kept_by_documents(row, facts)
 
 
 def kept_by_documents(row: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a row keeps although the product catalogue does not say it: by field, what stays."""
+    """Return the values, by field, that a row keeps although the product catalogue lacks them."""
     kept: dict[str, Any] = {}
     for field in JOINED:
         more = [item for item in row.get(field, ()) if item not in facts.get(field, row.get(field, ()))]
@@ -251,7 +250,7 @@ def kept_by_documents(row: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[
 
 
 def joined(row: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was said, with what only documents say."""
+    """Return the source's facts, completed by those only in documents."""
     kept = kept_by_documents(row, facts)
     found = {**facts, **{field: kept[field] for field in ("vision", "status") if field in kept}}
     for field in JOINED:
@@ -272,7 +271,7 @@ def report(
     after: Mapping[str, Mapping[str, Any]],
     said: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[str]:
-    """Say in lines what is new, what has changed and what the source has no longer."""
+    """Describe in lines what is new, what has changed and what the source no longer has."""
     for name in sorted(after.keys() - before.keys()):
         hint = "; enter context_window and max_output_tokens" if after[name].get("kind", "chat") == "chat" else ""
         yield f"added    {name} ({after[name].get('status', 'active')}): check it by hand{hint}"
@@ -291,12 +290,12 @@ def report(
 
 
 def _undated(value: Any) -> Any:
-    """A price that was only confirmed has not changed."""
+    """A price that is only confirmed has not changed."""
     return {key: item for key, item in value.items() if key != "as_of"} if isinstance(value, dict) else value
 
 
 def _place(name: str, row: Mapping[str, Any]) -> tuple[int, str]:
-    """What is served before what is not, by name."""
+    """Sort active models first, then by name."""
     return int(row.get("status") == "retired"), name
 
 
@@ -308,16 +307,16 @@ def written(catalogue: Mapping[str, Any], rows: Mapping[str, Any], day: str) -> 
     """Return the text of the file.
 
     Raises:
-        SourceError: linkspan could not read it.
+        SourceError: linkspan could not load the file.
     """
-    # A "dedicated" section, which only documents know, stays behind the models.
+    # A "dedicated" section, found only in documents, stays after the models.
     own = {name: value for name, value in catalogue.items() if name not in {"models", "dedicated", "feed_as_of"}}
     last = {name: value for name, value in catalogue.items() if name == "dedicated"}
     text = json.dumps({**own, "feed_as_of": day, "models": rows, **last}, indent=1, ensure_ascii=False) + "\n"
     try:
         read_catalogue(text)
     except ValueError as error:
-        raise SourceError(f"the product catalogue says what linkspan has no word for: {error}") from error
+        raise SourceError(f"the product catalogue has a value unknown to linkspan: {error}") from error
     return text
 
 
@@ -329,7 +328,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Refresh the catalogue of Scaleway's models.")
     parser.add_argument("--url", default=URL, help="the product catalogue (default: %(default)s)")
     parser.add_argument("--file", type=Path, default=TARGET, help="the file to refresh (default: the package's)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would change, and write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print what would change, but write nothing")
     options = parser.parse_args(arguments)
     today = dt.datetime.now(dt.timezone.utc).date().isoformat()
     try:
@@ -338,7 +337,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows = merge(catalogue["models"], said, today)
         text = written(catalogue, rows, today)
     except SourceError as error:
-        sys.stderr.write(f"catalogue: {error}. {options.file.name} is as it was.\n")
+        sys.stderr.write(f"catalogue: {error}. {options.file.name} is unchanged.\n")
         return 1
     for line in report(catalogue["models"], rows, said):
         print(line)

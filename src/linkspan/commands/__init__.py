@@ -1,4 +1,4 @@
-"""What ``linkspan`` can do on the command line."""
+"""The ``linkspan`` command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ app = typer.Typer(
 
 
 def examples(*lines: str) -> str:
-    """Return what help shows below the options, each line on its own."""
+    """Return the examples that help shows below the options, one per line."""
     return "\n\n".join(("Examples:", *(f"  {escape(line)}" for line in lines)))
 
 
@@ -43,8 +43,10 @@ def _root(
 
 
 _PROVIDER = typer.Argument(help="The API.", metavar="API", show_default=False)
-_BASE_URL = typer.Option(help="The API's address. Default: the environment's, then the public service.", metavar="URL")
-_PROJECT = typer.Option(help="Scaleway's project, if the key is not for its default one.", metavar="ID")
+_BASE_URL = typer.Option(
+    help="The API's base URL. Default: the environment variable, then the public service.", metavar="URL"
+)
+_PROJECT = typer.Option(help="Scaleway's project ID, if not the key's default project.", metavar="ID")
 _API = typer.Option("--api", help="DataCrunch: openai, messages or generate. LLM Engine: v2 or v1.", metavar="NAME")
 _JSON = typer.Option("--json", help="Print JSON, for scripts.")
 
@@ -62,13 +64,13 @@ def models(
     base_url: Annotated[str | None, _BASE_URL] = None,
     project_id: Annotated[str | None, _PROJECT] = None,
     api: Annotated[str | None, _API] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Show the catalogue; call nothing.")] = False,
-    show_all: Annotated[bool, typer.Option("--all", help="Show retired models, too.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Show the catalogue without calling the API.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Also show retired models.")] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """List an API's models with windows, abilities and prices.
+    """List an API's models with context windows, capabilities and prices.
 
-    In a pipe: one model per line, columns separated by tabs, nothing cut.
+    In a pipe: one model per line, tab-separated, never truncated.
     """
     from linkspan.commands.models import show_models  # noqa: PLC0415  # not needed by other commands
 
@@ -86,13 +88,13 @@ def models(
 def chat(
     provider: Annotated[ProviderName, _PROVIDER],
     question: Annotated[
-        list[str] | None, typer.Argument(help="What to ask. A piped text comes after it.", show_default=False)
+        list[str] | None, typer.Argument(help="The question. Piped text is appended to it.", show_default=False)
     ] = None,
     *,
     model: Annotated[str | None, typer.Option("--model", "-m", help="The model.", metavar="NAME")] = None,
     system: Annotated[str | None, typer.Option("--system", "-s", help="The system message.", metavar="TEXT")] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="The most tokens to generate.", metavar="NUMBER")
+        int | None, typer.Option(min=1, help="Maximum number of tokens to generate.", metavar="NUMBER")
     ] = None,
     base_url: Annotated[str | None, _BASE_URL] = None,
     project_id: Annotated[str | None, _PROJECT] = None,
@@ -116,7 +118,7 @@ def doctor(
     offline: Annotated[bool, typer.Option("--offline", help="Call no API.")] = False,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
-    """Check keys, addresses and versions, and call each API that is set up."""
+    """Check keys, base URLs and versions, and call each API that is set up."""
     from linkspan.commands.doctor import examine  # noqa: PLC0415  # not needed by other commands
 
     raise typer.Exit(examine(offline=offline, as_json=as_json))

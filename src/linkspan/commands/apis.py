@@ -1,4 +1,4 @@
-"""The APIs as the commands name them, and how each is reached without a framework."""
+"""The APIs by their command-line names, and their endpoints without a framework."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ _SETTINGS: dict[ProviderName, type[Connected]] = {
     ProviderName.LLM_ENGINE: LLMEngineChatSettings,
     ProviderName.DATACRUNCH: DataCrunchChatSettings,
 }
-#: Those whose service names no model of its own.
+#: APIs without a default model.
 _NEED_A_MODEL = frozenset({ProviderName.SCALEWAY, ProviderName.LLM_ENGINE})
 
-#: How Python's arguments, which errors name, are written on the command line.
+#: Replaces the Python arguments that errors name by command-line flags.
 _FLAGS = (
     (re.compile(r"\b(?:give|pass|set) api_key(?:=\S+)?,? or "), ""),
     (re.compile(r"\bapi_key\b"), "the key"),
@@ -62,14 +62,14 @@ _FLAGS = (
 
 @dataclass(frozen=True)
 class Address:
-    """What the user says about where an API is and how it is spoken to.
+    """The user's connection options for an API.
 
     Attributes:
-        base_url: The API's address; ``None`` for the environment's, then the public service.
+        base_url: The base URL; ``None`` for the environment variable, then the public service.
         project_id: Scaleway's project.
-        api: Which of an API's dialects: that of the classes' ``api``.
+        api: The API's dialect, as in the classes' ``api``.
         timeout: Seconds of silence allowed; ``None`` for the API's default.
-        max_retries: How often a failed attempt is repeated.
+        max_retries: Retries after a failed attempt.
     """
 
     base_url: str | None = None
@@ -80,17 +80,17 @@ class Address:
 
 
 def chat_settings(name: ProviderName, model: str | None, address: Address) -> Connected:
-    """Return the settings of an API that chats.
+    """Return the chat settings of an API.
 
     Raises:
         ConfigurationError: The key, the address or the model is missing or wrong.
     """
     if address.project_id and name is not ProviderName.SCALEWAY:
-        raise ConfigurationError("--project-id is Scaleway's; other APIs have no projects.")
+        raise ConfigurationError("--project-id is only for Scaleway: other APIs have no projects.")
     if address.api and name not in (ProviderName.LLM_ENGINE, ProviderName.DATACRUNCH):
-        raise ConfigurationError("--api is for LLM Engine and DataCrunch; the others have one API.")
+        raise ConfigurationError("--api is only for LLM Engine and DataCrunch: the others have one API.")
     if model is None and name in _NEED_A_MODEL:
-        raise ConfigurationError(f"Name a model with --model; `linkspan models {name.value}` lists them.")
+        raise ConfigurationError(f"Choose a model with --model; `linkspan models {name.value}` lists them.")
     given: dict[str, Any] = {"model": model, "base_url": address.base_url, "timeout": address.timeout}
     special = {"project_id": address.project_id, "api": address.api}
     given |= {key: value for key, value in special.items() if value is not None}
@@ -98,7 +98,7 @@ def chat_settings(name: ProviderName, model: str | None, address: Address) -> Co
 
 
 def chat_endpoint(name: ProviderName, model: str | None, address: Address) -> Endpoint[ChatRequest]:
-    """Return an endpoint that chats.
+    """Return the chat endpoint of an API.
 
     Raises:
         ConfigurationError: The key, the address or the model is missing or wrong.
@@ -107,12 +107,12 @@ def chat_endpoint(name: ProviderName, model: str | None, address: Address) -> En
 
 
 def endpoint_of(settings: Connected) -> Endpoint[ChatRequest]:
-    """Return the endpoint of an API's settings, which have no framework's class around them here."""
+    """Return the endpoint of an API's settings, without a framework's class."""
     return settings._endpoint()  # noqa: SLF001  # frameworks' classes derive from the settings; a command has none
 
 
 def in_flags(text: str) -> str:
-    """Return an error's text in the command line's words: flags and variables instead of Python's arguments."""
+    """Return an error's text with flags and environment variables instead of Python's arguments."""
     for pattern, replacement in _FLAGS:
         text = pattern.sub(replacement, text)
     return text

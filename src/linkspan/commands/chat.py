@@ -1,4 +1,4 @@
-"""``linkspan chat``: ask one question, the answer streamed to standard output."""
+"""``linkspan chat``: ask one question and stream the answer to standard output."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["ask", "question_from"]
 
 
 def question_from(words: Sequence[str]) -> str:
-    """Return the question: the words, and behind them what is piped in.
+    """Return the question: the arguments, followed by piped text.
 
     Raises:
-        ConfigurationError: There is neither, or what is piped in is not text.
+        ConfigurationError: There is neither, or the piped input is not text.
     """
     parts = [" ".join(words).strip()]
-    if sys.stdin is not None and not sys.stdin.isatty():  # None if it was closed
+    if sys.stdin is not None and not sys.stdin.isatty():  # None if closed
         try:
             parts.append(sys.stdin.read().strip())
         except UnicodeDecodeError as error:
-            raise ConfigurationError(f"What is piped in is not {error.encoding} text.") from None
+            raise ConfigurationError(f"The piped input is not {error.encoding} text.") from None
     question = "\n\n".join(part for part in parts if part)
     if not question:
         raise ConfigurationError('Ask something: linkspan chat scaleway -m MODEL "Why do tides lag?", or pipe a text.')
@@ -44,7 +44,7 @@ def ask(
     system: str | None,
     max_tokens: int | None,
 ) -> int:
-    """Ask, show the answer as it comes, and return the exit code."""
+    """Ask the question, stream the answer, and return the exit code."""
     turns = [Message("system", (Text(system),))] if system else []
     parameters: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
     messages = [*turns, Message("user", (Text(question),))]
@@ -53,7 +53,7 @@ def ask(
     try:
         settings = chat_settings(name, model, address)
         endpoint = endpoint_of(settings)
-        # Where the user names none, the API's own default.
+        # Without --model, the API's default.
         request = ChatRequest(model=getattr(settings, "model", None), messages=messages, parameters=parameters)
         try:
             for deltas in endpoint.batches(request, assembler):
@@ -70,5 +70,5 @@ def ask(
         return 1
     console.stream("\n")
     if assembler.completion().finish_reason == "length":
-        console.warning("the answer was cut off by the limit of tokens; raise --max-tokens.")
+        console.warning("the answer reached the token limit and is cut off; raise --max-tokens.")
     return 0

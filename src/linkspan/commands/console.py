@@ -1,4 +1,4 @@
-"""What the commands show: one console, progress of long steps, failures."""
+"""Output of the commands: one console, progress of long steps, failures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["failure", "hint", "out", "stream", "traceback_of", "warning", "working"]
 
-#: Characters that a terminal obeys (C0 without line break and tab, DEL, C1), that turn text around or break lines.
+#: Control characters (C0 except line break and tab, DEL, C1), and those that reverse text or break lines.
 _CONTROLS = dict.fromkeys(
     {*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)}
     - {ord("\n"), ord("\t")}
@@ -29,14 +29,14 @@ _CONTROLS = dict.fromkeys(
 
 
 class _Harmless:
-    """Something to print, without characters that a terminal obeys: names and errors come from servers."""
+    """Return printable text without control characters, because names and errors come from servers."""
 
     def __init__(self, content: RenderableType) -> None:
         self._content = content
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         for segment in console.render(self._content, options):
-            # What rich itself tells the terminal, to move its progress bars, is marked as such.
+            # rich marks its own control sequences, which move progress bars.
             yield segment if segment.control else Segment(segment.text.translate(_CONTROLS), segment.style)
 
 
@@ -56,8 +56,8 @@ _errors = _console(stderr=True)
 
 
 def failure(what: str, error: BaseException, *, advice: str | None = None) -> None:
-    """Say what failed, why, and what to do."""
-    # Left to the terminal to wrap: what is copied from it, or read by a program, keeps its lines.
+    """Print what failed, why, and what to do."""
+    # The terminal wraps it, so that copied text, and text read by programs, keeps its lines.
     why = in_flags(str(error)) or type(error).__name__
     _errors.print(f"[bold red]{escape(what)} failed[/]: {escape(why)}", soft_wrap=True)
     if advice:
@@ -65,29 +65,29 @@ def failure(what: str, error: BaseException, *, advice: str | None = None) -> No
 
 
 def stream(text: str) -> None:
-    """Write a piece of an answer at once, without characters that a terminal obeys."""
+    """Print a piece of an answer at once, without control characters."""
     sys.stdout.write(text.translate(_CONTROLS))
     sys.stdout.flush()
 
 
 def hint(what: str) -> None:
-    """Say something about the output, beside it."""
+    """Print a note about the output to standard error."""
     _errors.print(escape(what), style="dim", soft_wrap=True)
 
 
 def warning(what: str) -> None:
-    """Say what the user may not want."""
-    _errors.print(f"[bold yellow]Careful:[/] {escape(what)}", soft_wrap=True)
+    """Print a warning."""
+    _errors.print(f"[bold yellow]Warning:[/] {escape(what)}", soft_wrap=True)
 
 
 def traceback_of(error: BaseException) -> None:
-    """Show where an unexpected error comes from."""
+    """Print the traceback of an unexpected error."""
     _errors.print("".join(traceback.format_exception(error)), markup=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show that something is going on; in a pipe, say it once."""
+    """Show a spinner while something runs; in a pipe, print the text once."""
     if out.is_terminal:
         with out.status(what):
             yield

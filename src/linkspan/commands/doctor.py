@@ -1,4 +1,4 @@
-"""``linkspan doctor``: what is set up, and whether each API can be reached; keys are never shown."""
+"""``linkspan doctor``: check the setup and whether each API is reachable; keys are never shown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = ["examine"]
 
 _PACKAGES = ("linkspan", "httpx", "pydantic", "langchain-core", "llama-index-core")
 
-#: A route that answers without generating anything. Gray Swan is known to have none: a wrong method tells enough.
+#: A route of each API that generates nothing. Gray Swan has none: its 405 for a wrong method suffices.
 _PROBES = {
     ProviderName.SCALEWAY: "models",
     ProviderName.GRAY_SWAN: "chat/completion",
@@ -45,25 +45,25 @@ _PROBES = {
 }
 
 _EXPLAINED: tuple[tuple[type[LinkspanError], str], ...] = (
-    (AuthenticationError, "The key is not valid here. Check that it belongs to this service, and was not truncated."),
-    (PermissionDeniedError, "The key is known but may not do this: check its permissions, and project_id (Scaleway)."),
-    (APITimeoutError, "Nothing answered in time: a firewall, a proxy, or a server that is starting."),
-    (APIConnectionError, "No connection: check the address, the network, and HTTP(S)_PROXY."),
-    (NotFoundError, "Something answers there, but not this API: check the path of the base URL."),
-    (RateLimitError, "The service answers; the account's limit is used up."),
-    (ConfigurationError, "Nothing was asked: see the message."),
+    (AuthenticationError, "The service rejects the key. Check that the key belongs to this service and is complete."),
+    (PermissionDeniedError, "The key lacks permission: check its permissions, and the project (Scaleway)."),
+    (APITimeoutError, "No answer in time: check for a firewall, a proxy, or a server that is still starting."),
+    (APIConnectionError, "No connection: check the base URL, the network and HTTP(S)_PROXY."),
+    (NotFoundError, "The server answers, but not with this API: check the path of the base URL."),
+    (RateLimitError, "The service answers, but the account's rate limit is exhausted."),
+    (ConfigurationError, "No request was sent: see the message."),
 )
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one API.
+    """The result for one API.
 
     Attributes:
         api: Its name.
-        key: The variable that holds the key, ``None`` if none is set.
-        base_url: The address; ``None`` if there is none.
-        base_url_from: The variable that says so, ``"default"``, or ``None``.
+        key: The environment variable with the key; ``None`` if none is set.
+        base_url: The base URL; ``None`` if there is none.
+        base_url_from: Its environment variable, ``"default"``, or ``None``.
         state: ``"ok"``, ``"not set up"``, ``"not asked"`` or ``"failed"``.
         explanation: What failed, and what to do.
     """
@@ -77,7 +77,7 @@ class Finding:
 
 
 def examine(*, offline: bool, as_json: bool) -> int:
-    """Print what was found and return the exit code: 1 if an API that is set up cannot be used."""
+    """Print the results and return the exit code: 1 if an API that is set up cannot be used."""
     findings = [_examine(name, offline=offline) for name in ProviderName]
     versions = {package: _version(package) for package in _PACKAGES}
     if as_json:
@@ -97,7 +97,7 @@ def _examine(name: ProviderName, *, offline: bool) -> Finding:
     key = _first_set(provider.api_key_env)
     url_from = _first_set(provider.base_url_env)
     base_url = os.environ[url_from].strip() if url_from else provider.default_base_url
-    # People do paste keys into URLs.
+    # URLs can contain pasted keys.
     shown = public_url(base_url) if base_url else None
     finding = partial(Finding, name.value, key, shown, url_from or ("default" if base_url else None))
     if key is None and url_from is None:
@@ -116,7 +116,7 @@ def _needed(provider: Provider) -> list[str]:
 
 
 def _probe(name: ProviderName) -> str:
-    """Ask something that costs nothing; return what it does not tell.
+    """Call a free route; return what the call cannot prove.
 
     Raises:
         LinkspanError: The API cannot be used.
@@ -129,7 +129,7 @@ def _probe(name: ProviderName) -> str:
         endpoint.get(_PROBES[name])
     except LinkspanError as error:
         if name is ProviderName.GRAY_SWAN and error.status_code == 405:
-            return "The route is there; only a call would show whether the key is good."
+            return "The route exists; only a paid call could check the key."
         raise
     finally:
         endpoint.close()
@@ -140,7 +140,7 @@ def _probe_datacrunch(address: Address) -> str:
     base_url = datacrunch_base_url(None)
     if is_legacy(base_url):
         DATACRUNCH.require_api_key(DATACRUNCH.resolve_api_key(None), base_url)
-        return "Not asked: the legacy address has no route that costs nothing."
+        return "Not called: the legacy address has no free route."
     endpoint = chat_endpoint(ProviderName.DATACRUNCH, None, address)
     try:
         endpoint.get(_PROBES[ProviderName.DATACRUNCH])

@@ -1,4 +1,4 @@
-"""``linkspan models``: what an API lists, beside what linkspan's catalogue knows."""
+"""``linkspan models``: list an API's models, with the facts of linkspan's catalogue."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["show_models"]
 
-#: APIs that have a list. Gray Swan has none; TGI's is of one model, on containers.
+#: APIs with a model list. Gray Swan has none; TGI lists one model, on containers.
 _LISTING = frozenset({ProviderName.SCALEWAY, ProviderName.LLM_ENGINE, ProviderName.DATACRUNCH})
 
 
 def show_models(name: ProviderName, address: Address, *, offline: bool, show_all: bool, as_json: bool) -> int:
-    """Print the models and return the exit code: 1 if the API was to be asked and could not be."""
+    """Print the models and return the exit code: 1 if the call of the API failed."""
     known = known_models(PROVIDERS[name].name)
     listed: list[ListedModel] | None = None
     failure: LinkspanError | None = None
@@ -53,13 +53,13 @@ def show_models(name: ProviderName, address: Address, *, offline: bool, show_all
 
 
 def _jsonable(value: Any) -> Any:
-    """Return a date as text and an amount as the number it is."""
+    """Return a date as text and an amount as a number."""
     return float(value) if isinstance(value, Decimal) else str(value)
 
 
 def _listed(name: ProviderName, address: Address) -> list[ListedModel]:
     if name is ProviderName.DATACRUNCH and is_legacy(datacrunch_base_url(address.base_url)):
-        raise ConfigurationError("The legacy address has no list of models: give --base-url, that of a container.")
+        raise ConfigurationError("The legacy address has no list of models: set --base-url to a container's.")
     endpoint = chat_endpoint(name, "any", address)
     try:
         return list_models(endpoint)
@@ -80,7 +80,7 @@ def _rows(listed: list[ListedModel] | None, known: Any) -> list[dict[str, Any]]:
 
 
 def _listed_facts(model: ListedModel) -> dict[str, Any]:
-    """Return what the API says of a model, without what is its or linkspan's own business."""
+    """Return the API's facts about a model, without its raw and internal fields."""
     return {name: fact for name, fact in vars(model).items() if fact is not None and name not in {"info", "extra"}}
 
 
@@ -103,12 +103,12 @@ def _print(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool, show_
 
 
 def _print_table(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool) -> None:
-    """Print for people: as wide as the terminal, long texts folded rather than cut."""
+    """Print a table for people: as wide as the terminal, long texts wrapped instead of cut."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     columns = _ENDPOINT_COLUMNS if name is ProviderName.LLM_ENGINE and asked else _CATALOGUE_COLUMNS
     longest = max((len(row["id"]) for row in rows), default=0)
     for heading in columns:
-        # Names are copied, so they are the last to be folded.
+        # Names are for copying, so they wrap last.
         least = min(longest, console.out.width // 2) if heading == "model" else None
         side: Literal["left", "right"] = "right" if heading in _NUMBERS else "left"
         table.add_column(heading, overflow="fold", justify=side, min_width=least)
@@ -118,7 +118,7 @@ def _print_table(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool)
 
 
 def _print_lines(name: ProviderName, rows: list[dict[str, Any]]) -> None:
-    """Print for programs: one model per line, whole, columns separated by tabs."""
+    """Print for programs: one model per line, tab-separated, never truncated."""
     fields = _ENDPOINT_FIELDS if name is ProviderName.LLM_ENGINE else _CATALOGUE_FIELDS
     console.stream("\t".join(fields) + "\n")
     for row in rows:
@@ -131,12 +131,12 @@ def _word(name: str, missing: str = "") -> Callable[[dict[str, Any]], str]:
 
 
 def _short(name: str) -> Callable[[dict[str, Any]], str]:
-    """Read a number of tokens in thousands: 262144 is 262k."""
+    """Format a number of tokens in thousands: 262144 is 262k."""
     return lambda row: f"{row[name] // 1000}k" if row.get(name) else ""
 
 
 def _abilities(row: dict[str, Any]) -> str:
-    """What a model can do, in words that fit: other kinds of models by their kind."""
+    """Return a model's capabilities in short words; for other models than chat, their kind."""
     if row.get("kind") not in (None, "chat"):
         return str(row["kind"])
     words = {"vision": "images", "tools": "tools", "reasoning": "thinks"}
@@ -158,7 +158,7 @@ def _part_of_price(name: str) -> Callable[[dict[str, Any]], str]:
 
 
 _NUMBERS = frozenset({"window", "answer", "€/M"})
-#: What people see of each model, by heading: within 80 columns for the names that there are.
+#: Columns for people, by heading: within 80 columns for current model names.
 _CATALOGUE_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "model": _word("id"),
     "window": _short("context_window"),
@@ -173,7 +173,7 @@ _ENDPOINT_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "kind": _word("kind"),
     "status": _word("status"),
 }
-#: What programs see.
+#: Columns for programs.
 _ENDPOINT_FIELDS = _ENDPOINT_COLUMNS
 _CATALOGUE_FIELDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "model": _word("id"),
