@@ -1,12 +1,12 @@
-"""A file of questions answered with Scaleway: some at a time, with progress; failures kept, and a second run goes on.
+"""Answer a file of questions with Scaleway: concurrently, with progress, failures recorded, and resumable.
 
 ``python examples/batch_file.py QUESTIONS.jsonl ANSWERS.jsonl`` reads lines such as ``{"id": 7, "question": "..."}`` and
 writes lines such as ``{"id": 7, "answer": "...", "output_tokens": 12}`` or ``{"id": 7, "error": "RateLimitError",
-"message": "..."}`` as soon as each is there. Run again, it asks only what has no answer yet: after Ctrl-C, after a
-crash, or to try the failures once more. Without arguments it does so with a file of its own, twice.
+"message": "..."}`` as each answer arrives. A second run asks only questions without an answer: after Ctrl-C, after a
+crash, or to retry failures. Without arguments it answers an example file, twice.
 
-It asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a stand-in on this machine that echoes,
-and once is too busy: ``pip install 'linkspan[langchain,sandbox]'``.
+It calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a stand-in on this machine that echoes
+and is overloaded for a while: ``pip install 'linkspan[langchain,sandbox]'``.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ WORDS = ("linkspan", "ferry", "quay", "bollard", "gangway", "hawser")
 
 
 def main() -> None:
-    """Answer a file, or the example's own one."""
+    """Answer a file, or the example file."""
     parser = argparse.ArgumentParser(description="Answer a file of questions.")
     parser.add_argument("questions", type=Path, nargs="?")
     parser.add_argument("answers", type=Path, nargs="?")
-    parser.add_argument("--at-once", type=int, default=4, help="how many questions are asked at the same time")
+    parser.add_argument("--at-once", type=int, default=4, help="number of concurrent questions")
     arguments = parser.parse_args()
     if (arguments.questions is None) is not (arguments.answers is None):
-        parser.error("give the file of questions and the one for the answers, or neither")
+        parser.error("give both a questions file and an answers file, or neither")
     with ExitStack() as stack:
         where = {} if os.environ.get("SCW_SECRET_KEY") else start_sandbox(stack)
-        # Two more tries for each question, and only then a failure.
+        # Two retries per question before it counts as failed.
         chat = ChatScaleway(model=MODEL, temperature=0, max_tokens=200, max_retries=2, **where)
         if arguments.questions is not None:
             asyncio.run(answer_file(chat, arguments.questions, arguments.answers, arguments.at_once))
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 async def answer_file(chat: ChatScaleway, questions: Path, answers: Path, at_once: int) -> None:
-    """Ask what has no answer yet."""
+    """Ask the questions without an answer."""
     known = keep_answers(answers)
     waiting = [line for line in read_questions(questions) if line["id"] not in known]
     failed = 0
@@ -75,21 +75,21 @@ async def answer_file(chat: ChatScaleway, questions: Path, answers: Path, at_onc
 
 
 def in_words(outcome: Any) -> dict[str, Any]:
-    """Return what is written of an answer or a failure."""
+    """Return the row for an answer or a failure."""
     if isinstance(outcome, LinkspanError):
         return {"error": type(outcome).__name__, "message": str(outcome)}
     if isinstance(outcome, Exception):
-        # Not the API's doing, so it would come again with each line.
+        # Not an API error, so it would recur for each line.
         raise outcome
     return {"answer": outcome.text, "output_tokens": outcome.usage_metadata["output_tokens"]}
 
 
 def keep_answers(path: Path) -> set[Any]:
-    """Drop failures from a file of answers, and a line that was cut short; return the ids that have an answer."""
+    """Remove failures and a truncated line from a file of answers; return the ids with an answer."""
     if not path.exists():
         return set()
     answered = [line for line in read_lines(path, cut_short=True) if "answer" in line]
-    # A new file in place of the old one: whatever happens, one of the two is whole.
+    # Replace the file atomically, so that a crash leaves one whole file.
     fresh = path.with_name(path.name + ".new")
     fresh.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in answered), "utf-8")
     fresh.replace(path)
@@ -97,18 +97,18 @@ def keep_answers(path: Path) -> set[Any]:
 
 
 def read_questions(path: Path) -> list[dict[str, Any]]:
-    """Return the questions; refuse a file whose lines could not be told apart."""
+    """Return the questions; refuse invalid lines and duplicate ids."""
     lines = read_lines(path)
     for number, line in enumerate(lines, start=1):
         if "id" not in line or not isinstance(line.get("question"), str):
             raise SystemExit(f'{path}: question {number} must look like {{"id": ..., "question": "..."}}, not {line}')
     if len({line["id"] for line in lines}) < len(lines):
-        raise SystemExit(f"{path}: an id occurs twice, so answers could not be told apart")
+        raise SystemExit(f"{path}: ids must be unique, but one occurs twice")
     return lines
 
 
 def read_lines(path: Path, *, cut_short: bool = False) -> list[dict[str, Any]]:
-    """Return the objects of a JSONL file, blank lines apart. A program that was stopped may have cut the last short."""
+    """Return the objects of a JSONL file, without blank lines. A stopped program may have cut the last one short."""
     lines = path.read_text("utf-8").split("\n")
     if cut_short:
         lines.pop()
@@ -116,10 +116,10 @@ def read_lines(path: Path, *, cut_short: bool = False) -> list[dict[str, Any]]:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import HTTPError, Reply, Rule, run  # noqa: PLC0415  # needed only without a key
 
-    # Too busy for longer than anyone waits, so that it is no use trying at once.
+    # Overloaded for longer than the retries wait, so that some questions fail.
     busy = Reply(fault=HTTPError(429, headers={"retry-after": "3600"}))
     sandbox = stack.enter_context(run(rules=[Rule(busy, when="bollard", times=1)]))
     return {"base_url": sandbox.scaleway_url, "api_key": sandbox.api_key}

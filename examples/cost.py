@@ -1,6 +1,6 @@
-"""What answers cost, in both frameworks: one answer, a batch, embeddings, and a price that is unknown.
+"""The cost of calls in both frameworks: one answer, a batch, embeddings, and an unknown price.
 
-``python examples/cost.py`` asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a stand-in on
+``python examples/cost.py`` calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a stand-in on
 this machine that answers from a script: ``pip install 'linkspan[langchain,llama-index,sandbox]'``.
 """
 
@@ -18,12 +18,12 @@ from linkspan.llama_index import Scaleway
 
 MODEL = "qwen3.8-27b"
 EMBEDDING_MODEL = "qwen3-embedding-8b"
-#: Named as in a dedicated deployment: paid by the hour.
+#: A dedicated deployment's name for a model: billed by the hour.
 DEPLOYED = "meta/llama-3.3-70b-instruct:fp8"
 
 
 def main() -> None:
-    """Ask, and print what it cost."""
+    """Make calls and print their cost."""
     with ExitStack() as stack:
         where: dict[str, Any] = {} if os.environ.get("SCW_SECRET_KEY") else start_sandbox(stack)
         chat = stack.enter_context(ChatScaleway(model=MODEL, max_tokens=200, **where))
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, Any]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     rules = [

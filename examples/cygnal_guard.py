@@ -1,9 +1,9 @@
-"""A web page that gives orders, and three answers: unguarded, with the data role, and with Cygnal, Gray Swan's guard.
+"""A web page with an injected instruction, read unguarded, with the data role, and with Cygnal, Gray Swan's guard.
 
-``python examples/cygnal_guard.py`` asks Gray Swan if ``GRAYSWAN_API_KEY`` is set (the address can be set with
+``python examples/cygnal_guard.py`` calls Gray Swan if ``GRAYSWAN_API_KEY`` is set (the address can be set with
 ``GRAY_SWAN_BASE_URL``). Without a key it starts a stand-in on this machine: ``pip install 'linkspan[all]' langchain``.
-Its model acts a script: it follows an order that stands in a turn of a user or a tool, and none in a data turn. Its
-guard scores by simple rules.
+Its model is scripted: it follows injected instructions in user and tool turns, but not in data turns. Its guard scores
+by simple rules.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ def ask_with_llama_index(where: dict[str, Any], guard: Cygnal) -> dict[str, str]
 
 
 def show(judgement: Judgement) -> None:
-    """Print what the guard decides."""
+    """Print the guard's verdict."""
     reasons = ", ".join(judgement.verdict.reasons) if judgement.verdict else ""
     print(f"  [{judgement.place}: {judgement.action}{f', {reasons}' if reasons else ''}]")
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, Any]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Reply, Rule, ToolCall, run  # noqa: PLC0415  # needed only without a key
 
     def has_to_fetch(call: Call) -> bool:
@@ -104,7 +104,7 @@ def start_sandbox(stack: ExitStack) -> dict[str, Any]:
         Rule("I found nothing that I may read."),
     ]
     sandbox = stack.enter_context(run(rules=rules))
-    print("No key: the answers are a script's, the guard's scores come from simple rules.\n")
+    print("No key: the answers are scripted, and the guard's scores come from simple rules.\n")
     return {"base_url": sandbox.gray_swan_url, "api_key": sandbox.api_key}
 
 

@@ -1,10 +1,11 @@
-"""A batch over a data set on many machines: a pool of Dask actors, each with a model and connections of its own.
+"""A batch over a data set on many machines: a pool of Dask actors, each with its own model and connections.
 
 ``python examples/dask_batch.py questions.jsonl answers.jsonl`` reads rows ``{"id": ..., "question": ...}`` and appends
-``{"id": ..., "answer": ...}`` or ``{"id": ..., "error": ..., "message": ...}``. Run again, it asks only what has no
-answer yet, failures included. ``--scheduler tcp://host:8786`` uses a cluster instead of processes on this machine.
+``{"id": ..., "answer": ...}`` or ``{"id": ..., "error": ..., "message": ...}``. A second run asks only questions
+without an answer, including failures. ``--scheduler tcp://host:8786`` uses a cluster instead of processes on this
+machine.
 
-It asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a stand-in on this machine that answers
+It calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a stand-in on this machine that answers
 from a script: ``pip install 'linkspan[langchain,sandbox]' distributed``.
 """
 
@@ -32,7 +33,7 @@ Row = dict[str, Any]
 
 
 class Asker:
-    """Lives on one worker. The model came there as a pickle; its connections are opened there.
+    """An actor on one worker. The model arrives as a pickle; its connections are opened there.
 
     Args:
         model: The model.
@@ -46,25 +47,25 @@ class Asker:
         self.model = model.model_copy(update={"rate_limiter": limiter})
 
     def process(self) -> int:
-        """Say which process this is."""
+        """Return this process's id."""
         return os.getpid()
 
     def ask(self, rows: list[Row]) -> list[Row]:
-        """Ask some questions at once; a failure is a row of its own and stops no other."""
+        """Ask some questions concurrently; a failure becomes a row and does not stop the others."""
         questions = [row["question"] for row in rows]
         answers = self.model.batch(questions, config={"max_concurrency": 4}, return_exceptions=True)
         return [as_row(row["id"], answer) for row, answer in zip(rows, answers, strict=True)]
 
 
 def as_row(identity: Any, answer: Any) -> Row:
-    """Return what is kept of one answer."""
+    """Return the row for one answer."""
     if isinstance(answer, Exception):
         return {"id": identity, "error": type(answer).__name__, "message": str(answer)}
     return {"id": identity, "answer": answer.text, "tokens": (answer.usage_metadata or {}).get("output_tokens")}
 
 
 def main() -> None:
-    """Ask everything that has no answer yet."""
+    """Ask every question without an answer."""
     arguments = read_arguments()
     with ExitStack() as stack:
         where = {} if os.environ.get("SCW_SECRET_KEY") else start_sandbox(stack)
@@ -72,7 +73,7 @@ def main() -> None:
         drop_half_a_row(arguments.answers)
         rows = unanswered(arguments.questions, arguments.answers)
         if not rows:
-            print("everything is answered")
+            print("all questions are answered")
             return
         client = stack.enter_context(cluster(arguments.scheduler, arguments.workers, stack))
         share = arguments.rate / arguments.workers
@@ -81,11 +82,11 @@ def main() -> None:
         processes = {actor.process().result() for actor in actors}
         print(f"{len(rows)} to ask, {len(actors)} actors in {len(processes)} processes")
         failed = work(actors, rows, arguments.answers)
-    print(f"{len(rows) - failed} answered, {failed} failed" + ("; run again to ask these again" if failed else ""))
+    print(f"{len(rows) - failed} answered, {failed} failed" + ("; run again to retry them" if failed else ""))
 
 
 def read_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("questions", type=Path)
     parser.add_argument("answers", type=Path)
@@ -104,7 +105,7 @@ def cluster(scheduler: str | None, workers: int, stack: ExitStack) -> Client:
 
 
 def unanswered(questions: Path, answers: Path) -> list[Row]:
-    """Return the rows that have no answer yet."""
+    """Return the rows without an answer."""
     done = {row["id"] for row in read_rows(answers) if "answer" in row} if answers.exists() else set()
     return [row for row in read_rows(questions) if row["id"] not in done]
 
@@ -116,14 +117,14 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def drop_half_a_row(answers: Path) -> None:
-    """Remove what a run that was killed left half-written at the end."""
+    """Remove a half-written last line, which a killed run leaves."""
     written = answers.read_bytes() if answers.exists() else b""
     if written and not written.endswith(b"\n"):
         answers.write_bytes(written[: written.rfind(b"\n") + 1])
 
 
 def work(actors: list[Any], rows: list[Row], answers: Path) -> int:
-    """Keep every actor busy, write what comes as it comes, and return how many questions failed."""
+    """Keep every actor busy, write rows as they arrive, and return the number of failed questions."""
     batches: queue.SimpleQueue[list[Row]] = queue.SimpleQueue()
     for start in range(0, len(rows), ROWS_PER_BATCH):
         batches.put(rows[start : start + ROWS_PER_BATCH])
@@ -154,7 +155,7 @@ def work(actors: list[Any], rows: list[Row], answers: Path) -> int:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, Any]:
-    """Start a stand-in for the service; return what leads a class there."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import run  # noqa: PLC0415  # needed only without a key
 
     sandbox = stack.enter_context(run())

@@ -1,9 +1,9 @@
-"""A web page that gives orders, read through a plain prompt and through the data role, in LangChain and LlamaIndex.
+"""A web page with an injected instruction, read by a plain prompt and by the data role, in both frameworks.
 
-``python examples/data_role_injection.py`` asks Gray Swan if ``GRAYSWAN_API_KEY`` is set (the address can be set with
+``python examples/data_role_injection.py`` calls Gray Swan if ``GRAYSWAN_API_KEY`` is set (the address can be set with
 ``GRAY_SWAN_BASE_URL``). Without a key it starts a stand-in on this machine: ``pip install 'linkspan[all]'``. The
-stand-in acts a script: it follows an order that stands in a user's turn, and none in a data turn. What is real without
-a key, too, are the requests, printed side by side.
+stand-in is scripted: it follows injected instructions in user turns, but not in data turns. The requests, printed side
+by side, are real even without a key.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def side_by_side(left: str, right: str) -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, Any]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     def is_ordered_by_the_user(call: Call) -> bool:
@@ -97,7 +97,7 @@ def start_sandbox(stack: ExitStack) -> dict[str, Any]:
 
     rules = [Rule("BOO", when=is_ordered_by_the_user), Rule("It is 60 metres long.")]
     sandbox = stack.enter_context(run(rules=rules))
-    print("No key: the requests are real, the answers are a script's.\n")
+    print("No key: the requests are real, the answers are scripted.\n")
     return {"base_url": sandbox.gray_swan_url, "api_key": sandbox.api_key}
 
 

@@ -1,6 +1,6 @@
-"""A LangChain agent with Scaleway: it calls two tools at once and streams its answer; then it answers with an object.
+"""A LangChain agent with Scaleway: it calls two tools in one turn and streams its answer; then it returns an object.
 
-``python examples/langchain_agent.py`` asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
+``python examples/langchain_agent.py`` calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
 stand-in on this machine that answers from a script: ``pip install 'linkspan[langchain,sandbox]' langchain``.
 """
 
@@ -43,7 +43,7 @@ class Trip(BaseModel):
 
 
 def main() -> None:
-    """Ask twice: for words, and for an object."""
+    """Ask twice: for text, and for an object."""
     with ExitStack() as stack:
         where = {} if os.environ.get("SCW_SECRET_KEY") else start_sandbox(stack)
         chat = stack.enter_context(ChatScaleway(model=MODEL, temperature=0, max_tokens=500, **where))
@@ -56,8 +56,8 @@ def main() -> None:
                 print(event[0].text, end="", flush=True)
         print()
 
-        # The object is asked for as one more tool. With a plain ``response_format=Trip`` the server holds every answer
-        # to the schema from the start, and vLLM, for one, then never lets the model call the other tools.
+        # Request the object as another tool. With plain ``response_format=Trip`` the server enforces the schema on
+        # every answer; vLLM, for one, then never lets the model call the other tools.
         trips = create_agent(chat, [departures, fare], response_format=ToolStrategy(Trip))
 
         async def find_trip() -> Trip:
@@ -75,7 +75,7 @@ def ask(question: str) -> Any:
 
 
 def show_steps(update: Any) -> None:
-    """Print the calls that the model asks for, and what came of them."""
+    """Print the model's tool calls and their results."""
     for node, state in update.items():
         for message in state["messages"]:
             if node == "tools":
@@ -85,7 +85,7 @@ def show_steps(update: Any) -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan.conversation import ToolCall  # noqa: PLC0415  # needed only without a key
     from linkspan_sandbox import Reply, Rule, run  # noqa: PLC0415
 

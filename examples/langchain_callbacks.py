@@ -1,7 +1,7 @@
-"""LangChain callbacks with Scaleway: tokens as they come, what the answer took, and what went wrong.
+"""LangChain callbacks with Scaleway: tokens as they arrive, usage, and errors.
 
-``python examples/langchain_callbacks.py`` asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
-stand-in on this machine that answers from a script: ``pip install 'linkspan[langchain,sandbox]'``.
+``python examples/langchain_callbacks.py`` calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts
+a stand-in on this machine that answers from a script: ``pip install 'linkspan[langchain,sandbox]'``.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ NO_MODEL = "llama-of-tomorrow"
 
 
 class Telegraph(BaseCallbackHandler):
-    """Prints what happens to a call. The same methods serve invoke, stream and their async twins."""
+    """Prints the events of a call. The same methods serve invoke, stream and their async variants."""
 
-    def on_llm_new_token(self, token: str, **_: Any) -> None:  # type: ignore[override]  # what it leaves out is in _
+    def on_llm_new_token(self, token: str, **_: Any) -> None:  # type: ignore[override]  # _ takes the omitted arguments
         """Print a piece of the answer."""
         print(token, end="|" if token else "", flush=True)
 
     def on_llm_end(self, response: Any, **_: Any) -> None:
-        """Print how the answer ended, and what it took."""
+        """Print the finish reason and the usage."""
         message = response.generations[0][0].message
         ended = message.response_metadata["finish_reason"]
         taken = message.usage_metadata
         print(f"\n({ended}: {taken['input_tokens']} tokens in, {taken['output_tokens']} out)")
 
     def on_llm_error(self, error: BaseException, **_: Any) -> None:
-        """Print what kind of failure it was; the error's text says more, and never a key or a prompt."""
+        """Print the kind of failure; the error's text has details, but never a key or a prompt."""
         if isinstance(error, LinkspanError):
-            print(f"({type(error).__name__}, HTTP {error.status_code}, worth another try: {error.is_retryable})")
+            print(f"({type(error).__name__}, HTTP {error.status_code}, retryable: {error.is_retryable})")
 
 
 def main() -> None:
-    """Stream one answer, read another one that is cut short, and ask a model that does not exist."""
+    """Stream one answer, get another that is cut short, and call a model that does not exist."""
     with ExitStack() as stack:
         where = {} if os.environ.get("SCW_SECRET_KEY") else start_sandbox(stack)
         chat = stack.enter_context(ChatScaleway(model=MODEL, temperature=0, max_tokens=200, **where))
@@ -61,11 +61,11 @@ def main() -> None:
         try:
             (prompt | lost).invoke({"word": "quay"}, config)
         except LinkspanError as error:
-            print(f"The chain raised it, too: {type(error).__name__}")
+            print(f"The chain also raised it: {type(error).__name__}")
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     rules = [

@@ -1,6 +1,6 @@
 """A LangChain chain with Scaleway: a prompt, a chat model and a parser, streamed; then the same in batch.
 
-``python examples/langchain_chain.py`` asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
+``python examples/langchain_chain.py`` calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
 stand-in on this machine that answers from a script: ``pip install 'linkspan[langchain,sandbox]'``.
 """
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     rules = [

@@ -10,12 +10,12 @@ is, with the key in the environment,
 
     DataCrunch(model="mixtral", max_tokens=60).invoke("What is a linkspan?")
 
-``generate_stream`` is ``.stream(...)`` of the same object; what ``details`` say is in ``generation_info``. A container,
-or a TGI server of one's own, is another ``base_url``.
+``generate_stream`` is ``.stream(...)`` of the same object; ``details`` are in ``generation_info``. For a container or
+your own TGI server, set ``base_url``.
 
-``python examples/langchain_datacrunch.py`` asks the real service if ``DATACRUNCH_API_KEY`` is set (and
-``DATACRUNCH_BASE_URL`` where it is a container). Without a key it starts a stand-in on this machine that answers from a
-script: ``pip install 'linkspan[langchain,sandbox]'``.
+``python examples/langchain_datacrunch.py`` calls the real service if ``DATACRUNCH_API_KEY`` is set (and
+``DATACRUNCH_BASE_URL`` for a container). Without a key it starts a stand-in on this machine that answers from a script:
+``pip install 'linkspan[langchain,sandbox]'``.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     rules = [

@@ -1,8 +1,8 @@
-"""Decisions with LangChain and Scaleway: typed questions, tool calls that are judged first, and a routed agent.
+"""Decisions with LangChain and Scaleway: typed questions, judged tool calls, and a routed agent.
 
-``python examples/langchain_decisions.py`` asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts
+``python examples/langchain_decisions.py`` calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts
 a stand-in on this machine that answers from a script: ``pip install 'linkspan[langchain,sandbox]' langchain``. Decision
-models came with langchain-core 1.8.
+models need langchain-core 1.8.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def cancel_booking(number: int) -> str:
 
 
 def main() -> None:
-    """Ask three questions about a letter, then let an agent's call be judged."""
+    """Ask three questions about a letter, then judge an agent's tool call."""
     with ExitStack() as stack:
         where = {} if os.environ.get("SCW_SECRET_KEY") else start_sandbox(stack)
         chat = stack.enter_context(ChatScaleway(model=MODEL, **where))
@@ -50,7 +50,7 @@ def main() -> None:
         print(f"team: {team.choice} ({team.confidence:.2f})")
         print(f"anger: {answer.scores['anger'].score:.2f} of 2")
 
-        # langchain's own middleware: a call that is risky, or that nobody asked for, does not run.
+        # langchain's middleware: a risky or unrequested call does not run.
         guard = AutoModeMiddleware(tools=[cancel_booking.__name__], classifier=decisions)
         agent = create_agent(chat, [cancel_booking], middleware=[guard])
         question = {"role": "user", "content": "When does the ferry leave?"}
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan.conversation import ToolCall  # noqa: PLC0415  # needed only without a key
     from linkspan_sandbox import Reply, Rule, run  # noqa: PLC0415
 
@@ -77,7 +77,7 @@ def start_sandbox(stack: ExitStack) -> dict[str, str]:
 
 
 def likely(**tokens: float) -> Any:
-    """Return an answer of the stand-in whose first token had these probabilities."""
+    """Return an answer of the stand-in whose first token has these probabilities."""
     from linkspan_sandbox import Reply  # noqa: PLC0415  # needed only without a key
 
     first = [{"token": token, "logprob": math.log(share), "bytes": None} for token, share in tokens.items()]

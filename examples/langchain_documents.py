@@ -1,9 +1,9 @@
-"""LangChain retrieval over a spoken and a scanned document, with one Scaleway key: hear, read, embed, search, answer.
+"""LangChain retrieval over a recording and a scan, with one Scaleway key: transcribe, OCR, embed, search, answer.
 
-``python examples/langchain_documents.py [FILE...]`` asks the real service if ``SCW_SECRET_KEY`` is set: about your
-own recordings (mp3, wav, ogg, …) and scans (PDF, PNG, … or an https address). Without files it makes a recording and a
-scan of its own, and without a key it starts a stand-in on this machine that answers from a script:
-``pip install 'linkspan[langchain,sandbox]' numpy``.
+``python examples/langchain_documents.py [FILE...]`` calls the real service if ``SCW_SECRET_KEY`` is set, with your
+recordings (mp3, wav, ogg, …) and scans (PDF, PNG, … or an https URL). Without files it creates a recording and a scan;
+without a key it starts a stand-in on this machine that answers from a script: ``pip install
+'linkspan[langchain,sandbox]' numpy``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
         where = {} if os.environ.get("SCW_SECRET_KEY") else start_sandbox(stack)
         chat = stack.enter_context(ChatScaleway(model="llama-3.3-70b-instruct", temperature=0, **where))
         embeddings = stack.enter_context(ScalewayEmbeddings(model="qwen3-embedding-8b", dimensions=1024, **where))
-        # A document per sentence or so, with its time; and one per page.
+        # Roughly one document per sentence, with its time, and one per page.
         listener = stack.enter_context(ScalewayTranscriptionParser(split_segments=True, **where))
         reader = stack.enter_context(ScalewayOCRParser(**where))
 
@@ -64,14 +64,14 @@ def main() -> None:
 
 
 def place_of(document: Document) -> str:
-    """Return where a passage is from, for people."""
+    """Return a passage's source, for people."""
     known = document.metadata
     inside = f"page {known['page_label']}" if "page_label" in known else f"second {known['start']:.0f}"
     return f"{Path(known['source']).name}, {inside}"
 
 
 def recording(folder: Path) -> Path:
-    """Write a recording: a second of silence, as far as a machine can tell."""
+    """Write a recording: one second of silence."""
     path = folder / "announcement.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -92,11 +92,11 @@ def scan(folder: Path) -> Path:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     rules = [
-        # What the files say: the stand-in hears and reads nothing.
+        # The files' contents: the stand-in does not process them.
         Rule("Good morning. The ferry to Ostra will leave at ten today. Mind your step.", route="transcriptions"),
         Rule("# Fares\n\nA car pays 40 euros.\f\fA dog pays 3 euros, on a lead.", route="ocr"),
         Rule("It leaves at ten.", when="When does"),

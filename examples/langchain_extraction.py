@@ -1,6 +1,6 @@
-"""Objects out of texts with LangChain and Scaleway: one text, then many at once, where some hold nothing to find.
+"""Extract objects from texts with LangChain and Scaleway: one text, then a batch in which some contain none.
 
-``python examples/langchain_extraction.py`` asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts
+``python examples/langchain_extraction.py`` calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts
 a stand-in on this machine that answers from a script: ``pip install 'linkspan[langchain,sandbox]'``.
 """
 
@@ -38,17 +38,17 @@ class Booking(BaseModel):
 
 
 def main() -> None:
-    """Read one letter, then all of them."""
+    """Extract from one letter, then from all."""
     with ExitStack() as stack:
         where = {} if os.environ.get("SCW_SECRET_KEY") else start_sandbox(stack)
         chat = stack.enter_context(ChatScaleway(model=MODEL, temperature=0, max_tokens=500, **where))
         prompt = ChatPromptTemplate([("system", "Read what is to be booked out of the letter."), ("human", "{letter}")])
 
-        # The schema goes beside the messages: the service holds the answer to it.
+        # The schema is a request parameter, and the service enforces it.
         for crossing in (prompt | chat.with_structured_output(Booking)).invoke({"letter": LETTERS[0]}).crossings:
             print(repr(crossing))
 
-        # include_raw keeps the message: what it took, and the words that could not be read, in place of an exception.
+        # include_raw returns the message too: its usage, and unparsable text instead of an exception.
         reader = prompt | chat.with_structured_output(Booking, include_raw=True)
         letters = [{"letter": letter} for letter in LETTERS]
         for letter, outcome in zip(LETTERS, reader.batch(letters, {"max_concurrency": 2}), strict=True):
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     there = '{"port": "Ostra", "day": "Friday", "vehicle": "car"}'

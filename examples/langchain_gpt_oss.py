@@ -1,9 +1,9 @@
-"""gpt-oss-120b with tools in LangChain: it thinks, calls two tools at once, and answers from what they gave.
+"""gpt-oss-120b with tools in LangChain: it reasons, calls two tools in one turn, and answers from their results.
 
-Scaleway has this model's tools over its Responses API alone. Nothing has to be set: a call with tools goes there by
+Scaleway supports this model's tools only over its Responses API. Nothing has to be set: a call with tools goes there by
 itself, a call without goes to Chat Completions; ``api="responses"`` or ``api="chat"`` would say which.
 
-``python examples/langchain_gpt_oss.py`` asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
+``python examples/langchain_gpt_oss.py`` calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
 stand-in on this machine that answers from a script: ``pip install 'linkspan[langchain]' linkspan-sandbox``.
 """
 
@@ -37,10 +37,10 @@ TOOLS = {made.name: made for made in (departures, fare)}
 
 
 def main() -> None:
-    """Ask until the model calls no more tools."""
+    """Run the tool loop until the model calls no more tools."""
     with ExitStack() as stack:
         where = {} if os.environ.get("SCW_SECRET_KEY") else start_sandbox(stack)
-        # Its thoughts go back with its calls, so that it goes on from them.
+        # Its reasoning is sent back with its calls, so that it can continue from there.
         chat = stack.enter_context(ChatScaleway(model="gpt-oss-120b", send_reasoning=True, max_tokens=900, **where))
         model = chat.bind_tools(list(TOOLS.values()))
         turns: list[Any] = [HumanMessage(QUESTION)]
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Reply, Rule, ToolCall, run  # noqa: PLC0415  # needed only without a key
 
     calls = [

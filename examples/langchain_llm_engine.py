@@ -1,6 +1,6 @@
 """Scale LLM Engine in LangChain: a prompt chain, a choice, an object, and an agent that streams its answer.
 
-``python examples/langchain_llm_engine.py`` asks the deployment at ``LLM_ENGINE_BASE_PATH``, with the key in
+``python examples/langchain_llm_engine.py`` calls the deployment at ``LLM_ENGINE_BASE_PATH``, with the key in
 ``SCALE_API_KEY``, if that address is set. Without it, it starts a stand-in on this machine that answers from a script:
 ``pip install 'linkspan[langchain,sandbox]' langchain``.
 """
@@ -26,7 +26,7 @@ NOTICE = "The 09:00 ferry to Ostra is late: it leaves at 09:40, from quay 3."
 
 
 class Kind(Enum):
-    """What a notice is about."""
+    """The topic of a notice."""
 
     DELAY = "delay"
     CANCELLATION = "cancellation"
@@ -47,7 +47,7 @@ def departures(port: str) -> str:
 
 
 def main() -> None:
-    """Ask the prompt API (v1) for words; then the chat API (v2) for a choice, an object, and with a tool."""
+    """Call the prompt API (v1) for text; then the chat API (v2) for a choice, an object, and with a tool."""
     with ExitStack() as stack:
         where = {} if os.environ.get("LLM_ENGINE_BASE_PATH") else start_sandbox(stack)
         llm = stack.enter_context(LLMEngine(model=PROMPT_MODEL, max_tokens=100, **where))
@@ -59,7 +59,7 @@ def main() -> None:
         for answer in chain.batch([{"word": "Ferry"}, {"word": "Quay"}]):
             print("-", answer)
 
-        # By a tool that must be called: current images hold the model to nothing on the prompt API.
+        # With a forced tool, because current images enforce no schema on the prompt API.
         chat = stack.enter_context(ChatLLMEngine(model=CHAT_MODEL, max_tokens=300, **where))
         print(chat.with_structured_output(Kind).invoke(f"{NOTICE}\nWhat this notice is about, in one word:"))
         print(repr(chat.with_structured_output(Departure).invoke(f"{NOTICE}\nThe departure as JSON:")))
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan.conversation import ToolCall  # noqa: PLC0415  # needed only without a deployment
     from linkspan_sandbox import Reply, Rule, run  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
 """LangChain retrieval with one Scaleway key: embed, search, rerank, answer; streamed, with its sources, then async.
 
-``python examples/langchain_rag.py`` asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
+``python examples/langchain_rag.py`` calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
 stand-in on this machine that answers from a script: ``pip install 'linkspan[langchain,sandbox]' numpy``.
 """
 
@@ -83,10 +83,10 @@ def passages(step: dict[str, Any]) -> str:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
-    # Embeddings and rerank need no rules: the stand-in compares words.
+    # Embeddings and rerank need no rules, because the stand-in compares words.
     rules = [Rule("It is 60 metres long.", when="How long"), Rule("Nothing: they travel free.", when="bicycles cost")]
     sandbox = stack.enter_context(run(rules=rules))
     return {"base_url": sandbox.scaleway_url, "api_key": sandbox.api_key}

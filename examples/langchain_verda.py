@@ -1,6 +1,6 @@
 r"""A vLLM or SGLang container on Verda in LangChain: chat, a tool, an object, several answers, and a prompt.
 
-What an OpenAI client would be given,
+The call of an OpenAI client,
 
     OpenAI(base_url="https://containers.datacrunch.io/my-deployment/v1", api_key=os.environ["VERDA_API_KEY"])
 
@@ -8,9 +8,9 @@ is, with both in the environment,
 
     ChatDataCrunch(api="openai")
 
-The model is the one that the server lists; ``.profile`` has its context window once the list was read.
+The model is the one that the server lists; ``.profile`` has its context window once the list has been read.
 
-``python examples/langchain_verda.py`` asks the real container if ``VERDA_API_KEY`` and ``VERDA_BASE_URL`` are set.
+``python examples/langchain_verda.py`` calls the real container if ``VERDA_API_KEY`` and ``VERDA_BASE_URL`` are set.
 Without a key it starts a stand-in on this machine that answers from a script:
 ``pip install 'linkspan[langchain]' linkspan-sandbox``.
 """
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Reply, Rule, ToolCall, run  # noqa: PLC0415  # needed only without a key
 
     rules = [

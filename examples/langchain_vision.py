@@ -1,8 +1,7 @@
-"""Pictures in LangChain with Scaleway: one by its address, one from this machine's bytes; then both in one question.
+"""Images in LangChain with Scaleway: one by URL, one from local bytes; then both in one question.
 
-``python examples/langchain_vision.py`` asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
-stand-in on this machine that answers from a script and looks at no picture: ``pip install
-'linkspan[langchain,sandbox]'``.
+``python examples/langchain_vision.py`` calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
+stand-in on this machine with scripted answers that ignore the images: ``pip install 'linkspan[langchain,sandbox]'``.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from langchain_core.messages import HumanMessage
 
 from linkspan.langchain import ChatScaleway
 
-#: A model that sees: `linkspan models scaleway` lists them.
+#: A vision model: `linkspan models scaleway` lists them.
 MODEL = "mistral-small-3.2-24b-instruct-2506"
-#: The service fetches it, so the address must be public.
+#: The service fetches it, so the URL must be public.
 ADDRESS = "https://picsum.photos/id/32/512/512"
 
 
@@ -31,7 +30,7 @@ def main() -> None:
         chat = stack.enter_context(ChatScaleway(model=MODEL, temperature=0, max_tokens=200, **where))
 
         there = {"type": "image", "url": ADDRESS}
-        # Bytes of a file would do as well: Path("flag.png").read_bytes().
+        # Or a file's bytes: Path("flag.png").read_bytes().
         here = {"type": "image", "base64": base64.b64encode(flag()).decode(), "mime_type": "image/png"}
 
         print(chat.invoke(ask("What does this picture show, in one sentence?", there)).text)
@@ -42,12 +41,12 @@ def main() -> None:
 
 
 def ask(question: str, *pictures: dict[str, Any]) -> list[HumanMessage]:
-    """Return a question about pictures."""
+    """Return a question about images."""
     return [HumanMessage([{"type": "text", "text": question}, *pictures])]
 
 
 def flag(width: int = 96, height: int = 64) -> bytes:
-    """Return a flag as PNG: a third of it blue, a third white, a third red."""
+    """Return a PNG of a flag in three stripes: blue, white and red."""
     stripes = (b"\x00\x30\x90", b"\xff\xff\xff", b"\xd0\x20\x30")
     line = b"\x00" + b"".join(stripe * (width // 3) for stripe in stripes)
     chunks = (
@@ -61,7 +60,7 @@ def flag(width: int = 96, height: int = 64) -> bytes:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     rules = [

@@ -1,6 +1,6 @@
-"""LlamaIndex agents with Scaleway: one that calls two tools at once, then two that hand over to each other; streamed.
+"""LlamaIndex agents with Scaleway: one that calls two tools in one turn, then two that hand over; streamed.
 
-``python examples/llama_index_agent.py`` asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
+``python examples/llama_index_agent.py`` calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
 stand-in on this machine that answers from a script: ``pip install 'linkspan[llama-index,sandbox]'``.
 """
 
@@ -70,7 +70,7 @@ async def main() -> None:
 
 
 async def show(runner: FunctionAgent | AgentWorkflow) -> Any:
-    """Ask, print the tools' results and the answer as they come, and return the outcome."""
+    """Ask, print the tools' results and the answer as they arrive, and return the result."""
     handler = runner.run(QUESTION)
     async for event in handler.stream_events():
         if isinstance(event, ToolCallResult):
@@ -83,7 +83,7 @@ async def show(runner: FunctionAgent | AgentWorkflow) -> Any:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan.conversation import ToolCall  # noqa: PLC0415  # needed only without a key
     from linkspan_sandbox import Reply, Rule, run  # noqa: PLC0415
 

@@ -1,8 +1,8 @@
-"""A LlamaIndex chat with documents that give orders: what is retrieved reaches Gray Swan as data, turn after turn.
+"""A LlamaIndex chat over documents with an injected instruction: retrieved text reaches Gray Swan as data in each turn.
 
-``python examples/llama_index_data_chat.py`` asks Gray Swan if ``GRAYSWAN_API_KEY`` is set (the address can be set with
-``GRAY_SWAN_BASE_URL``). Without a key it starts a stand-in on this machine that answers from a script: it follows an
-order that stands anywhere but in a data turn. ``pip install 'linkspan[llama-index,sandbox]'``.
+``python examples/llama_index_data_chat.py`` calls Gray Swan if ``GRAYSWAN_API_KEY`` is set (the address can be set with
+``GRAY_SWAN_BASE_URL``). Without a key it starts a stand-in on this machine with scripted answers: it follows injected
+instructions anywhere but in a data turn. ``pip install 'linkspan[llama-index,sandbox]'``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ QUESTIONS = ("How long is the linkspan?", "And what do bicycles cost?")
 
 
 class WordRetriever(BaseRetriever):
-    """Finds the passage that has most words of the question, so that the example needs no embedding model."""
+    """Retrieves the passage with the most words of the question, so that the example needs no embedding model."""
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         asked = words(query_bundle.query_str)
@@ -38,12 +38,12 @@ class WordRetriever(BaseRetriever):
 
 
 def words(text: str) -> set[str]:
-    """Return the words of a text that have four letters or more."""
+    """Return the words of a text with four or more letters."""
     return set(re.findall(r"\w{4,}", text.lower()))
 
 
 def main() -> None:
-    """Ask a question, and a second one that goes on from the first."""
+    """Ask a question, then a follow-up question."""
     with ExitStack() as stack:
         where = {} if os.environ.get("GRAYSWAN_API_KEY") else start_sandbox(stack)
         llm = stack.enter_context(GraySwan(temperature=0, max_tokens=200, **where))
@@ -61,12 +61,12 @@ def main() -> None:
             print()
             for source in answer.source_nodes:
                 print("Source:", source.node.get_content())
-        # Questions and answers are remembered; what was retrieved for them is not.
+        # The memory keeps questions and answers, but not retrieved text.
         print([message.role.value for message in engine.chat_history])
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     def is_ordered_outside_data(call: Call) -> bool:

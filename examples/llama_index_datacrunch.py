@@ -10,12 +10,12 @@ is, with the key in the environment,
 
     DataCrunch(model="mixtral", max_tokens=60).complete("What is a linkspan?")
 
-``generate_stream`` is ``.stream_complete(...)`` of the same object; what ``details`` say is in ``additional_kwargs``. A
-container, or a TGI server of one's own, is another ``base_url``.
+``generate_stream`` is ``.stream_complete(...)`` of the same object; ``details`` are in ``additional_kwargs``. For a
+container or your own TGI server, set ``base_url``.
 
-``python examples/llama_index_datacrunch.py`` asks the real service if ``DATACRUNCH_API_KEY`` is set (and
-``DATACRUNCH_BASE_URL`` where it is a container). Without a key it starts a stand-in on this machine that answers from a
-script: ``pip install 'linkspan[llama-index,sandbox]'``.
+``python examples/llama_index_datacrunch.py`` calls the real service if ``DATACRUNCH_API_KEY`` is set (and
+``DATACRUNCH_BASE_URL`` for a container). Without a key it starts a stand-in on this machine that answers from a script:
+``pip install 'linkspan[llama-index,sandbox]'``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
         prompt = PromptTemplate("{notice}\nThe departure as JSON:")
         print(repr(llm.structured_predict(Departure, prompt, notice=NOTICE)))
 
-        # The model's own format: it is not known by the name that the legacy endpoint has for it.
+        # The model's format cannot be guessed from its name on the legacy endpoint.
         llm.chat_template = "mistral"
         for chunk in llm.stream_chat([ChatMessage("And what is a ferry?")]):
             print(chunk.delta, end="", flush=True)
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     rules = [

@@ -1,8 +1,8 @@
 """A LlamaIndex query engine over a folder of recordings and scans, with one Scaleway key.
 
-``python examples/llama_index_documents.py [FOLDER]`` asks the real service if ``SCW_SECRET_KEY`` is set: about your own
-folder. Without one it makes a recording and a scan of its own, and without a key it starts a stand-in on this machine
-that answers from a script: ``pip install 'linkspan[llama-index,sandbox]'``.
+``python examples/llama_index_documents.py [FOLDER]`` calls the real service if ``SCW_SECRET_KEY`` is set, with your
+folder. Without one it creates a recording and a scan; without a key it starts a stand-in on this machine that answers
+from a script: ``pip install 'linkspan[llama-index,sandbox]'``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SCANS = (".pdf", ".png", ".jpg", ".jpeg", ".tiff")
 
 
 def main() -> None:
-    """Read a folder and ask two questions."""
+    """Load a folder and ask two questions."""
     with ExitStack() as stack:
         folder = sys.argv[1] if len(sys.argv) > 1 else write_files(stack)
         where = {} if os.environ.get("SCW_SECRET_KEY") else start_sandbox(stack)
@@ -36,7 +36,7 @@ def main() -> None:
 
         extractors: dict[str, BaseReader] = {**dict.fromkeys(SOUND, listener), **dict.fromkeys(SCANS, reader)}
         documents = SimpleDirectoryReader(folder, file_extractor=extractors, raise_on_error=True).load_data()
-        # Pages without text are left out of the index by LlamaIndex.
+        # LlamaIndex omits pages without text from the index.
         index = VectorStoreIndex.from_documents(documents, embed_model=embed_model)
         engine = index.as_query_engine(llm=llm, similarity_top_k=1)
 
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def write_files(stack: ExitStack) -> str:
-    """Write a recording, which is silent, and a scan, whose page is empty."""
+    """Write a silent recording and a scan with an empty page."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     with wave.open(str(folder / "announcement.wav"), "wb") as file:
         file.setnchannels(1)
@@ -69,11 +69,11 @@ def write_files(stack: ExitStack) -> str:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
     rules = [
-        # What the files say: the stand-in hears and reads nothing.
+        # The files' contents: the stand-in does not process them.
         Rule("Good morning. The ferry to Ostra will leave at ten today. Mind your step.", route="transcriptions"),
         Rule("# Fares\n\nA car pays 40 euros.\f\fA dog pays 3 euros, on a lead.", route="ocr"),
         Rule("It leaves at ten.", when="When does"),

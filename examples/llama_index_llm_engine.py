@@ -1,6 +1,6 @@
 """Scale LLM Engine in LlamaIndex: a streamed chat, an object, a query engine, and agents with and without a chat API.
 
-``python examples/llama_index_llm_engine.py`` asks the deployment at ``LLM_ENGINE_BASE_PATH``, with the key in
+``python examples/llama_index_llm_engine.py`` calls the deployment at ``LLM_ENGINE_BASE_PATH``, with the key in
 ``SCALE_API_KEY``, if that address is set. Without it, it starts a stand-in on this machine that answers from a script:
 ``pip install 'linkspan[llama-index,sandbox]'``.
 """
@@ -43,7 +43,7 @@ def departures(port: str) -> str:
 
 
 def main() -> None:
-    """Ask the prompt API (v1) for words and the chat API (v2) for an object; then both through agents with a tool."""
+    """Call the prompt API (v1) for text and the chat API (v2) for an object; then both through agents with a tool."""
     with ExitStack() as stack:
         where = {} if os.environ.get("LLM_ENGINE_BASE_PATH") else start_sandbox(stack)
         llm = stack.enter_context(LLMEngine(model=PROMPT_MODEL, chat_template="llama-2", max_tokens=100, **where))
@@ -52,7 +52,7 @@ def main() -> None:
             print(chunk.delta, end="", flush=True)
         print()
 
-        # By a tool that must be called: current images hold the model to nothing on the prompt API.
+        # With a forced tool, because current images enforce no schema on the prompt API.
         chat = stack.enter_context(ChatLLMEngine(model=CHAT_MODEL, max_tokens=300, **where))
         prompt = PromptTemplate("{notice}\nThe departure as JSON:")
         print(repr(chat.structured_predict(Departure, prompt, notice=NOTICE)))
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 async def ask_agents(llm: LLMEngine, chat: ChatLLMEngine) -> None:
-    """Ask an agent that writes down which tool to use, for the prompt API; and one that calls it, for the chat API."""
+    """Run an agent that names its tool in text, for the prompt API, and one that calls it, for the chat API."""
     async with llm, chat:
         agents: list[Any] = [ReActAgent(tools=[departures], llm=llm), FunctionAgent(tools=[departures], llm=chat)]
         for agent in agents:
@@ -75,7 +75,7 @@ async def ask_agents(llm: LLMEngine, chat: ChatLLMEngine) -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan.conversation import ToolCall  # noqa: PLC0415  # needed only without a deployment
     from linkspan_sandbox import Reply, Rule, run  # noqa: PLC0415
 

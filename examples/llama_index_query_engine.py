@@ -1,6 +1,6 @@
-"""A LlamaIndex query engine with Scaleway: it answers, streamed, from three short passages, and shows its source.
+"""A LlamaIndex query engine with Scaleway: it streams an answer from three short passages, and shows its source.
 
-``python examples/llama_index_query_engine.py`` asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it
+``python examples/llama_index_query_engine.py`` calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it
 starts a stand-in on this machine that answers from a script: ``pip install 'linkspan[llama-index,sandbox]'``.
 """
 
@@ -46,10 +46,10 @@ def main() -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
-    # Embeddings need no rule: the stand-in compares words.
+    # Embeddings need no rule, because the stand-in compares words.
     sandbox = stack.enter_context(run(rules=[Rule("It is 60 metres long.", when="How long is the linkspan")]))
     return {"base_url": sandbox.scaleway_url, "api_key": sandbox.api_key}
 

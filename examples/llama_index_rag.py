@@ -1,6 +1,6 @@
 """LlamaIndex retrieval with one Scaleway key: embed, search, rerank, answer; streamed, with its sources, then async.
 
-``python examples/llama_index_rag.py`` asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
+``python examples/llama_index_rag.py`` calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
 stand-in on this machine that answers from a script: ``pip install 'linkspan[llama-index,sandbox]'``.
 """
 
@@ -36,7 +36,7 @@ def main() -> None:
         embed_model = stack.enter_context(ScalewayEmbedding(model=EMBEDDING_MODEL, **where))
         reranker = stack.enter_context(ScalewayRerank(top_n=2, **where))
 
-        # Only the text is compared: names of files say nothing here.
+        # Compare only the text: file names mean nothing here.
         nodes = [
             TextNode(text=text, metadata={"source": source}, excluded_embed_metadata_keys=["source"])
             for source, text in PASSAGES.items()
@@ -60,10 +60,10 @@ def main() -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Rule, run  # noqa: PLC0415  # needed only without a key
 
-    # Embeddings and rerank need no rules: the stand-in compares words.
+    # Embeddings and rerank need no rules, because the stand-in compares words.
     rules = [Rule("It is 60 metres long.", when="How long"), Rule("Nothing: they travel free.", when="bicycles cost")]
     sandbox = stack.enter_context(run(rules=rules))
     return {"base_url": sandbox.scaleway_url, "api_key": sandbox.api_key}

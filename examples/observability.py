@@ -1,11 +1,11 @@
 """Traces and logs of Scaleway in LangChain and LlamaIndex: OpenTelemetry spans without prompts and keys.
 
-The spans come from three places, none of them in linkspan: callbacks (LangChain), instrumentation (LlamaIndex) and the
-instrumentation of httpx, whose spans stand inside. Names are those of OpenTelemetry's conventions for generative AI;
-prompts and answers are left out unless ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true``. The log is what
-linkspan says itself, under the name ``linkspan``: a warning for each retry, with DEBUG a line for each request.
+The spans come from three sources outside linkspan: callbacks (LangChain), instrumentation (LlamaIndex) and the
+instrumentation of httpx, whose spans are nested inside. Names follow OpenTelemetry's conventions for generative AI;
+prompts and answers are omitted unless ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true``. The log comes from
+linkspan's logger ``linkspan``: a warning for each retry, and at DEBUG a line for each request.
 
-``python examples/observability.py`` asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
+``python examples/observability.py`` calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a
 stand-in on this machine that answers from a script: ``pip install 'linkspan[all]' opentelemetry-sdk
 opentelemetry-instrumentation-httpx``.
 """
@@ -71,13 +71,13 @@ def main() -> None:
         try:
             stack.enter_context(ChatScaleway(model=NO_MODEL, **where)).invoke("Hello?", config)
         except LinkspanError as error:
-            print(f"failed, as it should: {type(error).__name__}")
+            print(f"failed, as expected: {type(error).__name__}")
 
 
 def start_tracing() -> trace.Tracer:
     """Print spans as they end, and make httpx and LlamaIndex tell of what they do."""
     provider = TracerProvider(resource=Resource({"service.name": "ferry-desk"}))
-    # A service would take the OTLP exporter and a BatchSpanProcessor.
+    # In production, use the OTLP exporter and a BatchSpanProcessor.
     provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(formatter=one_line)))
     HTTPXClientInstrumentor().instrument(tracer_provider=provider)
     tracer = provider.get_tracer("ferry-desk")
@@ -95,16 +95,16 @@ def start_logging() -> None:
 
 
 def one_line(span: ReadableSpan) -> str:
-    """Return a span as a line; the exporter's own form takes thirty."""
+    """Return a span as one line; the exporter's format takes thirty."""
     parent = f" in {span.parent.span_id:016x}" if span.parent else ""
     attributes = json.dumps(dict(span.attributes or {}), ensure_ascii=False)
     return f"span  {span.context.span_id:016x}{parent} {span.name} {span.status.status_code.name} {attributes}\n"
 
 
 class LangChainSpans(BaseCallbackHandler):
-    """A span for each call of a chat model.
+    """Opens a span for each call of a chat model.
 
-    It is the current span until the call ends, so that httpx's spans stand inside. That needs ``run_inline``:
+    It is the current span until the call ends, so that httpx's spans are nested inside. That needs ``run_inline``:
     otherwise async calls run a handler on another thread.
     """
 
@@ -133,7 +133,7 @@ class LangChainSpans(BaseCallbackHandler):
         self._open[run_id] = span, context.attach(trace.set_span_in_context(span))
 
     def on_llm_end(self, response: Any, *, run_id: UUID, **_: Any) -> None:
-        """Write down what the answer took."""
+        """Record the usage."""
         span, token = self._open.pop(run_id)
         message = response.generations[0][0].message
         span.set_attribute("gen_ai.response.finish_reasons", [message.response_metadata["finish_reason"]])
@@ -145,7 +145,7 @@ class LangChainSpans(BaseCallbackHandler):
         span.end()
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
-        """Write down the kind of failure."""
+        """Record the kind of failure."""
         span, token = self._open.pop(run_id)
         fail(span, error)
         context.detach(token)
@@ -153,14 +153,14 @@ class LangChainSpans(BaseCallbackHandler):
 
 
 class OpenSpan(BaseSpan):
-    """What LlamaIndex keeps of a span while it is open."""
+    """An open span, as LlamaIndex keeps it."""
 
     span: Any
     token: Any
 
 
 class LlamaIndexSpans(BaseSpanHandler[OpenSpan]):
-    """A span for each step of LlamaIndex: the engine, the retriever, the synthesizer, the model."""
+    """Opens a span for each step of LlamaIndex: the engine, the retriever, the synthesizer, the model."""
 
     _tracer: Any = PrivateAttr()
 
@@ -171,7 +171,7 @@ class LlamaIndexSpans(BaseSpanHandler[OpenSpan]):
     def new_span(  # type: ignore[override]  # as above
         self, id_: str, parent_span_id: str | None = None, **_: Any
     ) -> OpenSpan:
-        """Open the span. Core also hands in the step's arguments, which hold prompts: they are left alone."""
+        """Open the span. Core also passes the step's arguments, which contain prompts and are ignored."""
         span = self._tracer.start_span(id_.partition("-")[0])
         token = context.attach(trace.set_span_in_context(span))
         return OpenSpan(id_=id_, parent_id=parent_span_id, span=span, token=token)
@@ -183,7 +183,7 @@ class LlamaIndexSpans(BaseSpanHandler[OpenSpan]):
     def prepare_to_drop_span(  # type: ignore[override]  # as above
         self, id_: str, *, err: BaseException | None = None, **_: Any
     ) -> OpenSpan:
-        """End the span of a step that failed."""
+        """End the span of a failed step."""
         return self._end(id_, err)
 
     def _end(self, id_: str, error: BaseException | None) -> OpenSpan:
@@ -196,10 +196,10 @@ class LlamaIndexSpans(BaseSpanHandler[OpenSpan]):
 
 
 class LlamaIndexUsage(BaseEventHandler):
-    """Writes what an answer took into the model's span."""
+    """Records an answer's usage in the model's span."""
 
     def handle(self, event: Any, **_: Any) -> None:
-        """Read the end of a chat."""
+        """Handle the end of a chat."""
         if isinstance(event, LLMChatEndEvent) and event.response is not None:
             span = trace.get_current_span()
             usage = event.response.additional_kwargs
@@ -212,13 +212,13 @@ class LlamaIndexUsage(BaseEventHandler):
 
 
 def fail(span: trace.Span, error: BaseException) -> None:
-    """Mark a span as failed, by the kind of its error alone."""
+    """Mark a span as failed, with only the kind of its error."""
     span.set_status(Status(StatusCode.ERROR))
     span.set_attribute("error.type", type(error).__name__)
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import HTTPError, Reply, Rule, run  # noqa: PLC0415  # needed only without a key
 
     rules = [

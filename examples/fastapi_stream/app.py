@@ -1,9 +1,9 @@
-"""FastAPI with Scaleway in LangChain: an answer streams to the browser, and nobody pays for what nobody reads.
+"""FastAPI with Scaleway in LangChain: stream an answer to the browser, and stop the model when the reader leaves.
 
-``python examples/fastapi_stream/app.py`` serves a page at http://127.0.0.1:8000. Press Stop there, or close the tab:
-the stream to the service is closed at once, and the model stops writing.
+``python examples/fastapi_stream/app.py`` serves a page at http://127.0.0.1:8000. If you press Stop or close the tab,
+the stream to the service closes at once, and the model stops.
 
-It asks the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a stand-in on this machine that answers
+It calls the real service if ``SCW_SECRET_KEY`` is set. Without a key it starts a stand-in on this machine that answers
 from a script: ``pip install 'linkspan[langchain,sandbox]' fastapi``.
 """
 
@@ -35,16 +35,16 @@ PAGE = Path(__file__).with_name("page.html")
 
 
 class Question(BaseModel):
-    """What the page sends. It comes in a body: addresses end up in logs, and questions do not belong there."""
+    """The page's request. It is a body, because URLs end up in logs and questions do not belong there."""
 
     question: str = Field(min_length=1, max_length=2000)
 
 
 class EventResponse(StreamingResponse):
-    """Server-sent events, whose source is closed whenever the answer ends: written to its end, or the reader gone.
+    """Server-sent events whose source is always closed, whether the answer is complete or the reader has left.
 
-    Starlette cancels the answer when the browser leaves. That ends a generator which waits for the model; one that
-    waits for the browser to take a piece would be left to the garbage collector.
+    Starlette cancels the answer when the browser leaves. That ends a generator that waits for the model; one that
+    waits for the browser would be left to the garbage collector.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,7 +71,7 @@ def create_app(chat: ChatScaleway) -> FastAPI:
 
     @app.post("/ask")
     async def ask(asked: Question) -> EventResponse:
-        # The second header keeps nginx from collecting the answer before it passes it on.
+        # The second header keeps nginx from buffering the answer.
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return EventResponse(events(chain, asked.question), media_type="text/event-stream", headers=headers)
 
@@ -79,7 +79,7 @@ def create_app(chat: ChatScaleway) -> FastAPI:
 
 
 async def events(chain: Any, question: str) -> AsyncIterator[str]:
-    """Yield the answer's pieces, then what it took or what went wrong."""
+    """Yield the answer's pieces, then its usage or the error."""
     taken = None
     try:
         async with aclosing(chain.astream({"question": question})) as pieces:
@@ -94,7 +94,7 @@ async def events(chain: Any, question: str) -> AsyncIterator[str]:
 
 
 def event(name: str, **data: Any) -> str:
-    """Return a server-sent event. JSON has no line breaks, which would end it early."""
+    """Return a server-sent event. JSON has no line breaks, which would end the event early."""
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 
@@ -110,10 +110,10 @@ def main() -> None:
 
 
 def start_sandbox(stack: ExitStack) -> dict[str, str]:
-    """Start the stand-in, and return the arguments that lead to it."""
+    """Start the stand-in and return the arguments that connect to it."""
     from linkspan_sandbox import Reply, Rule, run  # noqa: PLC0415  # needed only without a key
 
-    # At a model's pace, so that there is something to see.
+    # At a model's pace, so that the stream is visible.
     story = "The ferry to Ostra leaves at nine. " + "And then the sea, and nothing but the sea. " * 20
     sandbox = stack.enter_context(run(rules=[Rule(Reply(story.strip(), pause=0.05))]))
     return {"base_url": sandbox.scaleway_url, "api_key": sandbox.api_key}

@@ -1,4 +1,4 @@
-"""The program under test: a desk that answers passengers' questions, with a tool for the timetable."""
+"""The program under test: it answers passengers' questions, with a tool for the timetable."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def next_departure(port: str) -> str:
 
 
 def answer(question: str) -> str:
-    """Answer a question; look into the timetable where the model asks for it."""
+    """Answer a question; look up the timetable if the model calls the tool."""
     model = ChatScaleway(model=MODEL, max_retries=0).bind_tools([next_departure])
     messages: list[BaseMessage] = [HumanMessage(question)]
     try:
@@ -43,7 +43,7 @@ def answer(question: str) -> str:
 
 
 async def read_aloud(question: str) -> AsyncIterator[str]:
-    """Answer piece by piece; say so where the line breaks."""
+    """Answer piece by piece; say so if the connection breaks."""
     try:
         async for piece in ChatScaleway(model=MODEL).astream(question):
             if piece.text:

@@ -334,7 +334,7 @@ def test_what_cannot_be_used_leaves_the_file_alone(refresh: Refresh, script: byt
     done = refresh()
     assert done.returncode == 1
     assert said in done.stderr
-    assert "catalog_scaleway.json is as it was" in done.stderr
+    assert "catalog_scaleway.json is unchanged" in done.stderr
     assert refresh.file.read_bytes() == before
 
 

