@@ -96,4 +96,4 @@ def test_a_file_that_cannot_be_answered_is_refused(tmp_path: Path) -> None:
     said = {name: process.ended() for name, process in processes.items()}
     assert {outcome.returncode for outcome in said.values()} == {1}
     assert "question 2 must look like" in said["nameless"].stderr
-    assert "an id occurs twice" in said["twice"].stderr
+    assert "ids must be unique" in said["twice"].stderr
