@@ -1,7 +1,7 @@
 """Probabilities of a few options, from the log probabilities of an answer's first token. No I/O, no framework.
 
-A model is asked to answer with the label of an option. Labels are one token each: ``Yes`` and ``No``, or letters. How
-likely the model found each label is how likely it finds the option.
+The model must answer with the label of an option. Labels are one token each: ``Yes`` and ``No``, or letters. The
+probability of a label's token is the probability of the option.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ __all__ = [
     "yes_no_question",
 ]
 
-#: So many tokens are asked for: some models write a line break, a quote or a star before the label.
+#: Most tokens to generate: some models write a line break, a quote or a star before the label.
 ANSWER_TOKENS = 4
-#: What may stand around a label.
+#: Characters allowed around a label.
 _AROUND = " \t\r\n\"'`*_.,:;()[]{}<>"
 _SHOWN_TOKENS = 5
 
@@ -49,7 +49,7 @@ class LabelledQuestion:
 
     Attributes:
         text: The question.
-        options: What each label stands for; empty where the label says it.
+        options: The meaning of each label; empty if the label says it.
     """
 
     text: str
@@ -57,12 +57,12 @@ class LabelledQuestion:
 
 
 def yes_no_question(text: str, yes: str = "", no: str = "") -> LabelledQuestion:
-    """Return a question that is answered by yes or no, with what these mean."""
+    """Create a yes-or-no question, with the meaning of either."""
     return LabelledQuestion(text, {"Yes": yes, "No": no})
 
 
 def lettered_question(text: str, options: Sequence[str]) -> LabelledQuestion:
-    """Return a question whose options get the letters from A on.
+    """Create a question whose options get the letters from A on as labels.
 
     Raises:
         UnsupportedContentError: There are more options than letters.
@@ -74,16 +74,16 @@ def lettered_question(text: str, options: Sequence[str]) -> LabelledQuestion:
     return LabelledQuestion(text, dict(zip(ascii_uppercase, options, strict=False)))
 
 
-# ---------------------------------------------------------------------- asking
+# ---------------------------------------------------------------------- requests
 
 
 def decision_messages(question: LabelledQuestion, state: str, media: Sequence[Part] = ()) -> list[Message]:
-    """Return the conversation that asks a question about a state, which is untrusted text.
+    """Build the conversation with a question about a state, which is untrusted text.
 
     Args:
         question: The question.
         state: The state, as text or JSON.
-        media: The pictures and other parts that the state refers to, in order.
+        media: The images and other parts that the state refers to, in order.
     """
     options = "\n".join(f"{label}: {meaning}" if meaning else label for label, meaning in question.options.items())
     labels = ", ".join(question.options)
@@ -96,9 +96,9 @@ def decision_messages(question: LabelledQuestion, state: str, media: Sequence[Pa
 
 
 def message_record(message: Message, media: list[Part]) -> dict[str, Any]:
-    """Return a message as an object for JSON. Its pictures and the like are added to ``media`` and named in its place.
+    """Return a message as a JSON object. Its images and other media are added to ``media`` and replaced by names.
 
-    Reasoning is left out: what a model thought is not what was said.
+    Reasoning is left out, because it is not part of the conversation.
     """
     words: list[str] = []
     for part in message.parts:
@@ -118,26 +118,26 @@ def message_record(message: Message, media: list[Part]) -> dict[str, Any]:
     return record
 
 
-# ---------------------------------------------------------------------- reading
+# ---------------------------------------------------------------------- answers
 
 
 def read_probabilities(
     completion: Completion, question: LabelledQuestion, *, provider: str, least_mass: float
 ) -> list[float]:
-    """Return the probability of each option, in order; they add up to 1.
+    """Return the probabilities of the options, in order; their sum is 1.
 
-    Where the server gives the likeliest tokens at the label's place, each label has the sum of its spellings (``Yes``,
-    ``" yes"``), and what all labels have together becomes 1. Where it gives the chosen token alone, the other options
-    share the rest evenly: with two options that is what the model thinks, with more it is the least that can be said.
+    If the server returns the most likely tokens at the label's position, a label's probability is the sum of its
+    spellings (``Yes``, ``" yes"``), normalized over all labels. If it returns only the chosen token, the other options
+    share the rest evenly: exact for two options, an assumption for more.
 
     Args:
         completion: The answer.
-        question: What was asked.
+        question: The question.
         provider: The API's short name, for errors.
-        least_mass: How much of the probability the labels must have together.
+        least_mass: Least probability that the labels must have together.
 
     Raises:
-        InvalidResponseError: The answer has no log probabilities, reasons first, or is no label.
+        InvalidResponseError: The answer has no log probabilities, begins with reasoning, or is not a label.
     """
     labels = list(question.options)
     token = _label_token(completion, provider)
@@ -156,7 +156,7 @@ def read_probabilities(
 
 
 def _spread(masses: Mapping[str, float], labels: Sequence[str], completion: Completion, provider: str) -> list[float]:
-    """Return the probabilities where the chosen token alone is known."""
+    """Return the probabilities if only the chosen token is known."""
     chosen = next((label for label in labels if masses[label]), None)
     if chosen is None:
         raise _no_label(completion, labels, (), provider, 0.0)
@@ -165,16 +165,16 @@ def _spread(masses: Mapping[str, float], labels: Sequence[str], completion: Comp
 
 
 def expected_level(probabilities: Sequence[float]) -> float:
-    """Return the expected place in an ordered list of levels, counted from 0."""
+    """Return the expected position in an ordered list of levels, counted from 0."""
     return math.fsum(level * probability for level, probability in enumerate(probabilities))
 
 
 def _label_token(completion: Completion, provider: str) -> TokenLogprob:
-    """Return the first token of the answer that is more than blanks and marks around a label."""
+    """Return the answer's first token that is not just blanks or marks around a label."""
     if completion.reasoning or completion.text.lstrip().startswith("<think>"):
         raise InvalidResponseError(
             f"{provider}: the model reasons before it answers, so its first token is not the decision. Turn reasoning "
-            'off (reasoning_effort="none", where the model knows it), or take a model that does not reason.',
+            'off (reasoning_effort="none", if the model supports it), or use a model that does not reason.',
             provider=provider,
             partial=completion,
         )
@@ -189,7 +189,7 @@ def _label_token(completion: Completion, provider: str) -> TokenLogprob:
 
 
 def _label_of(token: str, labels: Sequence[str]) -> str | None:
-    """Return the label that a token spells. Letters in their own case alone: "a" may begin a sentence."""
+    """Return the label that a token spells. Letters must match in case, because "a" may begin a sentence."""
     word = token.strip(_AROUND)
     if word in labels:
         return word

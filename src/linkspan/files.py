@@ -1,4 +1,4 @@
-"""Files to be sent: read up to a limit, and known by their first bytes, their name or the type that is given."""
+"""Read files to send, up to a limit; detect their type by first bytes, name or given type."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LARGEST_FILE", "InputFile", "is_url", "read_path", "sniff_sound"]
 
-#: Bytes of a file that Scaleway takes: 25 MB, by the larger reading.
+#: Scaleway's limit for a file: 25 MB, by the larger interpretation.
 LARGEST_FILE = 25 * 1024 * 1024
 
 _SOUND_SIGNATURES = (
@@ -31,12 +31,12 @@ _SOUND_SIGNATURES = (
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file's content, and what is known of it.
+    """A file's content, name and type.
 
     Args:
         content: Its bytes.
         name: Its name, without folders; ``""`` if it has none.
-        media_type: The type that its owner states.
+        media_type: The type given by its owner.
     """
 
     content: bytes = field(repr=False)
@@ -57,7 +57,7 @@ class InputFile:
         """Refuse an empty file, and one that is too large.
 
         Raises:
-            InvalidRequestError: It is.
+            InvalidRequestError: The file is empty or too large.
         """
         if not self.content:
             raise InvalidRequestError(f"{provider}: {self.shown} is empty: 0 bytes.", provider=provider)
@@ -70,16 +70,16 @@ class InputFile:
 
 
 def is_url(place: Any) -> bool:
-    """Tell whether a place is an ``http(s)`` address."""
+    """Return whether a path is an ``http(s)`` URL."""
     return isinstance(place, str) and re.match(r"https?://[^\s/]", place, re.IGNORECASE) is not None
 
 
 def read_path(path: str | os.PathLike[str], fs: Any = None) -> bytes:
-    """Return a file's bytes, and of one that is too large just enough to see that.
+    """Return a file's bytes; of one that is too large, just enough to detect that.
 
     Args:
-        path: Where it is.
-        fs: A file system of fsspec; ``None`` for this machine's.
+        path: The file's path.
+        fs: An fsspec file system; ``None`` for the local one.
     """
     with Path(path).open("rb") if fs is None else fs.open(str(path), "rb") as file:
         content: bytes = file.read(LARGEST_FILE + 1)
@@ -87,7 +87,7 @@ def read_path(path: str | os.PathLike[str], fs: Any = None) -> bytes:
 
 
 def sniff_sound(content: bytes) -> str | None:
-    """Return the format of sound that the first bytes show, a media type of anything else, ``None`` if unknown."""
+    """Return the audio format that the first bytes show, the media type of anything else, or ``None`` if unknown."""
     if content[:4] == b"RIFF" and content[8:12] == b"WAVE":
         return "wav"
     for signature, name in _SOUND_SIGNATURES:
@@ -97,7 +97,7 @@ def sniff_sound(content: bytes) -> str | None:
     if other is None and content[4:8] == b"ftyp":
         return "m4a"
     if other is None and content[:1] == b"\xff" and len(content) > 1:
-        # A frame of MPEG sound: layer 0 is AAC's.
+        # A frame of MPEG audio: layer 0 is AAC's.
         kind = content[1] & 0x06 if content[1] & 0xE0 == 0xE0 else None
         return "aac" if kind == 0 else "mp3" if kind in {2, 4} else None
     return other

@@ -1,4 +1,4 @@
-"""A request body of fields and one file: ``multipart/form-data``, made whole, so that it can be sent again."""
+"""Build ``multipart/form-data`` bodies of fields and one file, in memory, so that they can be retried."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Form"]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a form holds.
+    """A form.
 
     Args:
-        fields: Texts, numbers, truth values, and lists of them.
-        file_name: The file's name, by whose ending servers know its format.
-        content: The file.
+        fields: Texts, numbers, booleans, and lists of them.
+        file_name: The file's name, by whose ending servers recognize its format.
+        content: The file's bytes.
         media_type: The file's type.
     """
 
@@ -35,7 +35,7 @@ class Form:
         """Return content type and body.
 
         Raises:
-            InvalidRequestError: A field holds what a form cannot carry: an object, a lone surrogate.
+            InvalidRequestError: A form cannot carry a field's value, such as an object or a lone surrogate.
         """
         file = (self.file_name, self.content, self.media_type)
         try:

@@ -194,7 +194,7 @@ class ModelSettings(Connected):
         return None
 
     def _window_known(self) -> None:
-        """Called when the server told its window: a framework's class takes from it what it shows."""
+        """Hook, called when the server's window is known: a framework's class may update what it shows."""
 
     def _label(self, model: str | None = None) -> str | None:
         """Return the name or label of a call's model."""

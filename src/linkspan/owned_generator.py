@@ -1,4 +1,4 @@
-"""An async generator that its reader closes, and nobody else."""
+"""Read async generators so that only their reader closes them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ItemT = TypeVar("ItemT")
 class OwnedGenerator(AsyncGenerator[ItemT, None]):
     """Reads an async generator in an ``async with`` block, which closes it.
 
-    Event loops look after async generators: ``asyncio.run`` closes all that are left, each in a task of its own. Where
-    one is read by another that closes it as well, the two closings meet, and one of them fails ("asynchronous
-    generator is already running"). So a loop sees only the outermost generator, which its user may forget to close.
+    Event loops track async generators: ``asyncio.run`` closes all that remain, each in a separate task. If another
+    generator reads and closes one as well, the two closings collide, and one fails ("asynchronous generator is already
+    running"). So the loop sees only the outermost generator, which its user may forget to close.
 
     Args:
-        generator: Not yet begun.
+        generator: A generator that was not started.
     """
 
     __slots__ = ("_generator", "_next")
@@ -50,11 +50,11 @@ class OwnedGenerator(AsyncGenerator[ItemT, None]):
         return self._unseen(self._generator.__anext__)
 
     def asend(self, value: None) -> Coroutine[Any, Any, ItemT]:
-        """Send a value in: see ``AsyncGenerator``."""
+        """Send a value in; see ``AsyncGenerator``."""
         return self._unseen(lambda: self._generator.asend(value))
 
     def athrow(self, typ: Any, val: Any = None, tb: Any = None) -> Coroutine[Any, Any, ItemT]:
-        """Raise an exception inside: see ``AsyncGenerator``."""
+        """Raise an exception inside; see ``AsyncGenerator``."""
         return self._unseen(lambda: self._generator.athrow(typ, val, tb))
 
     def aclose(self) -> Coroutine[Any, Any, None]:
@@ -62,7 +62,7 @@ class OwnedGenerator(AsyncGenerator[ItemT, None]):
         return self._unseen(self._generator.aclose)
 
     def _unseen(self, begin: Callable[[], Coroutine[Any, Any, Any]]) -> Coroutine[Any, Any, Any]:
-        """Make a step, which tells the event loop nothing if it is the first one."""
+        """Run one step; the first one runs without the event loop's hooks."""
         hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(None, _leave_to_reader)
         try:
@@ -72,4 +72,4 @@ class OwnedGenerator(AsyncGenerator[ItemT, None]):
 
 
 def _leave_to_reader(generator: object) -> None:
-    """Do nothing with a generator that is garbage together with its reader, which closes it."""
+    """Do nothing: a collected generator is closed by its reader, which is collected with it."""

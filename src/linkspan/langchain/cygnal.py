@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cygnal", "CygnalGuard", "as_turns", "judged_messages"]
 
-#: Keys under which blocks hold what is no text.
+#: Keys of non-text content in blocks.
 _BYTES = frozenset({"base64", "data", "file_data"})
 
 
@@ -44,12 +44,12 @@ class Cygnal(cygnal.Cygnal, LangChainComponent):
         verdict = Cygnal(policy_id="...").check([HumanMessage("How do I pick a lock?")])
         verdict.flagged, verdict.reasons
 
-    Conversations are whatever a chat model takes; documents count as text from outside. ``CygnalMiddleware`` puts it
-    into agents, ``CygnalGuard`` into chains.
+    Conversations have any form that a chat model accepts; documents count as text from outside. ``CygnalMiddleware``
+    adds it to agents, ``CygnalGuard`` to chains.
 
     Raises:
-        ConfigurationError: At construction: an argument is unknown or wrong, or the key is missing.
-        ModelError: (of langchain-core, and at the same time of ``linkspan.errors``) when a check fails.
+        ConfigurationError: At construction: an unknown or invalid argument, or no key.
+        ModelError: A check failed; the error is both langchain-core's and one of ``linkspan.errors``.
     """
 
     def _turns(self, content: Any) -> str | Sequence[Turn]:
@@ -60,10 +60,10 @@ class Cygnal(cygnal.Cygnal, LangChainComponent):
 
 
 def as_turns(content: Any) -> str | Sequence[Turn]:
-    """Return a text, messages in any form that a chat model takes, or documents, as the guard reads them.
+    """Convert a text, messages in any form that a chat model accepts, or documents, to the guard's form.
 
     Raises:
-        ConfigurationError: It is something else.
+        ConfigurationError: The value is something else.
     """
     if isinstance(content, str):
         return content
@@ -83,7 +83,7 @@ def _turns_of(item: Any) -> Sequence[Turn]:
     if isinstance(item, Document):
         return [Message("data", [Text(item.page_content)])]
     if isinstance(item, dict) and "role" in item and item["role"] not in {"human", "ai"}:
-        # The API's own form, where a tool's turn needs no call before it; other dicts are LangChain's.
+        # The API's form, in which a tool's turn needs no call before it; other dicts are LangChain's.
         return [item]
     if isinstance(item, (BaseMessage, dict, tuple, str)):
         return judged_messages(convert_to_messages([item]))
@@ -93,9 +93,9 @@ def _turns_of(item: Any) -> Sequence[Turn]:
 
 
 def judged_messages(messages: Sequence[BaseMessage]) -> list[Message]:
-    """Return messages as the guard reads them.
+    """Convert messages to the guard's form.
 
-    Blocks that linkspan does not know are judged as JSON: another provider's model may read them.
+    Unknown blocks are judged as JSON, because another provider's model may read them.
     """
     return to_conversation([_with_known_blocks(message) for message in messages], CYGNAL.name)
 
@@ -121,7 +121,7 @@ def _without_bytes(value: Any) -> Any:
 
 
 class CygnalGuard(Runnable[Any, Any]):
-    """A step of a chain that lets through what the guard does not flag, unchanged, and raises otherwise.
+    """A chain step that passes its input unchanged, and raises if the guard flags it.
 
     Example::
 
@@ -130,19 +130,18 @@ class CygnalGuard(Runnable[Any, Any]):
         sorry = RunnableLambda(lambda _: "I may not answer this.")
         safe = chain.with_fallbacks([sorry], exceptions_to_handle=(ContentBlockedError,))
 
-    Nothing of a streamed answer is handed on before the whole was judged. Texts, messages, prompts and documents are
-    judged.
+    A streamed answer is held back until the whole was judged. Judges texts, messages, prompts and documents.
 
     Args:
         cygnal: The guard. Default: one created from the environment.
-        on_failure: What becomes of text while the guard is down: ``raise`` its error, ``open`` to let it pass,
-            ``closed`` to raise ``ContentBlockedError``.
-        untrusted: Whether what comes here is from outside, so that `ipi` and `mutation` flag it. Default: whether it
-            ends with a tool's message, a data message or a document.
+        on_failure: How to handle text while the guard is down: ``raise`` its error, ``open`` to let it pass, ``closed``
+            to raise ``ContentBlockedError``.
+        untrusted: Whether the input comes from outside, so that `ipi` and `mutation` flag it. Default: whether it ends
+            with a tool's message, a data message or a document.
         on_judgement: Called with each ``linkspan.guarding.Judgement``.
 
     Raises:
-        ContentBlockedError: When run: what came is flagged.
+        ContentBlockedError: When run: the input is flagged.
         ModelError: When run: the guard failed.
     """
 
@@ -161,7 +160,7 @@ class CygnalGuard(Runnable[Any, Any]):
         """Return the input if it is not flagged.
 
         Raises:
-            ContentBlockedError: It is.
+            ContentBlockedError: The input is flagged.
         """
         return self._call_with_config(self._passed, input, config)
 
@@ -169,12 +168,12 @@ class CygnalGuard(Runnable[Any, Any]):
         """Return the input if it is not flagged.
 
         Raises:
-            ContentBlockedError: It is.
+            ContentBlockedError: The input is flagged.
         """
         return await self._acall_with_config(self._apassed, input, config)
 
     def transform(self, input: Iterator[Any], config: RunnableConfig | None = None, **_: Any) -> Iterator[Any]:  # noqa: A002  # core's
-        """Judge a stream at its end, then hand on its pieces."""
+        """Judge a stream at its end, then yield its pieces."""
         yield from self._transform_stream_with_config(input, self._pieces, config)
 
     async def atransform(
@@ -183,7 +182,7 @@ class CygnalGuard(Runnable[Any, Any]):
         config: RunnableConfig | None = None,
         **_: Any,
     ) -> AsyncIterator[Any]:
-        """Judge a stream at its end, then hand on its pieces."""
+        """Judge a stream at its end, then yield its pieces."""
         async for piece in self._atransform_stream_with_config(input, self._apieces, config):
             yield piece
 

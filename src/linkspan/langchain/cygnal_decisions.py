@@ -28,16 +28,16 @@ __all__ = ["CygnalDecisionModel"]
 
 
 class CygnalDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it from 1.8 on
-    """Answers yes-or-no questions (``Noul``) with Gray Swan's guard, for ``AutoModeMiddleware`` and its like.
+    """Answers yes-or-no questions (``Noul``) with Gray Swan's guard, for ``AutoModeMiddleware`` and similar ones.
 
     ::
 
         AutoModeMiddleware(tools=[delete_file], classifier=CygnalDecisionModel(cygnal=Cygnal()))
 
-    Each question is one check: its instructions and criteria are a rule, and the answer is the probability that the
-    state breaks it. The guard's own policy and rules are left out of it. Messages in the state are the conversation
-    that is judged; everything else of the state follows as JSON, as text from outside. Questions for a choice, a score
-    or a box are refused: the service gives one number.
+    Each question is one check: its instructions and criteria form a rule, and the answer is the probability that the
+    state violates it. The guard's own policy and rules do not apply. Messages in the state are the conversation to
+    judge; the rest of the state follows as JSON, as text from outside. Questions for a choice, a score or a box are
+    refused, because the service returns one number.
 
     Args:
         cygnal: The guard. Default: one created from the environment.
@@ -84,7 +84,7 @@ class CygnalDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has 
 
 
 def _as_rule(name: str, question: Any) -> dict[str, Any]:
-    """Return the settings of the check that answers a question."""
+    """Return the settings of a question's check."""
     if question.type != "noul":
         raise UnsupportedContentError(
             f"{CYGNAL.title} answers yes-or-no questions: {name!r} asks for a {question.type}. Ask a Noul.",

@@ -1,6 +1,6 @@
-"""Middleware for LangChain's agents: Gray Swan's guard at every place where text comes in or goes out.
+"""Middleware for LangChain's agents: Gray Swan's guard on all text that comes in or goes out.
 
-It needs the package ``langchain``.
+Needs the package ``langchain``.
 """
 
 from __future__ import annotations
@@ -38,61 +38,61 @@ __all__ = ["CygnalMiddleware"]
 
 ResultT = TypeVar("ResultT")
 MessageT = TypeVar("MessageT", bound=BaseMessage)
-#: Asks about text, and ends with what becomes of it.
+#: A generator that yields checks and returns the result of handling their judgements.
 if TYPE_CHECKING:
     Steps = Generator[Check, Judgement, ResultT]
     ToolResult = ToolMessage | Command[Any]
 
-#: Key of ``response_metadata`` under which a message holds its judgement.
+#: Key of a message's judgement in ``response_metadata``.
 _KEPT = "cygnal"
 
 register_blocks(CYGNAL.name)
 
 
 class CygnalMiddleware(AgentMiddleware[Any, Any]):
-    """Guards an agent: its questions, its calls of tools, what these return, and its answers.
+    """Guards an agent: its questions, tool calls, tool results and answers.
 
     ::
 
         agent = create_agent(model, tools=[fetch_page], middleware=[CygnalMiddleware(Cygnal(policy_id="..."))])
 
-    Four places are judged, each with the conversation before it; ``None`` leaves one out.
+    Judges four places, each with the preceding conversation; ``None`` turns a place off.
 
     - ``questions``: new human messages, before the model reads them.
-    - ``tool_calls``: each call of a tool, before the tool runs.
-    - ``tool_results``: what each call returned, and data messages, before the model reads them. Here the findings
+    - ``tool_calls``: each tool call, before the tool runs.
+    - ``tool_results``: each tool result, and data messages, before the model reads them. Here the findings
       `ipi` and `mutation` count, too (``Cygnal(injection=...)``).
-    - ``answers``: each turn of the model that says something.
+    - ``answers``: each turn of the model with text.
 
-    What becomes of flagged text:
+    Actions for flagged text:
 
     - ``block``: the run ends, with a notice as its last message: the policy's block message, as a refusal that
-      ``ModelRefusalMiddleware`` knows. Flagged questions and results are taken out of the conversation, so that no
+      ``ModelRefusalMiddleware`` knows. Flagged questions and results are removed from the conversation, so that no
       later turn shows them to the model.
-    - ``replace``: a notice stands in its place, and the run goes on. A call that is replaced does not run.
-    - ``warn``: it stays, with a warning behind it.
+    - ``replace``: a notice replaces it, and the run continues. A replaced call does not run.
+    - ``warn``: a warning is appended.
     - ``observe``: nothing changes.
 
-    Answers and results of tools keep their judgement in ``response_metadata["cygnal"]``. The middleware belongs first
-    in the list: the first one is the outermost, and sees what the others made. The system prompt is not sent.
+    Answers and tool results keep their judgement in ``response_metadata["cygnal"]``. Put the middleware first in the
+    list: the first one is the outermost, and sees the others' changes. The system prompt is not sent.
 
     Args:
         cygnal: The guard, from ``linkspan.langchain`` or ``linkspan``. Default: one created from the environment.
-        questions: What becomes of flagged questions.
-        tool_calls: What becomes of flagged calls.
-        tool_results: What becomes of flagged results.
-        answers: What becomes of flagged answers.
-        on_failure: What becomes of questions and answers while the guard is down: ``raise`` its error, ``closed`` to
-            treat them as flagged, ``open`` to let them pass. A wrong key, or a request that is refused, always raises.
+        questions: Action for flagged questions.
+        tool_calls: Action for flagged calls.
+        tool_results: Action for flagged results.
+        answers: Action for flagged answers.
+        on_failure: How to handle questions and answers while the guard is down: ``raise`` its error, ``closed`` to
+            treat them as flagged, ``open`` to let them pass. A wrong key, or a refused request, always raises.
         on_tool_failure: The same for calls and their results.
-        raise_on_block: Raise ``ContentBlockedError`` where ``block`` would end the run.
-        hold_streams: Show nothing of an answer in streams before it was judged; it then comes in one piece. Only where
-            answers are blocked or replaced. Events of tools (``astream_events``, ``stream_mode="tools"``) show results
-            as the tool gave them.
-        on_judgement: Called with each ``linkspan.guarding.Judgement``, on the thread that made it.
+        raise_on_block: Raise ``ContentBlockedError`` instead of ending the run on ``block``.
+        hold_streams: Hold back streamed answers until they are judged; they then arrive in one piece. Only if answers
+            are blocked or replaced. Events of tools (``astream_events``, ``stream_mode="tools"``) show results as the
+            tool returned them.
+        on_judgement: Called with each ``linkspan.guarding.Judgement``, on the thread that created it.
 
     Raises:
-        ConfigurationError: At construction: ``cygnal`` is left out, and there is no key in the environment.
+        ConfigurationError: At construction: no ``cygnal``, and no key in the environment.
         ContentBlockedError: When run, with ``raise_on_block``.
         ModelError: When run: the guard failed.
     """
@@ -146,7 +146,7 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
             message = seen[place]
             kept = message.response_metadata.get(_KEPT)
             if isinstance(message, ToolMessage) and kept:
-                # Judged when the tool returned it; here the run can end.
+                # Already judged when the tool returned it; only here can the run end.
                 notice = message.text if kept["action"] == "block" else notice
                 continue
             guard = self._guard_of(message)
@@ -170,7 +170,7 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
         return self._questions if isinstance(message, HumanMessage) or role in {"user", "human"} else None
 
     def _after(self, message: MessageT, judgement: Judgement) -> MessageT:
-        """Return a message as its judgement leaves it: itself, if nothing is to be changed."""
+        """Return a message after its judgement: itself, if nothing changes."""
         if self._raise_on_block:
             judgement.raise_if_blocked()
         kept = {"response_metadata": {**message.response_metadata, _KEPT: judgement.summary}}
@@ -186,7 +186,7 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
     # ------------------------------------------------------------------ tools
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]) -> ToolResult:
-        """Judge a call, run it, judge what it returned."""
+        """Judge a call, run it, judge its result."""
         with converted_errors():
             judgement = settle(self._call(request))
         if judgement is not None and judgement.withholds:
@@ -198,7 +198,7 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
     ) -> ToolResult:
-        """Judge a call, run it, judge what it returned."""
+        """Judge a call, run it, judge its result."""
         with converted_errors():
             judgement = await asettle(self._call(request))
         if judgement is not None and judgement.withholds:
@@ -248,7 +248,7 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
-        """Ask the model, and judge what it says."""
+        """Call the model and judge its answer."""
         with self._held():
             response = handler(request)
         with converted_errors():
@@ -257,7 +257,7 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        """Ask the model, and judge what it says."""
+        """Call the model and judge its answer."""
         with self._held():
             response = await handler(request)
         with converted_errors():
@@ -269,7 +269,7 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
             return response
         structured = len(response.result) > 1
         if not answer.text.strip() and not structured:
-            # Nothing but calls of tools, which are judged before they run.
+            # Only tool calls, which are judged before they run.
             return response
         judgement = yield self._answers.check(judged_messages([*before, answer]))
         if self._raise_on_block:
@@ -291,13 +291,13 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
 
 
 def _first_new(messages: Sequence[BaseMessage]) -> int:
-    """Return the place after the model's last turn."""
+    """Return the position after the model's last turn."""
     places = (place + 1 for place in range(len(messages) - 1, -1, -1) if isinstance(messages[place], AIMessage))
     return next(places, 0)
 
 
 def _up_to_call(request: ToolCallRequest) -> list[Message]:
-    """Return the conversation up to one call: of the model's turn, its words and this call alone."""
+    """Return the conversation up to one call; of the model's turn, only its text and this call."""
     state = request.state
     messages = state.get("messages", []) if isinstance(state, dict) else getattr(state, "messages", [])
     before = list(messages[: max(_first_new(messages) - 1, 0)])
@@ -316,7 +316,7 @@ def _with_warning(message: BaseMessage, judgement: Judgement) -> str | list[Any]
 
 
 def _refusal(notice: str, answer: AIMessage | None = None) -> AIMessage:
-    """Return the notice as an answer that refuses, in place of another one if there is one."""
+    """Return the notice as a refusal; it replaces the given answer, if any."""
     refusal = to_ai_message(Completion(text=notice, refusal=notice, finish_reason="violation"), CYGNAL.name)
     if answer is not None:
         refusal.id, refusal.name, refusal.usage_metadata = answer.id, answer.name, answer.usage_metadata
@@ -325,10 +325,10 @@ def _refusal(notice: str, answer: AIMessage | None = None) -> AIMessage:
 
 @contextmanager
 def _streams_held() -> Iterator[None]:
-    """Let calls inside be traced, but their pieces not be streamed.
+    """Trace the calls in this block, but do not stream their pieces.
 
-    The model takes its callbacks from this context variable. Handlers that hand pieces to whoever reads a stream are
-    left out; the answer still reaches the stream, as what its node returned.
+    The model takes its callbacks from this context variable. Handlers that stream pieces are left out; the answer still
+    reaches the stream as its node's result.
     """
     config = var_child_runnable_config.get()
     callbacks = config.get("callbacks") if config else None

@@ -51,11 +51,11 @@ _MEDIA = frozenset({"image", "image_url", "audio", "input_audio", "video", "file
 
 
 class ChatDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it from 1.8 on
-    """Answers typed questions by a chat model of linkspan, with the probabilities that the model gives each option.
+    """Answers typed questions with a linkspan chat model and its probabilities of the options.
 
-    It is what langchain's ``AutoModeMiddleware`` and ``ModelRouterMiddleware`` take as ``classifier``. Each question is
-    a call of its own, of a few tokens: the model is asked for the label of an option, and the log probabilities of its
-    first token are read.
+    Use it as ``classifier`` of langchain's ``AutoModeMiddleware`` and ``ModelRouterMiddleware``. Each question is a
+    separate call of a few tokens: the model answers with the label of an option, and its first token's log
+    probabilities are read.
 
     Instantiate::
 
@@ -70,34 +70,35 @@ class ChatDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it
         asked = {"urgent": Noul(instructions="Does this need an answer today?")}
         decisions.invoke({"state": "Production is down.", "questions": asked}).nouls["urgent"].noul
 
-    Questions: ``Noul`` (yes or no), ``Choice`` and ``Score``. ``confidence`` is the likeliest option's probability.
-    A ``Box`` is refused: words say no place. An option that is not among the likeliest tokens has the probability 0.
+    Questions: ``Noul`` (yes or no), ``Choice`` and ``Score``. ``confidence`` is the most likely option's probability.
+    A ``Box`` is refused, because text cannot answer it. An option that is not among the most likely tokens has the
+    probability 0.
 
-    State: text, messages, or any JSON of these. It is sent as untrusted data: as text of the role ``data``, or fenced.
-    Pictures and other media stand beside the question; an API that cannot carry them refuses them.
+    State: text, messages, or any JSON of these. It is sent as untrusted data: in the role ``data``, or fenced.
+    Images and other media are sent with the question; an API that cannot carry them refuses them.
 
-    Which models: chat models whose API gives the log probabilities of the likeliest tokens. ``ChatScaleway`` and
-    ``ChatLLMEngine`` (v2) give 20, ``ChatDataCrunch`` gives 20 with ``api="openai"``, else 5; a question may have as
-    many options. Where a server gives the chosen token alone, the other options share the rest evenly. Models that
-    reason first have to be told not to.
+    Models: chat models whose API returns the log probabilities of the most likely tokens. ``ChatScaleway`` and
+    ``ChatLLMEngine`` (v2) return 20, ``ChatDataCrunch`` 20 with ``api="openai"``, else 5; a question may have as many
+    options. If a server returns only the chosen token, the other options share the rest evenly. Turn reasoning off for
+    models that reason first.
 
-    Errors: a failed call raises as the chat model's own does. ``InvalidResponseError``: the answer is no label, or has
-    no log probabilities. ``UnsupportedContentError``: the chat model's API gives none, at construction.
+    Errors: a failed call raises the chat model's errors. ``InvalidResponseError``: the answer is not a label, or has no
+    log probabilities. ``UnsupportedContentError``, at construction: the chat model's API has no log probabilities.
     """
 
-    chat: LinkspanChatModel = Field(description="The chat model that is asked, with its key, address and settings.")
+    chat: LinkspanChatModel = Field(description="The chat model to call, with its key, URL and settings.")
     model: str = Field(default="", description="Name of the model, for traces. Default: the chat model's.")
     least_mass: float = Field(
         default=0.5,
         ge=0,
         le=1,
-        description="How much of the probability the labels must have together; below, the model answered otherwise, "
-        "which is an `InvalidResponseError`.",
+        description="Least probability that the labels must have together. Below it, the answer counts as something "
+        "else and raises `InvalidResponseError`.",
     )
-    max_concurrency: int = Field(default=4, gt=0, description="How many questions of one call are asked at once.")
+    max_concurrency: int = Field(default=4, gt=0, description="Most questions of one call that run at once.")
 
     def model_post_init(self, context: Any, /) -> None:
-        """Take the chat model's name, and refuse one whose API gives no log probabilities."""
+        """Use the chat model's name; refuse one whose API has no log probabilities."""
         super().model_post_init(context)
         if not self.model:
             self.model = self.chat.model_name or self.chat._provider.name  # noqa: SLF001  # a class's constant
@@ -125,17 +126,17 @@ class ChatDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it
             answers = await run_batches_async(calls, lambda call: endpoint.acomplete(call[0]), gate)
             return self._response(questions, [labelled for labelled, _ in asked], answers)
 
-    # ------------------------------------------------------------------ asking
+    # ------------------------------------------------------------------ requests
 
     def _likely_tokens(self) -> LikelyTokens:
         return self.chat._likely_token_options()  # noqa: SLF001  # what its API can be asked for
 
     def _asked(self, state: State, questions: Mapping[str, Question]) -> list[tuple[LabelledQuestion, ChatRequest]]:
-        """Return each question with its labels, and its request.
+        """Return each question with its labels and its request.
 
         Raises:
-            ConfigurationError: There is no question, or the state holds something that is no JSON and no message.
-            UnsupportedContentError: A question is of a kind, or has options, that a label cannot answer.
+            ConfigurationError: There is no question, or the state contains something other than JSON and messages.
+            UnsupportedContentError: A label cannot answer a question's type or options.
         """
         if not questions:
             raise ConfigurationError("questions is empty: pass a mapping of names to questions.")
@@ -161,7 +162,7 @@ class ChatDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it
             asked.append((labelled, request))
         return asked
 
-    # ------------------------------------------------------------------ reading
+    # ------------------------------------------------------------------ answers
 
     def _response(
         self, questions: Mapping[str, Question], asked: Sequence[LabelledQuestion], answers: Sequence[Completion]
@@ -180,7 +181,7 @@ class ChatDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it
 
 
 def _labelled(name: str, question: Question, media: list[Part], provider: str) -> LabelledQuestion:
-    """Return a question with its labels; what it shows is added to ``media``."""
+    """Return a question with its labels; its media are added to ``media``."""
 
     def words(content: Any) -> str:
         return "" if content is None else state_text(content, media, provider)
@@ -227,17 +228,17 @@ def _answer(question: Question, probabilities: Sequence[float]) -> Any:
 
 
 def state_text(state: Any, media: list[Part], provider: str) -> str:
-    """Return a state, or a part of a question, as text: JSON unless it is one. Its media are added to ``media``.
+    """Return a state, or a part of a question, as text: JSON unless it is text. Its media are added to ``media``.
 
     Raises:
-        ConfigurationError: It holds something that is neither JSON nor a message.
+        ConfigurationError: It contains something that is neither JSON nor a message.
     """
     plain = _plain(state, media, provider)
     return plain if isinstance(plain, str) else _json(plain)
 
 
 def _plain(value: Any, media: list[Part], provider: str) -> Any:
-    """Return a value with its messages as objects, and its media apart, named in their places."""
+    """Return a value with its messages as objects, and its media moved out and replaced by names."""
     if isinstance(value, BaseMessage):
         return message_record(to_conversation([value], provider)[0], media)
     if isinstance(value, Mapping):

@@ -107,10 +107,10 @@ class ChatGraySwan(GraySwanSettings, LinkspanChatModel):
             **kwargs: Bound unchanged.
 
         Raises:
-            ConfigurationError: If the method is unknown, or the schema missing or unusable.
-            OutputParserException: (of langchain-core, at the call) If the answer is not one whole object of the schema:
-                it was cut off, has words around it, or is no such call.
-            ContentBlockedError: (at the call) If the answer was blocked, or the model refused.
+            ConfigurationError: The method is unknown, or the schema missing or unusable.
+            OutputParserException: (langchain-core's, at the call) The answer is not one whole object of the schema: it
+                was cut off, has text around it, or does not call the tool.
+            ContentBlockedError: (at the call) The answer was blocked, or the model refused.
         """
         from linkspan.langchain import structured_output  # noqa: PLC0415  # its parsers take long to load
 

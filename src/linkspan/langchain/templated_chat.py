@@ -1,4 +1,4 @@
-"""What chat models whose API may be asked for a prompt have in common: a chat template, reasoning in tags, choices."""
+"""The base of chat models that may use a prompt API: chat template, reasoning in tags, choices."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ __all__ = ["TemplatedChatModel"]
 
 
 class TemplatedChatModel(TemplateSettings, LinkspanChatModel):
-    """Abstract base of such chat models."""
+    """Abstract base; use a provider's class."""
 
     context_window: int | None = Field(
         default=None,
         gt=0,
-        description="Tokens of prompt and answer together; `profile` says it to agents and their middleware. Default: "
-        "what the server told, where it was asked.",
+        description="Most tokens of prompt and answer together; `profile` gives it to agents and their middleware. "
+        "Default: the server's, once it was read.",
     )
-    #: The profile that was made here, to tell it from the user's.
+    #: The profile created here, to distinguish it from the user's.
     _own_profile: Any = PrivateAttr(default=None)
 
     if TYPE_CHECKING:
@@ -58,17 +58,17 @@ class TemplatedChatModel(TemplateSettings, LinkspanChatModel):
     def _changed(self, update: Mapping[str, Any]) -> None:
         super()._changed(update)
         if update.keys() & {"api", "base_url", "chat_template", "context_window", "model"}:
-            # What a server told may not hold for what is asked from now on.
+            # What one server reported may not hold for further calls.
             self._renew_profile(self.context_window)
 
     def _renew_profile(self, window: int | None) -> None:
-        """Show another window in the profile, unless the profile is the user's."""
+        """Update the window in the profile, unless the profile is the user's."""
         if self.profile is not None and self.profile == self._own_profile:
             self._own_profile = self._profile_with(window)
             self.__dict__["profile"] = dict(self._own_profile)
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
-        """Return the serialised form, with a ``ChatTemplate`` written out: core's cache key is made of it, too."""
+        """Return the serialized form, with a ``ChatTemplate`` spelled out, because core's cache key includes it."""
         written: Any = super().to_json()
         if isinstance(self.chat_template, ChatTemplate) and "kwargs" in written:
             written["kwargs"]["chat_template"] = asdict(self.chat_template)
@@ -81,7 +81,7 @@ class TemplatedChatModel(TemplateSettings, LinkspanChatModel):
             if guess_template(model) != template:
                 raise ConfigurationError(
                     f"model={model!r}: prompts are written by the chat template of {self.model!r}, which is not that "
-                    f"of this model. Create a second {type(self).__name__} for it, or give chat_template."
+                    f"of this model. Create a second {type(self).__name__} for it, or set chat_template."
                 )
         return model
 
@@ -99,18 +99,18 @@ class TemplatedChatModel(TemplateSettings, LinkspanChatModel):
         Args:
             schema: A pydantic class or dataclass (the answer is an instance), a TypedDict class, a JSON schema (a
                 dict), or an ``Enum`` of texts (the answer is a member; with ``method="json_schema"`` only).
-            include_raw: Answer with ``{"raw", "parsed", "parsing_error"}`` and raise no parsing error.
-            method: ``"json_schema"`` (the server holds the model to the schema), ``"function_calling"`` (a forced tool
-                call), ``"json_mode"`` (any JSON: say the shape in the prompt; where the API has no such mode, the
-                schema is sent, or without one the system message asks for an object).
-            strict: Sent with the schema, only if given. With ``True`` all fields are required and no others allowed.
-            **kwargs: Bound as they are.
+            include_raw: Return ``{"raw", "parsed", "parsing_error"}`` instead of raising parsing errors.
+            method: ``"json_schema"`` (the server enforces the schema), ``"function_calling"`` (a forced tool call) or
+                ``"json_mode"`` (any JSON: describe the shape in the prompt; without such a mode in the API, the schema
+                is sent or, without one, the system message requests an object).
+            strict: Sent with the schema, only if set. With ``True`` all fields are required and no others allowed.
+            **kwargs: Bound unchanged.
 
         Raises:
-            ConfigurationError: If the method is unknown, or the schema missing or unusable.
-            OutputParserException: (of langchain-core, at the call) If the answer is not one whole object of the schema:
-                it was cut off, has words around it, or is no such call.
-            ContentBlockedError: (at the call) If the answer was blocked, or the model refused.
+            ConfigurationError: The method is unknown, or the schema missing or unusable.
+            OutputParserException: (langchain-core's, at the call) The answer is not one whole object of the schema: it
+                was cut off, has text around it, or does not call the tool.
+            ContentBlockedError: (at the call) The answer was blocked, or the model refused.
         """
         if not isinstance(schema, EnumMeta):
             return super().with_structured_output(

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Cygnal", "CygnalPostprocessor", "NodeAction", "judged_chat_messages"]
 
-#: What becomes of flagged nodes. ``drop`` leaves them out; ``mark`` keeps them, with a warning behind their text;
+#: How to handle flagged nodes. ``drop`` removes them; ``mark`` keeps them, with a warning after their text;
 #: ``observe`` changes nothing.
 NodeAction = Literal["drop", "mark", "observe"]
 
 _ACTIONS: dict[str, Literal["replace", "warn", "observe"]] = {"drop": "replace", "mark": "warn", "observe": "observe"}
-#: Key of a marked node's metadata under which its judgement is kept.
+#: Key of a marked node's judgement in its metadata.
 _KEPT = "cygnal"
 
 
@@ -49,7 +49,7 @@ class Cygnal(neutral.Cygnal, LlamaIndexComponent):
     nodes, ``CygnalTool`` guards a tool, ``CygnalLLM`` chats, engines and agents.
 
     Raises:
-        ConfigurationError: At construction: an argument is unknown or wrong, or the key is missing.
+        ConfigurationError: At construction: an unknown or invalid argument, or no key.
     """
 
     @classmethod
@@ -80,7 +80,7 @@ def _turn_of(item: Any) -> Turn:
 
 
 def judged_chat_messages(messages: Sequence[ChatMessage]) -> list[Message]:
-    """Return messages as the guard reads them: of citable blocks the content, without marks for other APIs' caches."""
+    """Convert messages to the guard's form: unwrap citable blocks, drop cache marks of other APIs."""
     readable = [message.model_copy(update={"blocks": _readable(message.blocks)}) for message in messages]
     return messages_from_llama_index(readable, provider=CYGNAL.name)
 
@@ -96,22 +96,22 @@ def _readable(blocks: Sequence[Any]) -> list[Any]:
 
 
 class CygnalPostprocessor(BaseNodePostprocessor):
-    """Drops, or marks, retrieved nodes that hold orders to the model or break a rule.
+    """Drops or marks retrieved nodes that contain instructions to the model or violate a rule.
 
     Example:
         >>> engine = index.as_query_engine(node_postprocessors=[CygnalPostprocessor(cygnal=Cygnal(policy_id="..."))])
 
-    Each node is a check of its own, with the text that an LLM would get (``MetadataMode.LLM``), as text from outside:
-    `ipi` and `mutation` count. Nodes without text pass. The nodes given are not changed.
+    Each node is a separate check of the text that an LLM would get (``MetadataMode.LLM``), as text from outside: `ipi`
+    and `mutation` count. Nodes without text pass. The given nodes are not changed.
 
     Args:
         cygnal: The guard. Default: one created from the environment.
-        action: What becomes of flagged nodes: ``drop``, ``mark`` or ``observe``. A marked node is a copy with a warning
-            behind its text and the judgement in ``metadata["cygnal"]``, which is not sent to models.
-        on_failure: What becomes of nodes while the guard is down: ``raise`` its error, ``closed`` to drop them,
+        action: How to handle flagged nodes: ``drop``, ``mark`` or ``observe``. A marked node is a copy with a warning
+            after its text and the judgement in ``metadata["cygnal"]``, which is not sent to models.
+        on_failure: How to handle nodes while the guard is down: ``raise`` its error, ``closed`` to drop them,
             ``open`` to let them pass.
-        max_concurrency: How many nodes are judged at once.
-        on_judgement: Called with each ``linkspan.guarding.Judgement``, on the thread that made it.
+        max_concurrency: Most nodes judged at once.
+        on_judgement: Called with each ``linkspan.guarding.Judgement``, on the thread that created it.
 
     Raises:
         LinkspanError: When run: the guard failed.

@@ -1,4 +1,4 @@
-"""An LLM of LlamaIndex with Gray Swan's guard around it, for chats, engines and agents."""
+"""Wrap an LLM of LlamaIndex with Gray Swan's guard, for chats, engines and agents."""
 
 from __future__ import annotations
 
@@ -44,39 +44,39 @@ AnswerT = TypeVar("AnswerT", ChatResponse, CompletionResponse)
 
 
 class CygnalLLM(FunctionCallingLLM):
-    """Guards what an LLM is asked and what it says; chat engines, query engines and agents use it in the LLM's place.
+    """Wraps an LLM and guards its input and answers; chat engines, query engines and agents use it like any LLM.
 
     Example:
         >>> guarded = CygnalLLM(llm=Scaleway(model="..."), cygnal=Cygnal(policy_id="..."))
         >>> index.as_chat_engine(llm=guarded).chat("How long is it?")
 
-    Three places are judged, each with the conversation before it; ``None`` leaves one out.
+    Judges three places, each with the preceding conversation; ``None`` turns a place off.
 
     - ``questions``: the user's messages since the LLM's last turn, and prompts.
-    - ``tool_results``: what tools returned since then, and messages with the data marker. Here the findings `ipi` and
+    - ``tool_results``: tool results since then, and messages with the data marker. Here the findings `ipi` and
       `mutation` count, too.
-    - ``answers``: what the LLM says, and the calls of tools that it asks for, before an agent runs them.
+    - ``answers``: the LLM's answers, and its tool calls, before an agent runs them.
 
-    What becomes of flagged text: ``block``, the answer is a notice, with a ``refusal`` in its ``additional_kwargs``,
-    and for a question the LLM is not asked; ``replace``, the notice stands in the text's place; ``warn``, a warning
-    stands behind it; ``observe``, nothing changes. The memory of a chat engine keeps what was said, flagged questions
-    too: each later check sends them as part of the conversation.
+    Actions for flagged text: with ``block``, the answer is a notice with a ``refusal`` in its ``additional_kwargs``,
+    and a flagged question never reaches the LLM; with ``replace``, a notice replaces the text; with ``warn``, a warning
+    is appended; with ``observe``, nothing changes. The memory of a chat engine keeps everything, including flagged
+    questions: later checks send them as part of the conversation.
 
-    Everything else is the LLM's: settings, tools, token counts. Structured answers come by LlamaIndex's own way for
-    such a model.
+    Everything else is the LLM's: settings, tools, token counts. Structured answers use LlamaIndex's default for such a
+    model.
 
     Args:
         llm: The LLM.
         cygnal: The guard. Default: one created from the environment.
-        questions: What becomes of flagged questions.
-        tool_results: What becomes of flagged results of tools.
-        answers: What becomes of flagged answers.
-        on_failure: What becomes of questions and answers while the guard is down: ``raise`` its error, ``closed`` to
+        questions: Action for flagged questions.
+        tool_results: Action for flagged tool results.
+        answers: Action for flagged answers.
+        on_failure: How to handle questions and answers while the guard is down: ``raise`` its error, ``closed`` to
             treat them as flagged, ``open`` to let them pass.
-        on_tool_failure: The same for results of tools.
-        raise_on_block: Raise ``ContentBlockedError`` where ``block`` would answer with a notice.
-        hold_streams: Hand out nothing of a streamed answer before it was judged. Otherwise a flagged answer that is to
-            be blocked or replaced ends its stream with ``ContentBlockedError``.
+        on_tool_failure: The same for tool results.
+        raise_on_block: Raise ``ContentBlockedError`` instead of answering with a notice on ``block``.
+        hold_streams: Hold back streamed answers until they are judged. Otherwise a flagged answer that must be blocked
+            or replaced ends its stream with ``ContentBlockedError``.
         on_judgement: Called with each ``linkspan.guarding.Judgement``.
 
     Raises:
@@ -137,26 +137,26 @@ class CygnalLLM(FunctionCallingLLM):
         return await asettle(self._answered(asked, answer))
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """Judge the messages, chat, judge the answer before it is handed out."""
+        """Judge the messages, chat, judge the answer before yielding it."""
         asked, refusal = settle(self._asked(messages))
         return _only(refusal) if refusal is not None else self._stream(asked, self.llm.stream_chat(asked, **kwargs))
 
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        """Judge the messages, chat, judge the answer before it is handed out."""
+        """Judge the messages, chat, judge the answer before yielding it."""
         asked, refusal = await asettle(self._asked(messages))
         if refusal is not None:
             return _aonly(refusal)
         return self._astream(asked, await self.llm.astream_chat(asked, **kwargs))
 
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        """Judge the prompt, complete it, judge the answer before it is handed out."""
+        """Judge the prompt, complete it, judge the answer before yielding it."""
         asked, refusal = settle(self._asked([ChatMessage(prompt)]))
         if refusal is not None:
             return _only(_as_completion(refusal))
         return self._stream(asked, self.llm.stream_complete(_prompt(asked), formatted=formatted, **kwargs))
 
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
-        """Judge the prompt, complete it, judge the answer before it is handed out."""
+        """Judge the prompt, complete it, judge the answer before yielding it."""
         asked, refusal = await asettle(self._asked([ChatMessage(prompt)]))
         if refusal is not None:
             return _aonly(_as_completion(refusal))
@@ -172,7 +172,7 @@ class CygnalLLM(FunctionCallingLLM):
     def _asked(
         self, messages: Sequence[ChatMessage]
     ) -> Generator[Check, Judgement, tuple[list[ChatMessage], ChatResponse | None]]:
-        """Judge what is new; return the messages as they are to be sent, or the answer that refuses them."""
+        """Judge new messages; return the messages to send, or the answer that refuses them."""
         asked = list(messages)
         turns = judged_chat_messages(asked)
         roles = [turn.role for turn in turns]
@@ -189,7 +189,7 @@ class CygnalLLM(FunctionCallingLLM):
         return asked, None
 
     def _answered(self, asked: Sequence[ChatMessage], answer: AnswerT) -> Generator[Check, Judgement, AnswerT]:
-        """Judge an answer; return it, or what stands in its place."""
+        """Judge an answer; return it or its replacement."""
         guard = self._guard("answers")
         if guard is None:
             return answer
@@ -242,7 +242,7 @@ class CygnalLLM(FunctionCallingLLM):
                 yield piece
 
     def _end(self, seen: Sequence[AnswerT], judged: AnswerT) -> Sequence[AnswerT]:
-        """Return what is still to be handed out of a stream."""
+        """Return what a stream must still yield."""
         if judged is seen[-1]:
             return seen if self._holds else []
         refused = "refusal" in judged.additional_kwargs
@@ -270,7 +270,7 @@ class CygnalLLM(FunctionCallingLLM):
         return self._with_tools()._validate_chat_with_tools_response(response, *args, **kwargs)  # noqa: SLF001  # as above
 
     def get_tool_calls_from_response(self, response: ChatResponse, *args: Any, **kwargs: Any) -> list[ToolSelection]:
-        """Return the calls of tools that an answer asks for."""
+        """Return an answer's tool calls."""
         return self._with_tools().get_tool_calls_from_response(response, *args, **kwargs)
 
     def _with_tools(self) -> FunctionCallingLLM:
@@ -288,7 +288,7 @@ def _turn(answer: ChatResponse | CompletionResponse) -> Message:
 
 
 def _changed(message: ChatMessage, judgement: Judgement) -> ChatMessage:
-    """Return a message as it is to be sent."""
+    """Return a message in the form to send."""
     if judgement.action == "replace":
         return message.model_copy(update={"blocks": [TextBlock(text=judgement.notice)]})
     if judgement.action == "warn":

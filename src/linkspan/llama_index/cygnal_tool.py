@@ -1,4 +1,4 @@
-"""A tool of LlamaIndex with Gray Swan's guard before and behind it."""
+"""Wrap a tool of LlamaIndex with Gray Swan's guard."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ _CALL_ID = "call"
 
 
 class CygnalTool(FunctionTool):
-    """A tool whose calls, and whose results, are judged.
+    """Wraps a tool and guards its calls and results.
 
     Example:
         >>> agent = FunctionAgent(llm=llm, tools=[CygnalTool(fetch_page, Cygnal(policy_id="..."))])
 
-    A call is judged before the tool runs, its result before anybody reads it; for results, `ipi` and `mutation` count.
-    What becomes of flagged ones: ``replace``, a notice is the result, as an error, and a flagged call does not run;
-    ``warn``, a warning stands behind the result; ``observe``, nothing changes; ``block``, a ``ContentBlockedError``,
-    which LlamaIndex's agents show to the model as the tool's error. ``None`` leaves a place out.
+    A call is judged before the tool runs, its result before it is returned; for results, `ipi` and `mutation` count.
+    Actions for flagged ones: with ``replace``, the result is a notice, marked as an error, and a flagged call does not
+    run; with ``warn``, a warning is appended to the result; with ``observe``, nothing changes; ``block`` raises
+    ``ContentBlockedError``, which LlamaIndex's agents show to the model as the tool's error. ``None`` turns a place
+    off.
 
     Args:
         tool: The tool: any of LlamaIndex's, or a function.
         cygnal: The guard. Default: one created from the environment.
-        tool_calls: What becomes of flagged calls.
-        tool_results: What becomes of flagged results.
-        on_failure: What happens while the guard is down: ``closed`` treats calls and results as flagged, ``raise``
+        tool_calls: Action for flagged calls.
+        tool_results: Action for flagged results.
+        on_failure: What to do while the guard is down: ``closed`` treats calls and results as flagged, ``raise``
             raises its error, ``open`` lets them pass.
         on_judgement: Called with each ``linkspan.guarding.Judgement``.
 
@@ -67,7 +68,7 @@ class CygnalTool(FunctionTool):
         self._calls = tool_calls and PlaceGuard(judge, "tool_calls", tool_calls, on_failure, on_judgement)
         self._results = tool_results and PlaceGuard(judge, "tool_results", tool_results, on_failure, on_judgement)
         super().__init__(fn=self.call, async_fn=self.acall, metadata=made.metadata)
-        # Agents hand their context to tools that ask for it.
+        # Agents pass their context to tools that declare it.
         self.requires_context = getattr(made, "requires_context", False)
         self.ctx_param_name = getattr(made, "ctx_param_name", None)
 

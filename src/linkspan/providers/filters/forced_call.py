@@ -1,4 +1,4 @@
-"""A JSON schema for servers that take none, but can be made to call a tool: its arguments are the answer."""
+"""Emulate JSON schemas by a required tool call, whose arguments become the answer."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 __all__ = ["ForcedCallDecoder", "answer_of_call", "as_forced_call", "wants_schema"]
 
-#: The argument that holds an answer which is no object, as the arguments of a call are one.
+#: The argument for answers that are not objects, because a call's arguments are an object.
 _ONLY = "answer"
 
 
 def wants_schema(request: ChatRequest) -> bool:
-    """Whether a request asks for an answer of a JSON schema."""
+    """Whether a request has a response format with a JSON schema."""
     return request.response_format is not None and request.response_format.kind == "json_schema"
 
 
 def as_forced_call(request: ChatRequest, title: str) -> ChatRequest:
-    """Return the request with one tool, which must be called, in place of its response format.
+    """Replace the request's response format by one required tool.
 
     Args:
-        request: A request that wants a schema.
+        request: A request with a schema.
         title: The API's name for people.
 
     Raises:
-        UnsupportedContentError: It has tools of its own.
+        UnsupportedContentError: The request has tools.
     """
     wanted = request.response_format
     if wanted is None or wanted.kind != "json_schema":
@@ -58,7 +58,7 @@ def as_forced_call(request: ChatRequest, title: str) -> ChatRequest:
 
 
 def answer_of_call(completion: Completion, request: ChatRequest) -> Completion:
-    """Put the arguments of the call in the place of the text of an answer and its alternatives, and return it."""
+    """Replace the text of an answer and its alternatives by the call's arguments, and return it."""
     wrapped = _is_wrapped(request)
     for answer in (completion, *completion.alternatives):
         if answer.tool_calls:
@@ -70,11 +70,11 @@ def answer_of_call(completion: Completion, request: ChatRequest) -> Completion:
 
 
 class ForcedCallDecoder(WrappedDecoder[StreamDecoder]):
-    """Hands out the arguments of a streamed call as text: as they come, or at the end if they hold no object.
+    """Yields the arguments of a streamed call as text: as they arrive, or at the end if the answer is not an object.
 
     Args:
-        inner: Reads the stream.
-        request: The request as the caller made it.
+        inner: Decodes the stream.
+        request: The caller's request.
     """
 
     __slots__ = ("_held", "_wrapped")
@@ -82,18 +82,18 @@ class ForcedCallDecoder(WrappedDecoder[StreamDecoder]):
     def __init__(self, inner: StreamDecoder, request: ChatRequest) -> None:
         super().__init__(inner)
         self._wrapped = _is_wrapped(request)
-        #: By choice, what is held back until it is whole.
+        #: Text that is held back until it is whole, by choice.
         self._held: dict[int, str] = {}
 
     def feed(self, data: bytes) -> Sequence[Delta]:
-        """Take the data of one event."""
+        """Process the data of one event."""
         return self._as_text(self._inner.feed(data))
 
     def close(self) -> Sequence[Delta]:
-        """Take the end of the stream.
+        """Process the end of the stream.
 
         Raises:
-            InterruptedStreamError: The answer is not whole.
+            InterruptedStreamError: The answer is incomplete.
         """
         return self._as_text(self._inner.close())
 
@@ -123,7 +123,7 @@ def _is_wrapped(request: ChatRequest) -> bool:
 
 
 def _unwrapped(arguments: str) -> str:
-    """Return the JSON text of the answer; what is not whole stays as it is, for its reader to judge."""
+    """Return the JSON text of the answer; incomplete JSON is returned unchanged, for its reader to judge."""
     try:
         found = json.loads(arguments)
     except ValueError:
@@ -133,5 +133,5 @@ def _unwrapped(arguments: str) -> str:
 
 
 def _finish_reason(said: str | None) -> str | None:
-    # That a call was made is how the object was asked for, not what the caller is to act on.
+    # The caller requested an object, not a call, so the finish reason must not say so.
     return "stop" if said == "tool_calls" else said
