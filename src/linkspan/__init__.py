@@ -19,7 +19,7 @@ __version__ = version("linkspan")
 __all__ = ["Cygnal", "Verdict", "__version__"]
 
 
-#: Where each name is. Imported when first asked for: who imports an error loads no client.
+#: The module of each name, imported on first access, so that importing an error loads no client.
 _MODULES = {"Cygnal": "linkspan.cygnal", "Verdict": "linkspan.providers.cygnal"}
 
 

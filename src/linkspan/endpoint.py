@@ -443,7 +443,7 @@ def _reason(body: Mapping[str, Any], error: Exception) -> str:
 
 
 def _naming(model: str | None, error: LinkspanError) -> LinkspanError:
-    """Name the model in the error of one that is not there, where the server does not."""
+    """Name the model in the error for an unknown one, if the server does not."""
     about_it = isinstance(error, NotFoundError) and any(word in error.message for word in ("model", "endpoint"))
     return error.with_hint(
         f"The model asked for is {model!r}." if model and about_it and model not in error.message else None

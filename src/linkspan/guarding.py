@@ -130,7 +130,7 @@ class PlaceGuard:
         if not (error.is_retryable or isinstance(error, InvalidResponseError)):
             raise error
         if self.action == "observe" or self.on_failure == "open":
-            _log.warning("%s could not be asked about %s, which pass unchecked: %s", CYGNAL.title, self.place, error)
+            _log.warning("%s could not check %s, which pass unchecked: %s", CYGNAL.title, self.place, error)
             return self._reported(Judgement(self.place, "pass", error=error))
         if self.on_failure == "raise":
             raise error

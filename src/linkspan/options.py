@@ -76,7 +76,7 @@ class LikelyTokens(NamedTuple):
     most: int
 
 
-#: How Chat Completions servers are asked; vLLM and OpenAI give no more.
+#: The request to Chat Completions servers; vLLM and OpenAI return no more.
 CHAT_LIKELY_TOKENS = LikelyTokens({"temperature": 0, "logprobs": True, "top_logprobs": 20}, 20)
 
 
@@ -283,7 +283,7 @@ class ChatSettings(ConversationSettings):
     )
 
     def _likely_token_options(self) -> LikelyTokens:
-        """Return the parameters that ask for the likeliest tokens beside each of the answer.
+        """Return the parameters that request the most likely tokens at each position of the answer.
 
         Raises:
             UnsupportedContentError: The API does not give them.

@@ -152,7 +152,7 @@ def test_wrong_answers_are_errors(settings: dict[str, Any], server: LoopbackServ
 def test_a_length_that_was_not_asked_for_is_an_error(settings: dict[str, Any], server: LoopbackServer) -> None:
     server.respond = None
     server.always(http(body=b'{"data": [{"index": 0, "embedding": [1, 2, 3]}]}'))
-    with pytest.raises(InvalidResponseError, match="dimensions=2 was asked for, but the embeddings have 3"):
+    with pytest.raises(InvalidResponseError, match="dimensions=2 was requested, but the embeddings have 3"):
         ScalewayEmbeddings(**settings, dimensions=2).embed_query("a")
 
 

@@ -83,7 +83,7 @@ def test_bad_input_is_refused_before_the_network(server: LoopbackServer, setting
 @pytest.mark.parametrize(
     ("results", "said"),
     [
-        ('[{"index": 0, "relevance_score": 1}]', "2 of 2 documents were asked for, but the answer holds 1"),
+        ('[{"index": 0, "relevance_score": 1}]', "2 of 2 documents were requested, but the answer holds 1"),
         ("null", "no list of results"),
         ('[{"index": 0, "relevance_score": 1}, {"index": 0, "relevance_score": 1}]', "index 0 .*twice"),
         ('[{"index": 0, "relevance_score": 1}, {"index": 2, "relevance_score": 1}]', "index 2"),

@@ -73,8 +73,8 @@ def _lists(models: Any, status: int = 200) -> Callable[[httpx.Request], httpx.Re
 @pytest.mark.parametrize(
     ("listed", "words"),
     [
-        ([], "lists none"),
-        ([{"id": "no-default-models"}], "lists none"),
+        ([], "which is empty"),
+        ([{"id": "no-default-models"}], "which is empty"),
         ([{"id": "a"}, {"id": "b"}], "one of 'a', 'b'"),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_server_without_a_list_is_not_remembered(asker: Asker, sandbox: Sandbo
     answers = [httpx.Response(404, json={"detail": "Not Found"}), httpx.Response(200, json={"data": [{"id": "a"}]})]
     client = httpx.Client(transport=httpx.MockTransport(lambda _: answers.pop(0)))
     model = asker.make(sandbox, http_client=client)
-    with pytest.raises(NotFoundError, match=r"GET /v1/models.*Give model"):
+    with pytest.raises(NotFoundError, match=r"GET /v1/models.*Set model"):
         asker.ask(model)
     answers.append(httpx.Response(400, json={"error": {"message": "asked for a", "code": 400}}))
     with pytest.raises(LinkspanError, match="asked for a"):

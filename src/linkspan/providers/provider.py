@@ -34,7 +34,7 @@ class Provider:
         keyed_hosts: Further hosts that always require a key.
         default_timeout: Default for the seconds of silence allowed.
         default_stall_timeout: Default for the seconds between two events of a stream; ``None`` means the same.
-        caches_prompts: The API caches the beginnings of prompts by itself, so that nothing has to be marked for it.
+        caches_prompts: The API caches prompt prefixes automatically, without cache marks.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Provider:
         """Return the base URL: the argument, else from the environment, else the public service.
 
         Raises:
-            ConfigurationError: There is none of the three.
+            ConfigurationError: None of the three is set.
         """
         value = (explicit or "").strip() or first_set(self.base_url_env) or self.default_base_url
         if not value:

@@ -227,6 +227,6 @@ def _check_lengths(vectors: Sequence[Sequence[float]], dimensions: int | None) -
         raise ValueError(f"the answer's embeddings differ in length: {sorted(lengths)}.")
     if dimensions is not None and lengths and lengths != {dimensions}:
         raise ValueError(
-            f"dimensions={dimensions} was asked for, but the embeddings have {lengths.pop()}: this model's length may "
+            f"dimensions={dimensions} was requested, but the embeddings have {lengths.pop()}: this model's length may "
             "be fixed; leave dimensions out."
         )

@@ -135,7 +135,7 @@ def decode_rerank(body: bytes, headers: Mapping[str, str], *, count: int, top_n:
 def _results(data: Any, count: int, expected: int) -> list[Ranked]:
     if not isinstance(data, list) or len(data) < expected:
         found = f"{len(data)} results" if isinstance(data, list) else "no list of results"
-        raise ValueError(f"{expected} of {count} documents were asked for, but the answer holds {found}.")
+        raise ValueError(f"{expected} of {count} documents were requested, but the answer holds {found}.")
     scores: list[tuple[float, int]] = []
     seen: set[int] = set()
     for item in data:

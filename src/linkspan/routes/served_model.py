@@ -25,7 +25,7 @@ __all__ = ["ServedModelEndpoint"]
 
 #: Verda's gateway lists this name if it has no model for a key.
 _NO_MODELS = "no-default-models"
-_ASKED = "The call names no model, so the server was asked which one it has"
+_ASKED = "The call names no model, so linkspan read the server's list"
 
 
 class ServedModelEndpoint(Endpoint[Any]):
@@ -143,12 +143,12 @@ def _candidates(models: Sequence[ListedModel]) -> list[ListedModel]:
 def _undecided(models: Sequence[ListedModel], provider: str) -> ConfigurationError:
     names = [model.id for model in _candidates(models)]
     if not names:
-        return ConfigurationError(f"{_ASKED}: it lists none. Give model.", provider=provider)
+        return ConfigurationError(f"{_ASKED}, which is empty. Set model.", provider=provider)
     shown = ", ".join(map(repr, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    return ConfigurationError(f"{_ASKED}: it lists several. Give model, one of {shown}.", provider=provider)
+    return ConfigurationError(f"{_ASKED}, which has several. Set model to one of {shown}.", provider=provider)
 
 
 def _explained(error: LinkspanError) -> LinkspanError:
     if isinstance(error, NotFoundError):
-        return error.with_hint(f"{_ASKED} (GET /v1/models), and it has no such list. Give model.")
+        return error.with_hint(f"{_ASKED} (GET /v1/models), which does not exist. Set model.")
     return error.with_hint(f"({_ASKED}: GET /v1/models.)")

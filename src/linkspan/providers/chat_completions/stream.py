@@ -294,7 +294,7 @@ class ChatStreamDecoder:
 
 
 def asked_choices(request: ChatRequest) -> int:
-    """Return the number of answers that a request asks for."""
+    """Return the number of answers that a request wants."""
     wanted = request.extra_body.get("n") or request.parameters.get("n")
     return wanted if type(wanted) is int else 1
 

@@ -77,7 +77,7 @@ class ToolCallStream:
         return list(deltas.values())
 
     def close(self, provider: str) -> list[ToolCallDelta]:
-        """Take the end of the stream: hand out what was held back.
+        """Process the end of the stream: yield what was held back.
 
         Raises:
             InvalidResponseError: A call never got a name.

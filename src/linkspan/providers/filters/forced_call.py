@@ -43,8 +43,8 @@ def as_forced_call(request: ChatRequest, title: str) -> ChatRequest:
         return request
     if request.tools:
         raise UnsupportedContentError(
-            f"{title} is asked for an object by a tool that must be called, which leaves no room for other tools: ask "
-            "without them, or give the model the object as one more tool."
+            f"{title} returns an object by a required tool call, which leaves no room for other tools: call without "
+            "them, or pass the object's schema as another tool."
         )
     schema = standing_alone(wanted.schema or {})
     description = schema.get("description") if wanted.description is None else wanted.description

@@ -198,8 +198,8 @@ def _check_together(fields: Mapping[str, Any]) -> None:
         for name, neutral in (("top_k", -1), ("top_p", 1)):
             if fields.get(name, neutral) != neutral:
                 raise _invalid(
-                    f"{name}={fields[name]!r} is refused beside temperature=0, which always takes the likeliest token: "
-                    f"leave {name} out, or raise temperature"
+                    f"{name}={fields[name]!r} cannot be combined with temperature=0, which always takes the most "
+                    f"likely token: leave {name} out, or raise temperature"
                 )
 
 
