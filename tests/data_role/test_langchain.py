@@ -103,7 +103,7 @@ def test_data_goes_behind_the_last_question() -> None:
     ]
     assert [m.content for m in data_after_question("Q?", "page")] == ["Q?", "page"]
     assert len(turns) == 6
-    with pytest.raises(ConfigurationError, match="needs a human message"):
+    with pytest.raises(ConfigurationError, match="add a human message"):
         data_after_question([("system", "S")], "page")
     with pytest.raises(ConfigurationError, match="not of a HumanMessage"):
         data_after_question("Q?", [HumanMessage("page")])
