@@ -155,7 +155,7 @@ def test_doctor_offline_asks_nobody(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
-        ("SCW_SECRET_KEY", "wrong-key-0123456", "Scaleway answers 403 to a wrong key"),
+        ("SCW_SECRET_KEY", "wrong-key-0123456", "Scaleway also answers 403 to a wrong key"),
         ("SCALEWAY_BASE_URL", "http://127.0.0.1:9/v1", "No connection"),
         ("SCALEWAY_BASE_URL", "{sandbox}/elsewhere", "not this API"),
         ("SCALEWAY_BASE_URL", "no-url", "base_url"),

@@ -192,7 +192,7 @@ def test_errors_are_typed_and_hold_no_key(sandbox: Sandbox, read: Read, meeting:
         ("<html>", "not JSON"),
         ({"text": "a", "segments": [{"text": "a"}]}, "no start or no end"),
         ({"text": "a", "segments": "all"}, "segments must be a list"),
-        ({"text": "a"}, "the answer has none"),
+        ({"text": "a"}, "the answer has no segments"),
     ],
 )
 def test_wrong_answers_are_errors(sandbox: Sandbox, read: Read, meeting: Path, body: Any, said: str) -> None:
