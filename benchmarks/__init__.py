@@ -1,1 +1,1 @@
-"""What a streamed chunk costs: linkspan beside the limit, the frameworks' own floors and other packages."""
+"""Measure the cost of a streamed chunk: linkspan, the limit, the frameworks' floors and other packages."""

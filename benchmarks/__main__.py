@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, and print tables. ``make bench`` runs it with the other packages installed."""
+"""``python -m benchmarks``: measure and print tables. ``make bench`` runs it with the other packages installed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = ROOT / "docs" / "benchmarks.md"
-#: Between these two lines of the page stands what was measured.
+#: The measurements are between these two lines of the page.
 MARKS = ("<!-- measured -->\n", "<!-- /measured -->\n")
 CHART = ROOT / "docs" / "benchmark.svg"
 
-#: Each group, and its rounds: as many as let the whole end in a quarter of an hour. A round takes the least of several
-#: tries already, so further ones narrow the median little; a round of ``concurrency`` alone starts 50 processes.
+#: Each group and its rounds, chosen so that everything takes a quarter of an hour. A round already takes the minimum of
+#: several tries, so more rounds narrow the median little; one round of ``concurrency`` starts 50 processes.
 GROUPS = {
     "streams": (in_process.streams, 4),
     "apis": (in_process.apis, 4),
@@ -43,8 +43,8 @@ GROUPS = {
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few and short rounds: shows that it runs, no more")
-    parser.add_argument("--only", help=f"some groups, with commas between them, of: {', '.join(GROUPS)}")
+    parser.add_argument("--quick", action="store_true", help="few, short rounds: only checks that it runs")
+    parser.add_argument("--only", help=f"comma-separated groups, of: {', '.join(GROUPS)}")
     parser.add_argument("--rounds", type=int, help="at most as many rounds of each group")
     parser.add_argument("--save", action="store_true", help="write results.json, docs/benchmarks.md and its chart")
     arguments = parser.parse_args()
@@ -53,7 +53,7 @@ def main() -> None:
         parser.error(f"no such group: {', '.join(unknown)}; there are {', '.join(GROUPS)}")
     if arguments.save and (arguments.only or arguments.quick):
         parser.error("--save keeps a whole run: without --only and --quick")
-    # Nothing but the loopback server: no proxy, no tracing.
+    # Only the loopback server: no proxy, no tracing.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"
 

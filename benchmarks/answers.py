@@ -1,4 +1,4 @@
-"""What the replay server sends, in the shapes of the APIs: built once, as bytes."""
+"""The replay server's answers, in the APIs' formats: built once, as bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["EVENTS_PER_BURST", "body_frames", "call_body", "long_text", "text_pieces"]
 
-#: Events that a burst brings in one HTTP chunk, as from a proxy that gathers what it forwards.
+#: Events per HTTP chunk in a burst, as from a buffering proxy.
 EVENTS_PER_BURST = 16
 
 _WORDS = (
@@ -45,7 +45,7 @@ def body_frames(count: int, *, burst: bool, dialect: str = "chat") -> list[bytes
     """Return the HTTP chunks of an answer of ``count`` pieces.
 
     Args:
-        count: Pieces of text. What else a dialect sends (role, finish reason, usage, end mark) comes in further events.
+        count: Pieces of text. Role, finish reason, usage and end marker are in further events.
         burst: Whether :data:`EVENTS_PER_BURST` events share an HTTP chunk; else each has its own.
         dialect: ``"chat"`` (as vLLM writes Chat Completions), ``"engine"`` (LLM Engine v1), ``"tgi"``.
     """

@@ -1,4 +1,4 @@
-"""What is measured in a process of its own: memory, and what happens only once.
+"""Measurements in a separate process: memory, and one-time costs.
 
 ``python -m benchmarks.child JOB JSON`` prints the numbers as JSON.
 """
@@ -20,18 +20,18 @@ from benchmarks.measure import peak_memory, resident_memory, streamed, streamed_
 
 
 def concurrent(row: str, server: str, streams: int, chunks: int, pause: float) -> dict[str, float]:
-    """Read streams at once on one event loop; CPU per chunk and peak memory."""
+    """Read concurrent streams on one event loop; CPU per chunk and peak memory."""
     work = Work(f"{server}/single/{chunks}/{pause}", tuple(text_pieces(chunks)))
     text = "".join(work.pieces)
 
     async def run() -> float:
-        # What is done once is not counted; connections are part of the job, as they are for a server of many users.
+        # One-time work is not counted; connections are, as they are for a server with many users.
         first = load(ROWS[row], Work(f"{server}/single/4/{pause}", tuple(text_pieces(4))))
         if first.prepare is not None:
             first.prepare()
         await streamed_async(first)
         many = [load(ROWS[row], work)] * streams
-        if many[0].prepare is not None:  # ready chunks serve once
+        if many[0].prepare is not None:  # ready chunks can be used once
             many = [load(ROWS[row], work) for _ in range(streams)]
             for one in many:
                 one.prepare()  # type: ignore[misc]  # all have it
@@ -40,7 +40,7 @@ def concurrent(row: str, server: str, streams: int, chunks: int, pause: float) -
         answers = await asyncio.gather(*(streamed_async(one) for one in many))
         seconds = time.process_time() - started
         if answers != [text] * streams:
-            raise RuntimeError(f"{row} returned something else than was sent.")
+            raise RuntimeError(f"{row} returned other text than was sent.")
         return seconds
 
     seconds = asyncio.run(run())
@@ -48,7 +48,7 @@ def concurrent(row: str, server: str, streams: int, chunks: int, pause: float) -
 
 
 def threads(row: str, server: str, streams: int, chunks: int, pause: float) -> dict[str, float]:
-    """Read streams at once, each in a thread."""
+    """Read concurrent streams, each in a thread."""
     work = Work(f"{server}/single/{chunks}/{pause}", tuple(text_pieces(chunks)))
     text = "".join(work.pieces)
     one = load(ROWS[row], work)
@@ -65,7 +65,7 @@ def threads(row: str, server: str, streams: int, chunks: int, pause: float) -> d
         answers = list(pool.map(streamed, many))
     seconds = time.process_time() - started
     if answers != [text] * streams:
-        raise RuntimeError(f"{row} returned something else than was sent.")
+        raise RuntimeError(f"{row} returned other text than was sent.")
     return {"cpu": seconds / streams / chunks * 1e6, "memory": peak_memory()}
 
 
@@ -77,7 +77,7 @@ def held(row: str, server: str, streams: int) -> dict[str, float]:
         before = after = 0.0
         opened: list[Any] = []
         for number in range(streams + 8):
-            if number == 8:  # what is allocated once is not counted
+            if number == 8:  # one-time allocations are not counted
                 gc.collect()
                 before = resident_memory()
             stream = one.astream()
@@ -88,12 +88,12 @@ def held(row: str, server: str, streams: int) -> dict[str, float]:
         after = resident_memory()
         return (after - before) * 1024 / streams
 
-    # The loop is left as it is: closing generators within generators in any order would only make noise.
+    # Do not close the loop: closing nested generators in any order would only print noise.
     return {"memory": asyncio.new_event_loop().run_until_complete(run())}
 
 
 def after_calls(row: str, server: str, calls: int) -> dict[str, float]:
-    """Make calls; memory after a tenth of them and after all."""
+    """Make calls; measure memory after a tenth of them and after all."""
     call = load(ROWS[row], Work(f"{server}/call/200", ())).call
     assert call is not None
     found = {}
@@ -106,7 +106,7 @@ def after_calls(row: str, server: str, calls: int) -> dict[str, float]:
 
 
 def construct(framework: str, name: str) -> dict[str, float]:
-    """Make an object, and make another; milliseconds of CPU."""
+    """Create an object, then another; milliseconds of CPU."""
     classes = __import__(f"linkspan.{framework}", fromlist=[name])
     cls = getattr(classes, name)
     found = {}

@@ -1,4 +1,4 @@
-"""The groups that are measured in this process, all contestants beside each other."""
+"""The groups measured in this process, with all contestants interleaved."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["apis", "calls", "first_token", "length", "streams"]
 
 _WAYS = ("sync", "async")
-#: Chunks of a stream, and tries in a round.
+#: Chunks per stream, and tries per round.
 _SIZES = {"burst": (400, 15), "one by one": (200, 4)}
-#: Calls of a try, and tries in a round.
+#: Calls per try, and tries per round.
 _CALLS = (5, 10)
 _LONG_TRIES = 3
 

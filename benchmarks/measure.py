@@ -1,4 +1,4 @@
-"""How time and memory are taken: CPU of this process, in interleaved rounds, and the medians."""
+"""Measure time and memory: CPU of this process, in interleaved rounds, and medians."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["Measured", "Table", "interleaved", "peak_memory", "resident_memory",
 
 @dataclass
 class Table:
-    """What one group of measurements found.
+    """The results of one group of measurements.
 
     Attributes:
-        title: What was measured.
-        unit: Of the numbers.
-        note: How.
+        title: The subject.
+        unit: The unit of the numbers.
+        note: The method.
         columns: In order.
         cells: Row, then column -> number.
         with_ratios: Whether rows are compared with raw reading plus their framework's floor.
@@ -44,11 +44,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Measured:
-    """One thing to measure: what is run, what it must return, and by what its cost is divided.
+    """One measurement: the function to run, its expected result, and the divisor of its cost.
 
-    ``run`` returns a coroutine for async work. It is run ``in_a_row`` times, each time prepared anew, and the mean
-    taken: what is short is measured for as long as what it is compared with. Of ``tries`` such means in a round the
-    least counts.
+    ``run`` returns a coroutine for async work. A try runs it ``in_a_row`` times, prepared anew each time, and takes the
+    mean, so that short work is measured as long as its counterpart. A round counts the minimum of ``tries`` means.
     """
 
     run: Callable[[], Any]
@@ -72,24 +71,24 @@ async def streamed_async(contestant: Contestant) -> str:
 def interleaved(
     measured: Mapping[tuple[str, str], Measured], rounds: int, loop: asyncio.AbstractEventLoop
 ) -> dict[str, dict[str, float]]:
-    """Measure each thing once per round, one after the other: a slow minute of the machine hits all alike.
+    """Run each measurement once per round, in turns, so that a slow minute of the machine affects all alike.
 
-    What is counted is the CPU time of this process, kernel included, for all of it, so the request's share is in a
-    stream's. Garbage collection stays on, and starts from a clean state each time. The least of some tries counts,
-    since on a shared machine the same work takes up to twice the CPU time for some milliseconds, again and again,
-    while somebody else uses the other half of the core.
+    It counts the CPU time of this process, including the kernel, so a stream's time includes the request. Garbage
+    collection stays on, and starts from a clean state each time. The minimum of several tries counts, because on a
+    shared machine the same work repeatedly takes up to twice the CPU time for some milliseconds, while somebody else
+    uses the other half of the core.
 
     Args:
-        measured: By row and column.
-        rounds: How often each is measured, after one round that is not counted.
-        loop: The event loop of all async work, so that its connections are kept.
+        measured: The measurements, by row and column.
+        rounds: Number of rounds, after one that is not counted.
+        loop: The event loop of all async work, so that connections are reused.
 
     Returns:
         The medians in microseconds, by row and column.
     """
     samples: dict[tuple[str, str], list[float]] = {key: [] for key in measured}
     gc.collect()
-    gc.freeze()  # what the imports left would be walked through before every single measurement
+    gc.freeze()  # otherwise every collection would traverse the objects of the imports
     for number in range(rounds + 1):
         for key, microseconds in _round(measured, loop).items():
             if number:
@@ -103,7 +102,7 @@ def interleaved(
 def _round(
     measured: Mapping[tuple[str, str], Measured], loop: asyncio.AbstractEventLoop
 ) -> dict[tuple[str, str], float]:
-    """Measure all once, column by column: each try of all rows within the same few moments."""
+    """Measure everything once, column by column, so that tries of all rows are close in time."""
     least: dict[tuple[str, str], float] = {}
     for column in dict.fromkeys(column for _, column in measured):
         rows = {key: one for key, one in measured.items() if key[1] == column}
@@ -126,13 +125,13 @@ def _once(key: tuple[str, str], one: Measured, loop: asyncio.AbstractEventLoop) 
         answer = loop.run_until_complete(coroutine)
     seconds = time.process_time() - started
     if answer != one.expected:
-        raise RuntimeError(f"{key[0]} ({key[1]}) returned something else than was sent.")
+        raise RuntimeError(f"{key[0]} ({key[1]}) returned other text than was sent.")
     return seconds
 
 
 def peak_memory() -> float:
-    """Return the most memory that this process has held, in MiB."""
-    # Linux counts what its parent held into a new process's ru_maxrss, but not into this.
+    """Return this process's peak memory, in MiB."""
+    # On Linux, a new process's ru_maxrss includes its parent's memory; this value does not.
     kibibytes = _status("VmHWM")
     if kibibytes is not None:
         return kibibytes / 2**10
@@ -141,13 +140,13 @@ def peak_memory() -> float:
 
 
 def resident_memory() -> float:
-    """Return the memory that this process holds now, in MiB; its peak where the system does not tell."""
+    """Return this process's current memory, in MiB; its peak if the system does not report it."""
     kibibytes = _status("VmRSS")
     return peak_memory() if kibibytes is None else kibibytes / 2**10
 
 
 def _status(field: str) -> int | None:
-    """Return what Linux says of this process, ``None`` elsewhere."""
+    """Return Linux's value for this process; ``None`` on other systems."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None

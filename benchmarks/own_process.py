@@ -1,4 +1,4 @@
-"""The groups that are measured in a process for each number."""
+"""The groups measured in a separate process per number."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def concurrency(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, qu
             if not installed(row):
                 continue
             for count, column in zip(counts, columns, strict=True):
-                # Far apart enough for the slowest client to have read each event before the next one comes.
+                # Far enough apart for the slowest client to read each event before the next.
                 settings = {"row": row.name, "server": server, "streams": count, "chunks": chunks}
                 result = _child("concurrent", {**settings, "pause": max(2.0, 0.3 * count)})
                 samples.setdefault((row.name, column), []).append(result)
@@ -57,7 +57,7 @@ def concurrency(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, qu
 
 
 def memory(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bool) -> Table:  # noqa: ARG001  # as the others
-    """What streams and calls leave in memory."""
+    """Memory held by streams and calls."""
     streams, calls = (4, 20) if quick else (80, 10_000)
     columns = ["KiB per open stream", f"MiB after {calls // 10:,} calls", f"MiB after {calls:,} calls"]
     table = Table("Memory", "resident memory", f"a process each; {streams} streams held open on one loop", columns)
@@ -73,7 +73,7 @@ def memory(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: 
     return table
 
 
-#: Row -> what is imported. The floors import what any class of their framework needs, and httpx.
+#: The import of each row. The floors import what any class of their framework needs, and httpx.
 _IMPORTS = {
     LANGCHAIN_FLOOR: "import httpx; from langchain_core.language_models import BaseChatModel",
     "linkspan ChatScaleway": "from linkspan.langchain import ChatScaleway",
@@ -86,9 +86,10 @@ _IMPORTS = {
     "linkspan llama_index LLMEngine": "from llama_index.llms.llm_engine import LLMEngine",
     "llama-index OpenAILike": "from llama_index.llms.openai_like import OpenAILike",
 }
-#: CPython keeps frames in chunks of 16 KiB, and maps or unmaps one when a call crosses its end. What an import calls
-#: thousands of times crosses it or not by chance: up to 8,000 page faults and 70 ms were seen, for each row at other
-#: depths. So imports are measured from depths all over a chunk, which takes about this many frames of a small function.
+#: CPython keeps frames in chunks of 16 KiB, and maps or unmaps one when a call crosses its end. Whether a function that
+#: an import calls thousands of times crosses it is chance: up to 8,000 page faults and 70 ms were observed, at a
+#: different depth for each row. So imports are measured from depths spread over a chunk, which is about this many
+#: frames of a small function.
 _FRAMES_OF_A_CHUNK = 150
 
 _CONSTRUCTED = {
@@ -137,7 +138,7 @@ def startup(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick:
 
 
 def _cpu_of(statement: str, depth: int, environment: dict[str, str]) -> float:
-    """Return the CPU seconds of a process in which a function runs the statement, below so many others."""
+    """Return the CPU seconds of a process that runs the statement at this depth of the stack."""
     program = f"def at(depth):\n    if depth:\n        at(depth - 1)\n    else:\n        {statement}\nat({depth})"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)

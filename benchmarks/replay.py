@@ -1,11 +1,11 @@
-"""The replay server: fixed bytes over keep-alive HTTP/1.1, in a process of its own, so that its work is not measured.
+"""The replay server: fixed bytes over keep-alive HTTP/1.1, in a separate process, so that its work is not measured.
 
-The path says what is sent, its end in which dialect (Chat Completions, LLM Engine's or TGI's):
+The path selects the answer; its end selects the dialect (Chat Completions, LLM Engine's or TGI's):
 
 - ``/burst/400/...``: 400 pieces in HTTP chunks of many events, without a pause;
-- ``/single/400/1/...``: one event per HTTP chunk, each after a pause of 1 ms, so that the client reads each one for
-  itself, as from a model that is generating;
-- ``/held/...``: the first events of a stream that does not go on;
+- ``/single/400/1/...``: one event per HTTP chunk, each after a pause of 1 ms, so that the client reads each one
+  separately, as from a generating model;
+- ``/held/...``: the first events of a stream that then stalls;
 - ``/call/200000/...``: a whole answer with that many characters of text.
 """
 
@@ -42,10 +42,10 @@ def replay_server() -> Iterator[str]:
         try:
             port = process.stdout.readline().strip()
             if not port:
-                raise RuntimeError("The replay server did not start; its error is above.")
+                raise RuntimeError("The replay server did not start; see its error above.")
             yield f"http://127.0.0.1:{port}"
         finally:
-            process.stdin.close()  # its sign to end; it sees it too if this process dies
+            process.stdin.close()  # tells it to stop; it also notices if this process dies
 
 
 _frames = cache(body_frames)

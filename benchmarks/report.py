@@ -1,4 +1,4 @@
-"""The results as tables (text and Markdown), as a chart, and as JSON."""
+"""Format the results as tables (text and Markdown), as a chart and as JSON."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what was measured; packages that are not installed are left out."""
+    """Return the versions of the measured packages that are installed."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):
@@ -45,9 +45,9 @@ def versions() -> dict[str, str]:
 
 
 def ratio(table: Table, name: str, column: str) -> float | None:
-    """Return a row's cost over the least that it could be: raw reading and its framework's floor in the same run.
+    """Return a row's cost relative to its minimum: raw reading plus its framework's floor in the same run.
 
-    Outside a framework that is raw reading alone; floors, which read nothing, have no ratio.
+    Outside a framework the minimum is raw reading; floors, which read nothing, have no ratio.
     """
     row = ROWS[name]
     if not table.with_ratios or name in FLOORS or column.endswith("MiB") or column not in table.cells[name]:
@@ -88,7 +88,7 @@ def as_markdown(table: Table) -> str:
 
 
 def as_json(tables: Mapping[str, Table]) -> dict[str, Any]:
-    """Return everything that is worth keeping."""
+    """Return the results to save."""
     load = [round(value, 1) for value in os.getloadavg()]
     machine = {"machine": platform.machine(), "cpus": os.cpu_count(), "load_at_the_end": load}
     groups = {}

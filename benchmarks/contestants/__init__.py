@@ -1,6 +1,6 @@
-"""What is measured. Each contestant returns the texts that it received, so that none can win by losing some.
+"""The contestants. Each returns the texts that it received, so that none can win by losing some.
 
-A framework is imported with its first contestant only: what one of them holds in memory is not the others' business.
+A framework is imported only with its first contestant, so that its memory does not count for others.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ PROMPT = "What is a linkspan?"
 
 @dataclass(frozen=True)
 class Work:
-    """What a contestant is asked, and what a floor, which asks nobody, answers.
+    """A contestant's request, and the answer of a floor, which sends no request.
 
     Attributes:
-        url: The replay server's address with the path that says what it sends.
+        url: The replay server's URL, with the path that selects the answer.
         pieces: The texts that it sends.
         history: Turns before the question.
         tools: How many tools are offered.
@@ -76,12 +76,12 @@ class Work:
 
 @dataclass(frozen=True)
 class Contestant:
-    """Something that asks and reads answers.
+    """A client to measure.
 
     Attributes:
         stream: Stream one answer, text by text.
         astream: The same, async.
-        call: Ask for a whole answer, return its text; ``None`` where that is not measured.
+        call: Request a whole answer and return its text; ``None`` if not measured.
         acall: The same, async.
         prepare: Called before each stream, unmeasured.
     """
@@ -98,12 +98,12 @@ class Row:
     """One line of the tables.
 
     Attributes:
-        name: What it is called there.
-        module: Where its factory is, in this package.
-        factory: Makes the contestant from a :class:`Work` and ``options``.
-        floor: The floor that its framework sets; ``None`` outside a framework.
-        needs: The package without which it is left out; linkspan depends on none of these.
-        options: For the factory.
+        name: The row's name.
+        module: The module of its factory, in this package.
+        factory: Builds the contestant from a :class:`Work` and ``options``.
+        floor: Its framework's floor; ``None`` outside a framework.
+        needs: The package that it requires, else it is omitted; linkspan depends on none of these.
+        options: Arguments for the factory.
         raw: The row of raw reading in the same dialect.
     """
 
@@ -118,7 +118,7 @@ class Row:
 
 _LC, _LI = LANGCHAIN_FLOOR, LLAMA_INDEX_FLOOR
 
-#: What the tables compare.
+#: The rows of the tables.
 MAIN_ROWS = (
     Row(RAW, "plain", "raw"),
     Row("linkspan Endpoint", "plain", "endpoint"),
@@ -140,7 +140,7 @@ _API_CLASSES = (
     ("ChatDataCrunch", "ChatDataCrunch", _RAW_TGI),
     ("DataCrunch", "DataCrunch", _RAW_TGI),
 )
-#: linkspan's other classes, beside raw reading of the same dialect.
+#: linkspan's other classes, and raw reading of the same dialect.
 API_ROWS = (
     Row(_RAW_ENGINE, "plain", "raw", options=("engine",)),
     Row(_RAW_TGI, "plain", "raw", options=("tgi",)),
@@ -150,10 +150,10 @@ API_ROWS = (
         for _, li, raw in _API_CLASSES
     ),
 )
-#: A floor whose chunks are made while they are streamed, as every package's are.
+#: A floor that creates its chunks while streaming, like every package.
 NEW_CHUNKS_ROW = Row(LANGCHAIN_NEW, "in_langchain", "new_chunks")
-#: Raw reading from inside each floor: no integration over httpx could cost less. It is more than the sum of both,
-#: because a floor by itself runs from the processor's caches, and between two reads it does not.
+#: Raw reading inside each floor: no integration over httpx could cost less. It is more than the sum of both, because a
+#: floor alone runs from the processor's caches, and between two reads it does not.
 RAW_INSIDE = {
     _LC: Row("raw inside langchain-core", "in_langchain", "raw_inside", _LC),
     _LI: Row("raw inside llama-index", "in_llama_index", "raw_inside", _LI),
@@ -162,7 +162,7 @@ ROWS = {row.name: row for row in (*MAIN_ROWS, NEW_CHUNKS_ROW, *RAW_INSIDE.values
 
 
 def installed(row: Row) -> bool:
-    """Tell whether what a row needs is there."""
+    """Return whether a row's package is installed."""
     if row.needs is None:
         return True
     try:
@@ -172,7 +172,7 @@ def installed(row: Row) -> bool:
 
 
 def load(row: Row, work: Work) -> Contestant:
-    """Make a row's contestant."""
+    """Build a row's contestant."""
     module = import_module(f"{__name__}.{row.module}")
     contestant: Contestant = getattr(module, row.factory)(work, *row.options)
     return contestant

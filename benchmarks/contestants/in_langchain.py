@@ -42,7 +42,7 @@ def linkspan(work: Work, name: str) -> Contestant:
     """One of linkspan's classes."""
     import linkspan.langchain as classes  # noqa: PLC0415  # not with other packages
 
-    # Chat Completions classes take the address with its version, the prompt APIs the server's.
+    # Chat Completions classes take the URL with its version, the prompt APIs the server's root.
     base_url = f"{work.url}/v1" if name in {"ChatScaleway", "ChatGraySwan"} else work.url
     return _contestant(getattr(classes, name)(model=MODEL, api_key=KEY, base_url=base_url), work)
 
@@ -60,7 +60,7 @@ def mistralai(work: Work) -> Contestant:
     """langchain-mistralai."""
     from langchain_mistralai import ChatMistralAI  # noqa: PLC0415  # only if installed
 
-    # Its default is 64 calls at once, which would serialise the benchmark's streams.
+    # Its default of 64 concurrent calls would serialise the benchmark's streams.
     return _contestant(
         ChatMistralAI(
             model_name=MODEL, api_key=SecretStr(KEY), endpoint=f"{work.url}/v1", max_concurrent_requests=1000
@@ -81,13 +81,13 @@ def _new_chunk(piece: str) -> ChatGenerationChunk:
 
 
 class _ReadyAnswers(BaseChatModel):
-    """Returns what it was given: what is left is langchain-core's own work."""
+    """Returns its input, so that only langchain-core's own work is measured."""
 
     _ready: list[ChatGenerationChunk] = PrivateAttr(default_factory=list)
     _text: str = PrivateAttr(default="")
 
     def make_ready(self, pieces: tuple[str, ...]) -> None:
-        """Make the chunks of the next stream: core writes into them, so they serve once."""
+        """Build the chunks of the next stream; core modifies them, so they can be used once."""
         self._ready = list(map(_new_chunk, pieces))
         self._text = "".join(pieces)
 
@@ -113,14 +113,14 @@ class _ReadyAnswers(BaseChatModel):
 
 
 def floor(work: Work) -> Contestant:
-    """The least that LangChain costs."""
+    """LangChain's minimum cost."""
     model = _ReadyAnswers()
     model.make_ready(work.pieces)
     return _contestant(model, work, lambda: model.make_ready(work.pieces))
 
 
 class _NewAnswers(_ReadyAnswers):
-    """Makes its chunks while it streams, as core itself would, so that they live in memory as everybody's do."""
+    """Creates its chunks while streaming, as core would, so that they occupy memory like any package's."""
 
     _pieces: tuple[str, ...] = PrivateAttr(default=())
 
@@ -133,14 +133,14 @@ class _NewAnswers(_ReadyAnswers):
 
 
 def new_chunks(work: Work) -> Contestant:
-    """LangChain's chunks, each made and validated when it is streamed."""
+    """LangChain's chunks, each created and validated when streamed."""
     model = _NewAnswers()
     model._pieces = work.pieces  # noqa: SLF001  # ours
     return _contestant(model, work)
 
 
 class _RawAnswers(_ReadyAnswers):
-    """Hands on a ready chunk for each that is read."""
+    """Yields a ready chunk for each one read."""
 
     _raw: Any = PrivateAttr(default=None)
 

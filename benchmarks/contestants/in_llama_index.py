@@ -63,12 +63,12 @@ def openai_like(work: Work) -> Contestant:
 
 
 class _ReadyResponses(CustomLLM):
-    """Returns what it was given: what is left is llama-index-core's own work."""
+    """Returns its input, so that only llama-index-core's own work is measured."""
 
     _ready: list[ChatResponse] = PrivateAttr(default_factory=list)
 
     def make_ready(self, pieces: tuple[str, ...]) -> None:
-        """Make the chunks: each shows the whole answer so far, as LlamaIndex's convention asks."""
+        """Build the chunks; each has the whole answer so far, by LlamaIndex's convention."""
         self._ready, text = [], ""
         for piece in pieces:
             text += piece
@@ -77,7 +77,7 @@ class _ReadyResponses(CustomLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What core asks every model for."""
+        """The metadata that core requires."""
         return LLMMetadata()
 
     @llm_completion_callback()
@@ -121,14 +121,14 @@ class _ReadyResponses(CustomLLM):
 
 
 def floor(work: Work) -> Contestant:
-    """The least that LlamaIndex costs."""
+    """LlamaIndex's minimum cost."""
     llm = _ReadyResponses()
     llm.make_ready(work.pieces)
     return _contestant(llm, work)
 
 
 class _RawResponses(_ReadyResponses):
-    """Hands on a ready response for each chunk that is read."""
+    """Yields a ready response for each chunk read."""
 
     _raw: Any = PrivateAttr(default=None)
 

@@ -20,7 +20,7 @@ def _chat_text(event: dict[str, Any]) -> str:
     return choices[0]["delta"].get("content") or "" if choices else ""
 
 
-#: The route of each dialect, and where an event's text is.
+#: The route of each dialect, and the place of an event's text.
 _DIALECTS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "chat": ("v1/chat/completions", _chat_text),
     "engine": ("v1/llms/completions-stream", lambda event: str(event["output"]["text"])),
@@ -34,7 +34,7 @@ def _body(work: Work) -> dict[str, Any]:
 
 
 def raw(work: Work, dialect: str = "chat") -> Contestant:
-    """The limit: httpx and the standard library's JSON, and nothing done with what they return."""
+    """The limit: httpx and the standard library's JSON, with unprocessed results."""
     client = httpx.Client(trust_env=False)
     limits = httpx.Limits(max_connections=1000, max_keepalive_connections=20)
     async_client = httpx.AsyncClient(trust_env=False, limits=limits)
@@ -66,7 +66,7 @@ def raw(work: Work, dialect: str = "chat") -> Contestant:
 
 
 def endpoint(work: Work) -> Contestant:
-    """Ask through linkspan without a framework."""
+    """Call linkspan without a framework."""
     from pydantic import SecretStr  # noqa: PLC0415  # raw reading is measured without it
 
     from linkspan.assembler import Assembler  # noqa: PLC0415
