@@ -1,8 +1,7 @@
-"""Shows docstrings on the site: an entry for each field, and Markdown. An extension of griffe, used by mkdocstrings.
+"""Convert docstrings for the site: an entry for each field, in Markdown. An extension of griffe, used by mkdocstrings.
 
-The classes are pydantic models, whose docstrings get an entry for each field, inherited ones too,
-as they are created.
-Docstrings name things in reStructuredText's way, and the site is Markdown.
+The classes are pydantic models, whose docstrings get an entry for each field, including inherited ones, on class
+creation. Docstrings use reStructuredText roles, but the site is Markdown.
 """
 
 from __future__ import annotations
@@ -23,22 +22,22 @@ _TITLES = {"scaleway": "Scaleway", "gray_swan": "Gray Swan", "llm_engine": "LLM 
 
 
 class Docstrings(griffe.Extension):
-    """Rewrites each docstring as the site shows it."""
+    """Rewrites each docstring for the site."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rewrite the docstring of everything that has one."""
+        """Rewrite the object's docstring, if any."""
         if obj.docstring is not None:
             obj.docstring.value = markdown(_with_fields(obj) or obj.docstring.value)
 
 
 def _with_fields(obj: griffe.Object) -> str | None:
-    """Return the docstring that one of linkspan's classes has at run time, as ``help`` shows it."""
+    """Return the run-time docstring of one of linkspan's classes, as ``help`` shows it."""
     if not obj.is_class or not obj.path.startswith(("linkspan.langchain", "linkspan.llama_index")):
         return None
     try:
         cls = getattr(import_module(obj.module.path), obj.name, None)
     except ImportError:
-        # It needs a newer langchain-core than is installed here; its docstring is shown as it is written.
+        # The class needs a newer langchain-core than is installed; show its source docstring.
         return None
     return inspect.getdoc(cls) if isinstance(cls, type) and issubclass(cls, Connected) else None
 

@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def start_tracing() -> trace.Tracer:
-    """Print spans as they end, and make httpx and LlamaIndex tell of what they do."""
+    """Print spans as they end, and instrument httpx and LlamaIndex."""
     provider = TracerProvider(resource=Resource({"service.name": "ferry-desk"}))
     # In production, use the OTLP exporter and a BatchSpanProcessor.
     provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(formatter=one_line)))
@@ -114,7 +114,7 @@ class LangChainSpans(BaseCallbackHandler):
         self._tracer = tracer
         self._open: dict[UUID, tuple[trace.Span, Any]] = {}
 
-    def on_chat_model_start(  # type: ignore[override]  # what it leaves out is in the last argument
+    def on_chat_model_start(  # type: ignore[override]  # the last argument takes the omitted ones
         self, _: dict[str, Any], messages: list[list[Any]], *, run_id: UUID, metadata: dict[str, Any], **__: Any
     ) -> None:
         """Open the span."""

@@ -61,7 +61,7 @@ def check(folder: Path, wanted: tuple[str, ...] | list[str], *, rehearse: bool) 
     run(tools, "-m", "twine", "check", "--strict", *map(str, files))
     found = {name: path for name in wanted if (path := interpreter(name)) is not None}
     if not found:
-        raise ReleaseError(f"none of Python {', '.join(wanted)} is on the PATH.")
+        raise ReleaseError(f"Python {', '.join(wanted)}: no such interpreter on the PATH.")
     for name, path in found.items():
         try_out(path, name, folder)
     if missing := [name for name in wanted if name not in found]:

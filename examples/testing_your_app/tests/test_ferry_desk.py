@@ -1,4 +1,4 @@
-"""Its tests: no key, no network. pytest knows the fixture as soon as ``linkspan-sandbox`` is installed."""
+"""Tests of the ferry desk: no key, no network. Installing ``linkspan-sandbox`` adds the fixture to pytest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_answers_in_the_models_words(linkspan_sandbox: Sandbox) -> None:
-    """A rule says what the model answers; the request shows what it was asked."""
+    """A rule sets the model's answer; the recorded request shows the question."""
     linkspan_sandbox.add_rule("Yes, for free.", when="dog")
     assert ferry_desk.answer("May my dog come along?") == "Yes, for free."
     sent = linkspan_sandbox.last_request.json
@@ -24,7 +24,7 @@ def test_answers_in_the_models_words(linkspan_sandbox: Sandbox) -> None:
 
 
 def test_looks_into_the_timetable_where_the_model_asks(linkspan_sandbox: Sandbox) -> None:
-    """One rule for each turn: the call of the tool, then the answer to its result."""
+    """One rule per turn: the tool call, then the answer to its result."""
     linkspan_sandbox.add_rule(Reply(tool_calls=[ToolCall(None, "next_departure", '{"port": "Ostra"}')]), role="user")
     linkspan_sandbox.add_rule(lambda call: f"At {call.messages[-1]['content']}.", role="tool")
     assert ferry_desk.answer("When does the next ferry to Ostra leave?") == "At 09:00."
@@ -32,7 +32,7 @@ def test_looks_into_the_timetable_where_the_model_asks(linkspan_sandbox: Sandbox
 
 
 def test_asks_for_patience_at_the_rate_limit(linkspan_sandbox: Sandbox) -> None:
-    """A fault: the API's own answer for the status."""
+    """A fault: the API's own error for the status."""
     linkspan_sandbox.add_rule(Reply(fault=HTTPError(429)), times=1)
     assert ferry_desk.answer("Hello?") == ferry_desk.BUSY
     assert ferry_desk.answer("Hello?") == "Hello?"

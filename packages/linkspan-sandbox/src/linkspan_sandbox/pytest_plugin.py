@@ -66,7 +66,7 @@ def linkspan_sandbox_server(pytestconfig: pytest.Config) -> Iterator[Sandbox]:
     engine = pytestconfig.getoption("linkspan_engine") or pytestconfig.getini("linkspan_engine")
     if engine not in _ENGINES:
         raise pytest.UsageError(f"linkspan_engine must be one of {', '.join(_ENGINES)}, not {engine!r}")
-    from linkspan_sandbox import run  # noqa: PLC0415  # a server is nothing to import before a test wants it
+    from linkspan_sandbox import run  # noqa: PLC0415  # import the server only if a test uses it
 
     with run(engine) as sandbox:
         yield sandbox

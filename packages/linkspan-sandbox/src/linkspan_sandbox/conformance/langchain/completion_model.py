@@ -170,7 +170,7 @@ class CompletionModelTests(Suite):
         """A broken stream fires one start and one error, and no end."""
         server.add_rule(Reply(_PIECES, fault=Cut(2)))
         listener = Listener()
-        with pytest.raises(Exception):  # noqa: B017, PT011  # whatever it is, it is what the callback is told
+        with pytest.raises(Exception):  # noqa: B017, PT011  # any error, as long as the callback gets the same
             self.pieces(self.make(server), way, config={"callbacks": [listener]})
         assert (len(listener.started), len(listener.ended), len(listener.failed)) == (1, 0, 1)
 

@@ -47,7 +47,9 @@ class EmbeddingTests(Suite):
 
     def usage_of(self, embedding: Any, texts: list[str]) -> Any:
         """Embed texts and return the server's token count, however the class reports it."""
-        raise NotImplementedError(f"{type(embedding).__name__} does not tell what {len(texts)} texts cost")
+        raise NotImplementedError(
+            f"{type(embedding).__name__} does not report the tokens of {len(texts)} texts: override usage_of"
+        )
 
     @pytest.fixture
     def make(self, script: Script) -> Iterator[Callable[..., Any]]:
