@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["Cost", "CostItem", "Price", "UnknownPriceError", "cost_of"]
 
 _MILLION = Decimal(1_000_000)
+_NOT_COUNTED = (
+    "The answer holds no token counts: a stream has them on its last chunk. Without the server's counts, the cost is "
+    "unknown."
+)
 
 
 class UnknownPriceError(LinkspanError, LookupError):
@@ -103,17 +107,12 @@ def cost_of(
         UnknownPriceError: A price is unknown. Partial sums are never returned.
         ConfigurationError: The answer holds no counts, or its model or provider is unknown.
     """
-    found = [
-        item
-        for counts in _counts_in(answer, _Owner(provider, model), embedding_model)
-        for item in _items(counts, prices or {})
-    ]
-    if not found:
-        raise ConfigurationError(
-            "The answer holds no token counts: a stream has them on its last chunk. Without the server's counts, the "
-            "cost is unknown."
-        )
-    return _sum(found)
+    counts = list(_counts_in(answer, _Owner(provider, model), embedding_model))
+    if not counts:
+        raise ConfigurationError(_NOT_COUNTED)
+    # If all counts are zero, one of them gives the currency.
+    used = [one for one in counts if not one.is_zero] or counts[:1]
+    return _sum(item for one in used for item in _items(one, prices or {}))
 
 
 # --------------------------------------------------------------------------- reading counts
@@ -137,6 +136,11 @@ class _Counts:
     output: int = 0
     seconds: Decimal = Decimal(0)
 
+    @property
+    def is_zero(self) -> bool:
+        """Whether nothing was used."""
+        return not (self.input or self.cached or self.output or self.seconds)
+
 
 def _counts_in(answer: Any, owner: _Owner, embedding_model: str | None) -> Iterator[_Counts]:
     """Recognize each shape by names that only it has, so that no framework has to be imported."""
@@ -159,9 +163,18 @@ def _counts_in(answer: Any, owner: _Owner, embedding_model: str | None) -> Itera
     elif isinstance(answer, Iterable) and not isinstance(answer, (str, bytes)):
         for one in answer:
             if getattr(one, "type", "ai") in {"ai", "AIMessageChunk"}:
-                yield from _counts_in(one, owner, embedding_model)
+                found = list(_counts_in(one, owner, embedding_model))
+                if not found and _comes_from_a_model(one):
+                    raise ConfigurationError(f"{_NOT_COUNTED} A sum of the other answers would be too low.")
+                yield from found
     else:
         raise ConfigurationError(f"A {type(answer).__name__} has no cost: it holds no token counts.")
+
+
+def _comes_from_a_model(answer: Any) -> bool:
+    """Whether an answer is a server's whole answer: neither a chunk nor written by the program."""
+    facts = getattr(answer, "response_metadata", None) or getattr(answer, "additional_kwargs", None) or {}
+    return getattr(answer, "type", "ai") == "ai" and any(facts.get(name) for name in ("model_name", "model"))
 
 
 def _counts_in_mapping(facts: Mapping[str, Any], owner: _Owner) -> Iterator[_Counts]:
@@ -170,8 +183,8 @@ def _counts_in_mapping(facts: Mapping[str, Any], owner: _Owner) -> Iterator[_Cou
         for name, usage in facts.items():
             yield from _counts_in_mapping(usage, _Owner(owner.provider, name))
         return
-    if "seconds" in facts:
-        yield _Counts(owner, seconds=Decimal(str(facts["seconds"])))
+    if facts.get("seconds") is not None:
+        yield _Counts(owner, seconds=Decimal(str(_checked(facts["seconds"], "seconds", whole=False))))
         return
     given = _first(facts, "input_tokens", "prompt_tokens")
     made = _first(facts, "output_tokens", "completion_tokens")
@@ -184,12 +197,28 @@ def _counts_in_mapping(facts: Mapping[str, Any], owner: _Owner) -> Iterator[_Cou
         raise ConfigurationError(
             "The answer counts only input or only output tokens: the cost of the other is unknown."
         )
-    yield _Counts(owner, input=given, cached=_cached(facts), output=made or 0)
+    cached = _checked(_cached(facts), "cached tokens")
+    if cached > _checked(given, "tokens of input"):
+        raise ConfigurationError(f"The answer counts {cached} cached tokens among {given} of input.")
+    yield _Counts(owner, input=given, cached=cached, output=_checked(made or 0, "tokens of output"))
 
 
 def _cached(facts: Mapping[str, Any]) -> int:
     details = _first(facts, "input_token_details", "prompt_tokens_details") or {}
     return _first(details, "cache_read", "cached_tokens") or facts.get("cached_tokens") or 0
+
+
+def _checked(count: Any, what: str, *, whole: bool = True) -> Any:
+    """Return a count.
+
+    Raises:
+        ConfigurationError: It is no number, or none that can be counted.
+    """
+    is_number = isinstance(count, int if whole else (int, float, Decimal)) and not isinstance(count, bool)
+    if not is_number or not 0 <= count < float("inf"):
+        kind = "a whole number" if whole else "a number"
+        raise ConfigurationError(f"The answer's count of {what} must be {kind} from 0 on, and is {count!r}.")
+    return count
 
 
 def _first(facts: Mapping[str, Any], *names: str) -> Any:
@@ -200,20 +229,15 @@ def _first(facts: Mapping[str, Any], *names: str) -> Any:
 
 
 def _items(counts: _Counts, prices: Mapping[str, Price]) -> Iterator[CostItem]:
-    uncached = counts.input - counts.cached
-    if uncached < 0:
-        raise ConfigurationError(f"The answer counts {counts.cached} cached tokens among {counts.input} of input.")
-    if not (counts.input or counts.output or counts.seconds):
-        return
     name, price = _price_of(counts.owner, prices)
     cached_price = price.input if price.cached_input is None else price.cached_input
     for kind, quantity, each, unit in (
-        ("input", Decimal(uncached), price.input, _MILLION),
+        ("input", Decimal(counts.input - counts.cached), price.input, _MILLION),
         ("cached_input", Decimal(counts.cached), cached_price, _MILLION),
         ("output", Decimal(counts.output), price.output, _MILLION),
         ("audio", counts.seconds / 60, price.audio_minute, Decimal(1)),
     ):
-        if not quantity:
+        if not quantity and not (counts.is_zero and each is not None):
             continue
         if each is None:
             raise UnknownPriceError(
@@ -236,7 +260,12 @@ def _price_of(owner: _Owner, prices: Mapping[str, Price]) -> tuple[str, Price]:
     if owner.model is None:
         raise ConfigurationError("The answer does not name its model: name it with model=...")
     if owner.model in prices:
-        return owner.model, prices[owner.model]
+        own = prices[owner.model]
+        if not isinstance(own, Price):
+            raise ConfigurationError(
+                f"prices[{owner.model!r}] must be a linkspan.costs.Price, not a {type(own).__name__}."
+            )
+        return owner.model, own
     if owner.provider is None:
         raise ConfigurationError(
             f"Who served {owner.model!r} is unknown, and so is the price: give provider=..., such as 'scaleway'."

@@ -210,6 +210,58 @@ def test_without_whole_counts_there_is_no_cost(answer: Any) -> None:
         cost_of(answer, model=MODEL, provider="scaleway")
 
 
+@pytest.mark.parametrize("framework", ["langchain", "llama_index"])
+def test_an_answer_without_counts_makes_no_half_sum(server: LoopbackServer, framework: str) -> None:
+    counted, silent = chat(**USAGE), chat()
+    for answer in (counted, silent):
+        server.answer(answer)
+    if framework == "langchain":
+        model = chat_scaleway(server)
+        answers: list[Any] = [model.invoke("Hello"), model.invoke("Hello")]
+    else:
+        llm = scaleway(server)
+        answers = [llm.chat([ChatMessage("Hello")]), llm.chat([ChatMessage("Hello")])]
+    assert cost_of(answers[:1], provider="scaleway").total == TOTAL
+    with pytest.raises(ConfigurationError, match="would be too low"):
+        cost_of(answers, provider="scaleway")
+
+
+def test_what_no_model_said_costs_nothing() -> None:
+    assert cost_of([AIMessage("An example of the prompt."), USAGE], model=MODEL, provider="scaleway").total == TOTAL
+
+
+def test_no_tokens_cost_nothing() -> None:
+    nothing = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    cost = cost_of(nothing, model=MODEL, provider="scaleway")
+    assert (cost.total, cost.currency) == (0, "EUR")
+    assert cost_of([nothing, USAGE], model=MODEL, provider="scaleway").total == TOTAL
+    with pytest.raises(UnknownPriceError):
+        cost_of(nothing, model="a-model-of-tomorrow", provider="scaleway")
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": -5, "completion_tokens": 5},
+        {"prompt_tokens": 5, "completion_tokens": -5},
+        {"prompt_tokens": "5", "completion_tokens": 5},
+        {"prompt_tokens": 5.5, "completion_tokens": 5},
+        {"prompt_tokens": 5, "completion_tokens": 5, "cached_tokens": -1},
+        {"seconds": float("nan")},
+        {"seconds": -1},
+        {"seconds": "90"},
+    ],
+)
+def test_counts_that_cannot_be_are_refused(usage: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"count of .* must be a"):
+        cost_of(usage, model=MODEL, provider="scaleway")
+
+
+def test_prices_must_be_prices() -> None:
+    with pytest.raises(ConfigurationError, match=r"prices\['mine'\] must be a linkspan.costs.Price"):
+        cost_of(USAGE, model="mine", prices={"mine": 0.3})  # type: ignore[dict-item]
+
+
 def test_currencies_are_not_mixed() -> None:
     own = {"mine": Price(input=Decimal(1), output=Decimal(2), as_of=DAY, currency="USD")}
     with pytest.raises(ConfigurationError, match="EUR and USD"):
