@@ -23,6 +23,7 @@ from llama_index.core.workflow import Context
 
 from linkspan import errors
 from linkspan.conversation import ToolCall
+from linkspan.costs import cost_of
 from linkspan.llama_index import (
     Cygnal,
     CygnalLLM,
@@ -277,6 +278,8 @@ async def test_questions_and_answers(cygnal: Cygnal, llm: Scaleway, sandbox: San
     assert text == BLOCKED_HARM
     assert len(pieces) == 1
     assert answer.additional_kwargs["refusal"] == BLOCKED_HARM
+    # What was withheld was paid for.
+    assert cost_of(answer, provider="scaleway").total > 0
     sandbox.requests.clear()
     text, _, answer = await ask(guarded, call, HARM)
     assert text == BLOCKED_HARM

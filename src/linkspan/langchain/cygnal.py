@@ -85,7 +85,7 @@ def _turns_of(item: Any) -> Sequence[Turn]:
     if isinstance(item, dict) and "role" in item and item["role"] not in {"human", "ai"}:
         # The API's form, in which a tool's turn needs no call before it; other dicts are LangChain's.
         return [item]
-    if isinstance(item, (BaseMessage, dict, tuple, str)):
+    if isinstance(item, (BaseMessage, tuple, str)) or (isinstance(item, dict) and item.keys() & {"role", "type"}):
         return judged_messages(convert_to_messages([item]))
     raise ConfigurationError(
         f"{CYGNAL.title} judges texts, messages and documents, not a {type(item).__name__}.", provider=CYGNAL.name

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 #: Key of a message's judgement in ``response_metadata``.
 _KEPT = "cygnal"
 
+#: What a refusal keeps of the answer in whose place it stands.
+_PAID = ("model_provider", "model_name", "rate_limit")
+
 register_blocks(CYGNAL.name)
 
 
@@ -320,6 +323,9 @@ def _refusal(notice: str, answer: AIMessage | None = None) -> AIMessage:
     refusal = to_ai_message(Completion(text=notice, refusal=notice, finish_reason="violation"), CYGNAL.name)
     if answer is not None:
         refusal.id, refusal.name, refusal.usage_metadata = answer.id, answer.name, answer.usage_metadata
+        # What was withheld was paid for: whose model it was, says the refusal, too.
+        said = {name: answer.response_metadata[name] for name in _PAID if name in answer.response_metadata}
+        refusal.response_metadata = {**refusal.response_metadata, **said}
     return refusal
 
 

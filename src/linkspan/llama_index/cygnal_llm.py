@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator  # noqa: TC003  # pydantic reads the annotations
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llama_index.core.base.llms.types import (
@@ -25,7 +26,7 @@ from linkspan.llama_index.cygnal import Cygnal, judged_chat_messages
 from linkspan.providers.cygnal import CYGNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from llama_index.core.base.llms.types import (
         ChatResponseAsyncGen,
@@ -39,6 +40,17 @@ if TYPE_CHECKING:
     from linkspan.guarding import Check, GuardedPlace
 
 __all__ = ["CygnalLLM"]
+
+#: What a refusal keeps of the answer in whose place it stands.
+_PAID = (
+    "model",
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "rate_limit",
+)
 
 AnswerT = TypeVar("AnswerT", ChatResponse, CompletionResponse)
 
@@ -195,16 +207,18 @@ class CygnalLLM(FunctionCallingLLM):
             return answer
         judgement = yield guard.check([*judged_chat_messages(asked), _turn(answer)])
         if judgement.withholds:
-            refusal = self._refusal(judgement)
+            refusal = self._refusal(judgement, answer.additional_kwargs)
             return refusal if isinstance(answer, ChatResponse) else _as_completion(refusal)
         return _warned(answer, judgement) if judgement.action == "warn" else answer
 
-    def _refusal(self, judgement: Judgement) -> ChatResponse:
+    def _refusal(self, judgement: Judgement, withheld: Mapping[str, Any] = MappingProxyType({})) -> ChatResponse:
         if self.raise_on_block:
             judgement.raise_if_blocked()
         message = ChatMessage(judgement.notice, role=MessageRole.ASSISTANT)
         kept = {"refusal": judgement.notice, "finish_reason": "violation", "cygnal": judgement.summary}
-        return ChatResponse(message=message, delta=judgement.notice, additional_kwargs=kept)
+        # What was withheld was paid for.
+        paid = {name: withheld[name] for name in _PAID if name in withheld}
+        return ChatResponse(message=message, delta=judgement.notice, additional_kwargs={**paid, **kept})
 
     # ------------------------------------------------------------------ streams
 
