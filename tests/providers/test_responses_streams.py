@@ -186,6 +186,21 @@ def test_ids_of_the_end_may_be_others(asker: Asker) -> None:
     same(asker.stream(*EVERYTHING[:-1], ended(*others)), ALL)
 
 
+def test_the_end_may_have_another_order(asker: Asker) -> None:
+    same(asker.stream(*EVERYTHING[:-1], ended(THOUGHT, BEN, HELLO, ADA)), ALL)
+
+
+def test_items_of_two_kinds_may_share_an_id(asker: Asker) -> None:
+    # Of vLLM's, thoughts and text.
+    thought = {**THOUGHT, "id": "msg_1"}
+    events = [
+        event("output_item.added", output_index=0, item={**thought, "content": []}),
+        *said(HELLO, "Hello wörld", place=1),
+    ]
+    seen = asker.stream(created(), *events, ended(thought, HELLO))
+    assert (seen.text, seen.reasoning) == ("Hello wörld", "Hm. So.")
+
+
 def test_arguments_in_the_head_of_a_call_are_repeated_by_its_pieces(asker: Asker) -> None:
     head, *rest = said(ADA, '{"to": "Ada"}')
     head = {**head, "item": {**head["item"], "arguments": '{"to": "Ada"}'}}

@@ -226,22 +226,40 @@ class ResponsesDecoder:
     def _paired(self, output: Sequence[Any]) -> Iterator[tuple[Item, Mapping[str, Any]]]:
         """Yield each item of the output with its streamed counterpart.
 
-        Paired by their order within their kind: vLLM changes the ids here, and omits blank items on either side.
+        Paired by id where ids agree, else by their order within their kind: vLLM changes the ids here, and omits blank
+        items on either side.
         """
-        streamed: dict[str, Iterator[Item]] = {
-            kind: iter([item for item in self._items if item.kind == kind and (item.name or not item.is_blank)])
+        entries = [as_object(entry, "an item of the output") for entry in output]
+        named = self._named_in(entries)
+        taken = {id(item) for item in named.values()}
+        unnamed: dict[str, Iterator[Item]] = {
+            kind: iter(
+                [
+                    item
+                    for item in self._items
+                    if item.kind == kind and (item.name or not item.is_blank) and id(item) not in taken
+                ]
+            )
             for kind in _SPOKEN_KINDS
         }
-        for entry in output:
-            fields = as_object(entry, "an item of the output")
+        for place, fields in enumerate(entries):
             kind = as_text(fields.get("type"), "the type of an item")
             if kind in {"message", "reasoning"} and not any(text.strip() for text in said_by(fields).values()):
                 continue
-            item = next(streamed.get(kind, iter(())), None) or self._by_id.get(str(fields.get("id")))
+            item = named.get(place) or next(unnamed.get(kind, iter(())), None)
             if item is None:
                 item = Item(kind)
                 self._items.append(item)
             yield item, fields
+
+    def _named_in(self, output: Sequence[Mapping[str, Any]]) -> dict[int, Item]:
+        """Return the streamed item of each place of the output that has its id and kind. Servers give an id twice."""
+        found: dict[int, Item] = {}
+        for place, fields in enumerate(output):
+            item = self._by_id.get(str(fields.get("id")))
+            if item is not None and item.kind == fields.get("type") and item not in found.values():
+                found[place] = item
+        return found
 
     def _keep_names(self, response: Mapping[str, Any]) -> None:
         self._id = as_name(response.get("id"), "id") or self._id
