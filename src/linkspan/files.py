@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from linkspan.errors import InvalidRequestError
 from linkspan.media import sniff_media_type
@@ -13,7 +14,7 @@ from linkspan.media import sniff_media_type
 if TYPE_CHECKING:
     import os
 
-__all__ = ["LARGEST_FILE", "InputFile", "is_url", "read_path", "sniff_sound"]
+__all__ = ["LARGEST_FILE", "InputFile", "is_url", "name_of", "read_path", "sniff_sound"]
 
 #: Scaleway's limit for a file: 25 MB, by the larger interpretation.
 LARGEST_FILE = 25 * 1024 * 1024
@@ -72,6 +73,12 @@ class InputFile:
 def is_url(place: Any) -> bool:
     """Return whether a path is an ``http(s)`` URL."""
     return isinstance(place, str) and re.match(r"https?://[^\s/]", place, re.IGNORECASE) is not None
+
+
+def name_of(place: str | os.PathLike[str]) -> str:
+    """Return the name of a file without its folders; of an address without the query, which may hold a signature."""
+    path = urlsplit(place).path if isinstance(place, str) and is_url(place) else place
+    return PurePath(path).name
 
 
 def read_path(path: str | os.PathLike[str], fs: Any = None) -> bytes:

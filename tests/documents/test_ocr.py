@@ -9,8 +9,9 @@ import pytest
 from langchain_core.document_loaders import Blob
 
 from linkspan.errors import InvalidRequestError, InvalidResponseError, UnsupportedContentError
-from linkspan.files import LARGEST_FILE
+from linkspan.files import LARGEST_FILE, name_of
 from linkspan.langchain import ScalewayOCRParser
+from linkspan.llama_index import ScalewayOCRReader
 from linkspan_sandbox import HTTPError, Reply, Sandbox
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def test_an_image_at_an_address_is_sent_as_one(sandbox: Sandbox, read: Read) -> 
         ("a.txt", b"words", UnsupportedContentError, "it is txt.*pdf, docx, pptx and images"),
         ("a.zip", b"PK\x03\x04...", UnsupportedContentError, "cannot be read by OCR"),
         ("a.svg", b"<svg></svg>", UnsupportedContentError, "it is image/svg"),
+        ("a.pdf", b"words", UnsupportedContentError, "it is no pdf by its content"),
     ],
 )
 def test_what_is_not_taken_is_refused_before_the_network(
@@ -97,6 +99,22 @@ def test_what_is_not_taken_is_refused_before_the_network(
     with pytest.raises(error, match=said):
         read("ocr", tmp_path / name)
     assert not sandbox.requests
+
+
+def test_a_pdf_may_have_other_bytes_before_its_head(sandbox: Sandbox, read: Read, tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"\xef\xbb\xbf\n%PDF-1.7")
+    read("ocr", tmp_path / "a.pdf")
+    assert sandbox.last_request.json["document"]["document_url"].startswith("data:application/pdf;base64,")
+
+
+def test_the_signature_of_an_address_is_not_the_name_of_a_file() -> None:
+    assert name_of("https://bucket.example/scans/fares.pdf?X-Amz-Signature=secret#page") == "fares.pdf"
+    assert name_of("scans/what?.pdf") == "what?.pdf"
+
+
+def test_readers_of_llama_index_keep_no_signature(settings: dict[str, Any]) -> None:
+    (first, *_) = ScalewayOCRReader(**settings).load_data(URL)
+    assert first.metadata["file_name"] == "fares.pdf"
 
 
 def test_a_refused_file_says_that_addresses_are_documented(sandbox: Sandbox, read: Read) -> None:

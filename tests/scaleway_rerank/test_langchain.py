@@ -77,6 +77,9 @@ def test_bad_input_is_refused_before_the_network(server: LoopbackServer, setting
         reranker.rerank(["a", 1], QUERY)  # type: ignore[list-item]  # what is wrong here
     with pytest.raises(InvalidRequestError, match="top_n=0"):
         reranker.rerank(TEXTS, QUERY, top_n=0)
+    for wrong in (True, "2", 1.5):
+        with pytest.raises(InvalidRequestError, match="is no whole number"):
+            reranker.rerank(TEXTS, QUERY, top_n=wrong)  # type: ignore[arg-type]
     assert server.connections == 0
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from os import PathLike, fspath
-from pathlib import PurePath
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Union
 
 from llama_index.core.readers.base import BasePydanticReader
 from llama_index.core.schema import Document
 
-from linkspan.files import InputFile, is_url, read_path
+from linkspan.files import InputFile, is_url, name_of, read_path
 from linkspan.llama_index.component import LlamaIndexComponent
 from linkspan.settings.scaleway_documents import ScalewayOCRSettings, ScalewayTranscriptionSettings
 
@@ -131,11 +130,11 @@ class ScalewayOCRReader(ScalewayOCRSettings, LlamaIndexComponent, BasePydanticRe
 def _input_file(file: FileSource, fs: Any) -> InputFile:
     if isinstance(file, bytes):
         return InputFile(file)
-    return InputFile(read_path(file, fs), PurePath(fspath(file)).name)
+    return InputFile(read_path(file, fs), name_of(file))
 
 
 def _documents(file: FileSource, passages: Sequence[Passage], extra_info: Mapping[str, Any] | None) -> list[Document]:
-    name = {} if isinstance(file, bytes) else {"file_name": PurePath(fspath(file)).name}
+    name = {} if isinstance(file, bytes) else {"file_name": name_of(file)}
     return [
         Document(
             text=text,

@@ -115,10 +115,15 @@ def _media_type(file: InputFile) -> str:
     if shown is None and file.content[:4] == b"PK\x03\x04":
         by_ending = {ending: media_type for media_type, ending in _DOCUMENTS.items()}
         shown = by_ending.get(file.suffix) or file.media_type
+    if shown is None and b"%PDF-" in file.content[:1024]:
+        # PDF readers accept other bytes before the header.
+        shown = "application/pdf"
     if shown in _DOCUMENTS or shown in _IMAGES:
         return str(shown)
+    is_mislabelled = shown is None and file.suffix in _DOCUMENTS.values()
+    found = f"no {file.suffix} by its content" if is_mislabelled else shown or file.suffix or "of an unknown type"
     raise UnsupportedContentError(
-        f"{_NAME}: {file.shown} cannot be read by OCR: it is {shown or file.suffix or 'of an unknown type'}. "
+        f"{_NAME}: {file.shown} cannot be read by OCR: it is {found}. "
         f"Supported are {', '.join(_DOCUMENTS.values())} and images "
         f"({', '.join(sorted(one[6:] for one in _IMAGES))}).",
         provider=_NAME,

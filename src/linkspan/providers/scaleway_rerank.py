@@ -103,8 +103,9 @@ def check_rerank(query: Any, documents: Sequence[Any], top_n: int | None) -> Non
                 f"{_NAME}: documents to rerank must be strings; document {index} is of type {type(document).__name__}.",
                 provider=_NAME,
             )
-    if top_n is not None and top_n < 1:
-        raise InvalidRequestError(f"{_NAME}: top_n={top_n} is below 1; use None for all.", provider=_NAME)
+    if top_n is not None and (type(top_n) is not int or top_n < 1):
+        what = "is below 1" if type(top_n) is int else "is no whole number"
+        raise InvalidRequestError(f"{_NAME}: top_n={top_n!r} {what}; use None for all.", provider=_NAME)
 
 
 def decode_rerank(body: bytes, headers: Mapping[str, str], *, count: int, top_n: int | None = None) -> Ranking:
