@@ -43,8 +43,8 @@ def streams(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick:
     table = Table(
         "A streamed chunk",
         "µs of CPU per chunk",
-        f"{rounds} rounds; a burst is {EVENTS_PER_BURST} events in one HTTP chunk, {_said('burst')}; one by one, each "
-        f"event is read for itself, {_said('one by one')}; the request's share is in it; raw reading inside a "
+        f"{rounds} rounds; a burst is {EVENTS_PER_BURST} events in one HTTP chunk, {_sizes('burst')}; one by one, each "
+        f"event is read for itself, {_sizes('one by one')}; the request's share is in it; raw reading inside a "
         "framework hands on a ready chunk for each that is read",
         [f"{arrival} {way}" for arrival in _SIZES for way in _WAYS],
         with_ratios=True,
@@ -65,7 +65,7 @@ def apis(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bo
     table = Table(
         "A streamed chunk, the other APIs",
         "µs of CPU per chunk",
-        f"{rounds} rounds of bursts, {_said('burst')}; the ratio is over raw reading of the same dialect and the "
+        f"{rounds} rounds of bursts, {_sizes('burst')}; the ratio is over raw reading of the same dialect and the "
         "framework's floor for chats",
         ["burst sync", "burst async"],
         with_ratios=True,
@@ -75,7 +75,7 @@ def apis(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bo
     return table
 
 
-def _said(arrival: str) -> str:
+def _sizes(arrival: str) -> str:
     chunks, tries = _SIZES[arrival]
     return f"{chunks} chunks, the least of {tries} tries"
 

@@ -53,7 +53,7 @@ def main() -> None:
         for _ in (prompt | chat | StrOutputParser()).stream({"word": "linkspan"}, config):
             pass
 
-        # A handler makes the model stream inside invoke, too, where it is asked to.
+        # With ``streaming=True``, the model streams inside invoke too, so that the handler gets tokens.
         short = ChatScaleway(model=MODEL, max_tokens=5, streaming=True, **where)
         (prompt | stack.enter_context(short)).invoke({"word": "ferry"}, config)
 

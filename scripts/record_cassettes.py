@@ -181,9 +181,9 @@ def vllm_rag_source() -> Iterator[Source]:
     ):
         engine = f"vLLM {vllm_server.VLLM.partition('==')[2]} on the CPU, asked directly, one server for each model"
         models = f"{vllm_server.CHAT.description}, and {vllm_server.VECTORS.description} for embeddings and rerank"
-        said = provenance(engine, models)
-        vectors = Source(vectors_url, said, vllm_server.VECTORS.name)
-        yield Source(chat_url, said, vllm_server.CHAT.name, vectors=vectors)
+        first_line = provenance(engine, models)
+        vectors = Source(vectors_url, first_line, vllm_server.VECTORS.name)
+        yield Source(chat_url, first_line, vllm_server.CHAT.name, vectors=vectors)
 
 
 def llama_cpp(dialect: str) -> Start:
@@ -245,13 +245,13 @@ def live_scaleway() -> dict[str, Start]:
         raise ConfigurationError(f"to record from the real Scaleway, set {' or '.join(SCALEWAY.api_key_env)}")
     base_url = SCALEWAY.resolve_base_url(None)
 
-    def asked(models: tuple[str, ...]) -> Start:
-        said = provenance("live, Scaleway", " and ".join(models))
-        chat, *others = (Source(base_url, said, model, key) for model in models)
+    def live_source(models: tuple[str, ...]) -> Start:
+        first_line = provenance("live, Scaleway", " and ".join(models))
+        chat, *others = (Source(base_url, first_line, model, key) for model in models)
         return partial(contextlib.nullcontext, replace(chat, vectors=others[0]) if others else chat)
 
-    made = {name: asked((model,)) for name, model in LIVE_SCALEWAY.items()}
-    return {**made, "vllm-rag": asked((LIVE_SCALEWAY["vllm-chat"], LIVE_SCALEWAY["vllm-vectors"]))}
+    made = {name: live_source((model,)) for name, model in LIVE_SCALEWAY.items()}
+    return {**made, "vllm-rag": live_source((LIVE_SCALEWAY["vllm-chat"], LIVE_SCALEWAY["vllm-vectors"]))}
 
 
 LIVE = {"scaleway": live_scaleway}

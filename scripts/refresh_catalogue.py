@@ -129,23 +129,23 @@ def facts_by_model(rows: Iterable[Mapping[str, Any]], day: str) -> dict[str, dic
         name = row.get("product")
         if row.get("product_category") != "Generative APIs" or not isinstance(name, str) or not name:
             continue
-        said = facts.setdefault(name, {})
+        listed = facts.setdefault(name, {})
         details = _object(_object(row.get("properties")).get("generative_apis"))
-        said.update(facts_of_status(row.get("status"), said.get("status")))
-        said.update(facts_of_properties(details))
+        listed.update(facts_of_status(row.get("status"), listed.get("status")))
+        listed.update(facts_of_properties(details))
         price = price_of(row, details)
         if price is not None:
             # If regions ever differ in price, keep the higher one.
-            known = said.setdefault("price", {})
+            known = listed.setdefault("price", {})
             known.update({word: max(value, known.get(word, value)) for word, value in price.items()})
     if not facts:
         raise SourceError("the product catalogue has no row of the Generative APIs: its shape may have changed")
-    for said in facts.values():
-        if {"input", "audio_minute"} & said.get("price", {}).keys():
-            dated = {**said["price"], "as_of": day, "currency": "EUR"}
-            said["price"] = {word: dated[word] for word in PRICE_FIELDS if word in dated}
+    for listed in facts.values():
+        if {"input", "audio_minute"} & listed.get("price", {}).keys():
+            dated = {**listed["price"], "as_of": day, "currency": "EUR"}
+            listed["price"] = {word: dated[word] for word in PRICE_FIELDS if word in dated}
         else:
-            said.pop("price", None)
+            listed.pop("price", None)
     return facts
 
 
@@ -212,14 +212,14 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def merge(
-    known: Mapping[str, Mapping[str, Any]], said: Mapping[str, Mapping[str, Any]], day: str
+    known: Mapping[str, Mapping[str, Any]], listed: Mapping[str, Mapping[str, Any]], day: str
 ) -> dict[str, dict[str, Any]]:
     """Return the known rows merged with the source's facts; new names get a new row.
 
     New chat models are assumed to support tools and structured output, as Scaleway documents for all current ones.
     """
     merged = {name: dict(row) for name, row in known.items()}
-    for name, facts in said.items():
+    for name, facts in listed.items():
         if name not in merged and facts.get("kind", "chat") == "chat":
             merged[name] = {"tools": True, "structured_output": True}
         row = merged.setdefault(name, {})
@@ -269,14 +269,14 @@ def joined(row: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
 def report(
     before: Mapping[str, Mapping[str, Any]],
     after: Mapping[str, Mapping[str, Any]],
-    said: Mapping[str, Mapping[str, Any]],
+    listed: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[str]:
     """Describe in lines what is new, what has changed and what the source no longer has."""
     for name in sorted(after.keys() - before.keys()):
         hint = "; enter context_window and max_output_tokens" if after[name].get("kind", "chat") == "chat" else ""
         yield f"added    {name} ({after[name].get('status', 'active')}): check it by hand{hint}"
     for name in sorted(before):
-        for field, value in kept_by_documents(before[name], said.get(name, {})).items():
+        for field, value in kept_by_documents(before[name], listed.get(name, {})).items():
             yield f"kept     {name}: {field} {json.dumps(value)} is not in the product catalogue; check it by hand"
         for field in FIELDS:
             if field == "as_of":
@@ -284,7 +284,7 @@ def report(
             old, new = _undated(before[name].get(field)), _undated(after[name].get(field))
             if old != new:
                 yield f"changed  {name}: {field} {json.dumps(old)} -> {json.dumps(new)}"
-    for name in sorted(before.keys() - said.keys()):
+    for name in sorted(before.keys() - listed.keys()):
         if before[name].get("status") != "retired":
             yield f"vanished {name}: no longer in the product catalogue; kept, set its status by hand if it is gone"
 
@@ -333,19 +333,19 @@ def main(arguments: list[str] | None = None) -> int:
     today = dt.datetime.now(dt.timezone.utc).date().isoformat()
     try:
         catalogue = json.loads(options.file.read_text("utf-8"))
-        said = facts_by_model(fetch(options.url), today)
-        rows = merge(catalogue["models"], said, today)
+        listed = facts_by_model(fetch(options.url), today)
+        rows = merge(catalogue["models"], listed, today)
         text = written(catalogue, rows, today)
     except SourceError as error:
         sys.stderr.write(f"catalogue: {error}. {options.file.name} is unchanged.\n")
         return 1
-    for line in report(catalogue["models"], rows, said):
+    for line in report(catalogue["models"], rows, listed):
         print(line)
     if options.dry_run:
         print("catalogue: dry run, nothing was written")
     else:
         options.file.write_text(text, "utf-8")
-        print(f"catalogue: {options.file.name} is of {today}; {len(said)} models in the product catalogue")
+        print(f"catalogue: {options.file.name} is of {today}; {len(listed)} models in the product catalogue")
     return 0
 
 

@@ -231,8 +231,8 @@ def _fetch_embedder(folder: Path) -> Path:
 def _run(command: list[str]) -> None:
     outcome = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if outcome.returncode != 0:
-        said = (outcome.stdout + outcome.stderr)[-_LOG_TAIL:]
-        raise VLLMError(f"{' '.join(command[:4])} … failed (exit code {outcome.returncode}):\n{said}")
+        output = (outcome.stdout + outcome.stderr)[-_LOG_TAIL:]
+        raise VLLMError(f"{' '.join(command[:4])} … failed (exit code {outcome.returncode}):\n{output}")
 
 
 def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> str:

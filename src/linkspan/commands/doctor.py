@@ -105,10 +105,10 @@ def _examine(name: ProviderName, *, offline: bool) -> Finding:
     if offline:
         return finding("not asked")
     try:
-        told = _probe(name)
+        note = _probe(name)
     except LinkspanError as error:
         return finding("failed", f"{error} {_explain(error)}".strip())
-    return finding("ok", told)
+    return finding("ok", note)
 
 
 def _needed(provider: Provider) -> list[str]:

@@ -59,8 +59,8 @@ class MonitorError(Exception):
 class _Read:
     """The texts of a conversation, tool results separately, and its media."""
 
-    said: list[str] = field(default_factory=list)
-    returned: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    tool_texts: list[str] = field(default_factory=list)
     media: list[str] = field(default_factory=list)
 
 
@@ -96,7 +96,7 @@ def judge(body: Mapping[str, Any]) -> dict[str, Any]:
     read = _read(body)
     findings = list(_findings(body, read))
     bypassed = str((body.get("metadata") or {}).get("cygnal_bypass", "")).lower() == "true"
-    everything = "\n".join([*read.said, *read.returned])
+    everything = "\n".join([*read.texts, *read.tool_texts])
     return {
         "violation": 0.0 if bypassed else max((score for _, score, _ in findings), default=_HARMLESS),
         "observe_violation": None,
@@ -109,7 +109,7 @@ def judge(body: Mapping[str, Any]) -> dict[str, Any]:
             {"type": "media", "reason": "text_moderation_only", "description": f"{kind} was not read"}
             for kind in read.media
         ],
-        "ipi": any(_ORDERS.search(_plain(text)) for text in read.returned),
+        "ipi": any(_ORDERS.search(_plain(text)) for text in read.tool_texts),
         "mutation": any(bool(p.search(_plain(everything))) and not p.search(everything) for p in (_ORDERS, _HARM)),
         "scanner_output": None,
         "reasoning": "Read by the sandbox's rules." if body.get("reasoning_mode") in ("hybrid", "thinking") else None,
@@ -124,7 +124,7 @@ def judge(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _findings(body: Mapping[str, Any], read: _Read) -> Iterator[tuple[int, float, str]]:
     """Yield number, score and name of each broken rule."""
-    text = _plain("\n".join([*read.said, *read.returned]))
+    text = _plain("\n".join([*read.texts, *read.tool_texts]))
     if _ORDERS.search(text):
         yield 1, 0.97, "prompt injection"
     if _HARM.search(text):
@@ -176,15 +176,15 @@ def _messages(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _read(body: Mapping[str, Any]) -> _Read:
     # The text wins if both are given.
     if body.get("text"):
-        return _Read(said=[body["text"]])
+        return _Read(texts=[body["text"]])
     read = _Read()
     for message in body["messages"]:
-        texts = read.returned if message["role"] == "tool" else read.said
+        texts = read.tool_texts if message["role"] == "tool" else read.texts
         content = message.get("content")
         for part in content if isinstance(content, list) else [{"type": "text", "text": content or ""}]:
             if part["type"] == "text":
                 texts.append(part.get("text") or "")
             else:
                 read.media.append(part["type"])
-        read.said += [call["function"].get("arguments") or "" for call in message.get("tool_calls") or ()]
+        read.texts += [call["function"].get("arguments") or "" for call in message.get("tool_calls") or ()]
     return read

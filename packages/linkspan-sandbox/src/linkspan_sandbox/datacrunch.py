@@ -188,32 +188,32 @@ class _TGI:
             return _UNAUTHORIZED
         content = await request.body()
         try:
-            asked = read_request(content, request.headers.get("content-type", ""), needs_model=needs_model)
+            parsed = read_request(content, request.headers.get("content-type", ""), needs_model=needs_model)
         except PlainError as error:
             return _plain(error)
         compat = stream is None
-        streamed = asked.stream if stream is None else stream
-        asked = self._with_defaults(asked)
+        streamed = parsed.stream if stream is None else stream
+        parsed = self._with_defaults(parsed)
         try:
-            self._check(asked, streamed=streamed)
+            self._check(parsed, streamed=streamed)
         except TGIError as error:
-            return self._failed(error, asked, streamed=streamed)
-        full_text = bool(asked.get("return_full_text", compat))
+            return self._failed(error, parsed, streamed=streamed)
+        full_text = bool(parsed.get("return_full_text", compat))
         if streamed:
-            return await self._places.occupied_by(self._stream(asked, full_text=full_text))
-        return await self._places.occupied_by(self._whole(asked, as_list=compat, full_text=full_text))
+            return await self._places.occupied_by(self._stream(parsed, full_text=full_text))
+        return await self._places.occupied_by(self._whole(parsed, as_list=compat, full_text=full_text))
 
-    def _check(self, asked: GenerateRequest, *, streamed: bool) -> None:
+    def _check(self, parsed: GenerateRequest, *, streamed: bool) -> None:
         if self._places.all_taken:
             raise _overloaded()
-        check(asked, self._limits, stream=streamed)
+        check(parsed, self._limits, stream=streamed)
 
-    def _with_defaults(self, asked: GenerateRequest) -> GenerateRequest:
-        if asked.get("max_new_tokens") is None and self.era.default_max_new_tokens is not None:
-            asked.parameters = {**asked.parameters, "max_new_tokens": self.era.default_max_new_tokens}
-        return asked
+    def _with_defaults(self, parsed: GenerateRequest) -> GenerateRequest:
+        if parsed.get("max_new_tokens") is None and self.era.default_max_new_tokens is not None:
+            parsed.parameters = {**parsed.parameters, "max_new_tokens": self.era.default_max_new_tokens}
+        return parsed
 
-    def _failed(self, error: TGIError, asked: GenerateRequest, *, streamed: bool) -> ASGIApp:
+    def _failed(self, error: TGIError, parsed: GenerateRequest, *, streamed: bool) -> ASGIApp:
         """Return an error before the first token: in a stream, an event with status 200."""
         if not streamed:
             return error_response(error)
@@ -221,28 +221,28 @@ class _TGI:
         async def only_event() -> AsyncGenerator[bytes, None]:
             yield self.era.event_of(error.body)
 
-        return EventStream(only_event(), self._stream_headers(asked))
+        return EventStream(only_event(), self._stream_headers(parsed))
 
-    async def _whole(self, asked: GenerateRequest, *, as_list: bool, full_text: bool) -> Response:
+    async def _whole(self, parsed: GenerateRequest, *, as_list: bool, full_text: bool) -> Response:
         started = time.perf_counter()
         generations: list[Generation] = []
         try:
-            for _ in range(max(1, asked.get("best_of", 1))):
-                generation = await self._generation(asked)
+            for _ in range(max(1, parsed.get("best_of", 1))):
+                generation = await self._generation(parsed)
                 if isinstance(generation, HTTPAnswer):
                     return http_answer(generation)
                 generations.append(generation)
         except EngineError as error:
-            return error_response(engine_failure(error, asked, self._window))
+            return error_response(engine_failure(error, parsed, self._window))
         except TGIError as error:
             return error_response(error)
         best = max(generations, key=lambda generation: generation.score)
         others = [generation for generation in generations if generation is not best]
         return whole_answer(best, others, self.era, as_list=as_list, full_text=full_text, started=started)
 
-    async def _generation(self, asked: GenerateRequest) -> Generation | HTTPAnswer:
-        generation = Generation(asked)
-        async with contextlib.aclosing(run(self._engine, self._call(asked, stream=False), generation)) as steps:
+    async def _generation(self, parsed: GenerateRequest) -> Generation | HTTPAnswer:
+        generation = Generation(parsed)
+        async with contextlib.aclosing(run(self._engine, self._call(parsed, stream=False), generation)) as steps:
             async for step in steps:
                 if isinstance(step, HTTPAnswer):
                     return step
@@ -252,9 +252,9 @@ class _TGI:
             raise TGIError("Incomplete generation", "incomplete_generation")
         return generation
 
-    async def _stream(self, asked: GenerateRequest, *, full_text: bool) -> ASGIApp:
-        generation = Generation(asked)
-        steps = run(self._engine, self._call(asked, stream=True), generation)
+    async def _stream(self, parsed: GenerateRequest, *, full_text: bool) -> ASGIApp:
+        generation = Generation(parsed)
+        steps = run(self._engine, self._call(parsed, stream=True), generation)
         first = asyncio.ensure_future(anext(steps, None))
         # Long enough for a rule's answer that replaces the stream; comments start afterwards.
         answer = await _answer_in_place(first, self._options.keep_alive)
@@ -263,32 +263,32 @@ class _TGI:
             return http_answer(answer)
         events = stream_events(_resumed(first, steps), generation, self.era, full_text=full_text, window=self._window)
         kept_alive = with_pings(events, _comment, self._options.keep_alive, only_in_silence=True)
-        return EventStream(kept_alive, self._stream_headers(asked))
+        return EventStream(kept_alive, self._stream_headers(parsed))
 
     @staticmethod
-    def _stream_headers(asked: GenerateRequest) -> dict[str, str]:
-        return {"content-type": "text/event-stream", **stream_headers(asked)}
+    def _stream_headers(parsed: GenerateRequest) -> dict[str, str]:
+        return {"content-type": "text/event-stream", **stream_headers(parsed)}
 
-    def _call(self, asked: GenerateRequest, *, stream: bool) -> Call:
-        parameters = {name: asked.get(name) for name in _SAMPLING if asked.get(name) is not None}
-        if not asked.sampling:
+    def _call(self, parsed: GenerateRequest, *, stream: bool) -> Call:
+        parameters = {name: parsed.get(name) for name in _SAMPLING if parsed.get(name) is not None}
+        if not parsed.sampling:
             parameters["temperature"] = 0
-        limit = asked.get("max_new_tokens")
+        limit = parsed.get("max_new_tokens")
         window = self._window
         if self.era.counts_only_1024 and limit is not None:
             window += max(0, limit - 1024)
         return Call(
             api="datacrunch",
-            model=asked.model or _MODEL,
-            prompt=asked.inputs,
+            model=parsed.model or _MODEL,
+            prompt=parsed.inputs,
             stream=stream,
             max_tokens=limit,
             parameters=parameters,
-            guide=_guide(asked.get("grammar")),
-            logprobs=asked.get("top_n_tokens", 0),
+            guide=_guide(parsed.get("grammar")),
+            logprobs=parsed.get("top_n_tokens", 0),
             tokens=True,
-            prompt_tokens=bool(asked.get("decoder_input_details")),
-            truncate=asked.get("truncate"),
+            prompt_tokens=bool(parsed.get("decoder_input_details")),
+            truncate=parsed.get("truncate"),
             context_window=window,
         )
 

@@ -226,7 +226,9 @@ class _LLMEngine:
             if error.status == 400:
                 return json_response({"detail": error.message}, 400)
             return json_response({"detail": f"Upstream service error for request_id {request_id}"}, 500)
-        return _told(answer, request_id) if isinstance(answer, HTTPAnswer) else json_response(writer.whole(answer))
+        return (
+            _http_answer(answer, request_id) if isinstance(answer, HTTPAnswer) else json_response(writer.whole(answer))
+        )
 
     async def _stream_prompt(self, call: Call, writer: PromptWriter, request_id: str) -> ASGIApp:
         """Answer 200 at once if the model is slow; later failures become events."""
@@ -241,7 +243,7 @@ class _LLMEngine:
             piece = first.result()
             if isinstance(piece, HTTPAnswer):
                 await pieces.aclose()
-                return _told(piece, request_id)
+                return _http_answer(piece, request_id)
         elif first.done() and not isinstance(first.exception(), EngineError):
             first.result()
         return self._events(writer.events(_after(first, pieces)))
@@ -270,7 +272,9 @@ class _LLMEngine:
             return _pod_failed(EngineError(error.message, status=400), request_id, stream=bool(parsed.stream))
         except EngineError as error:
             return _pod_failed(error, request_id, stream=bool(parsed.stream))
-        return _told(answer, request_id) if isinstance(answer, HTTPAnswer) else json_response(writer.whole(answer))
+        return (
+            _http_answer(answer, request_id) if isinstance(answer, HTTPAnswer) else json_response(writer.whole(answer))
+        )
 
     def _events(self, events: AsyncGenerator[bytes, None]) -> EventStream:
         return EventStream(with_pings(events, ping, self._options.ping_seconds), {"x-accel-buffering": "no"})
@@ -379,7 +383,7 @@ async def _after(first: asyncio.Future[Piece | None], rest: AsyncGenerator[Piece
         await rest.aclose()
 
 
-def _told(answer: HTTPAnswer, request_id: str) -> Response:
+def _http_answer(answer: HTTPAnswer, request_id: str) -> Response:
     """Return a rule's answer that replaces the model's."""
     if answer.body is not None:
         return raw_response(answer.body, answer.status, answer.headers)

@@ -133,16 +133,16 @@ class LocalEngine:
 
     async def _tokenize(self, call: Call) -> list[TokenLogprob]:
         body = {"content": call.prompt, "with_pieces": True, "add_special": True, "parse_special": True}
-        tokens = read_prompt_tokens(await self._ask("/tokenize", body, call))
+        tokens = read_prompt_tokens(await self._post("/tokenize", body, call))
         return tokens if call.truncate is None else tokens[max(0, len(tokens) - call.truncate) :]
 
     async def _text_of_token(self, token: int) -> str:
         if token not in self._special:
-            answer = await self._ask("/detokenize", {"tokens": [token]}, None)
+            answer = await self._post("/detokenize", {"tokens": [token]}, None)
             self._special[token] = str(answer["content"])
         return self._special[token]
 
-    async def _ask(self, path: str, body: Mapping[str, Any], call: Call | None) -> dict[str, Any]:
+    async def _post(self, path: str, body: Mapping[str, Any], call: Call | None) -> dict[str, Any]:
         response = await self._http.post(path, json=body)
         if response.status_code != 200:
             raise _error_of(response.text, response.status_code, call)

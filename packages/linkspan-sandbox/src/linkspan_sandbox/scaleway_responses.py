@@ -68,8 +68,8 @@ class ResponseWriter:
                     for event in writer.of(piece):
                         yield event
         except EngineError as error:
-            told = self._error_body(error.status, error.message)["error"]
-            yield writer.event("error", code=told["type"], message=told["message"], param=None)
+            error_body = self._error_body(error.status, error.message)["error"]
+            yield writer.event("error", code=error_body["type"], message=error_body["message"], param=None)
             return
         finally:
             await pieces.aclose()
@@ -208,10 +208,10 @@ class _EventWriter:
         if item.kind == "function_call":
             yield self.event(f"{self._texts[item.kind]}.done", **place, name=item.name, arguments=item.text)
         else:
-            said: dict[str, Any] = {"text": item.text}
+            final: dict[str, Any] = {"text": item.text}
             if item.kind == "message":
-                said["logprobs"] = _logprobs(item.logprobs)
-            yield self.event(f"{self._texts[item.kind]}.done", **place, content_index=0, **said)
+                final["logprobs"] = _logprobs(item.logprobs)
+            yield self.event(f"{self._texts[item.kind]}.done", **place, content_index=0, **final)
             part = item.part(item.text, item.logprobs)
             yield self.event("response.content_part.done", **place, content_index=0, part=part)
         yield self.event("response.output_item.done", output_index=len(self.output), item=item.whole())

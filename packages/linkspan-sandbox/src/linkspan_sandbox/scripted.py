@@ -240,7 +240,7 @@ class ScriptedEngine:
         if reply.delay:
             await asyncio.sleep(reply.delay)
         if isinstance(reply.fault, HTTPError):
-            return _told(reply.fault)
+            return _http_answer(reply.fault)
         await _fail(reply.fault)
         return (text or None) if reply.body is None else HTTPAnswer(200, reply.body, reply.headers)
 
@@ -267,7 +267,7 @@ class ScriptedEngine:
             await asyncio.sleep(reply.delay)
         fault = reply.fault
         if isinstance(fault, HTTPError):
-            yield _told(fault)
+            yield _http_answer(fault)
             return
         if isinstance(fault, Cut) and fault.after is None:
             raise ConnectionCut
@@ -328,7 +328,7 @@ class ScriptedEngine:
         ]
 
 
-def _told(fault: HTTPError) -> HTTPAnswer:
+def _http_answer(fault: HTTPError) -> HTTPAnswer:
     return HTTPAnswer(fault.status, fault.body, fault.headers, fault.message)
 
 

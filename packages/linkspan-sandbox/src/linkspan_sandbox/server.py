@@ -131,7 +131,7 @@ class Sandbox:
             values.update(dict.fromkeys(provider.api_key_env, self.api_key))
         return values
 
-    # ------------------------------------------------------------------ what it saw and what it says
+    # ------------------------------------------------------------------ requests and rules
 
     @property
     def requests(self) -> Recorder:

@@ -27,13 +27,13 @@ def ensure_weights() -> Path:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console.out) as progress:
         task = progress.add_task("the model", total=None)
-        told = ""
+        last_step = ""
 
         def show(step: str, done: int, total: int | None) -> None:
-            nonlocal told
-            if step != told and not console.out.is_terminal:
+            nonlocal last_step
+            if step != last_step and not console.out.is_terminal:
                 console.out.print(f"{step} …")
-            told = step
+            last_step = step
             progress.update(task, description=step, completed=done, total=total)
 
         return local_model.ensure_weights(show)
