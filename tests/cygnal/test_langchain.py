@@ -198,3 +198,32 @@ def test_the_middleware_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, wanted, None)
     with pytest.raises(ImportError, match=r"needs langchain.*: pip install langchain"):
         linkspan.langchain.CygnalMiddleware  # noqa: B018  # the access is what imports
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        [Document(ORDER), Document("")],
+        [HumanMessage(ORDER), HumanMessage(" ")],
+        [HumanMessage(ORDER), AIMessage("")],
+    ],
+)
+async def test_a_blank_end_hides_nothing(cygnal: Cygnal, way: str, content: Any) -> None:
+    with pytest.raises(errors.ContentBlockedError):
+        await run(CygnalGuard(cygnal), way, content)
+
+
+def test_blank_conversations_are_not_sent(cygnal: Cygnal, sandbox: Sandbox) -> None:
+    for content in ([Document(""), Document(" ")], [HumanMessage("Hello"), AIMessage("Hi"), HumanMessage("")], []):
+        assert CygnalGuard(cygnal).invoke(content) == content
+    assert not checks(sandbox)
+
+
+def test_documents_may_come_one_by_one(cygnal: Cygnal) -> None:
+    def found(_: Any) -> Iterator[Document]:
+        yield Document("Ferries leave at nine.")
+        yield Document(PAGE)
+
+    with pytest.raises(errors.ContentBlockedError):
+        list((RunnableGenerator(found) | CygnalGuard(cygnal)).stream("x"))

@@ -287,6 +287,12 @@ async def test_questions_and_answers(cygnal: Cygnal, llm: Scaleway, sandbox: San
     assert answer.additional_kwargs["cygnal"]["place"] == "questions"
 
 
+def test_a_blank_end_hides_nothing(cygnal: Cygnal, llm: Scaleway, sandbox: Sandbox) -> None:
+    guarded = CygnalLLM(llm=llm, cygnal=cygnal)
+    assert guarded.chat([ChatMessage(HARM), ChatMessage(" ")]).message.content == BLOCKED_HARM
+    assert len(sandbox.requests) == 1
+
+
 @every_call
 async def test_other_actions(cygnal: Cygnal, llm: Scaleway, call: str) -> None:
     warned = CygnalLLM(llm=llm, cygnal=cygnal, answers="warn", questions="warn")

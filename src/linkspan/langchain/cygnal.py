@@ -212,6 +212,10 @@ class CygnalGuard(Runnable[Any, Any]):
 
 def _joined(pieces: Sequence[Any]) -> Any:
     whole = pieces[0]
-    for piece in pieces[1:]:
-        whole = whole + piece
+    try:
+        for piece in pieces[1:]:
+            whole = whole + piece
+    except TypeError:
+        # Documents one by one, say.
+        return list(pieces)
     return whole

@@ -144,13 +144,23 @@ def is_untrusted(content: str | Sequence[Turn]) -> bool:
 
 
 def says_nothing(content: str | Sequence[Turn]) -> bool:
-    """Whether there is nothing to check: no text, or a last message without text, calls and other parts."""
+    """Whether there is nothing to judge: a blank text, or a conversation with nothing new in it.
+
+    New are the messages after the assistant's last words; system messages are not judged. Blank messages do not hide
+    those before them.
+    """
     if isinstance(content, str):
         return not content.strip()
-    last = content[-1] if content else None
-    if not isinstance(last, Message):
-        return last is None
-    return not last.tool_calls and all(isinstance(part, Text) and not part.text.strip() for part in last.parts)
+    for place, turn in enumerate(reversed(content)):
+        if not isinstance(turn, Message):
+            return False
+        if turn.role != "system" and not _is_blank(turn):
+            return turn.role == "assistant" and place > 0
+    return True
+
+
+def _is_blank(message: Message) -> bool:
+    return not message.tool_calls and all(isinstance(part, Text) and not part.text.strip() for part in message.parts)
 
 
 def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
