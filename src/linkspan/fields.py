@@ -77,7 +77,7 @@ def takes_none(field: FieldInfo) -> bool:
 def _adapter(cls: type[Connected], name: str) -> TypeAdapter[Any] | None:
     """Return the validator of one of linkspan's fields; frameworks check their own."""
     declares = next((base for base in cls.__mro__ if name in vars(base).get("__annotations__", ())), None)
-    if declares is None or not hasattr(declares, "argument_aliases"):
+    if declares is None or not _is_ours(declares):
         return None
     field = cls.model_fields[name]
     annotation: Any = field.annotation
@@ -85,6 +85,11 @@ def _adapter(cls: type[Connected], name: str) -> TypeAdapter[Any] | None:
         parts = (annotation, *field.metadata)
         annotation = cast("Any", Annotated)[parts]
     return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True, hide_input_in_errors=True))
+
+
+def _is_ours(base: type) -> bool:
+    """Whether linkspan, or a user's subclass, declares the fields of a class; parameter mixins have no connection."""
+    return hasattr(base, "argument_aliases") or base.__module__.partition(".")[0] == "linkspan"
 
 
 def validation_problems(error: ValidationError, field: str | None = None) -> str:
@@ -98,8 +103,7 @@ def validation_problems(error: ValidationError, field: str | None = None) -> str
 
 def documented(cls: type[Connected]) -> str:
     """Return a class's docstring with an entry for each of linkspan's fields, for ``help`` and the docs."""
-    # Parameter mixins also belong to linkspan but have no connection.
-    declaring = [base for base in cls.__mro__ if hasattr(base, "argument_aliases") or "linkspan." in base.__module__]
+    declaring = [base for base in cls.__mro__ if _is_ours(base)]
     places = {name: place for place, base in enumerate(declaring) for name in vars(base).get("__annotations__", ())}
     # Connection fields last, because they are the same everywhere.
     names = sorted((name for name in cls.model_fields if name in places), key=lambda name: places[name])

@@ -67,6 +67,18 @@ def test_a_wrong_value_is_refused_before_anything_is_sent(
     assert not server.requests
 
 
+@every
+def test_no_parameter_takes_what_the_constructor_refuses(subject: Subject, server: Server) -> None:
+    model = subject.make(server)
+    for name in model.parameter_fields:
+        wrong = object()  # no field takes it
+        with pytest.raises(ConfigurationError, match=name):
+            subject.make(**{name: wrong})
+        with pytest.raises(ConfigurationError, match=name):
+            subject.ask(model, **{name: wrong})
+    assert not server.requests
+
+
 @conversing
 @pytest.mark.parametrize(
     ("name", "value"), [("tool_results", "Data"), ("data_role", "fence"), ("stream_usage", "perhaps")]
