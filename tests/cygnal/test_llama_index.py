@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -291,6 +292,12 @@ def test_a_blank_end_hides_nothing(cygnal: Cygnal, llm: Scaleway, sandbox: Sandb
     guarded = CygnalLLM(llm=llm, cygnal=cygnal)
     assert guarded.chat([ChatMessage(HARM), ChatMessage(" ")]).message.content == BLOCKED_HARM
     assert len(sandbox.requests) == 1
+
+
+def test_a_copied_tool_is_guarded(cygnal: Cygnal) -> None:
+    copied = copy.deepcopy(CygnalTool(fetch, cygnal))
+    assert copied.call(url="page").is_error
+    assert copied.metadata.name == "fetch"
 
 
 @every_call

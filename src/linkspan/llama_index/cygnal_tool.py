@@ -67,7 +67,7 @@ class CygnalTool(FunctionTool):
         judge = cygnal or Cygnal()
         self._calls = tool_calls and PlaceGuard(judge, "tool_calls", tool_calls, on_failure, on_judgement)
         self._results = tool_results and PlaceGuard(judge, "tool_results", tool_results, on_failure, on_judgement)
-        super().__init__(fn=self.call, async_fn=self.acall, metadata=made.metadata)
+        super().__init__(fn=self._plain_call, async_fn=self._plain_acall, metadata=made.metadata)
         # Agents pass their context to tools that declare it.
         self.requires_context = getattr(made, "requires_context", False)
         self.ctx_param_name = getattr(made, "ctx_param_name", None)
@@ -93,6 +93,13 @@ class CygnalTool(FunctionTool):
         output = await self._tool.acall(*args, **kwargs)
         check = self._result_check(args, kwargs, output)
         return _with_warning(output if check is None else self._judged(output, await check.aask(), kwargs), after)
+
+    # LlamaIndex wraps call and acall in proxies, which cannot be copied.
+    def _plain_call(self, *args: Any, **kwargs: Any) -> ToolOutput:
+        return self.call(*args, **kwargs)
+
+    async def _plain_acall(self, *args: Any, **kwargs: Any) -> ToolOutput:
+        return await self.acall(*args, **kwargs)
 
     def _call_check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Check | None:
         return self._calls.check([self._turn(args, kwargs)], [tool_from(self._tool)]) if self._calls else None
