@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from linkspan.langchain import ChatScaleway
 
-OTHER_MODEL = "gpt-oss-120b"
+OTHER_MODEL = "llama-3.3-70b-instruct"
 
 
 @tool
