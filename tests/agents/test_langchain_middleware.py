@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from linkspan.langchain import ChatScaleway
 
-OTHER_MODEL = "llama-3.3-70b-instruct"
+OTHER_MODEL = "mistral-small-3.2-24b-instruct-2506"
 
 
 @tool
