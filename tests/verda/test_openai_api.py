@@ -10,6 +10,7 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
+from linkspan.conversation import ToolCall
 from linkspan.errors import ConfigurationError, InvalidRequestError, InvalidResponseError, LinkspanError, NotFoundError
 from linkspan_sandbox import Reply
 from tests.verda.conftest import ASKERS, KEY, Asker, every
@@ -87,6 +88,31 @@ async def test_echo_means_the_same_streamed_and_whole(asker: Asker, sandbox: San
 def test_several_answers_cannot_be_streamed(asker: Asker, sandbox: Sandbox) -> None:
     with pytest.raises(InvalidRequestError, match="n=2 cannot be streamed"):
         asker.pieces(asker.make(sandbox), n=2)
+
+
+@chats
+async def test_one_call_where_only_one_is_allowed(asker: Asker, sandbox: Sandbox) -> None:
+    """The word is sent, and kept on servers that ignore it, as this one does."""
+    texts = ('{"name": "Ann", "age": 5}', '{"name": "Bo", "age": 6}')
+    calls = [ToolCall(None, "Person", text) for text in texts]
+    sandbox.add_rule(Reply(tool_calls=calls))
+    model: Any = asker.make(sandbox)
+    found: list[dict[str, Any]] = []
+    if asker.framework == "langchain":
+        bound = model.bind_tools([Person], parallel_tool_calls=False)
+        chunks = list(bound.stream("hi"))
+        for message in (bound.invoke("hi"), sum(chunks[1:], chunks[0]), await bound.ainvoke("hi")):
+            found += [call["args"] for call in message.tool_calls]
+    else:
+        from llama_index.core.tools import FunctionTool
+
+        tools = [FunctionTool.from_defaults(Person, name="Person")]
+        given = {"user_msg": "hi", "parallel_tool_calls": False, "allow_parallel_tool_calls": True}
+        *_, last = model.stream_chat_with_tools(tools, **given)
+        for answer in (model.chat_with_tools(tools, **given), last, await model.achat_with_tools(tools, **given)):
+            found += [call.tool_kwargs for call in model.get_tool_calls_from_response(answer)]
+    assert found == [{"name": "Ann", "age": 5}] * 3
+    assert body(sandbox)["parallel_tool_calls"] is False
 
 
 @chats
@@ -226,6 +252,15 @@ def test_settings_of_vllm_are_refused_on_tgi(asker: Asker, sandbox: Sandbox, set
 def test_a_vllm_server_that_is_asked_as_tgi(asker: Asker, sandbox: Sandbox) -> None:
     with pytest.raises(NotFoundError, match='choose api="openai"'):
         asker.ask(asker.make(sandbox, api=None))
+
+
+@every
+async def test_info_of_a_vllm_server(asker: Asker, sandbox: Sandbox) -> None:
+    model = asker.make(sandbox)
+    with pytest.raises(NotFoundError, match=r"Only TGI has this route.*list_models\(\)"):
+        model.info()
+    with pytest.raises(NotFoundError, match=r"Only TGI has this route.*list_models\(\)"):
+        await model.ainfo()
 
 
 @chats

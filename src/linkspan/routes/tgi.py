@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from linkspan.errors import ServerError
+from linkspan.errors import NotFoundError, ServerError
 from linkspan.providers.datacrunch.server import decode_health, decode_info
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from linkspan.providers.datacrunch.server import ServerHealth, ServerInfo
 
 __all__ = ["ahealth", "ainfo", "health", "info"]
+
+_ONLY_TGI = "Only TGI has this route: on vLLM and SGLang, list_models() returns the model and its window."
 
 
 def health(endpoint: Endpoint[Any]) -> ServerHealth:
@@ -44,12 +46,20 @@ def info(endpoint: Endpoint[Any]) -> ServerInfo:
     Raises:
         LinkspanError: The call failed, or the server is not TGI.
     """
-    return endpoint.read("info", _info_decoder(endpoint))
+    try:
+        return endpoint.read("info", _info_decoder(endpoint))
+    except NotFoundError as error:
+        error.with_hint(_ONLY_TGI)
+        raise
 
 
 async def ainfo(endpoint: Endpoint[Any]) -> ServerInfo:
     """Return the server's model, version and limits; see :func:`info`."""
-    return await endpoint.aread("info", _info_decoder(endpoint))
+    try:
+        return await endpoint.aread("info", _info_decoder(endpoint))
+    except NotFoundError as error:
+        error.with_hint(_ONLY_TGI)
+        raise
 
 
 def _info_decoder(endpoint: Endpoint[Any]) -> Callable[[bytes, Mapping[str, str]], ServerInfo]:
