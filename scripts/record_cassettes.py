@@ -225,6 +225,8 @@ ENGINES: dict[str, dict[str, Start]] = {
         "vllm-reasoning": partial(vllm_source, vllm_server.REASONING),
         "vllm-responses": partial(vllm_source, vllm_server.CHAT),
         "vllm-responses-reasoning": partial(vllm_source, vllm_server.REASONING),
+        "vllm-datacrunch": partial(vllm_source, vllm_server.CHAT),
+        "vllm-datacrunch-reasoning": partial(vllm_source, vllm_server.REASONING),
         "vllm-vectors": partial(vllm_source, vllm_server.VECTORS),
         "vllm-rag": vllm_rag_source,
     },

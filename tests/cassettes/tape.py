@@ -112,8 +112,8 @@ class Tape:
 
     @property
     def requests(self) -> list[dict[str, Any]]:
-        """Bodies of all requests."""
-        return [json.loads(request.body) for request in self._cassette.requests]
+        """Bodies of all requests that have one: those for a list have none."""
+        return [json.loads(request.body) for request in self._cassette.requests if request.body]
 
     @property
     def bodies(self) -> list[dict[str, Any]]:

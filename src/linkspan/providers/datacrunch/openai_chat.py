@@ -34,7 +34,7 @@ _DIALECT = Dialect(
 class OpenAIChatCodec(ChatCompletionsCodec):
     """Codec of the Chat Completions of vLLM, SGLang and llama.cpp, below a server's root.
 
-    ``parallel_tool_calls=False`` is sent with tools, and kept on servers that ignore it: all calls but the first are
+    ``parallel_tool_calls=False`` is sent with tools, and enforced if the server ignores it: all calls but the first are
     dropped.
 
     Args:
