@@ -237,3 +237,23 @@ def test_the_release_check_calls_every_class() -> None:
             value = getattr(package, name)
             if isinstance(value, type) and issubclass(value, Connected) and hasattr(value, "_provider"):
                 assert f"{package.__name__}.{name}" in shown
+
+
+# --------------------------------------------------------------------------- the commands of a clone
+
+
+def test_the_script_of_ci_is_whole() -> None:
+    subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert {"export LINKSPAN_BROWSER_REQUIRED=1", "make test || failed+=(test)"} <= set(lines)
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "matrix", "ecosystem", "docs", "bench", "release-check"])
+def test_a_target_of_make_has_a_recipe_of_known_variables(target: str) -> None:
+    # An old environment of this clone would leave out its set-up: here none is found.
+    command = ["make", "-C", str(ROOT), "-n", "--warn-undefined-variables", target, "VENV=absent", "BENCH_VENV=absent"]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    undefined = set(re.findall(r"undefined variable '(\w+)'", outcome.stderr))
+    assert undefined <= {"ONLY", "ENGINE", "LIVE", "SLOWEST", "LINKSPAN_BROWSER_REQUIRED"}
+    assert "scripts/" in outcome.stdout
