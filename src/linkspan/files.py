@@ -100,7 +100,7 @@ def sniff_sound(content: bytes) -> str | None:
     for signature, name in _SOUND_SIGNATURES:
         if content.startswith(signature):
             return name
-    other = sniff_media_type(content)
+    other = sniff_media_type(content) or _sniff_other(content)
     if other is None and content[4:8] == b"ftyp":
         return "m4a"
     if other is None and content[:1] == b"\xff" and len(content) > 1:
@@ -108,3 +108,13 @@ def sniff_sound(content: bytes) -> str | None:
         kind = content[1] & 0x06 if content[1] & 0xE0 == 0xE0 else None
         return "aac" if kind == 0 else "mp3" if kind in {2, 4} else None
     return other
+
+
+def _sniff_other(content: bytes) -> str | None:
+    """Return the media type of an archive or a text, which no audio format resembles; ``None`` for anything else."""
+    if content.startswith(b"PK\x03\x04"):
+        return "application/zip"
+    # Cut within a character, the end of the excerpt would not decode.
+    text = content[:512].decode("utf-8", "ignore")
+    whole = len(text.encode()) >= min(len(content), 512) - 3
+    return "text/plain" if whole and len(text) > 4 and all(one.isprintable() or one.isspace() for one in text) else None

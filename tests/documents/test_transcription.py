@@ -108,7 +108,7 @@ def test_bytes_need_no_name(sandbox: Sandbox, read: Read) -> None:
 @pytest.mark.parametrize(
     "case",
     [
-        ("a.mp3", b"unknown beginning", "a.mp3"),
+        ("a.mp3", b"\0unknown beginning", "a.mp3"),
         ("a.MP4", b"\0\0\0\x20ftypisom", "a.mp4"),
         ("a.wav", b"fLaC....", "a.flac"),
         ("a", b"OggS....", "a.ogg"),
@@ -136,7 +136,9 @@ def test_a_name_ends_as_its_content_is(
         ("a.amr", b"#!AMR....", UnsupportedContentError, "it is amr"),
         ("a.wav", b"%PDF-1.7", UnsupportedContentError, "it is application/pdf"),
         ("a.wav", b"\x89PNG\r\n\x1a\n", UnsupportedContentError, "it is image/png"),
-        ("notes.txt", b"words", UnsupportedContentError, "it is txt"),
+        ("notes.txt", b"words", UnsupportedContentError, "it is text/plain"),
+        ("a.mp3", b"<html>not found</html>", UnsupportedContentError, "it is text/plain"),
+        ("a.wav", b"PK\x03\x04", UnsupportedContentError, "it is application/zip"),
         ("notes", b"\xff\xfew\0", UnsupportedContentError, "of an unknown format"),
     ],
 )
