@@ -262,6 +262,11 @@ def test_prices_must_be_prices() -> None:
         cost_of(USAGE, model="mine", prices={"mine": 0.3})  # type: ignore[dict-item]
 
 
+def test_a_price_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="at least one of input"):
+        Price(as_of=DAY)
+
+
 def test_currencies_are_not_mixed() -> None:
     own = {"mine": Price(input=Decimal(1), output=Decimal(2), as_of=DAY, currency="USD")}
     with pytest.raises(ConfigurationError, match="EUR and USD"):

@@ -17,6 +17,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from linkspan.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal
@@ -49,6 +51,10 @@ class Price:
     audio_minute: Decimal | None = None
     as_of: date
     currency: str = "EUR"
+
+    def __post_init__(self) -> None:
+        if all(price is None for price in (self.input, self.output, self.cached_input, self.audio_minute)):
+            raise ConfigurationError("A Price must have at least one of input, output, cached_input and audio_minute.")
 
 
 @dataclass(frozen=True, kw_only=True)
