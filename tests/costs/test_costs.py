@@ -233,7 +233,7 @@ def test_what_no_model_said_costs_nothing() -> None:
 def test_no_tokens_cost_nothing() -> None:
     nothing = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
     cost = cost_of(nothing, model=MODEL, provider="scaleway")
-    assert (cost.total, cost.currency) == (0, "EUR")
+    assert (cost.total, cost.currency) == (Decimal(0), "EUR")
     assert cost_of([nothing, USAGE], model=MODEL, provider="scaleway").total == TOTAL
     with pytest.raises(UnknownPriceError):
         cost_of(nothing, model="a-model-of-tomorrow", provider="scaleway")
