@@ -184,7 +184,7 @@ def test_with_the_repositorys_address_its_links_lead_there() -> None:
 def test_the_sandbox_can_be_built_from_its_own_sources(tmp_path: Path) -> None:
     (archive,) = SdistBuilder(str(SANDBOX)).build(directory=str(tmp_path), versions=["standard"])
     with tarfile.open(archive) as sources:
-        sources.extractall(tmp_path)
+        sources.extractall(tmp_path, filter="data")
     unpacked = archive.removesuffix(".tar.gz")
     (built,) = WheelBuilder(unpacked).build(directory=str(tmp_path), versions=["standard"])
     assert Path(built).name.startswith(f"linkspan_sandbox-{importlib.metadata.version('linkspan')}-")
@@ -212,7 +212,7 @@ def test_the_sandbox_is_a_distribution_of_its_own(tmp_path: Path) -> None:
 def test_the_source_distribution_makes_the_same_wheel_and_holds_no_tests(contents: set[str], tmp_path: Path) -> None:
     (archive,) = SdistBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     with tarfile.open(archive) as sources:
-        sources.extractall(tmp_path)
+        sources.extractall(tmp_path, filter="data")
     unpacked = Path(archive.removesuffix(".tar.gz"))
     assert {path.name for path in unpacked.iterdir()} == {
         ".gitignore",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from functools import cache
+from inspect import cleandoc
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -108,12 +109,13 @@ def documented(cls: type[Connected]) -> str:
     # Connection fields last, because they are the same everywhere.
     names = sorted((name for name in cls.model_fields if name in places), key=lambda name: places[name])
     entries = [
-        fill(f"{name}: {_description(cls, name)}", 120, initial_indent=" " * 8, subsequent_indent=" " * 12)
+        fill(f"{name}: {_description(cls, name)}", 120, initial_indent=" " * 4, subsequent_indent=" " * 8)
         for name in names
         if cls.model_fields[name].description
     ]
-    text, raises, end = (cls.__doc__ or "").rstrip().partition("\n    Raises:")
-    return "\n".join([text.rstrip(), "", "    Args:", *entries, f"{raises}{end}", "    "])
+    # Python strips the indentation of docstrings from 3.13 on, but not before.
+    text, raises, end = cleandoc(cls.__doc__ or "").partition("\nRaises:")
+    return "\n".join([text.rstrip(), "", "Args:", *entries, f"{raises}{end}", ""])
 
 
 def _description(cls: type[Connected], name: str) -> str:
