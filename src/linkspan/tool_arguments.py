@@ -77,8 +77,8 @@ class WholenessWatch:
         self._seen = seen
 
 
-#: Characters of a JSON literal or number.
-_LONGEST_WORD = 32
+#: Most characters of a JSON literal or number, with blanks behind it. Longer texts are not parsed again and again.
+_LONGEST_WORD = 400
 #: Tokens that decide where a JSON value ends; an escape includes the escaped character.
 _STRUCTURE = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 from llama_index.core.base.llms.types import ChatMessage
@@ -150,6 +150,7 @@ def is_json(text: str) -> bool:
 
 
 @settings(max_examples=150, deadline=None)
+@example(-(10**30), " ", [])
 @given(_VALUES, st.sampled_from(["", " ", "x", "{}", "}"]), st.lists(st.integers(0, 80), max_size=6))
 def test_a_growing_text_is_whole_when_json_says_so(value: Any, rest: str, cuts: list[int]) -> None:
     text = json.dumps(value) + rest
