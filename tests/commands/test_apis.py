@@ -277,6 +277,30 @@ def test_errors_speak_of_flags_and_variables(no_apis: None, arguments: list[str]
     assert "failed: " in outcome.stderr
     assert re.search(r"--[a-z]|[A-Z]+_[A-Z]+", outcome.stderr)
     assert not re.search(r"\b(api_key|base_url|project_id|max_tokens)\b|\b(model|api)=", outcome.stderr)
+    offered = set(re.findall(r"--[a-z-]+", linkspan(arguments[0], "--help").stdout))
+    assert set(re.findall(r"--[a-z-]+", outcome.stderr)) <= offered
+    assert not re.search(r"--[a-z-]+[\"'\d]", outcome.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["chat", "datacrunch", "--api", "generate"], "in Python set chat_template"),
+        (["chat", "llm-engine", "--api", "v1", "-m", "nobodys"], "in Python set chat_template"),
+        (["chat", "gray-swan"], "in Python pass allow_insecure_http=True"),
+    ],
+    ids=" ".join,
+)
+def test_errors_name_no_flag_that_the_command_lacks(
+    no_apis: None, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    for name in ("DATACRUNCH_API_KEY", "SCALE_API_KEY", "GRAYSWAN_API_KEY"):
+        monkeypatch.setenv(name, "a-key-0123456789")
+    host = "http://model.example.org" if "gray-swan" in arguments else "http://127.0.0.1:9"
+    outcome = linkspan(*arguments, "--base-url", host, "Hello")
+    assert outcome.exit_code == 1
+    assert said in outcome.stderr
+    assert set(re.findall(r"--[a-z-]+", outcome.stderr)) <= {"--api", "--base-url"}
 
 
 # ------------------------------------------------------------------ what reaches a terminal

@@ -54,9 +54,14 @@ _NEED_A_MODEL = frozenset({ProviderName.SCALEWAY, ProviderName.LLM_ENGINE})
 _FLAGS = (
     (re.compile(r"\b(?:give|pass|set) api_key(?:=\S+)?,? or "), ""),
     (re.compile(r"\bapi_key\b"), "the key"),
-    (re.compile(r"\b(base_url|project_id|max_tokens|chat_template)(?:=|\b)"), lambda found: _flag(found[1])),
-    (re.compile(r"\b(give|choose|set|pass) (model|api)(?:=|\b)"), lambda found: f"{found[1]} {_flag(found[2])}"),
+    (re.compile(r"\b()(base_url|project_id|max_tokens)(=|\b)"), lambda found: _flag(*found.groups())),
+    (re.compile(r"\b((?:give|choose|set|pass) )(model|api)(=|\b)"), lambda found: _flag(*found.groups())),
     (re.compile(r"\bapi=(?=\")"), "--api "),
+    # The commands have no flags for these.
+    (
+        re.compile(r"\b(set|pass|raise|Raise) (?=(?:chat_template|allow_insecure_http|max_response_bytes|timeout)\b)"),
+        lambda found: f"{'In' if found[1].istitle() else 'in'} Python {found[1].lower()} ",
+    ),
 )
 
 
@@ -118,5 +123,5 @@ def in_flags(text: str) -> str:
     return text
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')} ".rstrip() if name else name
+def _flag(before: str, name: str, equals: str) -> str:
+    return f"{before}--{name.replace('_', '-')}{' ' if equals else ''}"
