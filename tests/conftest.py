@@ -6,6 +6,7 @@ lookups as well as connections. Whatever it refuses makes the test fail, also wh
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import socket
 import sys
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from linkspan_sandbox import Sandbox
+    from linkspan_sandbox.llama_server import LlamaServer
 
 #: Audit event to the place of the host, or of the address, in its arguments.
 _EVENTS = {
@@ -148,6 +150,21 @@ def sandbox_settings() -> dict[str, Any]:
 def sandbox(sandboxes: Callable[..., Sandbox], sandbox_settings: dict[str, Any]) -> Sandbox:
     """A scripted stand-in for the four APIs, without rules and requests of earlier tests."""
     return sandboxes(**sandbox_settings)
+
+
+@pytest.fixture(scope="session")
+def llama_cpp() -> Iterator[LlamaServer]:
+    """llama.cpp's own server, with the local model."""
+    from linkspan_sandbox.llama_server import LlamaServer
+    from linkspan_sandbox.local_model import find_weights
+
+    weights = find_weights()
+    if weights is None or importlib.util.find_spec("xllamacpp") is None:
+        pytest.skip("needs xllamacpp and the local model's weights")
+    server = LlamaServer(weights)
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ CLASSES = {
 }
 #: Reads a file: ``read(kind, place, **settings)`` returns a text and its metadata per document.
 Read = Callable[..., list[tuple[str, dict[str, Any]]]]
+#: Checks that a file is refused before the network: ``refuses(kind, name, content, error, said)``.
+Refuses = Callable[[str, str, bytes, type[Exception], str], None]
 
 
 def sound() -> bytes:
@@ -56,3 +58,14 @@ def read(request: pytest.FixtureRequest, settings: dict[str, Any]) -> Read:
         return [(document.page_content, document.metadata) for document in documents]
 
     return call
+
+
+@pytest.fixture
+def refuses(sandbox: Sandbox, read: Read, tmp_path: Path) -> Refuses:
+    def check(kind: str, name: str, content: bytes, error: type[Exception], said: str) -> None:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(error, match=said):
+            read(kind, tmp_path / name)
+        assert not sandbox.requests
+
+    return check

@@ -17,7 +17,7 @@ from linkspan_sandbox import HTTPError, Reply, Sandbox
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.documents.conftest import Read
+    from tests.documents.conftest import Read, Refuses
 
 PDF = b"%PDF-1.7 a scan"
 PNG = b"\x89PNG\r\n\x1a\n a picture"
@@ -92,13 +92,9 @@ def test_an_image_at_an_address_is_sent_as_one(sandbox: Sandbox, read: Read) -> 
     ],
 )
 def test_what_is_not_taken_is_refused_before_the_network(
-    sandbox: Sandbox, read: Read, tmp_path: Path, case: tuple[str, bytes, type[Exception], str]
+    refuses: Refuses, case: tuple[str, bytes, type[Exception], str]
 ) -> None:
-    name, content, error, said = case
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(error, match=said):
-        read("ocr", tmp_path / name)
-    assert not sandbox.requests
+    refuses("ocr", *case)
 
 
 def test_a_pdf_may_have_other_bytes_before_its_head(sandbox: Sandbox, read: Read, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from tests.documents.conftest import sound
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.documents.conftest import Read
+    from tests.documents.conftest import Read, Refuses
 
 SAID = "The ferry is late. It leaves at ten."
 
@@ -143,13 +143,9 @@ def test_a_name_ends_as_its_content_is(
     ],
 )
 def test_what_is_not_taken_is_refused_before_the_network(
-    sandbox: Sandbox, read: Read, tmp_path: Path, case: tuple[str, bytes, type[Exception], str]
+    refuses: Refuses, case: tuple[str, bytes, type[Exception], str]
 ) -> None:
-    name, content, error, said = case
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(error, match=said):
-        read("transcription", tmp_path / name)
-    assert not sandbox.requests
+    refuses("transcription", *case)
 
 
 def test_a_missing_file_is_pythons_own_error(read: Read, tmp_path: Path) -> None:

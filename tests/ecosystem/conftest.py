@@ -68,32 +68,33 @@ def served(sandbox: Sandbox) -> Sandbox:
 
 
 @pytest.fixture(params=["scaleway", "gray_swan", "tgi"])
-def chat(request: pytest.FixtureRequest, served: Sandbox) -> Iterator[Any]:
-    """A chat model for LangChain: a catalogued model; an API that cannot force "any tool"; a server without a name."""
+def api(request: pytest.FixtureRequest) -> str:
+    """A catalogued model; an API that cannot force "any tool"; a server without a name."""
+    return request.param
+
+
+def _of(api: str, served: Sandbox, scaleway: Any, gray_swan: Any, datacrunch: Any) -> Any:
+    common: dict[str, Any] = {"api_key": KEY, "max_retries": 0}
+    if api == "scaleway":
+        return scaleway(model=MODEL, base_url=served.scaleway_url, **common)
+    if api == "gray_swan":
+        return gray_swan(base_url=served.gray_swan_url, any_tool="auto", speaker_names="text", **common)
+    return datacrunch(base_url=served.tgi_url, api="messages", **common)
+
+
+@pytest.fixture
+def chat(api: str, served: Sandbox) -> Iterator[Any]:
+    """A chat model for LangChain."""
     from linkspan.langchain import ChatDataCrunch, ChatGraySwan, ChatScaleway
 
-    common: dict[str, Any] = {"api_key": KEY, "max_retries": 0}
-    if request.param == "scaleway":
-        made: Any = ChatScaleway(model=MODEL, base_url=served.scaleway_url, **common)
-    elif request.param == "gray_swan":
-        made = ChatGraySwan(base_url=served.gray_swan_url, any_tool="auto", speaker_names="text", **common)
-    else:
-        made = ChatDataCrunch(base_url=served.tgi_url, api="messages", **common)
-    with made:
+    with _of(api, served, ChatScaleway, ChatGraySwan, ChatDataCrunch) as made:
         yield made
 
 
-@pytest.fixture(params=["scaleway", "gray_swan", "tgi"])
-def llm(request: pytest.FixtureRequest, served: Sandbox) -> Iterator[Any]:
+@pytest.fixture
+def llm(api: str, served: Sandbox) -> Iterator[Any]:
     """The same for LlamaIndex."""
     from linkspan.llama_index import ChatDataCrunch, GraySwan, Scaleway
 
-    common: dict[str, Any] = {"api_key": KEY, "max_retries": 0}
-    if request.param == "scaleway":
-        made: Any = Scaleway(model=MODEL, base_url=served.scaleway_url, **common)
-    elif request.param == "gray_swan":
-        made = GraySwan(base_url=served.gray_swan_url, any_tool="auto", speaker_names="text", **common)
-    else:
-        made = ChatDataCrunch(base_url=served.tgi_url, api="messages", **common)
-    with made:
+    with _of(api, served, Scaleway, GraySwan, ChatDataCrunch) as made:
         yield made

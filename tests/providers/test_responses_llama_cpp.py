@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from llama_index.core.base.llms.types import ChatMessage
 
 from linkspan.langchain import ChatScaleway
 from linkspan.llama_index import Scaleway
-from linkspan_sandbox.local_model import find_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from linkspan_sandbox.llama_server import LlamaServer
 
-if importlib.util.find_spec("xllamacpp") is None or find_weights() is None:
-    pytest.skip("needs xllamacpp and the local model's weights", allow_module_level=True)
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LlamaServer]:
-    from linkspan_sandbox.llama_server import LlamaServer
-
-    weights = find_weights()
-    assert weights is not None
-    started = LlamaServer(weights)
-    started.start()
-    yield started
-    started.stop()
-
-
-def settings(server: LlamaServer) -> dict[str, Any]:
-    where = {"base_url": f"{server.url}/v1", "api_key": server.api_key, "max_retries": 0}
+def settings(llama_cpp: LlamaServer) -> dict[str, Any]:
+    where = {"base_url": f"{llama_cpp.url}/v1", "api_key": llama_cpp.api_key, "max_retries": 0}
     return {"model": "smollm2", "api": "responses", "temperature": 0, "max_tokens": 4, **where}
 
 
-def test_langchain(server: LlamaServer) -> None:
-    with ChatScaleway(**settings(server)) as model:
+def test_langchain(llama_cpp: LlamaServer) -> None:
+    with ChatScaleway(**settings(llama_cpp)) as model:
         history = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Ho."), ("user", "Tell me a long story.")]
         whole = model.invoke(history)
         first, *rest = list(model.stream(history))
@@ -53,9 +33,9 @@ def test_langchain(server: LlamaServer) -> None:
         assert model.invoke(history, stop=[whole.text[1:]]).text == whole.text[:1]
 
 
-def test_llama_index(server: LlamaServer) -> None:
+def test_llama_index(llama_cpp: LlamaServer) -> None:
     async def ask() -> tuple[str, str]:
-        llm = Scaleway(**settings(server))
+        llm = Scaleway(**settings(llama_cpp))
         asked = [ChatMessage("Say hello.")]
         whole = (await llm.achat(asked)).message.content or ""
         pieces = [chunk.delta or "" async for chunk in await llm.astream_chat(asked)]
