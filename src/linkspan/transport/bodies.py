@@ -115,7 +115,7 @@ async def _once(chunk: bytes) -> AsyncIterator[bytes]:
 async def _each_cancelled_once(raw: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Read each chunk in a separate task, whose clean-up is not cancelled again."""
     while True:
-        chunk = await cancelled_once(_next(raw), _nothing)
+        chunk = await cancelled_once(_next(raw))
         if chunk is None:
             return
         yield chunk
@@ -123,10 +123,6 @@ async def _each_cancelled_once(raw: AsyncIterator[bytes]) -> AsyncIterator[bytes
 
 async def _next(raw: AsyncIterator[bytes]) -> bytes | None:
     return await anext(raw, None)
-
-
-async def _nothing(_: bytes | None) -> None:
-    """Undo nothing: a late chunk is dropped with its answer."""
 
 
 def _is_encoded(response: httpx.Response) -> bool:

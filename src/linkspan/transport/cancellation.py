@@ -21,13 +21,13 @@ ResultT = TypeVar("ResultT")
 
 
 async def cancelled_once(
-    work: Coroutine[Any, Any, ResultT], undo: Callable[[ResultT], Coroutine[Any, Any, None]]
+    work: Coroutine[Any, Any, ResultT], undo: Callable[[ResultT], Coroutine[Any, Any, None]] | None = None
 ) -> ResultT:
     """Await ``work``; forward the first cancellation, and shield its clean-up from further ones.
 
     Args:
         work: The work.
-        undo: Called with the result if the work finished despite the cancellation.
+        undo: Called with the result if the work finished despite the cancellation; ``None`` drops the result.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -35,7 +35,7 @@ async def cancelled_once(
     except asyncio.CancelledError:
         task.cancel()
         await _wait_uncancelled(task)
-        if not task.cancelled() and task.exception() is None:
+        if undo is not None and not task.cancelled() and task.exception() is None:
             await run_to_end(undo(task.result()))
         raise
     return task.result()

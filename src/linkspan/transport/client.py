@@ -134,7 +134,7 @@ class HttpClient:
         return reader.answer()
 
     async def _asend_once(self, request: HttpRequest) -> HttpResponse:
-        return await cancelled_once(self._asend_in_task(request), _nothing)
+        return await cancelled_once(self._asend_in_task(request))
 
     async def _asend_in_task(self, request: HttpRequest) -> HttpResponse:
         response = await self._aexchange(request, stream=False)
@@ -325,7 +325,3 @@ def _note_answer(
         sizes = [len(cookie.name) + len(cookie.value or "") for cookie in jar]
         if len(sizes) > _MOST_COOKIES or sum(sizes) > _LONGEST_COOKIES:
             jar.clear()
-
-
-async def _nothing(_: HttpResponse) -> None:
-    """Undo nothing: a late whole answer is already closed."""

@@ -159,7 +159,7 @@ def _without_reason(response: httpx.Response) -> httpx.Response:
 
 
 def is_asyncio(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return whether a loop is asyncio's own; uvloop has no happy eyeballs."""
+    """Return whether a loop is asyncio's own; linkspan's connections are tested on no other."""
     return isinstance(loop, asyncio.BaseEventLoop)
 
 
