@@ -16,9 +16,9 @@ from typing import Any
 
 from coverage import Coverage
 
-#: Percentage of branches that the tests must take, by part. Transport's new branches (closing during calls, a surplus
-#: answer, odd environments) need more tests: 93.3 now, to be raised to 95 like the others.
-FLOORS = {"transport": 92.0, "codecs": 95.0, "assembler": 95.0}
+#: Percentage of branches that the tests must take, by part. Transport had 94.2 on 2026-11-30; most of its missing ones
+#: are for other event loops, or depend on which of two threads or peers closes first.
+FLOORS = {"transport": 93.5, "codecs": 95.0, "assembler": 95.0}
 PARTS = {"transport": "linkspan/transport/", "codecs": "linkspan/providers/", "assembler": "linkspan/assembler.py"}
 
 

@@ -193,6 +193,12 @@ async def test_server_says_too_late(server, face, ask, waits, streamed):
     assert waits == []
 
 
+async def test_a_redirect_without_a_target(server, face, ask):
+    server.answer(http(302))
+    with pytest.raises(ConfigurationError, match="redirects without a target"):
+        await face.send(ask())
+
+
 async def test_time_that_the_codec_found_stands(server, face, ask, waits):
     server.answer(http(429, headers={"Retry-After": "7"}))
     server.answer(http(200))

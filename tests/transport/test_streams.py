@@ -103,6 +103,18 @@ async def test_compressed_streams_are_decompressed_as_they_come(server, face, as
     assert await face.stream(ask(), stop=lambda _: go.set()) == [b"one", b"two"]
 
 
+async def test_whole_answer_that_cannot_be_decompressed(server, face, ask):
+    server.answer(http(200, b"plain", headers={"content-encoding": "gzip"}))
+    with pytest.raises(InvalidResponseError, match="could not be decompressed"):
+        await face.send(ask())
+
+
+async def test_a_body_of_blanks_is_no_stream(server, face, ask):
+    server.answer(head(), *(chunk(b" " * 65536) for _ in range(17)), END)
+    with pytest.raises(InvalidResponseError, match="not a stream"):
+        await face.stream(ask())
+
+
 async def test_stream_that_cannot_be_decompressed(server, face, ask):
     server.answer(head(headers={"content-encoding": "gzip"}), chunk(b"data: plain\n\n"), END)
     with pytest.raises(InvalidResponseError, match="decompressed"):
