@@ -10,16 +10,14 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
 )
 from llama_index.core.constants import DEFAULT_NUM_OUTPUTS
-from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import Field
 
 from linkspan.conversation import Message, Text
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.llama_index.tools import (
-    afirst_call_of_chunks,
+    SingleCallStreams,
     chat_arguments,
-    first_call_of_chunks,
     first_call_only,
     pydantic_format,
     tool_from,
@@ -30,7 +28,6 @@ from linkspan.options import ChatSettings, read_response_format
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from llama_index.core.base.llms.types import ChatResponseAsyncGen, ChatResponseGen
     from llama_index.core.llms.llm import ToolSelection
     from llama_index.core.tools.types import BaseTool
 
@@ -43,7 +40,7 @@ __all__ = ["ChatLLM"]
 DEFAULT_CONTEXT_WINDOW = 128_000
 
 
-class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
+class ChatLLM(ChatSettings, NativeStructuredOutput, SingleCallStreams):
     """Abstract base of the chat models, with tools."""
 
     is_function_calling_model: bool | None = Field(
@@ -142,38 +139,6 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, FunctionCallingLLM):
         **kwargs: Any,  # noqa: ARG002  # core's signature
     ) -> ChatResponse:
         return response if allow_parallel_tool_calls else first_call_only(response)
-
-    def stream_chat_with_tools(  # noqa: PLR0917  # core's signature
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        verbose: bool = False,
-        allow_parallel_tool_calls: bool = False,
-        tool_required: bool = False,
-        **kwargs: Any,
-    ) -> ChatResponseGen:
-        """Stream a chat with tools: at most one call, unless ``allow_parallel_tool_calls``."""
-        chunks = super().stream_chat_with_tools(
-            tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
-        )
-        return chunks if allow_parallel_tool_calls else first_call_of_chunks(chunks)
-
-    async def astream_chat_with_tools(  # noqa: PLR0917  # core's signature
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        verbose: bool = False,
-        allow_parallel_tool_calls: bool = False,
-        tool_required: bool = False,
-        **kwargs: Any,
-    ) -> ChatResponseAsyncGen:
-        """Stream a chat with tools: at most one call, unless ``allow_parallel_tool_calls``."""
-        chunks = await super().astream_chat_with_tools(
-            tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
-        )
-        return chunks if allow_parallel_tool_calls else afirst_call_of_chunks(chunks)
 
     def get_tool_calls_from_response(
         self,

@@ -8,8 +8,9 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
+from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from linkspan.conversation import Completion, ResponseFormat, Tool, ToolCall
 from linkspan.errors import ConfigurationError, InvalidResponseError
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
 __all__ = [
-    "afirst_call_of_chunks",
+    "SingleCallStreams",
     "chat_arguments",
-    "first_call_of_chunks",
     "first_call_only",
     "pydantic_format",
     "tool_from",
@@ -159,18 +159,57 @@ def first_call_only(response: ChatResponse) -> ChatResponse:
     return response.model_copy(update={"message": trimmed})
 
 
-def first_call_of_chunks(chunks: ChatResponseGen) -> ChatResponseGen:
+def _first_call_of_chunks(chunks: ChatResponseGen) -> ChatResponseGen:
     """Yield the chunks of a stream with at most one tool call each. Closing the generator closes the stream."""
     with contextlib.closing(chunks) as opened:
         for chunk in opened:
             yield first_call_only(chunk)
 
 
-async def afirst_call_of_chunks(chunks: ChatResponseAsyncGen) -> ChatResponseAsyncGen:
+async def _afirst_call_of_chunks(chunks: ChatResponseAsyncGen) -> ChatResponseAsyncGen:
     """Yield the chunks of a stream with at most one tool call each. Closing the generator closes the stream."""
     async with OwnedGenerator(chunks) as opened:
         async for chunk in opened:
             yield first_call_only(chunk)
+
+
+class SingleCallStreams(FunctionCallingLLM):
+    """Abstract base of the LLMs whose streams keep ``allow_parallel_tool_calls``, which core leaves to each LLM."""
+
+    # As all classes of linkspan: built with the first object, not at import.
+    model_config = ConfigDict(defer_build=True)
+
+    def stream_chat_with_tools(  # noqa: PLR0917  # core's signature
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponseGen:
+        """Stream a chat with tools: at most one call, unless ``allow_parallel_tool_calls``."""
+        chunks = super().stream_chat_with_tools(
+            tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
+        )
+        return chunks if allow_parallel_tool_calls else _first_call_of_chunks(chunks)
+
+    async def astream_chat_with_tools(  # noqa: PLR0917  # core's signature
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        **kwargs: Any,
+    ) -> ChatResponseAsyncGen:
+        """Stream a chat with tools: at most one call, unless ``allow_parallel_tool_calls``."""
+        chunks = await super().astream_chat_with_tools(
+            tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
+        )
+        return chunks if allow_parallel_tool_calls else _afirst_call_of_chunks(chunks)
 
 
 def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> list[ToolSelection]:
