@@ -160,6 +160,18 @@ async def test_calls(harbour: Harbour, way: str, action: Any, runs: bool, last: 
 
 
 @both_ways
+@pytest.mark.parametrize(("action", "runs"), [("block", "ends"), ("replace", "continues")])
+async def test_a_flagged_result_of_a_call_with_a_warning(harbour: Harbour, way: str, action: Any, runs: str) -> None:
+    *_, result, last = await harbour.run(
+        way, question="Please take it.", tool_calls="warn", tool_results=action, answers=None
+    )
+    assert str(result.content).startswith("Blocked by Gray Swan Cygnal: ")
+    assert "[Warning" not in str(result.content)
+    assert result.response_metadata["cygnal"]["place"] == "tool_results"
+    assert last.content == (result.content if runs == "ends" else UNREAD)
+
+
+@both_ways
 @pytest.mark.parametrize(
     ("action", "kept", "last"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +31,7 @@ from linkspan.llama_index import (
     CygnalLLM,
     CygnalPostprocessor,
     CygnalTool,
+    DataCrunch,
     Scaleway,
     data_message,
     register_data_prompts,
@@ -59,6 +61,15 @@ def cygnal(where: dict[str, Any]) -> Iterator[Cygnal]:
 
 def _answer(call: Call) -> str:
     return "BOO" if "answer only with BOO" in str(call.messages) else UNREAD
+
+
+def _written(call: str, *choices: dict[str, Any]) -> Reply:
+    """An answer of the given choices, whole or as a stream."""
+    kind = "delta" if "stream" in call else "message"
+    written = [{"index": place, kind: choice, "finish_reason": "stop"} for place, choice in enumerate(choices)]
+    if kind == "message":
+        return Reply(body={"choices": written})
+    return Reply(events=[*({"choices": [piece]} for piece in written), "[DONE]"])
 
 
 @pytest.fixture
@@ -314,12 +325,80 @@ async def test_other_actions(cygnal: Cygnal, llm: Scaleway, call: str) -> None:
         await ask(CygnalLLM(llm=llm, cygnal=cygnal, raise_on_block=True), call, "The secret.")
 
 
+@every_call
+async def test_every_answer_of_several_is_judged(cygnal: Cygnal, llm: Scaleway, sandbox: Sandbox, call: str) -> None:
+    sandbox.add_rule(_written(call, {"content": "At nine."}, {"content": "First, pick a lock."}), when="two answers")
+    text, _, answer = await ask(CygnalLLM(llm=llm, cygnal=cygnal), call, "Say two answers.")
+    assert text == BLOCKED_HARM
+    assert "pick a lock" not in answer.model_dump_json()
+    assert [check["messages"][-1]["content"] for check in checks(sandbox)[1:]] == ["At nine.", "First, pick a lock."]
+    text, _, answer = await ask(CygnalLLM(llm=llm, cygnal=cygnal, answers="warn"), call, "Say two answers.")
+    assert text == "At nine.\n\n[Warning of Gray Swan Cygnal: violation 0.93 (harm).]"
+    assert answer.additional_kwargs["alternatives"] == ["First, pick a lock."]
+
+
+@pytest.mark.parametrize("call", ["complete", "acomplete"])
+async def test_every_sequence_of_best_of_is_judged(cygnal: Cygnal, sandbox: Sandbox, call: str) -> None:
+    sandbox.add_rule("Hi.", times=1)
+    sandbox.add_rule("First, pick a lock.")
+    with DataCrunch(base_url=sandbox.tgi_url, api_key=KEY, best_of=2, temperature=0.7) as tgi:
+        text, _, answer = await ask(CygnalLLM(llm=tgi, cygnal=cygnal), call, "Hello.")
+    assert text == BLOCKED_HARM
+    assert "pick a lock" not in answer.model_dump_json()
+
+
+@every_call
+async def test_an_answer_without_words_is_not_judged(
+    cygnal: Cygnal, llm: Scaleway, sandbox: Sandbox, call: str
+) -> None:
+    sandbox.add_rule(Reply(text="", reasoning="Hm."), when="lock")
+    guarded = CygnalLLM(llm=llm, cygnal=cygnal, questions=None)
+    text, _, answer = await ask(guarded, call, HARM)
+    assert not text
+    assert "refusal" not in answer.additional_kwargs
+    assert not checks(sandbox)
+
+
 @pytest.mark.parametrize("call", ["stream_chat", "astream_chat", "stream_complete", "astream_complete"])
-async def test_a_live_stream_ends_with_an_error(cygnal: Cygnal, llm: Scaleway, call: str) -> None:
+async def test_a_live_stream_ends_with_an_error(cygnal: Cygnal, llm: Scaleway, sandbox: Sandbox, call: str) -> None:
     live = CygnalLLM(llm=llm, cygnal=cygnal, hold_streams=False)
     assert len((await ask(live, call, "Say hello there."))[1]) > 2
-    with pytest.raises(errors.ContentBlockedError, match="harm"):
-        await ask(live, call, "The secret.")
+    for action in ("block", "replace"):
+        live = CygnalLLM(llm=llm, cygnal=cygnal, hold_streams=False, answers=action)
+        with pytest.raises(errors.ContentBlockedError, match="harm") as caught:
+            await ask(live, call, "The secret.")
+        assert (caught.value.code, caught.value.body["violation"]) == ("violation", 0.93)
+    sandbox.add_rule(DOWN, route="monitor")
+    live = CygnalLLM(llm=llm, cygnal=cygnal, hold_streams=False, questions=None, on_failure="closed")
+    with pytest.raises(errors.ContentBlockedError, match="could not check it") as caught:
+        await ask(live, call, "Say hello there.")
+    assert isinstance(caught.value.__cause__, errors.ServerError)
+
+
+@pytest.mark.parametrize("call", ["stream_chat", "astream_chat"])
+async def test_a_warning_after_the_models_own_refusal(
+    cygnal: Cygnal, llm: Scaleway, sandbox: Sandbox, call: str
+) -> None:
+    sandbox.add_rule(_written(call, {"content": "I will not pick a lock.", "refusal": "I will not."}), when="Please")
+    text, _, answer = await ask(CygnalLLM(llm=llm, cygnal=cygnal, answers="warn"), call, "Please.")
+    assert text.endswith("[Warning of Gray Swan Cygnal: violation 0.93 (harm).]")
+    assert answer.additional_kwargs["refusal"] == "I will not."
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+@pytest.mark.parametrize("parallel", [True, False])
+async def test_streams_keep_to_one_call(
+    cygnal: Cygnal, llm: Scaleway, sandbox: Sandbox, guarded: bool, parallel: bool
+) -> None:
+    calls = [ToolCall(None, "fetch", json.dumps({"url": url})) for url in "ab"]
+    sandbox.add_rule(Reply(tool_calls=calls), when="both")
+    model = CygnalLLM(llm=llm, cygnal=cygnal) if guarded else llm
+    given: Any = {"user_msg": "Read both.", "allow_parallel_tool_calls": parallel}
+    tools = [FunctionTool.from_defaults(fetch)]
+    *_, last = model.stream_chat_with_tools(tools, **given)
+    *_, alast = [chunk async for chunk in await model.astream_chat_with_tools(tools, **given)]
+    for answer in (last, alast):
+        assert len(model.get_tool_calls_from_response(answer)) == 1 + parallel
 
 
 @every_call

@@ -11,13 +11,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain.agents.middleware import AgentMiddleware, ModelResponse, hook_config
 from langchain_core.callbacks import BaseCallbackManager
-from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers._streaming import _StreamingCallbackHandler
 from langgraph.types import Command
 
-from linkspan.conversation import Completion, Message, Text, ToolCall
-from linkspan.guarding import Check, Judgement, PlaceGuard, asettle, settle
+from linkspan.conversation import Message, Text, ToolCall
+from linkspan.guarding import (
+    JUDGEMENT_KEY,
+    Check,
+    Judgement,
+    asettle,
+    place_guards,
+    place_of,
+    refusal_of,
+    settle,
+)
 from linkspan.langchain.chunks import to_ai_message
 from linkspan.langchain.content_blocks import register_blocks
 from linkspan.langchain.cygnal import Cygnal, judged_messages
@@ -32,7 +41,7 @@ if TYPE_CHECKING:
     from langchain.agents.middleware import ModelRequest, ToolCallRequest
 
     from linkspan import cygnal
-    from linkspan.guarding import Action, GuardedPlace, OnFailure
+    from linkspan.guarding import Action, OnFailure
 
 __all__ = ["CygnalMiddleware"]
 
@@ -42,9 +51,6 @@ MessageT = TypeVar("MessageT", bound=BaseMessage)
 if TYPE_CHECKING:
     Steps = Generator[Check, Judgement, ResultT]
     ToolResult = ToolMessage | Command[Any]
-
-#: Key of a message's judgement in ``response_metadata``.
-_KEPT = "cygnal"
 
 #: What a refusal keeps of the answer in whose place it stands.
 _PAID = ("model_provider", "model_name", "rate_limit")
@@ -116,14 +122,13 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
     ) -> None:
         super().__init__()
         self.cygnal = cygnal or Cygnal()
-
-        def guard(place: GuardedPlace, action: Action | None, failure: OnFailure) -> PlaceGuard | None:
-            return None if action is None else PlaceGuard(self.cygnal, place, action, failure, on_judgement)
-
-        self._questions = guard("questions", questions, on_failure)
-        self._tool_calls = guard("tool_calls", tool_calls, on_tool_failure)
-        self._tool_results = guard("tool_results", tool_results, on_tool_failure)
-        self._answers = guard("answers", answers, on_failure)
+        self._guards = place_guards(
+            self.cygnal,
+            {"questions": questions, "tool_calls": tool_calls, "tool_results": tool_results, "answers": answers},
+            on_failure=on_failure,
+            on_tool_failure=on_tool_failure,
+            on_judgement=on_judgement,
+        )
         self._raise_on_block = raise_on_block
         self._holds = hold_streams and answers in {"block", "replace"}
 
@@ -147,15 +152,16 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
         notice: str | None = None
         for place in range(_first_new(messages), len(seen)):
             message = seen[place]
-            kept = message.response_metadata.get(_KEPT)
+            kept = message.response_metadata.get(JUDGEMENT_KEY)
             if isinstance(message, ToolMessage) and kept:
                 # Already judged when the tool returned it; only here can the run end.
                 notice = message.text if kept["action"] == "block" else notice
                 continue
-            guard = self._guard_of(message)
-            if guard is None:
+            (turn,) = judged_messages([message])
+            guarded = place_of(turn)
+            if guarded not in self._guards:
                 continue
-            judgement = yield guard.check(judged_messages(seen[: place + 1]))
+            judgement = yield self._guards[guarded].check([*judged_messages(seen[:place]), turn])
             after = self._after(message, judgement)
             if after is not message:
                 seen[place] = after
@@ -166,17 +172,11 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
             return {"messages": [*changed, _refusal(notice)], "jump_to": "end"}
         return {"messages": changed} if changed else None
 
-    def _guard_of(self, message: BaseMessage) -> PlaceGuard | None:
-        role = message.role if isinstance(message, ChatMessage) else None
-        if isinstance(message, ToolMessage) or role in {"data", "tool"}:
-            return self._tool_results
-        return self._questions if isinstance(message, HumanMessage) or role in {"user", "human"} else None
-
     def _after(self, message: MessageT, judgement: Judgement) -> MessageT:
         """Return a message after its judgement: itself, if nothing changes."""
         if self._raise_on_block:
             judgement.raise_if_blocked()
-        kept = {"response_metadata": {**message.response_metadata, _KEPT: judgement.summary}}
+        kept = {"response_metadata": {**message.response_metadata, JUDGEMENT_KEY: judgement.summary}}
         if judgement.withholds:
             update: dict[str, Any] = {**kept, "content": judgement.notice}
             if isinstance(message, ToolMessage):
@@ -211,10 +211,10 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
             return await asettle(self._result(request, judgement, result))
 
     def _call(self, request: ToolCallRequest) -> Steps[Judgement | None]:
-        if self._tool_calls is None:
+        if "tool_calls" not in self._guards:
             return None
         tools = [] if request.tool is None else to_tools([request.tool], CYGNAL.name)
-        return (yield self._tool_calls.check(_up_to_call(request), tools))
+        return (yield self._guards["tool_calls"].check(_up_to_call(request), tools))
 
     def _refused(self, request: ToolCallRequest, judgement: Judgement) -> ToolMessage:
         call = request.tool_call
@@ -239,11 +239,13 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
     def _judged_result(
         self, before: Sequence[Message], call_judgement: Judgement | None, result: ToolMessage
     ) -> Steps[ToolMessage]:
-        if self._tool_results is not None:
-            judgement = yield self._tool_results.check([*before, *judged_messages([result])])
-            result = self._after(result, judgement)
+        returned = judged_messages([result])
         if call_judgement is not None and call_judgement.action == "warn":
             result = self._after(result, call_judgement)
+        if "tool_results" in self._guards:
+            # Last: its judgement is the one that is kept, and may end the run.
+            judgement = yield self._guards["tool_results"].check([*before, *returned])
+            result = self._after(result, judgement)
         return result
 
     # ------------------------------------------------------------------ answers
@@ -268,19 +270,19 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
 
     def _answer(self, before: Sequence[BaseMessage], response: ModelResponse[Any]) -> Steps[ModelResponse[Any]]:
         answer = next((one for one in response.result if isinstance(one, AIMessage)), None)
-        if self._answers is None or answer is None:
+        if "answers" not in self._guards or answer is None:
             return response
         structured = len(response.result) > 1
         if not answer.text.strip() and not structured:
             # Only tool calls, which are judged before they run.
             return response
-        judgement = yield self._answers.check(judged_messages([*before, answer]))
+        judgement = yield self._guards["answers"].check(judged_messages([*before, answer]))
         if self._raise_on_block:
             judgement.raise_if_blocked()
-        kept = {**answer.response_metadata, _KEPT: judgement.summary}
+        kept = {**answer.response_metadata, JUDGEMENT_KEY: judgement.summary}
         if judgement.withholds:
             refusal = _refusal(judgement.notice, answer)
-            refusal.response_metadata[_KEPT] = judgement.summary
+            refusal.response_metadata[JUDGEMENT_KEY] = judgement.summary
             return ModelResponse(result=[refusal], structured_response=None)
         update: dict[str, Any] = {"response_metadata": kept}
         if judgement.action == "warn":
@@ -314,13 +316,13 @@ def _up_to_call(request: ToolCallRequest) -> list[Message]:
 
 def _with_warning(message: BaseMessage, judgement: Judgement) -> str | list[Any]:
     if isinstance(message.content, str):
-        return f"{message.content}\n\n{judgement.warning}"
+        return judgement.warned(message.content)
     return [*message.content, {"type": "text", "text": judgement.warning}]
 
 
 def _refusal(notice: str, answer: AIMessage | None = None) -> AIMessage:
     """Return the notice as a refusal; it replaces the given answer, if any."""
-    refusal = to_ai_message(Completion(text=notice, refusal=notice, finish_reason="violation"), CYGNAL.name)
+    refusal = to_ai_message(refusal_of(notice), CYGNAL.name)
     if answer is not None:
         refusal.id, refusal.name, refusal.usage_metadata = answer.id, answer.name, answer.usage_metadata
         # What was withheld was paid for: whose model it was, says the refusal, too.

@@ -15,7 +15,7 @@ from linkspan import cygnal as neutral
 from linkspan.batching import batches_of, run_batches, run_batches_async
 from linkspan.conversation import Message, Text, Tool
 from linkspan.errors import ConfigurationError
-from linkspan.guarding import Judgement, OnFailure, PlaceGuard
+from linkspan.guarding import JUDGEMENT_KEY, Judgement, OnFailure, PlaceGuard
 from linkspan.llama_index.component import LlamaIndexComponent
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.tools import tool_from
@@ -34,8 +34,6 @@ __all__ = ["Cygnal", "CygnalPostprocessor", "NodeAction", "judged_chat_messages"
 NodeAction = Literal["drop", "mark", "observe"]
 
 _ACTIONS: dict[str, Literal["replace", "warn", "observe"]] = {"drop": "replace", "mark": "warn", "observe": "observe"}
-#: Key of a marked node's judgement in its metadata.
-_KEPT = "cygnal"
 
 
 class Cygnal(neutral.Cygnal, LlamaIndexComponent):
@@ -160,11 +158,12 @@ def _kept(nodes: Sequence[NodeWithScore], judgements: Sequence[Judgement]) -> li
 
 def _marked(scored: NodeWithScore, judgement: Judgement) -> NodeWithScore:
     node = scored.node
-    text = f"{node.get_content(metadata_mode=MetadataMode.NONE)}\n\n{judgement.warning}"
+    text = judgement.warned(node.get_content(metadata_mode=MetadataMode.NONE))
     hidden = {
-        name: [*getattr(node, name), _KEPT] for name in ("excluded_llm_metadata_keys", "excluded_embed_metadata_keys")
+        name: [*getattr(node, name), JUDGEMENT_KEY]
+        for name in ("excluded_llm_metadata_keys", "excluded_embed_metadata_keys")
     }
-    update = {"metadata": {**node.metadata, _KEPT: judgement.summary}, **hidden}
+    update = {"metadata": {**node.metadata, JUDGEMENT_KEY: judgement.summary}, **hidden}
     marked = node.model_copy(update=update) if isinstance(node, TextNode) else node.model_copy(update=update, deep=True)
     marked.set_content(text)
     return NodeWithScore(node=marked, score=scored.score)

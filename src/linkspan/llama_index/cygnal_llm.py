@@ -11,7 +11,6 @@ from llama_index.core.base.llms.types import (
     ChatResponse,
     CompletionResponse,
     LLMMetadata,
-    MessageRole,
     TextBlock,
 )
 from llama_index.core.llms.function_calling import FunctionCallingLLM
@@ -20,10 +19,23 @@ from pydantic import Field
 
 from linkspan import cygnal as neutral  # noqa: TC001  # pydantic reads the annotations at run time
 from linkspan.conversation import Message, Text
-from linkspan.errors import ConfigurationError, ContentBlockedError
-from linkspan.guarding import Action, Judgement, OnFailure, PlaceGuard, asettle, settle
+from linkspan.errors import ConfigurationError
+from linkspan.guarding import (
+    JUDGEMENT_KEY,
+    Action,
+    Judgement,
+    OnFailure,
+    PlaceGuard,
+    asettle,
+    place_guards,
+    place_of,
+    refusal_of,
+    settle,
+)
 from linkspan.llama_index.cygnal import Cygnal, judged_chat_messages
-from linkspan.providers.cygnal import CYGNAL
+from linkspan.llama_index.responses import alternative_texts, chat_response
+from linkspan.llama_index.tools import SingleCallStreams
+from linkspan.providers.cygnal import says_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +67,7 @@ _PAID = (
 AnswerT = TypeVar("AnswerT", ChatResponse, CompletionResponse)
 
 
-class CygnalLLM(FunctionCallingLLM):
+class CygnalLLM(SingleCallStreams):
     """Wraps an LLM and guards its input and answers; chat engines, query engines and agents use it like any LLM.
 
     Example:
@@ -67,7 +79,8 @@ class CygnalLLM(FunctionCallingLLM):
     - ``questions``: the user's messages since the LLM's last turn, and prompts.
     - ``tool_results``: tool results since then, and messages with the data marker. Here the findings `ipi` and
       `mutation` count, too.
-    - ``answers``: the LLM's answers, and its tool calls, before an agent runs them.
+    - ``answers``: the LLM's answers, and its tool calls, before an agent runs them. Of several answers to one question
+      (``n``, ``best_of``), each text is judged, and one flagged text withholds them all.
 
     Actions for flagged text: with ``block``, the answer is a notice with a ``refusal`` in its ``additional_kwargs``,
     and a flagged question never reaches the LLM; with ``replace``, a notice replaces the text; with ``warn``, a warning
@@ -176,49 +189,68 @@ class CygnalLLM(FunctionCallingLLM):
 
     # ------------------------------------------------------------------ judging
 
-    def _guard(self, place: GuardedPlace) -> PlaceGuard | None:
-        action: Action | None = getattr(self, place)
-        failure = self.on_tool_failure if place == "tool_results" else self.on_failure
-        return None if action is None else PlaceGuard(self.cygnal, place, action, failure, self.on_judgement)
+    def _guards(self) -> dict[GuardedPlace, PlaceGuard]:
+        return place_guards(
+            self.cygnal,
+            {"questions": self.questions, "tool_results": self.tool_results, "answers": self.answers},
+            on_failure=self.on_failure,
+            on_tool_failure=self.on_tool_failure,
+            on_judgement=self.on_judgement,
+        )
 
     def _asked(
         self, messages: Sequence[ChatMessage]
     ) -> Generator[Check, Judgement, tuple[list[ChatMessage], ChatResponse | None]]:
         """Judge new messages; return the messages to send, or the answer that refuses them."""
-        asked = list(messages)
+        asked, guards = list(messages), self._guards()
         turns = judged_chat_messages(asked)
         roles = [turn.role for turn in turns]
         first = len(roles) - roles[::-1].index("assistant") if "assistant" in roles else 0
         for place in range(first, len(asked)):
-            guard = self._guard("tool_results" if roles[place] in {"tool", "data"} else "questions")
-            if guard is None or roles[place] == "system":
+            guarded = place_of(turns[place])
+            if guarded not in guards:
                 continue
-            judgement = yield guard.check(turns[: place + 1])
+            judgement = yield guards[guarded].check(turns[: place + 1])
             if judgement.action == "block":
                 return asked, self._refusal(judgement)
             asked[place] = _changed(asked[place], judgement)
             turns[place : place + 1] = judged_chat_messages([asked[place]])
         return asked, None
 
-    def _answered(self, asked: Sequence[ChatMessage], answer: AnswerT) -> Generator[Check, Judgement, AnswerT]:
-        """Judge an answer; return it or its replacement."""
-        guard = self._guard("answers")
+    def _answered(
+        self, asked: Sequence[ChatMessage], answer: AnswerT, *, shown: bool = False
+    ) -> Generator[Check, Judgement, AnswerT]:
+        """Judge an answer; return it or its replacement. An answer that was already shown cannot be replaced.
+
+        Raises:
+            ContentBlockedError: The answer must be withheld, and was already shown or ``raise_on_block`` is set.
+        """
+        guard = self._guards().get("answers")
         if guard is None:
             return answer
-        judgement = yield guard.check([*judged_chat_messages(asked), _turn(answer)])
-        if judgement.withholds:
-            refusal = self._refusal(judgement, answer.additional_kwargs)
-            return refusal if isinstance(answer, ChatResponse) else _as_completion(refusal)
-        return _warned(answer, judgement) if judgement.action == "warn" else answer
+        before: list[Message] = judged_chat_messages(asked)
+        warning: Judgement | None = None
+        for turn in _turns(answer):
+            if says_nothing([turn]):
+                continue
+            judgement = yield guard.check([*before, turn])
+            if judgement.withholds:
+                if shown:
+                    judgement.raise_if_withheld()
+                refusal = self._refusal(judgement, answer.additional_kwargs)
+                return refusal if isinstance(answer, ChatResponse) else _as_completion(refusal)
+            if judgement.action == "warn":
+                warning = warning or judgement
+        return answer if warning is None else _warned(answer, warning)
 
     def _refusal(self, judgement: Judgement, withheld: Mapping[str, Any] = MappingProxyType({})) -> ChatResponse:
         if self.raise_on_block:
             judgement.raise_if_blocked()
-        message = ChatMessage(judgement.notice, role=MessageRole.ASSISTANT)
-        kept = {"refusal": judgement.notice, "finish_reason": "violation", "cygnal": judgement.summary}
+        refusal = chat_response(refusal_of(judgement.notice))
         # What was withheld was paid for.
         paid = {name: withheld[name] for name in _PAID if name in withheld}
-        return ChatResponse(message=message, delta=judgement.notice, additional_kwargs={**paid, **kept})
+        kept = {**paid, **refusal.additional_kwargs, JUDGEMENT_KEY: judgement.summary}
+        return refusal.model_copy(update={"delta": judgement.notice, "additional_kwargs": kept})
 
     # ------------------------------------------------------------------ streams
 
@@ -238,7 +270,7 @@ class CygnalLLM(FunctionCallingLLM):
         finally:
             pieces.close()
         if seen:
-            yield from self._end(seen, settle(self._answered(asked, seen[-1])))
+            yield from self._end(seen, settle(self._answered(asked, seen[-1], shown=not self._holds)))
 
     async def _astream(
         self, asked: Sequence[ChatMessage], pieces: AsyncGenerator[AnswerT, None]
@@ -252,33 +284,26 @@ class CygnalLLM(FunctionCallingLLM):
         finally:
             await pieces.aclose()
         if seen:
-            for piece in self._end(seen, await asettle(self._answered(asked, seen[-1]))):
+            for piece in self._end(seen, await asettle(self._answered(asked, seen[-1], shown=not self._holds))):
                 yield piece
 
     def _end(self, seen: Sequence[AnswerT], judged: AnswerT) -> Sequence[AnswerT]:
         """Return what a stream must still yield."""
         if judged is seen[-1]:
             return seen if self._holds else []
-        refused = "refusal" in judged.additional_kwargs
-        if refused and not self._holds:
-            raise ContentBlockedError(f"{CYGNAL.name}: {judged.delta}", provider=CYGNAL.name)
         return [judged]
 
     # ------------------------------------------------------------------ tools, as the LLM has them
 
-    def _prepare_chat_with_tools(  # noqa: PLR0917  # core's signature; it looks for tool_required by name
+    def _prepare_chat_with_tools(
         self,
         tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        verbose: bool = False,
-        allow_parallel_tool_calls: bool = False,
-        tool_required: bool = False,
+        *args: Any,
+        tool_required: bool = False,  # core looks for this name
         **kwargs: Any,
     ) -> dict[str, Any]:
-        return self._with_tools()._prepare_chat_with_tools_compat(  # noqa: SLF001  # core's own way
-            tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
-        )
+        kwargs["tool_required"] = tool_required
+        return self._with_tools()._prepare_chat_with_tools_compat(tools, *args, **kwargs)  # noqa: SLF001  # core's own way
 
     def _validate_chat_with_tools_response(self, response: ChatResponse, *args: Any, **kwargs: Any) -> ChatResponse:
         return self._with_tools()._validate_chat_with_tools_response(response, *args, **kwargs)  # noqa: SLF001  # as above
@@ -295,10 +320,12 @@ class CygnalLLM(FunctionCallingLLM):
         return self.llm
 
 
-def _turn(answer: ChatResponse | CompletionResponse) -> Message:
+def _turns(answer: ChatResponse | CompletionResponse) -> list[Message]:
+    """Return an answer and its alternatives, each as a turn."""
+    others = [Message("assistant", [Text(text)]) for text in alternative_texts(answer)]
     if isinstance(answer, CompletionResponse):
-        return Message("assistant", [Text(answer.text)])
-    return judged_chat_messages([answer.message])[0]
+        return [Message("assistant", [Text(answer.text)]), *others]
+    return [*judged_chat_messages([answer.message]), *others]
 
 
 def _changed(message: ChatMessage, judgement: Judgement) -> ChatMessage:
@@ -311,7 +338,7 @@ def _changed(message: ChatMessage, judgement: Judgement) -> ChatMessage:
 
 
 def _warned(answer: AnswerT, judgement: Judgement) -> AnswerT:
-    delta = f"\n\n{judgement.warning}"
+    delta = judgement.warned("")
     if isinstance(answer, CompletionResponse):
         return answer.model_copy(update={"text": answer.text + delta, "delta": delta})
     blocks = list(answer.message.blocks)

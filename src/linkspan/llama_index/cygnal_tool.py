@@ -9,7 +9,7 @@ from llama_index.core.tools import FunctionTool, ToolOutput, adapt_to_async_tool
 
 from linkspan.call_history import arguments_text
 from linkspan.conversation import Message, ToolCall
-from linkspan.guarding import Judgement, PlaceGuard
+from linkspan.guarding import Judgement, place_guards
 from linkspan.llama_index.cygnal import Cygnal, judged_chat_messages
 from linkspan.llama_index.tools import tool_from
 from linkspan.providers.cygnal import CYGNAL
@@ -65,8 +65,13 @@ class CygnalTool(FunctionTool):
         made: Any = tool if hasattr(tool, "metadata") else FunctionTool.from_defaults(tool)
         self._tool = adapt_to_async_tool(made)
         judge = cygnal or Cygnal()
-        self._calls = tool_calls and PlaceGuard(judge, "tool_calls", tool_calls, on_failure, on_judgement)
-        self._results = tool_results and PlaceGuard(judge, "tool_results", tool_results, on_failure, on_judgement)
+        self._guards = place_guards(
+            judge,
+            {"tool_calls": tool_calls, "tool_results": tool_results},
+            on_failure=on_failure,
+            on_tool_failure=on_failure,
+            on_judgement=on_judgement,
+        )
         super().__init__(fn=self._plain_call, async_fn=self._plain_acall, metadata=made.metadata)
         # Agents pass their context to tools that declare it.
         self.requires_context = getattr(made, "requires_context", False)
@@ -81,7 +86,8 @@ class CygnalTool(FunctionTool):
                 return self._refused(after, kwargs)
         output = self._tool.call(*args, **kwargs)
         check = self._result_check(args, kwargs, output)
-        return _with_warning(output if check is None else self._judged(output, check.ask(), kwargs), after)
+        output = _with_warning(output, after)
+        return output if check is None else self._judged(output, check.ask(), kwargs)
 
     async def acall(self, *args: Any, **kwargs: Any) -> ToolOutput:
         """Judge the call, run the tool, judge the result."""
@@ -92,7 +98,8 @@ class CygnalTool(FunctionTool):
                 return self._refused(after, kwargs)
         output = await self._tool.acall(*args, **kwargs)
         check = self._result_check(args, kwargs, output)
-        return _with_warning(output if check is None else self._judged(output, await check.aask(), kwargs), after)
+        output = _with_warning(output, after)
+        return output if check is None else self._judged(output, await check.aask(), kwargs)
 
     # LlamaIndex wraps call and acall in proxies, which cannot be copied.
     def _plain_call(self, *args: Any, **kwargs: Any) -> ToolOutput:
@@ -102,15 +109,17 @@ class CygnalTool(FunctionTool):
         return await self.acall(*args, **kwargs)
 
     def _call_check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Check | None:
-        return self._calls.check([self._turn(args, kwargs)], [tool_from(self._tool)]) if self._calls else None
+        if "tool_calls" not in self._guards:
+            return None
+        return self._guards["tool_calls"].check([self._turn(args, kwargs)], [tool_from(self._tool)])
 
     def _result_check(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: ToolOutput) -> Check | None:
-        if not self._results:
+        if "tool_results" not in self._guards:
             return None
         extra = {"tool_call_id": _CALL_ID, "name": self.metadata.get_name(), "is_error": output.is_error}
         result = ChatMessage(role=MessageRole.TOOL, blocks=output.blocks, additional_kwargs=extra)
         turns = judged_chat_messages([result])
-        return self._results.check([self._turn(args, kwargs), *turns])
+        return self._guards["tool_results"].check([self._turn(args, kwargs), *turns])
 
     def _turn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
         """Return the call as a turn of a model."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
 
-__all__ = ["ResponseBuilder", "as_chat_response", "chat_response", "completion_response"]
+__all__ = ["ResponseBuilder", "alternative_texts", "as_chat_response", "chat_response", "completion_response"]
 
 #: Further fields of prompt APIs' answers, under the APIs' names. They are set for whole answers and streams alike,
 #: while ``raw`` has the API's own nesting.
@@ -54,6 +54,13 @@ def completion_response(completion: Completion) -> CompletionResponse:
         logprobs=_logprobs(completion.logprobs),
         additional_kwargs=_with_reasoning(_facts(completion), completion),
     )
+
+
+def alternative_texts(response: ChatResponse | CompletionResponse) -> list[str]:
+    """Return the texts of an answer's alternatives, if several were requested (``n``, ``best_of``)."""
+    facts = response.additional_kwargs
+    ranked = facts.get("best_of_sequences") or ()
+    return [*(facts.get("alternatives") or ()), *(one.get("generated_text") or "" for one in ranked)]
 
 
 def as_chat_response(response: CompletionResponse) -> ChatResponse:

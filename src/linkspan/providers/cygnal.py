@@ -160,7 +160,10 @@ def says_nothing(content: str | Sequence[Turn]) -> bool:
 
 
 def _is_blank(message: Message) -> bool:
-    return not message.tool_calls and all(isinstance(part, Text) and not part.text.strip() for part in message.parts)
+    # Reasoning is not sent.
+    return not message.tool_calls and all(
+        isinstance(part, Reasoning) or (isinstance(part, Text) and not part.text.strip()) for part in message.parts
+    )
 
 
 def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
