@@ -153,6 +153,51 @@ def test_what_is_no_such_object_is_an_error(make: Callable[..., Any], sandbox: S
         make(langchain.ChatLLMEngine).with_structured_output(City).invoke("?")
 
 
+@pytest.mark.parametrize("framework", ["langchain", "llama_index"])
+def test_a_call_of_another_name_is_an_error_that_keeps_the_answer(
+    make: Callable[..., Any], sandbox: Sandbox, framework: str
+) -> None:
+    sandbox.add_rule(calls(PARIS, "Town"))
+    if framework == "langchain":
+        model = make(langchain.ChatLLMEngine)
+        ask = [
+            lambda: model.with_structured_output(City).invoke("?"),
+            lambda: list(model.with_structured_output(City).stream("?")),
+        ]
+        whole = model.with_structured_output(City, include_raw=True).invoke("?")
+        assert (whole["parsed"], [call["name"] for call in whole["raw"].tool_calls]) == (None, ["Town"])
+    else:
+        llm = make(llama_index.ChatLLMEngine)
+        ask = [
+            lambda: llm.structured_predict(City, QUESTION, country="x"),
+            lambda: list(llm.stream_structured_predict(City, QUESTION, country="x")),
+        ]
+    for way in ask:
+        with pytest.raises((OutputParserException, InvalidResponseError), match=r"City.*called 'Town'") as caught:
+            way()
+        if isinstance(caught.value, InvalidResponseError):
+            assert caught.value.partial is not None
+            assert [call.name for call in caught.value.partial.tool_calls] == ["Town"]
+
+
+@pytest.mark.parametrize("framework", ["langchain", "llama_index"])
+def test_other_calls_and_words_beside_the_call_are_kept(
+    make: Callable[..., Any], sandbox: Sandbox, framework: str
+) -> None:
+    both = [ToolCall(None, "Town", "{}"), ToolCall(None, "City", PARIS), ToolCall(None, "City", "{}")]
+    sandbox.add_rule(Reply("<think>A city.</think>Here it is: ", tool_calls=both))
+    if framework == "langchain":
+        model = make(langchain.ChatLLMEngine, split_reasoning=True)
+        assert langchain_ways(model, City) == [CITY] * 4
+        pieces = list(model.bind(response_format=FORMAT).stream("?"))
+        for message in (model.bind(response_format=FORMAT).invoke("?"), sum(pieces[1:], pieces[0])):
+            assert (message.text, [call["name"] for call in message.tool_calls]) == (PARIS, ["Town", "City"])
+            assert message.response_metadata["extra"] == {"text_beside_call": "Here it is: "}
+            assert [part["reasoning"] for part in message.content_blocks if part["type"] == "reasoning"] == ["A city."]
+    else:
+        assert llama_index_ways(make(llama_index.ChatLLMEngine, split_reasoning=True)) == [CITY] * 4
+
+
 def test_a_call_leaves_no_room_for_other_tools(make: Callable[..., Any], sandbox: Sandbox) -> None:
     model = make(langchain.ChatLLMEngine).bind_tools([City]).bind(response_format=FORMAT)
     with pytest.raises(UnsupportedContentError, match="leaves no room for other tools"):

@@ -18,6 +18,7 @@ from linkspan.errors import (
     RateLimitError,
     ServerError,
 )
+from linkspan.providers.filters.forced_call import ForcedCallCodec
 from linkspan.providers.llm_engine import (
     LLM_ENGINE,
     LLMEngineChatCodec,
@@ -56,7 +57,7 @@ def prompts(sandbox: Sandbox) -> Iterator[Endpoint[PromptRequest]]:
 
 @pytest.fixture
 def chats(sandbox: Sandbox) -> Iterator[Endpoint[ChatRequest]]:
-    codec = LLMEngineChatCodec("bearer")
+    codec = ForcedCallCodec(LLMEngineChatCodec("bearer"), LLM_ENGINE.title)
     endpoint = connect(codec, LLM_ENGINE, api_key=KEY, base_url=sandbox.llm_engine_url, max_retries=0)
     yield endpoint
     endpoint.close()

@@ -15,7 +15,8 @@ from linkspan.errors import (
     ServerError,
     UnsupportedContentError,
 )
-from linkspan.providers.llm_engine import LLMEngineChatCodec
+from linkspan.providers.filters.forced_call import ForcedCallCodec
+from linkspan.providers.llm_engine import LLM_ENGINE, LLMEngineChatCodec
 from tests.providers.llm_engine.conftest import KEY, Caller, chat, failed
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ async def test_a_schema_goes_as_guided_json(chats: Caller[ChatRequest]) -> None:
 
 
 async def test_for_current_images_a_schema_goes_as_a_forced_call(face: str, server: LoopbackServer) -> None:
-    caller: Caller[ChatRequest] = Caller(face, LLMEngineChatCodec(), server)
+    codec = ForcedCallCodec(LLMEngineChatCodec(), LLM_ENGINE.title)
+    caller: Caller[ChatRequest] = Caller(face, codec, server)
     request = chat(response_format=ResponseFormat("json_schema", SCHEMA, "My place", description="Where."))
     body = await caller.sent(request)
     function = {"name": "My_place", "description": "Where.", "parameters": SCHEMA}

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from linkspan.conversation import Audio, File, Image, Video
 from linkspan.errors import ConfigurationError, ServerError
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
-from linkspan.providers.filters.forced_call import ForcedCallDecoder, answer_of_call, as_forced_call, wants_schema
 from linkspan.providers.llm_engine.errors import decode_error_answer, explain
 from linkspan.providers.llm_engine.models import ENDPOINTS_PATH, decode_endpoints
 from linkspan.providers.llm_engine.prompt_fields import GUIDES, check_one_guide, refuse_guides
@@ -17,9 +16,8 @@ from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, auth_header
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from linkspan.conversation import ChatRequest, Completion
+    from linkspan.conversation import ChatRequest
     from linkspan.errors import LinkspanError
-    from linkspan.providers.codec import StreamDecoder
     from linkspan.providers.llm_engine.models import LLMEngineModel
 
 __all__ = ["CHAT_FIELDS", "LLMEngineChatCodec"]
@@ -90,7 +88,7 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
     """Codec of v2 chat for vLLM and SGLang endpoints.
 
     The gateway corrupts ``response_format: json_schema``. A JSON schema is therefore sent as a required tool, which
-    vLLM enforces, or as ``guided_json``, which vLLM ignores silently since 0.12.
+    vLLM enforces (``ForcedCallCodec`` wraps this codec), or as ``guided_json``, which vLLM ignores silently since 0.12.
 
     Args:
         auth: How the key is sent: ``"basic"`` (with ``x-api-key``) or ``"bearer"``.
@@ -123,8 +121,7 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
         Raises:
             ConfigurationError: There is no model.
             InvalidRequestError: A schema is combined with a guided field.
-            UnsupportedContentError: This API cannot carry a role or part, the endpoint ignores a guided field, or there
-                are tools beside a schema that is sent as one.
+            UnsupportedContentError: This API cannot carry a role or part, or the endpoint ignores a guided field.
         """
         if not request.model:
             raise ConfigurationError(
@@ -132,7 +129,7 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
             )
         if not self.guided_decoding:
             refuse_guides(request.parameters)
-            return super().encode(as_forced_call(request, LLM_ENGINE.title), stream=stream)
+            return super().encode(request, stream=stream)
         wanted = request.response_format
         if wanted is not None and wanted.kind == "json_schema":
             guide = {"guided_json": dict(wanted.schema or {})}
@@ -140,19 +137,6 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
             request = replace(request, response_format=None, parameters={**request.parameters, **guide})
         check_one_guide(request.parameters)
         return super().encode(request, stream=stream)
-
-    def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
-        """Read a whole answer."""
-        completion = super().decode(body, headers, request)
-        return answer_of_call(completion, request) if self._forces_call(request) else completion
-
-    def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
-        """Create the decoder of one stream."""
-        decoder = super().stream_decoder(request, headers)
-        return ForcedCallDecoder(decoder, request) if self._forces_call(request) else decoder
-
-    def _forces_call(self, request: ChatRequest) -> bool:
-        return not self.guided_decoding and wants_schema(request)
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
         """Decode an error answer, or an unexpected kind of answer with status 200."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.prompts import chat_templates, find_template
+from linkspan.providers.filters.forced_call import ForcedCallCodec
 from linkspan.providers.filters.thinking import THINK_TAGS, ThinkTagCodec
 from linkspan.providers.llm_engine.chat import LLMEngineChatCodec
 from linkspan.providers.llm_engine.prompt import LLMEnginePromptCodec
@@ -59,7 +60,9 @@ def chat_codec(
                 provider=LLM_ENGINE.name,
             )
         codec: Codec[ChatRequest] = LLMEngineChatCodec(auth, guided_decoding=guided_decoding)
-        return ThinkTagCodec(codec) if split_reasoning else codec
+        if split_reasoning:
+            codec = ThinkTagCodec(codec)
+        return codec if guided_decoding else ForcedCallCodec(codec, LLM_ENGINE.title)
     template = find_template(chat_template, model)
     if template is None:
         raise ConfigurationError(
