@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import pickle
 from typing import TYPE_CHECKING, Any
 
@@ -194,6 +195,9 @@ def test_a_flagged_verdict_as_an_error(each_guard: Cygnal) -> None:
         (b'{"violation": 0.1, "ipi": "no"}', errors.InvalidResponseError, "ipi must be true or false"),
         (b'{"violation": 0.1, "violated_rules": ["one"]}', errors.InvalidResponseError, "violated_rules"),
         (b'{"violation": 0.1, "error": "yes"}', errors.LinkspanError, "yes"),
+        (b'{"error": ""}', errors.InvalidResponseError, "no violation score"),
+        (b'{"error": {"message": ""}}', errors.ServerError, "message"),
+        (b'{"error": true, "detail": {"msg": "no scanner"}}', errors.ServerError, "failed: .*no scanner"),
         (b"[0.1]", errors.InvalidResponseError, "not an object"),
         (b"<html>", errors.InvalidResponseError, "not JSON"),
     ],
@@ -205,6 +209,24 @@ def test_what_is_no_verdict_is_an_error(body: bytes, error: type[Exception], wor
             guard.check("hi")
         with pytest.raises(error, match=words):
             asyncio.run(guard.acheck("hi"))
+
+
+@pytest.mark.parametrize(
+    ("body", "reasons"),
+    [
+        (b'{"violation": 0.97, "violated_rules": ["one"]}', ["violation 0.97"]),
+        (b'{"violation": "0.97"}', ["violation 0.97"]),
+        (b'{"violation": 0.97, "error": true}', ["violation 0.97"]),
+        (b'{"violation": 0.1, "ipi": "yes"}', ["indirect prompt injection"]),
+        (b'{"mutation": true}', ["disguised wording"]),
+    ],
+)
+def test_a_malformed_verdict_that_flags_is_one(body: bytes, reasons: list[str]) -> None:
+    with LoopbackServer() as server, Cygnal(base_url=server.url, api_key=KEY, max_retries=0) as guard:
+        server.always(http(200, body))
+        verdict = guard.check("hi", injection="always")
+        assert verdict.reasons == reasons
+        assert verdict.raw == json.loads(body)
 
 
 @pytest.mark.parametrize("status", [200, 401, 500])

@@ -19,6 +19,7 @@ from linkspan import errors
 from linkspan.langchain import ChatScaleway, Cygnal, CygnalGuard, data_message
 from linkspan_sandbox import HTTPError, Reply
 from tests.cygnal.conftest import KEY, PAGE, checks
+from tests.support.loopback import LoopbackServer, http
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -173,6 +174,13 @@ async def test_a_guard_that_is_down(
     assert "".join(await run(passed, way, "hi")) == "hi"
     assert "pass unchecked" in caplog.text
     assert isinstance(judgements[0].error, errors.ServerError)
+
+
+async def test_open_passes_no_malformed_verdict_that_flags() -> None:
+    with LoopbackServer() as server, Cygnal(base_url=server.url, api_key=KEY, max_retries=0) as guard:
+        server.always(http(200, b'{"violation": 0.97, "violated_rules": ["one"]}'))
+        with pytest.raises(errors.ContentBlockedError, match=r"violation 0\.97"):
+            await CygnalGuard(guard, on_failure="open").ainvoke("hi")
 
 
 async def test_a_wrong_key_is_no_outage(sandbox: Sandbox) -> None:

@@ -38,6 +38,7 @@ from linkspan.llama_index import (
 )
 from linkspan_sandbox import Call, HTTPError, Reply
 from tests.cygnal.conftest import KEY, PAGE, checks
+from tests.support.loopback import LoopbackServer, http
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,6 +148,14 @@ async def test_nodes_while_the_guard_is_down(cygnal: Cygnal, sandbox: Sandbox, w
     closed, opened = (CygnalPostprocessor(cygnal=cygnal, on_failure=one) for one in ("closed", "open"))
     assert [one.node_id for one in await postprocess(way, closed, nodes())] == ["picture"]
     assert len(await postprocess(way, opened, nodes())) == 4
+
+
+@both_ways
+async def test_open_passes_no_malformed_verdict_that_flags(way: str) -> None:
+    with LoopbackServer() as server, Cygnal(base_url=server.url, api_key=KEY, max_retries=0) as guard:
+        server.always(http(200, b'{"violation": 0.97, "violated_rules": ["one"]}'))
+        opened = CygnalPostprocessor(cygnal=guard, on_failure="open")
+        assert [one.node_id for one in await postprocess(way, opened, nodes())] == ["picture"]
 
 
 @both_ways

@@ -42,3 +42,25 @@ def test_a_large_or_odd_body_becomes_a_short_error(api: Api, body: bytes, stream
 def test_a_pages_title_is_told() -> None:
     page = b"<!doctype html><html><head><TITLE class='x'>502 Bad\n Gateway</TITLE></head>" + b" " * 1_000_000
     assert read_error_body(page).message == "the server answered with an HTML page: 502 Bad Gateway; check base_url"
+
+
+@pytest.mark.parametrize("body", [b'{"error": ""}', b'{"error": {"message": ""}}', b'{"detail": ""}', b'""', b"{}"])
+@pytest.mark.parametrize("api", LANGCHAIN, ids=lambda api: api.name)
+def test_no_message_is_empty(api: Api, body: bytes) -> None:
+    wire = Wire()
+    model = api.make(**wire.clients())
+    wire.respond = lambda: httpx.Response(400, content=body)
+    with pytest.raises(LinkspanError) as caught:
+        model.invoke("x")
+    assert caught.value.message.partition(": ")[2].strip(" .")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"error": "Bad Request", "detail": "no such voice"}', "no such voice (Bad Request)"),
+        (b'{"error": {"message": "", "detail": "no such voice"}}', "no such voice"),
+    ],
+)
+def test_a_detail_is_told_beside_a_heading(body: bytes, said: str) -> None:
+    assert read_error_body(body).message == said

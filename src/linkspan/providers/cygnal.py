@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 
 from linkspan.call_history import object_text, with_call_ids
 from linkspan.conversation import Message, Reasoning, Text, Tool, Usage, kind_of_part
-from linkspan.errors import ContentBlockedError, InvalidRequestError, InvalidResponseError, ServerError
+from linkspan.errors import ContentBlockedError, InvalidRequestError, InvalidResponseError, LinkspanError
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of, short_text
 from linkspan.providers.provider import Provider
@@ -19,8 +19,6 @@ from linkspan.providers.wire import as_count, as_flag, as_list, as_name, as_numb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from linkspan.errors import LinkspanError
 
 __all__ = [
     "CYGNAL",
@@ -309,6 +307,9 @@ def decode_verdict(
 ) -> Verdict:
     """Decode a verdict. One without a score is an error, because an outage must not pass as harmless.
 
+    A malformed verdict, or one with an error, still counts if a readable finding flags the conversation: a failure that
+    a program lets pass must not hide it.
+
     Args:
         body: The answer's body.
         headers: The answer's headers.
@@ -320,9 +321,21 @@ def decode_verdict(
         LinkspanError: The answer is an error with status 200.
     """
     parsed = parse_json(body, CYGNAL.name)
-    request_id = request_id_of(headers)
     if not isinstance(parsed, dict):
-        raise _malformed(f"the answer is a JSON {type(parsed).__name__}, not an object", request_id)
+        raise _malformed(f"the answer is a JSON {type(parsed).__name__}, not an object", request_id_of(headers))
+    try:
+        return _whole_verdict(parsed, headers, threshold=threshold, injection_counts=injection_counts)
+    except LinkspanError:
+        flagging = _flagging_findings(parsed, headers, threshold=threshold, injection_counts=injection_counts)
+        if flagging is None:
+            raise
+        return flagging
+
+
+def _whole_verdict(
+    parsed: Mapping[str, Any], headers: Mapping[str, str], *, threshold: float, injection_counts: bool
+) -> Verdict:
+    request_id = request_id_of(headers)
     _raise_if_error(parsed, headers)
     violation = as_number(parsed.get("violation"), "violation")
     if violation is None:
@@ -350,22 +363,54 @@ def decode_verdict(
     )
 
 
+def _flagging_findings(
+    parsed: Mapping[str, Any], headers: Mapping[str, str], *, threshold: float, injection_counts: bool
+) -> Verdict | None:
+    """Return a verdict of the readable findings; ``None`` if they do not flag the conversation."""
+    score = _readable_score(parsed.get("violation"))
+    ipi, mutation = (_readable_flag(parsed.get(name)) for name in ("ipi", "mutation"))
+    if score is None and not (injection_counts and (ipi or mutation)):
+        return None
+    message = parsed.get("block_message")
+    verdict = Verdict(
+        score or 0.0,
+        ipi=ipi,
+        mutation=mutation,
+        threshold=threshold,
+        injection_counts=injection_counts,
+        block_message=message if isinstance(message, str) and message else None,
+        request_id=request_id_of(headers),
+        raw=parsed,
+    )
+    return verdict if verdict.flagged else None
+
+
+def _readable_score(value: Any) -> float | None:
+    try:
+        score = float(value) if type(value) in {int, float, str} else -1.0
+    except (ValueError, OverflowError):
+        return None
+    # Above 1 the scale is another one, so that the score may mean anything.
+    return score if 0 <= score <= 1 else None
+
+
+def _readable_flag(value: Any) -> bool:
+    return value is True or value == 1 or (isinstance(value, str) and value.strip().lower() in {"true", "yes", "1"})
+
+
 def _raise_if_error(parsed: Mapping[str, Any], headers: Mapping[str, str]) -> None:
     error = parsed.get("error")
-    if error in (None, False):
+    if error in (None, False, ""):
         return
     if error is not True:
         # A gateway's error, in another form than the API's.
         raise CygnalCodec().explain(make_error(CYGNAL.name, read_error(parsed), headers=headers))
     said = next((parsed[name] for name in ("error_message", "message", "detail") if parsed.get(name)), None)
-    raise CygnalCodec().explain(
-        ServerError(
-            f"{CYGNAL.name}: the check failed: {short_text(said) or 'the server gave no explanation'}",
-            provider=CYGNAL.name,
-            code=short_text(parsed.get("error_code")),
-            request_id=request_id_of(headers),
-        )
+    found = read_error(
+        {"message": said or "the server gave no explanation", "error_code": short_text(parsed.get("error_code"))}
     )
+    found.message = f"the check failed: {found.message}"
+    raise CygnalCodec().explain(make_error(CYGNAL.name, found, headers=headers))
 
 
 def _violated_rules(parsed: Mapping[str, Any]) -> list[ViolatedRule]:

@@ -41,6 +41,7 @@ _MOST_LIST_ITEMS = 3
 _MOST_SHOWN = 20
 #: Most steps in the path of an invalid field.
 _MOST_STEPS = 20
+_UNEXPLAINED = "the server gave no explanation"
 
 #: Texts by which servers say that prompt and answer do not fit. Compiled with the
 #: first error, not with the import.
@@ -79,7 +80,7 @@ def read_error_body(content: bytes) -> ErrorBody:
     except ValueError:
         text = content[:_LONGEST_PAGE].decode("utf-8", "replace").strip("\ufeff \t\r\n\0")
         if not text:
-            return ErrorBody("the server gave no explanation (empty body)")
+            return ErrorBody(f"{_UNEXPLAINED} (empty body)")
         return ErrorBody(_shorten(_from_html(text) if text.startswith("<") else text), body=_shorten(text))
     return read_error(parsed)
 
@@ -96,9 +97,9 @@ def read_error(parsed: Any) -> ErrorBody:
         said = parsed.get("message")
         if isinstance(said, str) and said and said != found.message:
             found.message = f"{said}: {found.message}"
-    elif isinstance(error, str):
+    elif isinstance(error, str) and error.strip():
         # Flat gateway bodies: "error" is a heading or the whole text.
-        message = parsed.get("message")
+        message = parsed.get("message") or (_from_detail(parsed["detail"]).message if parsed.get("detail") else None)
         found = ErrorBody(
             f"{_as_text(message)} ({_shorten(error)})" if message else error,
             code=short_text(parsed.get("error_type") or parsed.get("error_code"))
@@ -128,7 +129,7 @@ def make_error(
     if any(re.search(_OVERFLOW, said, re.IGNORECASE) for said in (found.message, found.code or "")):
         cls = ContextOverflowError
     return cls(
-        f"{provider}: {found.message}",
+        f"{provider}: {found.message if found.message.strip() else _UNEXPLAINED}",
         provider=provider,
         status_code=status,
         code=found.code,
@@ -164,11 +165,7 @@ def _from_object(error: Mapping[str, Any]) -> ErrorBody:
     content = error.get("content")
     if isinstance(content, dict) and "error" in content:
         return ErrorBody(_as_text(content["error"]), status=_status(error.get("status_code")))
-    message = error.get("message")
-    if message is None:
-        message = error.get("detail")
-    if message is None:
-        message = error or "the server gave no explanation ({})"
+    message = error.get("message") or error.get("detail") or error or f"{_UNEXPLAINED} ({{}})"
     code = error.get("code")
     named = error.get("error_code") or error.get("type") or (code if isinstance(code, str) else None)
     status = _status(code) or _status(error.get("http_status_code")) or _status(error.get("status"))
