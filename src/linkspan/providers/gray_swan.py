@@ -160,7 +160,12 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         """Create the decoder of one stream, which truncates at the request's stop texts."""
         choices = asked_choices(request)
         chat = ChatStreamDecoder(
-            self.provider, headers, choices=choices, names=ToolNames(request), conversation=request.messages
+            self.provider,
+            headers,
+            choices=choices,
+            names=ToolNames(request),
+            conversation=request.messages,
+            explain=self.explain,
         )
         decoder: StreamDecoder = chat
         if request.stop:

@@ -166,9 +166,9 @@ def read_object(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         LinkspanError: The answer is an error with status 200.
     """
     parsed = parse_json(body, _NAME)
-    error = error_in(parsed, _NAME, headers)
+    error = error_in(parsed, _NAME, headers, ScalewayChatCodec().explain)
     if error is not None:
-        raise ScalewayChatCodec().explain(error)
+        raise error
     if not isinstance(parsed, dict):
         raise InvalidResponseError(
             f"{_NAME}: the answer is a JSON {type(parsed).__name__}, not an object.",

@@ -189,9 +189,9 @@ def decode_transcript(body: bytes, headers: Mapping[str, str], *, response_forma
     known: dict[str, Any] = {"request_id": request_id_of(headers), "rate_limit": rate_limit_of(headers), "model": model}
     if response_format in TEXT_FORMATS:
         if body[:1] == b"{":
-            error = error_in(parse_json(body, _NAME), _NAME, headers)
+            error = error_in(parse_json(body, _NAME), _NAME, headers, ScalewayChatCodec().explain)
             if error is not None:
-                raise ScalewayChatCodec().explain(error)
+                raise error
         text = body.decode("utf-8", "replace")
         return Transcript(text.strip() if response_format == "text" else text, **known)
     parsed = read_object(body, headers)

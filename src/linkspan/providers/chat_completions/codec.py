@@ -22,16 +22,29 @@ if TYPE_CHECKING:
     from linkspan.providers.chat_completions.models import ListedModel
     from linkspan.providers.codec import StreamDecoder
 
-__all__ = ["ChatCompletionsCodec", "ErrorReading"]
+__all__ = ["ChatCompletionsCodec", "OpenAICodec"]
 
 
-class ErrorReading:
-    """Decodes the errors of OpenAI-compatible servers, on any route."""
+class OpenAICodec:
+    """Base of codecs for OpenAI-compatible servers: the key, the list of models, and errors on any route.
 
-    @property
-    def provider(self) -> str:
-        """The API's short name."""
-        raise NotImplementedError
+    Args:
+        provider: The API's short name.
+    """
+
+    #: The route of the list of models.
+    models_path = MODELS_PATH
+
+    def __init__(self, provider: str) -> None:
+        self.provider = provider
+
+    def auth_headers(self, api_key: str) -> Mapping[str, str]:
+        """A bearer token."""
+        return {"Authorization": f"Bearer {api_key}"}
+
+    def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
+        """Decode the list of models."""
+        return decode_models(body, headers, self.provider)
 
     def decode_error(self, status_code: int, headers: Mapping[str, str], body: bytes) -> LinkspanError:
         """Decode an error answer, or the wrong kind of answer under status 200."""
@@ -43,9 +56,9 @@ class ErrorReading:
             parsed = from_json(body)
         except ValueError:
             parsed = None
-        error = error_in(parsed, self.provider, headers)
+        error = error_in(parsed, self.provider, headers, self.explain)
         if error is not None:
-            return self.explain(error)
+            return error
         return wrong_kind_of_answer(self.provider, body, status_code=status_code, headers=headers)
 
     def event_error(self, data: bytes) -> LinkspanError | None:
@@ -56,31 +69,19 @@ class ErrorReading:
             parsed = from_json(data)
         except ValueError:
             return None
-        error = error_in(parsed, self.provider, {})
-        return None if error is None else self.explain(error)
+        return error_in(parsed, self.provider, {}, self.explain)
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Add hints for this API to an error: its meaning here, and what to do."""
         return error
 
 
-class ChatCompletionsCodec(ErrorReading):
+class ChatCompletionsCodec(OpenAICodec):
     """Encodes and decodes Chat Completions of one API."""
 
-    #: The route of the list of models.
-    models_path = MODELS_PATH
-
     def __init__(self, dialect: Dialect) -> None:
+        super().__init__(dialect.provider)
         self.dialect = dialect
-
-    @property
-    def provider(self) -> str:
-        """The API's short name."""
-        return self.dialect.provider
-
-    def auth_headers(self, api_key: str) -> Mapping[str, str]:
-        """A bearer token."""
-        return {"Authorization": f"Bearer {api_key}"}
 
     def path(self, request: ChatRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
         """The route, relative to the base URL."""
@@ -92,11 +93,7 @@ class ChatCompletionsCodec(ErrorReading):
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
         """Decode a whole answer."""
-        return ToolNames(request).in_answer(decode_chat(body, headers, self.provider, request.messages))
-
-    def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
-        """Decode the list of models."""
-        return decode_models(body, headers, self.provider)
+        return ToolNames(request).in_answer(decode_chat(body, headers, self.provider, request.messages, self.explain))
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream."""
@@ -106,4 +103,5 @@ class ChatCompletionsCodec(ErrorReading):
             choices=asked_choices(request),
             names=ToolNames(request),
             conversation=request.messages,
+            explain=self.explain,
         )

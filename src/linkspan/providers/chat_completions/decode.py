@@ -14,12 +14,17 @@ from linkspan.providers.wire import as_bytes, as_count, as_list, as_name, as_num
 from linkspan.tool_arguments import as_json_text, judge_calls, unwrap_json_string
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
 
     from linkspan.conversation import Message
     from linkspan.errors import LinkspanError
 
+    #: Adds an API's hints to an error.
+    Explain: TypeAlias = Callable[[LinkspanError], LinkspanError]
+
 __all__ = [
+    "decode_answer",
     "decode_chat",
     "decode_logprob_entries",
     "decode_logprobs",
@@ -27,6 +32,7 @@ __all__ = [
     "error_in",
     "read_content",
     "reasoning_of",
+    "unexplained",
     "unknown_fields",
 ]
 
@@ -35,8 +41,15 @@ KNOWN_CHOICE = frozenset({"index", "message", "delta", "finish_reason", "logprob
 KNOWN_MESSAGE = frozenset({"role", "content", "tool_calls", "reasoning", "reasoning_content", "refusal", "name"})
 
 
-def error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> LinkspanError | None:
-    """Return the error in a parsed body or event under status 200, if it is one."""
+def unexplained(error: LinkspanError) -> LinkspanError:
+    """Return an error as it is: the default of ``explain``, for APIs without hints."""
+    return error
+
+
+def error_in(
+    parsed: Any, provider: str, headers: Mapping[str, str], explain: Explain = unexplained
+) -> LinkspanError | None:
+    """Return the error in a parsed body or event under status 200, if it is one, with the API's hints."""
     if not isinstance(parsed, dict) or parsed.get("choices"):
         return None
     if (
@@ -44,12 +57,16 @@ def error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> Linkspan
         or parsed.get("object") == "error"
         or ("choices" not in parsed and ("detail" in parsed or "message" in parsed))
     ):
-        return make_error(provider, read_error(parsed), headers=headers)
+        return explain(make_error(provider, read_error(parsed), headers=headers))
     return None
 
 
 def decode_chat(
-    content: bytes, headers: Mapping[str, str], provider: str, conversation: Sequence[Message] = ()
+    content: bytes,
+    headers: Mapping[str, str],
+    provider: str,
+    conversation: Sequence[Message] = (),
+    explain: Explain = unexplained,
 ) -> Completion:
     """Decode a whole answer. Each tool call gets a unique id, and a ``problem`` if its arguments are broken.
 
@@ -58,26 +75,58 @@ def decode_chat(
         headers: The answer's headers.
         provider: The API's short name.
         conversation: The messages of the request; ids of their tool calls are not reused.
+        explain: Adds the API's hints to an error under status 200.
 
     Raises:
         InvalidResponseError: The answer is not a chat completion.
         ServerError: The finish reason says that the server aborted the answer.
         LinkspanError: The answer is an error under status 200.
     """
+
+    def decode_choice(choice: Any) -> Completion:
+        return _decode_choice(choice, provider, conversation)
+
+    return decode_answer(content, headers, provider, decode_choice, what="chat completion", explain=explain)
+
+
+def decode_answer(
+    content: bytes,
+    headers: Mapping[str, str],
+    provider: str,
+    decode_choice: Callable[[Any], Completion],
+    *,
+    what: str,
+    explain: Explain = unexplained,
+) -> Completion:
+    """Decode the frame around the choices of a whole answer, on the routes for chats and for prompts.
+
+    Args:
+        content: The body.
+        headers: The answer's headers.
+        provider: The API's short name.
+        decode_choice: Decodes one choice.
+        what: What the answer should be, for errors.
+        explain: Adds the API's hints to an error under status 200.
+
+    Raises:
+        InvalidResponseError: The answer has no choices.
+        ServerError: The finish reason says that the server aborted the answer.
+        LinkspanError: The answer is an error under status 200.
+    """
     parsed = parse_json(content, provider)
-    error = error_in(parsed, provider, headers)
+    error = error_in(parsed, provider, headers, explain)
     if error is not None:
         raise error
     choices = parsed.get("choices") if isinstance(parsed, dict) else None
     if not isinstance(choices, list) or not choices:
         keys = ", ".join(parsed) if isinstance(parsed, dict) else type(parsed).__name__
         raise InvalidResponseError(
-            f"{provider}: the answer is not a chat completion: choices are missing (it holds: {keys or 'nothing'}).",
+            f"{provider}: the answer is not a {what}: choices are missing (it holds: {keys or 'nothing'}).",
             provider=provider,
             request_id=request_id_of(headers),
         )
     ordered = sorted(choices, key=_index_of) if len(choices) > 1 else choices
-    answers = [_decode_choice(choice, provider, conversation) for choice in ordered]
+    answers = [decode_choice(choice) for choice in ordered]
     first = answers[0]
     first.alternatives = answers[1:]
     first.usage = decode_usage(parsed.get("usage"))
@@ -168,17 +217,23 @@ def _decode_tool_call(call: Any, ids: CallIds, provider: str) -> ToolCall:
     return ToolCall(ids.claim(call.get("id")), name, arguments)
 
 
-def decode_usage(usage: Any) -> Usage | None:
-    """Decode token counts; missing counts stay ``None``."""
+def decode_usage(usage: Any, given: str = "prompt_tokens", made: str = "completion_tokens") -> Usage | None:
+    """Decode token counts; missing counts stay ``None``.
+
+    Args:
+        usage: The counts.
+        given: The API's name for the tokens of the prompt.
+        made: The API's name for the tokens of the answer.
+    """
     if usage is None:
         return None
     usage = as_object(usage, "usage")
     return Usage(
-        input_tokens=as_count(usage.get("prompt_tokens"), "usage.prompt_tokens"),
-        output_tokens=as_count(usage.get("completion_tokens"), "usage.completion_tokens"),
+        input_tokens=as_count(usage.get(given), f"usage.{given}"),
+        output_tokens=as_count(usage.get(made), f"usage.{made}"),
         total_tokens=as_count(usage.get("total_tokens"), "usage.total_tokens"),
-        cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
-        reasoning_tokens=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
+        cached_tokens=_detail(usage, f"{given}_details", "cached_tokens"),
+        reasoning_tokens=_detail(usage, f"{made}_details", "reasoning_tokens"),
         raw=usage,
     )
 

@@ -19,6 +19,7 @@ from linkspan.providers.chat_completions.decode import (
     error_in,
     read_content,
     reasoning_of,
+    unexplained,
     unknown_fields,
 )
 from linkspan.providers.chat_completions.tool_call_stream import ToolCallStream
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from linkspan.conversation import ChatRequest, Message
+    from linkspan.providers.chat_completions.decode import Explain
     from linkspan.providers.tool_names import ToolNames
 
 __all__ = ["ChatStreamDecoder", "asked_choices"]
@@ -54,6 +56,7 @@ class ChatStreamDecoder:
         choices: Number of requested answers (``n``).
         names: The names of the request's tools, to restore them in the calls.
         conversation: The messages of the request; ids of their tool calls are not reused.
+        explain: Adds the API's hints to an error in the stream.
 
     Finish reason, usage, model and unknown fields are held back for the last delta. Servers send them on any chunk, on
     several, or as running totals, and frameworks would add up repeated values.
@@ -66,6 +69,7 @@ class ChatStreamDecoder:
         "_calls",
         "_choices",
         "_conversation",
+        "_explain",
         "_extra",
         "_fields",
         "_finish",
@@ -88,12 +92,14 @@ class ChatStreamDecoder:
         choices: int = 1,
         names: ToolNames | None = None,
         conversation: Sequence[Message] = (),
+        explain: Explain = unexplained,
     ) -> None:
         self._provider = provider
         self._names = names
         self._headers = headers
         self._choices = choices
         self._conversation = conversation
+        self._explain = explain
         self._calls: dict[int, ToolCallStream] = {}
         self._finish: dict[int, str] = {}
         self._extra: dict[str, Any] = {}
@@ -181,7 +187,7 @@ class ChatStreamDecoder:
     def _raise_error_in(self, chunk: Mapping[str, Any]) -> None:
         if chunk.get("error"):
             chunk = {key: value for key, value in chunk.items() if key != "choices"}
-        error = error_in(chunk, self._provider, self._headers)
+        error = error_in(chunk, self._provider, self._headers, self._explain)
         if error is not None:
             raise error
 

@@ -134,7 +134,13 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream, cut before the request's stop texts."""
-        decoder = _TGIStreamDecoder(self.provider, headers, names=ToolNames(request), conversation=request.messages)
+        decoder = _TGIStreamDecoder(
+            self.provider,
+            headers,
+            names=ToolNames(request),
+            conversation=request.messages,
+            explain=self.explain,
+        )
         stopping = StoppingDecoder(decoder, request.stop, server_stops=True) if request.stop else decoder
         return FirstCallDecoder(stopping) if wants_one_call(request) else stopping
 

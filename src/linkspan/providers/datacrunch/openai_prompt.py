@@ -8,32 +8,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Completion, Delta, TokenLogprob
-from linkspan.errors import InvalidRequestError, InvalidResponseError, UnsupportedContentError
-from linkspan.providers.chat_completions.codec import ErrorReading
+from linkspan.errors import InvalidRequestError, UnsupportedContentError
+from linkspan.providers.chat_completions.codec import OpenAICodec
 from linkspan.providers.chat_completions.decode import (
-    KNOWN_TOP,
+    decode_answer,
     decode_logprobs,
-    decode_usage,
-    error_in,
     unknown_fields,
 )
-from linkspan.providers.chat_completions.models import decode_models
 from linkspan.providers.chat_completions.stream import ChatStreamDecoder
 from linkspan.providers.datacrunch.hints import hint_for_openai
 from linkspan.providers.datacrunch.parameter_apis import refuse_foreign
 from linkspan.providers.datacrunch.parameters import DEFAULT_MAX_NEW_TOKENS
 from linkspan.providers.datacrunch.provider import DATACRUNCH
-from linkspan.providers.error_bodies import request_id_of
-from linkspan.providers.failed import raise_if_failed
-from linkspan.providers.unknown_fields import merge_levels
 from linkspan.providers.wire import (
-    as_count,
     as_list,
     as_name,
     as_number,
     as_object,
     as_text,
-    parse_json,
     wrong_type,
 )
 
@@ -42,7 +34,6 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import PromptRequest
     from linkspan.errors import LinkspanError
-    from linkspan.providers.chat_completions.models import ListedModel
     from linkspan.providers.codec import StreamDecoder
 
 __all__ = ["OpenAIPromptCodec"]
@@ -50,7 +41,7 @@ __all__ = ["OpenAIPromptCodec"]
 _KNOWN_CHOICE = frozenset({"index", "text", "logprobs", "finish_reason"})
 
 
-class OpenAIPromptCodec(ErrorReading):
+class OpenAIPromptCodec(OpenAICodec):
     """``Codec[PromptRequest]`` of the OpenAI completions dialect, below a server's root.
 
     ``max_tokens`` is always sent, because servers default to 16. ``logprobs`` may be the API's number of alternatives,
@@ -61,14 +52,8 @@ class OpenAIPromptCodec(ErrorReading):
     #: Route of the model list.
     models_path = "v1/models"
 
-    @property
-    def provider(self) -> str:
-        """The API's short name."""
-        return DATACRUNCH.name
-
-    def auth_headers(self, api_key: str) -> Mapping[str, str]:
-        """A bearer token."""
-        return {"Authorization": f"Bearer {api_key}"}
+    def __init__(self) -> None:
+        super().__init__(DATACRUNCH.name)
 
     def path(self, request: PromptRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
         """Return the route below the server's root."""
@@ -112,37 +97,11 @@ class OpenAIPromptCodec(ErrorReading):
             ServerError: By its finish reason, the server aborted the answer.
             LinkspanError: The answer is an error with status 200.
         """
-        parsed = parse_json(body, self.provider)
-        error = error_in(parsed, self.provider, headers)
-        if error is not None:
-            raise self.explain(error)
-        choices = parsed.get("choices") if isinstance(parsed, dict) else None
-        if not isinstance(choices, list) or not choices:
-            held = ", ".join(parsed) if isinstance(parsed, dict) else type(parsed).__name__
-            raise InvalidResponseError(
-                f"{self.provider}: not a completion: choices are missing (it holds: {held or 'nothing'}).",
-                provider=self.provider,
-                request_id=request_id_of(headers),
-            )
-        answers = [answer for _, answer in sorted(map(_read_choice, choices), key=lambda pair: pair[0])]
-        first = answers[0]
-        first.alternatives = answers[1:]
-        first.usage = decode_usage(parsed.get("usage"))
-        first.id = as_name(parsed.get("id"), "id")
-        first.model = as_name(parsed.get("model"), "model")
-        first.request_id = request_id_of(headers)
-        first.raw = parsed
-        merge_levels(first.extra, unknown_fields(parsed, KNOWN_TOP))
-        raise_if_failed(first, self.provider)
-        return first
-
-    def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
-        """Decode the list of models."""
-        return decode_models(body, headers, self.provider)
+        return decode_answer(body, headers, self.provider, _read_choice, what="completion", explain=self.explain)
 
     def stream_decoder(self, request: PromptRequest, headers: Mapping[str, str]) -> StreamDecoder:  # noqa: ARG002  # other APIs need it
         """Create the decoder of one stream."""
-        return _PromptStreamDecoder(self.provider, headers)
+        return _PromptStreamDecoder(self.provider, headers, explain=self.explain)
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Add hints to unclear errors of the server."""
@@ -162,17 +121,16 @@ def _parameters(request: PromptRequest) -> dict[str, Any]:
     return given
 
 
-def _read_choice(choice: Any) -> tuple[int, Completion]:
+def _read_choice(choice: Any) -> Completion:
     fields = as_object(choice, "a choice")
     if "text" not in fields:
         raise wrong_type(choice, "a choice", "an object with a text")
-    answer = Completion(
+    return Completion(
         text=as_text(fields["text"], "text"),
         finish_reason=as_name(fields.get("finish_reason"), "finish_reason"),
         logprobs=_read_logprobs(fields.get("logprobs")),
         extra=unknown_fields(fields, _KNOWN_CHOICE),
     )
-    return as_count(fields.get("index"), "index") or 0, answer
 
 
 def _read_logprobs(logprobs: Any) -> list[TokenLogprob] | None:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.assembler import Assembler
 from linkspan.errors import InvalidResponseError
-from linkspan.providers.chat_completions.codec import ErrorReading
+from linkspan.providers.chat_completions.codec import OpenAICodec
 from linkspan.providers.chat_completions.decode import error_in
-from linkspan.providers.chat_completions.models import MODELS_PATH, decode_models
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
 from linkspan.providers.responses.encode import encode_response_request, output_limit
@@ -21,13 +20,12 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import ChatRequest, Completion
     from linkspan.providers.chat_completions import Dialect
-    from linkspan.providers.chat_completions.models import ListedModel
     from linkspan.providers.codec import StreamDecoder
 
 __all__ = ["ResponsesCodec"]
 
 
-class ResponsesCodec(ErrorReading):
+class ResponsesCodec(OpenAICodec):
     """Encodes and decodes Responses without state on the server. Enforces stop texts, which the API lacks.
 
     Args:
@@ -35,20 +33,9 @@ class ResponsesCodec(ErrorReading):
             and ``check_part`` are read.
     """
 
-    #: Route of the model list.
-    models_path = MODELS_PATH
-
     def __init__(self, dialect: Dialect) -> None:
+        super().__init__(dialect.provider)
         self.dialect = dialect
-
-    @property
-    def provider(self) -> str:
-        """The API's short name."""
-        return self.dialect.provider
-
-    def auth_headers(self, api_key: str) -> Mapping[str, str]:
-        """A bearer token."""
-        return {"Authorization": f"Bearer {api_key}"}
 
     def path(self, request: ChatRequest, *, stream: bool) -> str:  # noqa: ARG002  # other APIs need both
         """Return the route below the base URL."""
@@ -66,7 +53,7 @@ class ResponsesCodec(ErrorReading):
             LinkspanError: The answer is an error with status 200.
         """
         parsed = parse_json(body, self.provider)
-        error = error_in(parsed, self.provider, headers)
+        error = error_in(parsed, self.provider, headers, self.explain)
         if error is not None:
             raise error
         if not isinstance(parsed, dict) or not isinstance(parsed.get("output"), list):
@@ -84,10 +71,6 @@ class ResponsesCodec(ErrorReading):
         completion.raw = parsed
         return cut_at_stops(completion, request.stop) if request.stop else completion
 
-    def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[ListedModel]:
-        """Decode the list of models."""
-        return decode_models(body, headers, self.provider)
-
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream, cut at the request's stop texts."""
         decoder = self._decoder(request, headers)
@@ -100,4 +83,5 @@ class ResponsesCodec(ErrorReading):
             names=ToolNames(request),
             conversation=request.messages,
             limit=output_limit(request),
+            explain=self.explain,
         )

@@ -1,16 +1,17 @@
-"""Decode a response around its items: usage and finish reason."""
+"""Decode a response around its items: its fields and its finish reason."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from linkspan.conversation import Usage
-from linkspan.providers.wire import as_count, as_name, as_object
+from linkspan.providers.wire import as_name, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RESPONSE_FIELDS", "finish_reason_of", "usage_of_response"]
+    from linkspan.conversation import Usage
+
+__all__ = ["RESPONSE_FIELDS", "finish_reason_of"]
 
 #: Fields that are read, and fields that repeat the request.
 RESPONSE_FIELDS = frozenset(
@@ -25,25 +26,6 @@ RESPONSE_FIELDS = frozenset(
 )
 #: Finish reasons of incomplete answers, in Chat Completions' terms if it has one.
 _FINISH_REASONS: Mapping[str, str] = {"max_output_tokens": "length", "max_tokens": "length"}
-
-
-def usage_of_response(usage: Any) -> Usage | None:
-    """Read token counts; missing ones stay ``None``."""
-    if usage is None:
-        return None
-    usage = as_object(usage, "usage")
-    return Usage(
-        input_tokens=as_count(usage.get("input_tokens"), "usage.input_tokens"),
-        output_tokens=as_count(usage.get("output_tokens"), "usage.output_tokens"),
-        total_tokens=as_count(usage.get("total_tokens"), "usage.total_tokens"),
-        cached_tokens=_detail(usage, "input_tokens_details", "cached_tokens"),
-        reasoning_tokens=_detail(usage, "output_tokens_details", "reasoning_tokens"),
-        raw=usage,
-    )
-
-
-def _detail(usage: Mapping[str, Any], group: str, name: str) -> int | None:
-    return as_count(as_object(usage.get(group), f"usage.{group}").get(name), f"usage.{group}.{name}")
 
 
 def finish_reason_of(

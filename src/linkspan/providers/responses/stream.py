@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 from linkspan.conversation import ENCRYPTED_REASONING, Delta, ToolCallDelta, Usage
 from linkspan.errors import InterruptedStreamError, InvalidResponseError
 from linkspan.providers.chat_completions.call_ids import CallIds
-from linkspan.providers.chat_completions.decode import decode_logprob_entries, error_in, unknown_fields
+from linkspan.providers.chat_completions.decode import (
+    decode_logprob_entries,
+    decode_usage,
+    error_in,
+    unexplained,
+    unknown_fields,
+)
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of
 from linkspan.providers.responses.items import Item, annotations_of, logprobs_of, said_by
-from linkspan.providers.responses.response import RESPONSE_FIELDS, finish_reason_of, usage_of_response
+from linkspan.providers.responses.response import RESPONSE_FIELDS, finish_reason_of
 from linkspan.providers.wire import as_list, as_name, as_object, as_text, parse_json
 from linkspan.tool_arguments import as_json_text
 
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from linkspan.conversation import Message, TokenLogprob
+    from linkspan.errors import LinkspanError
+    from linkspan.providers.chat_completions.decode import Explain
     from linkspan.providers.tool_names import ToolNames
 
 __all__ = ["ResponsesDecoder"]
@@ -67,6 +75,7 @@ class ResponsesDecoder:
         names: The names of the request's tools, to be restored in calls.
         conversation: The messages of the request; ids of their tool calls are not reused.
         limit: The request's limit of generated tokens, if any.
+        explain: Adds the API's hints to an error.
     """
 
     #: This decoder never ends an answer before the server does.
@@ -76,6 +85,7 @@ class ResponsesDecoder:
         "_by_id",
         "_by_index",
         "_call_indexes",
+        "_explain",
         "_extra",
         "_finish",
         "_headers",
@@ -99,11 +109,13 @@ class ResponsesDecoder:
         names: ToolNames | None = None,
         conversation: Sequence[Message] = (),
         limit: int | None = None,
+        explain: Explain = unexplained,
     ) -> None:
         self._provider = provider
         self._headers = headers
         self._names = names
         self._limit = limit
+        self._explain = explain
         self._ids = CallIds(conversation)
         self._call_indexes = count()
         self._items: list[Item] = []
@@ -139,7 +151,7 @@ class ResponsesDecoder:
         event = parse_json(data, self._provider)
         kind = event.get("type") if isinstance(event, dict) else None
         if not isinstance(kind, str):
-            raise error_in(event, self._provider, self._headers) or self._invalid(
+            raise error_in(event, self._provider, self._headers, self._explain) or self._invalid(
                 "an event of the stream is not from the Responses API"
             )
         channel = _PIECES.get(kind)
@@ -159,7 +171,7 @@ class ResponsesDecoder:
         elif kind in _STARTS:
             self._keep_names(as_object(event.get("response"), "response"))
         elif kind == "error":
-            raise make_error(self._provider, read_error(event), headers=self._headers)
+            raise self._error(event)
         elif "delta" in event and not self._is_of_server_tool(event):
             raise self._invalid(f"an event {kind!r} of the stream holds a piece of the answer of an unknown kind")
         # All others add nothing: starts and ends of parts, annotations, progress of a server's own tools.
@@ -212,12 +224,12 @@ class ResponsesDecoder:
         error = response.get("error")
         if error or status in {"failed", "cancelled"}:
             error = error or {"message": f"the server gave up on the answer (status {status!r})"}
-            raise make_error(self._provider, read_error({"error": error}), headers=self._headers)
+            raise self._error({"error": error})
         if status not in {"completed", "incomplete"}:
             raise self._invalid(f"the answer has not ended: its status is {status!r}")
         for item, fields in self._paired(as_list(response.get("output"), "output")):
             yield from self._whole_item(item, fields)
-        self._usage = usage_of_response(response.get("usage"))
+        self._usage = decode_usage(response.get("usage"), "input_tokens", "output_tokens")
         calls = any(item.kind == "function_call" for item in self._items)
         self._finish = finish_reason_of(response, status, self._usage, self._limit, calls=calls)
         self._extra.update(unknown_fields(response, RESPONSE_FIELDS))
@@ -264,6 +276,9 @@ class ResponsesDecoder:
     def _keep_names(self, response: Mapping[str, Any]) -> None:
         self._id = as_name(response.get("id"), "id") or self._id
         self._model = as_name(response.get("model"), "model") or self._model
+
+    def _error(self, body: Mapping[str, Any]) -> LinkspanError:
+        return self._explain(make_error(self._provider, read_error(body), headers=self._headers))
 
     def _invalid(self, words: str) -> InvalidResponseError:
         return InvalidResponseError(
