@@ -18,12 +18,7 @@ from linkspan.providers.chat_completions.encode import prepare
 from linkspan.providers.chat_completions.stream import ChatStreamDecoder, asked_choices
 from linkspan.providers.data_role import carry_data
 from linkspan.providers.filters.blocked import BlockWatch, raise_if_blocked
-from linkspan.providers.filters.first_call import (
-    FirstCallDecoder,
-    keep_first_call,
-    wants_one_call,
-    without_parallel_calls,
-)
+from linkspan.providers.filters.first_call import wanted_calls_decoder
 from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
 from linkspan.providers.idle_demands import without_idle_demands
 from linkspan.providers.provider import Provider
@@ -127,7 +122,6 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         Raises:
             UnsupportedContentError: The API has no documented field for a part, a parameter or a tool choice.
         """
-        request = without_parallel_calls(request)
         request = replace(request, parameters=without_idle_demands(request.parameters))
         _check_demands(request)
         request = prepare(replace(request, tools=[_described(tool) for tool in request.tools]))
@@ -152,8 +146,6 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         completion = super().decode(body, headers, request)
         if self._raise_on_block:
             raise_if_blocked(completion, self.provider)
-        if wants_one_call(request):
-            completion = keep_first_call(completion)
         return cut_at_stops(completion, request.stop) if request.stop else completion
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
@@ -170,8 +162,7 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         decoder: StreamDecoder = chat
         if request.stop:
             decoder = StoppingDecoder(chat, request.stop, choices=choices)
-        if wants_one_call(request):
-            decoder = FirstCallDecoder(decoder)
+        decoder = wanted_calls_decoder(decoder, request)
         return BlockWatch(decoder, self.provider) if self._raise_on_block else decoder
 
     def _tool_choice(self, request: ChatRequest) -> ToolChoice | None:

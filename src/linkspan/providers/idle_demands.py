@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["without_idle_demands"]
 
 #: Values that every API follows anyway: one answer, without streaming (a stream is another call) and without log
-#: probabilities. The number of parallel calls means nothing to an API without tools; one with tools reads it before.
+#: probabilities. The number of parallel calls means nothing without tools, and is enforced on each answer.
 _IDLE: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "stream": (False,),
@@ -19,10 +19,19 @@ _IDLE: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-def without_idle_demands(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters that request something; ``None`` also requests nothing."""
+def without_idle_demands(parameters: Mapping[str, Any], *, has_tools: bool = False) -> dict[str, Any]:
+    """Return the parameters that request something; ``None`` also requests nothing.
+
+    Args:
+        parameters: The parameters.
+        has_tools: Whether the request has tools, and the API the parameter ``parallel_tool_calls``.
+    """
     return {
         name: value
         for name, value in parameters.items()
-        if value is not None and not any(value == idle and type(value) is type(idle) for idle in _IDLE.get(name, ()))
+        if value is not None
+        and (
+            (has_tools and name == "parallel_tool_calls")
+            or not any(value == idle and type(value) is type(idle) for idle in _IDLE.get(name, ()))
+        )
     }

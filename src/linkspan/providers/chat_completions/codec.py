@@ -11,6 +11,7 @@ from linkspan.providers.chat_completions.encode import encode_request
 from linkspan.providers.chat_completions.models import MODELS_PATH, decode_models
 from linkspan.providers.chat_completions.stream import ChatStreamDecoder, asked_choices
 from linkspan.providers.error_bodies import make_error, read_error_body, wrong_kind_of_answer
+from linkspan.providers.filters.first_call import keep_wanted_calls, wanted_calls_decoder
 from linkspan.providers.tool_names import ToolNames
 
 if TYPE_CHECKING:
@@ -93,11 +94,12 @@ class ChatCompletionsCodec(OpenAICodec):
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
         """Decode a whole answer."""
-        return ToolNames(request).in_answer(decode_chat(body, headers, self.provider, request.messages, self.explain))
+        completion = decode_chat(body, headers, self.provider, request.messages, self.explain)
+        return keep_wanted_calls(ToolNames(request).in_answer(completion), request)
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream."""
-        return ChatStreamDecoder(
+        decoder = ChatStreamDecoder(
             self.provider,
             headers,
             choices=asked_choices(request),
@@ -105,3 +107,4 @@ class ChatCompletionsCodec(OpenAICodec):
             conversation=request.messages,
             explain=self.explain,
         )
+        return wanted_calls_decoder(decoder, request)

@@ -18,12 +18,7 @@ from linkspan.providers.datacrunch.grammar import check_grammar, grammar_of, inl
 from linkspan.providers.datacrunch.hints import USE_OPENAI
 from linkspan.providers.datacrunch.parameter_apis import refuse_foreign
 from linkspan.providers.datacrunch.provider import DATACRUNCH
-from linkspan.providers.filters.first_call import (
-    FirstCallDecoder,
-    keep_first_call,
-    wants_one_call,
-    without_parallel_calls,
-)
+from linkspan.providers.filters.first_call import wanted_calls_decoder
 from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
 from linkspan.providers.idle_demands import without_idle_demands
 from linkspan.providers.tool_names import ToolNames
@@ -98,7 +93,7 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
         Raises:
             UnsupportedContentError: TGI would refuse, ignore or misinterpret something.
         """
-        parameters = without_idle_demands(without_parallel_calls(request).parameters)
+        parameters = without_idle_demands(request.parameters)
         for name, why in _MISLEADING.items():
             if name in parameters:
                 raise self._unsupported(f"{name} does not work on TGI's chat route: {why}. {USE_OPENAI}")
@@ -128,8 +123,6 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
         completion = super().decode(body, headers, request)
         completion.model = _named(completion.model)
         put_common_words(completion)
-        if wants_one_call(request):
-            completion = keep_first_call(completion)
         return cut_at_stops(completion, request.stop, server_stops=True) if request.stop else completion
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
@@ -142,7 +135,7 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
             explain=self.explain,
         )
         stopping = StoppingDecoder(decoder, request.stop, server_stops=True) if request.stop else decoder
-        return FirstCallDecoder(stopping) if wants_one_call(request) else stopping
+        return wanted_calls_decoder(stopping, request)
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Classify TGI's errors as on its other routes."""

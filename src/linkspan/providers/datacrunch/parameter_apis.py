@@ -55,13 +55,15 @@ def foreign_parameter(api: API, names: Iterable[str]) -> str | None:
     return None
 
 
-def refuse_foreign(api: API, parameters: Mapping[str, Any], error: type[LinkspanError]) -> dict[str, Any]:
+def refuse_foreign(
+    api: API, parameters: Mapping[str, Any], error: type[LinkspanError], *, has_tools: bool = False
+) -> dict[str, Any]:
     """Return the parameters that have an effect; refuse those of another API.
 
     Raises:
         LinkspanError: A parameter belongs to another API; of the class ``error``.
     """
-    given = without_idle_demands(parameters)
+    given = without_idle_demands(parameters, has_tools=has_tools)
     foreign = foreign_parameter(api, given)
     if foreign is not None:
         raise error(f"{DATACRUNCH.name}: {foreign}", provider=DATACRUNCH.name)

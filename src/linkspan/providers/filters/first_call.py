@@ -1,8 +1,7 @@
-"""Implement ``parallel_tool_calls=False`` for APIs without the parameter: keep only the first call."""
+"""Enforce ``parallel_tool_calls=False``: keep only the first call. Some APIs lack it, and some servers ignore it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from linkspan.providers.codec import StreamDecoder, WrappedDecoder
@@ -12,31 +11,27 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import ChatRequest, Completion, Delta
 
-__all__ = ["FirstCallDecoder", "keep_first_call", "wants_one_call", "without_parallel_calls"]
-
-_NAME = "parallel_tool_calls"
+__all__ = ["keep_wanted_calls", "wanted_calls_decoder"]
 
 
-def wants_one_call(request: ChatRequest) -> bool:
-    """Whether a request forbids several calls in one answer."""
-    return request.parameters.get(_NAME) is False
+def _wants_one_call(request: ChatRequest) -> bool:
+    return request.parameters.get("parallel_tool_calls") is False
 
 
-def without_parallel_calls(request: ChatRequest) -> ChatRequest:
-    """Return the request without the parameter."""
-    if _NAME not in request.parameters:
-        return request
-    return replace(request, parameters={name: value for name, value in request.parameters.items() if name != _NAME})
-
-
-def keep_first_call(completion: Completion) -> Completion:
-    """Drop all calls but the first from an answer and its alternatives, and return it."""
-    for answer in (completion, *completion.alternatives):
-        del answer.tool_calls[1:]
+def keep_wanted_calls(completion: Completion, request: ChatRequest) -> Completion:
+    """Return an answer, in which each choice has one call at most if the request forbids several."""
+    if _wants_one_call(request):
+        for answer in (completion, *completion.alternatives):
+            del answer.tool_calls[1:]
     return completion
 
 
-class FirstCallDecoder(WrappedDecoder[StreamDecoder]):
+def wanted_calls_decoder(decoder: StreamDecoder, request: ChatRequest) -> StreamDecoder:
+    """Return a stream decoder that yields one call at most of each choice if the request forbids several."""
+    return _FirstCallDecoder(decoder) if _wants_one_call(request) else decoder
+
+
+class _FirstCallDecoder(WrappedDecoder[StreamDecoder]):
     """Drops all calls but the first from a streamed answer."""
 
     __slots__ = ()

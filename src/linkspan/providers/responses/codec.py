@@ -9,6 +9,7 @@ from linkspan.errors import InvalidResponseError
 from linkspan.providers.chat_completions.codec import OpenAICodec
 from linkspan.providers.chat_completions.decode import error_in
 from linkspan.providers.error_bodies import request_id_of
+from linkspan.providers.filters.first_call import keep_wanted_calls, wanted_calls_decoder
 from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
 from linkspan.providers.responses.encode import encode_response_request, output_limit
 from linkspan.providers.responses.stream import ResponsesDecoder
@@ -69,12 +70,13 @@ class ResponsesCodec(OpenAICodec):
             assembler.add(delta)
         completion = assembler.completion()
         completion.raw = parsed
+        completion = keep_wanted_calls(completion, request)
         return cut_at_stops(completion, request.stop) if request.stop else completion
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream, cut at the request's stop texts."""
         decoder = self._decoder(request, headers)
-        return StoppingDecoder(decoder, request.stop) if request.stop else decoder
+        return wanted_calls_decoder(StoppingDecoder(decoder, request.stop) if request.stop else decoder, request)
 
     def _decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> ResponsesDecoder:
         return ResponsesDecoder(

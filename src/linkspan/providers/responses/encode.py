@@ -103,10 +103,7 @@ def output_limit(request: ChatRequest) -> int | None:
 
 
 def _put_parameters(body: dict[str, Any], parameters: Mapping[str, Any]) -> None:
-    given = without_idle_demands(parameters)
-    if parameters.get("parallel_tool_calls") is not None:
-        # Without effect only on an API without tools.
-        given["parallel_tool_calls"] = parameters["parallel_tool_calls"]
+    given = without_idle_demands(parameters, has_tools=True)
     effort = given.pop("reasoning_effort", None)
     if effort is not None:
         given["reasoning"] = {**given.get("reasoning", {}), "effort": effort}
