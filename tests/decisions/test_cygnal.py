@@ -77,7 +77,7 @@ async def test_messages_are_the_conversation_and_the_rest_is_data(decisions: Any
 @pytest.mark.parametrize("way", ["invoke", "ainvoke"])
 async def test_what_it_cannot_answer(decisions: Any, sandbox: Sandbox, way: str) -> None:
     with pytest.raises(UnsupportedContentError, match="asks for a choice"):
-        await ask(decisions, way, "x", {"c": Choice(instructions="Which?", criteria={"a": None})})
+        await ask(decisions, way, "x", {**questions(), "c": Choice(instructions="Which?", criteria={"a": None})})
     with pytest.raises(UnsupportedContentError, match="'image'"):
         await ask(decisions, way, {"picture": {"type": "image", "base64": "aGVsbG8=", "mime_type": "image/png"}})
     assert not sandbox.requests

@@ -10,6 +10,7 @@ from langchain_core.decisions import BaseDecisionModel, ClassifierResponse, Noul
 from langchain_core.messages import BaseMessage
 from pydantic import Field
 
+from linkspan.batching import batches_of, run_batches, run_batches_async
 from linkspan.conversation import Message, Text, kind_of_part
 from linkspan.cygnal import Cygnal as NeutralCygnal  # noqa: TC001  # pydantic reads the annotations at run time
 from linkspan.errors import UnsupportedContentError
@@ -42,6 +43,7 @@ class CygnalDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has 
     Args:
         cygnal: The guard. Default: one created from the environment.
         model: The name that traces show.
+        max_concurrency: Most questions of one call that are checked at once.
 
     Raises:
         UnsupportedContentError: When run: a question is not a ``Noul``, or the state holds media.
@@ -50,6 +52,7 @@ class CygnalDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has 
 
     model: str = CYGNAL.name
     cygnal: NeutralCygnal = Field(default_factory=Cygnal)
+    max_concurrency: int = Field(default=4, gt=0)
 
     @property
     def _provider(self) -> str:
@@ -57,16 +60,15 @@ class CygnalDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has 
 
     def _classify(self, state: Any, questions: Mapping[str, Any]) -> Any:
         with converted_errors():
-            turns = _turns_of(state)
-            return self._response(
-                {name: self.cygnal.check(turns, **_as_rule(name, asked)) for name, asked in questions.items()}
-            )
+            turns, rules = _turns_of(state), _rules_of(questions)
+            verdicts = run_batches(rules, lambda rule: self.cygnal.check(turns, **rule[0]), self.max_concurrency)
+            return self._response(dict(zip(questions, verdicts, strict=True)))
 
     async def _aclassify(self, state: Any, questions: Mapping[str, Any]) -> Any:
         with converted_errors():
-            turns = _turns_of(state)
-            rules = [_as_rule(name, asked) for name, asked in questions.items()]
-            verdicts = await asyncio.gather(*(self.cygnal.acheck(turns, **rule) for rule in rules))
+            turns, rules = _turns_of(state), _rules_of(questions)
+            gate = asyncio.Semaphore(self.max_concurrency)
+            verdicts = await run_batches_async(rules, lambda rule: self.cygnal.acheck(turns, **rule[0]), gate)
             return self._response(dict(zip(questions, verdicts, strict=True)))
 
     def _response(self, verdicts: Mapping[str, Verdict]) -> Any:
@@ -81,6 +83,11 @@ class CygnalDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has 
             usage=usage if counts else None,
             request_id=next((one.request_id for one in verdicts.values() if one.request_id), None),
         )
+
+
+def _rules_of(questions: Mapping[str, Any]) -> list[Sequence[dict[str, Any]]]:
+    """Return the settings of each question's check, as a batch of its own."""
+    return batches_of([_as_rule(name, asked) for name, asked in questions.items()], 1)
 
 
 def _as_rule(name: str, question: Any) -> dict[str, Any]:

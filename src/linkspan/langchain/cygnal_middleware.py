@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     ToolResult = ToolMessage | Command[Any]
 
 #: What a refusal keeps of the answer in whose place it stands.
-_PAID = ("model_provider", "model_name", "rate_limit")
+_PAID = ("model_provider", "model_name", "token_usage", "rate_limit", "request_id")
 
 register_blocks(CYGNAL.name)
 

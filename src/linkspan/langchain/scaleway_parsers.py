@@ -94,7 +94,7 @@ class ScalewayOCRParser(ScalewayOCRSettings, LangChainComponent, BaseBlobParser)
         yield from _documents(blob, self.read(blob).passages())
 
     async def aparse(self, blob: Blob) -> list[Document]:
-        """Read a blob: one document per page."""
+        """Read a blob; see ``lazy_parse``."""
         return _documents(blob, (await self.aread(blob)).passages())
 
     def read(self, blob: Blob) -> OcrAnswer:

@@ -62,6 +62,7 @@ _PAID = (
     "cached_tokens",
     "reasoning_tokens",
     "rate_limit",
+    "request_id",
 )
 
 AnswerT = TypeVar("AnswerT", ChatResponse, CompletionResponse)

@@ -25,7 +25,35 @@ __all__ = ["ScalewayOCRReader", "ScalewayTranscriptionReader"]
 FileSource = Union[str, PathLike[str], bytes]
 
 
-class ScalewayTranscriptionReader(ScalewayTranscriptionSettings, LlamaIndexComponent, BasePydanticReader):
+class _ScalewayReader(LlamaIndexComponent, BasePydanticReader):
+    """Abstract base of the readers: a file's passages as documents."""
+
+    def lazy_load_data(
+        self, file: FileSource, extra_info: Mapping[str, Any] | None = None, fs: Any = None
+    ) -> Iterable[Document]:
+        """Read a file: one document, or one per segment or page.
+
+        Args:
+            file: Its path, or its bytes; for OCR also a URL.
+            extra_info: Further metadata.
+            fs: An fsspec file system. Default: the local one.
+        """
+        return _documents(file, self._passages(file, fs), extra_info)
+
+    async def aload_data(
+        self, file: FileSource, extra_info: Mapping[str, Any] | None = None, fs: Any = None
+    ) -> list[Document]:
+        """Read a file; see ``lazy_load_data``."""
+        return _documents(file, await self._apassages(file, fs), extra_info)
+
+    def _passages(self, file: FileSource, fs: Any) -> Sequence[Passage]:
+        raise NotImplementedError
+
+    async def _apassages(self, file: FileSource, fs: Any) -> Sequence[Passage]:
+        raise NotImplementedError
+
+
+class ScalewayTranscriptionReader(ScalewayTranscriptionSettings, _ScalewayReader):
     """Transcribes audio files (see docs/apis/scaleway.md#sound-and-documents).
 
     Accepts flac, m4a, mp3, ogg, wav and webm of up to 25 MB; anything else is refused before it is sent. Documents have
@@ -46,26 +74,6 @@ class ScalewayTranscriptionReader(ScalewayTranscriptionSettings, LlamaIndexCompo
         """Return the name under which LlamaIndex stores this class."""
         return "ScalewayTranscriptionReader"
 
-    def lazy_load_data(
-        self, file: FileSource, extra_info: Mapping[str, Any] | None = None, fs: Any = None
-    ) -> Iterable[Document]:
-        """Transcribe a file: one document, or one per segment.
-
-        Args:
-            file: Its path, or its bytes.
-            extra_info: Further metadata.
-            fs: An fsspec file system. Default: the local one.
-        """
-        passages = self.transcribe(file, fs).passages(split_segments=self.split_segments)
-        return _documents(file, passages, extra_info)
-
-    async def aload_data(
-        self, file: FileSource, extra_info: Mapping[str, Any] | None = None, fs: Any = None
-    ) -> list[Document]:
-        """Transcribe a file; see ``lazy_load_data``."""
-        passages = (await self.atranscribe(file, fs)).passages(split_segments=self.split_segments)
-        return _documents(file, passages, extra_info)
-
     def transcribe(self, file: FileSource, fs: Any = None) -> Transcript:
         """Transcribe a file and return what documents omit, too: request id, rate limits, the raw answer."""
         return self._call().run(_input_file(file, fs))
@@ -74,8 +82,14 @@ class ScalewayTranscriptionReader(ScalewayTranscriptionSettings, LlamaIndexCompo
         """Transcribe a file; see ``transcribe``."""
         return await self._call().arun(await asyncio.to_thread(_input_file, file, fs))
 
+    def _passages(self, file: FileSource, fs: Any) -> Sequence[Passage]:
+        return self.transcribe(file, fs).passages(split_segments=self.split_segments)
 
-class ScalewayOCRReader(ScalewayOCRSettings, LlamaIndexComponent, BasePydanticReader):
+    async def _apassages(self, file: FileSource, fs: Any) -> Sequence[Passage]:
+        return (await self.atranscribe(file, fs)).passages(split_segments=self.split_segments)
+
+
+class ScalewayOCRReader(ScalewayOCRSettings, _ScalewayReader):
     """Reads the pages of documents and images as Markdown (beta; see docs/apis/scaleway.md#sound-and-documents).
 
     An ``http(s)`` URL is fetched by the service itself, so it must be a public or presigned URL.
@@ -98,39 +112,29 @@ class ScalewayOCRReader(ScalewayOCRSettings, LlamaIndexComponent, BasePydanticRe
         """Return the name under which LlamaIndex stores this class."""
         return "ScalewayOCRReader"
 
-    def lazy_load_data(
-        self, file: FileSource, extra_info: Mapping[str, Any] | None = None, fs: Any = None
-    ) -> Iterable[Document]:
-        """Read a file, or the document at a URL: one document per page.
-
-        Args:
-            file: Its path, or its bytes.
-            extra_info: Further metadata.
-            fs: An fsspec file system. Default: the local one.
-        """
-        return _documents(file, self.read(file, fs).passages(), extra_info)
-
-    async def aload_data(
-        self, file: FileSource, extra_info: Mapping[str, Any] | None = None, fs: Any = None
-    ) -> list[Document]:
-        """Read a file, or the document at a URL; see ``lazy_load_data``."""
-        return _documents(file, (await self.aread(file, fs)).passages(), extra_info)
-
     def read(self, file: FileSource, fs: Any = None) -> OcrAnswer:
         """Read a file and return what documents omit, too: images, counts, request id, rate limits."""
-        return self._call().run(file if isinstance(file, str) and is_url(file) else _input_file(file, fs))
+        return self._call().run(_place_or_file(file, fs))
 
     async def aread(self, file: FileSource, fs: Any = None) -> OcrAnswer:
         """Read a file; see ``read``."""
-        if isinstance(file, str) and is_url(file):
-            return await self._call().arun(file)
-        return await self._call().arun(await asyncio.to_thread(_input_file, file, fs))
+        return await self._call().arun(await asyncio.to_thread(_place_or_file, file, fs))
+
+    def _passages(self, file: FileSource, fs: Any) -> Sequence[Passage]:
+        return self.read(file, fs).passages()
+
+    async def _apassages(self, file: FileSource, fs: Any) -> Sequence[Passage]:
+        return (await self.aread(file, fs)).passages()
 
 
 def _input_file(file: FileSource, fs: Any) -> InputFile:
     if isinstance(file, bytes):
         return InputFile(file)
     return InputFile(read_path(file, fs), name_of(file))
+
+
+def _place_or_file(file: FileSource, fs: Any) -> InputFile | str:
+    return file if isinstance(file, str) and is_url(file) else _input_file(file, fs)
 
 
 def _documents(file: FileSource, passages: Sequence[Passage], extra_info: Mapping[str, Any] | None) -> list[Document]:
