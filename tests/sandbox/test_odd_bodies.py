@@ -28,6 +28,44 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/datacrunch/container/generate": {"inputs": "Hi", "parameters": {"max_new_tokens": 5}},
     "/datacrunch/v1/completions/generate": {"model": "m", "inputs": "Hi"},
     "/datacrunch/container/v1/chat/completions": {"model": "m", **CHAT},
+    "/datacrunch/vllm/v1/completions": {"model": "m", "prompt": "Hi", "max_tokens": 5},
+    "/scaleway/v1/rerank": {"model": "qwen3-embedding-8b", "query": "Hi", "documents": ["Hi"]},
+    "/scaleway/v1/ocr": {"model": "mistral-ocr-2512", "document": {"type": "image_url"}, "pages": [0]},
+    "/scaleway/v1/responses": {
+        "model": "llama-3.3-70b-instruct",
+        "input": [{"role": "user", "content": "Hi"}],
+        "include": [],
+        "reasoning": {},
+        "text": {"format": {"type": "text"}},
+        "tools": [{"type": "function", "name": "f", "parameters": {}}],
+    },
+    "/gray-swan/cygnal/monitor": {
+        "messages": [{"role": "user", "content": "Hi"}],
+        "metadata": {},
+        "rules": {"a": "b"},
+        "text": None,
+        "tools": [],
+    },
+}
+#: Fields that are odd further inside.
+INSIDE: dict[str, list[dict[str, Any]]] = {
+    "/scaleway/v1/ocr": [
+        {"document": {"type": "image_url", "image_url": {}}},
+        {"document": {"type": "image_url", "image_url": "https://[x"}},
+    ],
+    "/scaleway/v1/responses": [
+        {"input": [{"type": []}]},
+        {"input": [{"type": "reasoning", "id": "r", "summary": [], "content": 5}]},
+        {"input": [{"type": "reasoning", "id": "r", "summary": [], "content": [{}]}]},
+    ],
+    "/gray-swan/cygnal/monitor": [
+        {"rules": [5]},
+        {"rules": {"a": 5}},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]},
+        {"messages": [{"role": "assistant", "tool_calls": 5}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": 5}]}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "type": "", "function": {"arguments": 5}}]}]},
+    ],
 }
 
 
@@ -59,7 +97,8 @@ def address_of(url: str) -> tuple[str, int]:
 @pytest.mark.parametrize("route", ROUTES)
 def test_an_odd_body_is_answered_by_the_api(route: str) -> None:
     with linkspan_sandbox.run() as sandbox, httpx.Client(base_url=sandbox.url, trust_env=False) as client:
-        for body in bodies(ROUTES[route]):
+        inside = [json.dumps({**ROUTES[route], **odd}).encode() for odd in INSIDE.get(route, ())]
+        for body in [*bodies(ROUTES[route]), *inside]:
             headers = {"Authorization": "Bearer any", "Content-Type": "application/json"}
             answer = client.post(route, content=body, headers=headers)
             assert answer.status_code < 500 or "json" in answer.headers["content-type"], body[:200]

@@ -43,6 +43,15 @@ _HARM = re.compile(
 _QUOTED = re.compile(r'"([^"]+)"')
 _AS_LETTERS = str.maketrans("013457@$", "oieastas")
 _HARMLESS = 0.02
+#: The JSON types of fields.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "messages": (list,),
+    "tools": (list,),
+    "rules": (dict, list),
+    "categories": (dict, list),
+    "metadata": (dict,),
+}
 
 
 class MonitorError(Exception):
@@ -68,7 +77,7 @@ def read_body(content: bytes) -> dict[str, Any]:
     """Parse a request's body.
 
     Raises:
-        MonitorError: The body is not a JSON object.
+        MonitorError: The body is not a JSON object, or a field has the wrong type.
     """
     try:
         body = parse_json(content)
@@ -76,6 +85,11 @@ def read_body(content: bytes) -> dict[str, Any]:
         raise MonitorError(f"JSON decode error: {error}") from error
     if not isinstance(body, dict):
         raise MonitorError("Input should be a valid dictionary")
+    for name, types in _TYPES.items():
+        if not isinstance(body.get(name), (*types, type(None))):
+            raise MonitorError(f"Input should be a valid {' or '.join(kind.__name__ for kind in types)}", name)
+    if not all(isinstance(text, str) for rule in _rules(body) for text in rule):
+        raise MonitorError("Input should be a valid string", "rules")
     return body
 
 
@@ -153,12 +167,7 @@ def _plain(text: str) -> str:
 
 
 def _messages(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    given = body.get("messages")
-    if given is None:
-        return
-    if not isinstance(given, list):
-        raise MonitorError("Input should be a valid list", "messages")
-    for place, message in enumerate(given):
+    for place, message in enumerate(body.get("messages") or ()):
         if not isinstance(message, dict) or message.get("role") not in _ROLES:
             raise MonitorError(f"Input should be one of {', '.join(_ROLES)}", "messages", place, "role")
         content = message.get("content")
@@ -167,9 +176,17 @@ def _messages(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for part in content if isinstance(content, list) else ():
             if not isinstance(part, dict) or not isinstance(part.get("type"), str):
                 raise MonitorError("Field required", "messages", place, "content", "type")
-        for call in message.get("tool_calls") or ():
-            if not isinstance(call, dict) or not {"id", "type", "function"} <= call.keys():
+            if not isinstance(part.get("text"), (str, type(None))):
+                raise MonitorError("Input should be a valid string", "messages", place, "content", "text")
+        calls = message.get("tool_calls") or []
+        if not isinstance(calls, list):
+            raise MonitorError("Input should be a valid list", "messages", place, "tool_calls")
+        for call in calls:
+            function = call.get("function") if isinstance(call, dict) and {"id", "type"} <= call.keys() else None
+            if not isinstance(function, dict):
                 raise MonitorError("Field required", "messages", place, "tool_calls")
+            if not isinstance(function.get("arguments"), (str, type(None))):
+                raise MonitorError("Input should be a valid string", "messages", place, "tool_calls", "arguments")
         yield message
 
 

@@ -209,10 +209,18 @@ def read_ocr(content: bytes, _: str) -> OcrRequest:
         raise DocumentError("payload validation: document must be a document_url or an image_url")
     if body.get("model") != OCR_MODEL:
         raise DocumentError(f"model '{body.get('model')}' not found", 422)
-    url = document[kind]["url"] if isinstance(document.get(kind), dict) else document.get(kind)
-    if not isinstance(url, str) or not re.match(r"https?://|data:[\w/.+-]+;base64,", url):
+    url = document[kind].get("url") if isinstance(document.get(kind), dict) else document.get(kind)
+    if not isinstance(url, str) or not _is_url(url):
         raise DocumentError(f"payload validation: {kind} must be an http(s) or data: URL")
     pages = body.get("pages")
     if pages is not None and not (isinstance(pages, list) and all(type(page) is int for page in pages)):
         raise DocumentError("payload validation: pages must be a list of numbers")
     return OcrRequest(OCR_MODEL, url.partition(",")[0] if url.startswith("data:") else url, len(url), pages)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        urlsplit(text)
+    except ValueError:
+        return False
+    return bool(re.match(r"https?://|data:[\w/.+-]+;base64,", text))

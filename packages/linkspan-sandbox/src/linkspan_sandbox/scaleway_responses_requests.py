@@ -46,9 +46,9 @@ def chat_body(body: Any) -> dict[str, Any]:
     effort = _object(body, "reasoning").get("effort")
     if effort is not None:
         made["reasoning_effort"] = effort
-    if _LOGPROBS in (body.get("include") or ()):
+    if _LOGPROBS in _list(body, "include"):
         made["logprobs"] = True
-    if body.get("tools"):
+    if _list(body, "tools"):
         made["tools"] = [_nested_tool(tool, place) for place, tool in enumerate(body["tools"])]
     choice = body.get("tool_choice")
     if choice is not None and (made.get("tools") or choice != "auto"):
@@ -65,6 +65,13 @@ def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = body.get(name) or {}
     if not isinstance(value, Mapping):
         raise wire.RequestError(f"{name}: Input should be an object", field=name)
+    return value
+
+
+def _list(body: Mapping[str, Any], name: str) -> list[Any]:
+    value = body.get(name) or []
+    if not isinstance(value, list):
+        raise wire.RequestError(f"{name}: Input should be a valid list", field=name)
     return value
 
 
@@ -86,7 +93,7 @@ def _messages(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     turn: dict[str, Any] | None = None
     for place, item in enumerate(items):
         kind = item.get("type", "message") if isinstance(item, Mapping) else None
-        if kind in {"reasoning", "function_call"} or (kind == "message" and item.get("role") == "assistant"):
+        if kind in ("reasoning", "function_call") or (kind == "message" and item.get("role") == "assistant"):
             # Consecutive reasoning, text and calls are one assistant turn.
             if turn is None or (kind == "message" and turn["content"]):
                 if turn is not None:
@@ -106,7 +113,10 @@ def _add_to_turn(turn: dict[str, Any], kind: str, item: Mapping[str, Any], place
     if kind == "reasoning":
         if not isinstance(item.get("id"), str) or not isinstance(item.get("summary"), list):
             raise wire.RequestError(f"input[{place}]: a reasoning item needs an id and a summary", field="input")
-        turn["reasoning"] = "".join(part["text"] for part in item.get("content") or ())
+        texts = [part.get("text") if isinstance(part, Mapping) else None for part in _list(item, "content")]
+        if not all(isinstance(text, str) for text in texts):
+            raise wire.RequestError(f"input[{place}].content: each part needs a text", field="input")
+        turn["reasoning"] = "".join(texts)
     elif kind == "message":
         turn["content"] = _content(item, place, "output_text")
     else:
