@@ -178,16 +178,19 @@ def _messages(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 raise MonitorError("Field required", "messages", place, "content", "type")
             if not isinstance(part.get("text"), (str, type(None))):
                 raise MonitorError("Input should be a valid string", "messages", place, "content", "text")
-        calls = message.get("tool_calls") or []
-        if not isinstance(calls, list):
-            raise MonitorError("Input should be a valid list", "messages", place, "tool_calls")
-        for call in calls:
-            function = call.get("function") if isinstance(call, dict) and {"id", "type"} <= call.keys() else None
-            if not isinstance(function, dict):
-                raise MonitorError("Field required", "messages", place, "tool_calls")
-            if not isinstance(function.get("arguments"), (str, type(None))):
-                raise MonitorError("Input should be a valid string", "messages", place, "tool_calls", "arguments")
+        _check_calls(message.get("tool_calls") or [], place)
         yield message
+
+
+def _check_calls(calls: Any, place: int) -> None:
+    if not isinstance(calls, list):
+        raise MonitorError("Input should be a valid list", "messages", place, "tool_calls")
+    for call in calls:
+        function = call.get("function") if isinstance(call, dict) and {"id", "type"} <= call.keys() else None
+        if not isinstance(function, dict):
+            raise MonitorError("Field required", "messages", place, "tool_calls")
+        if not isinstance(function.get("arguments"), (str, type(None))):
+            raise MonitorError("Input should be a valid string", "messages", place, "tool_calls", "arguments")
 
 
 def _read(body: Mapping[str, Any]) -> _Read:

@@ -113,10 +113,7 @@ def _add_to_turn(turn: dict[str, Any], kind: str, item: Mapping[str, Any], place
     if kind == "reasoning":
         if not isinstance(item.get("id"), str) or not isinstance(item.get("summary"), list):
             raise wire.RequestError(f"input[{place}]: a reasoning item needs an id and a summary", field="input")
-        texts = [part.get("text") if isinstance(part, Mapping) else None for part in _list(item, "content")]
-        if not all(isinstance(text, str) for text in texts):
-            raise wire.RequestError(f"input[{place}].content: each part needs a text", field="input")
-        turn["reasoning"] = "".join(texts)
+        turn["reasoning"] = "".join(_reasoning_text(part, place) for part in _list(item, "content"))
     elif kind == "message":
         turn["content"] = _content(item, place, "output_text")
     else:
@@ -125,6 +122,13 @@ def _add_to_turn(turn: dict[str, Any], kind: str, item: Mapping[str, Any], place
             raise wire.RequestError(f"input[{place}]: call_id, name and arguments must be text", field="input")
         call = {"id": item["call_id"], "type": "function", "function": function}
         turn.setdefault("tool_calls", []).append(call)
+
+
+def _reasoning_text(part: Any, place: int) -> str:
+    text = part.get("text") if isinstance(part, Mapping) else None
+    if not isinstance(text, str):
+        raise wire.RequestError(f"input[{place}].content: each part needs a text", field="input")
+    return text
 
 
 def _message(kind: Any, item: Any, place: int) -> dict[str, Any]:
