@@ -52,9 +52,10 @@ class Chat:
         where = {"api_key": KEY, "base_url": getattr(sandbox, self.url), "max_retries": 0, "timeout": 10}
         return getattr(module, self.name)(**{**where, **dict(self.settings), **more})
 
-    def ask(self, model: Any, way: str, history: Sequence[Any] = ()) -> Seen:
+    def ask(self, model: Any, way: str, history: Sequence[Any] = (), **parameters: Any) -> Seen:
         """Ask with two tools on offer, and look at the answer as the framework's agents do."""
-        return (_ask_langchain if self.framework == "langchain" else _ask_llama_index)(model, way, history)
+        ask = _ask_langchain if self.framework == "langchain" else _ask_llama_index
+        return ask(model, way, history, parameters)
 
 
 _LLAMA = (("model", "llama-3.3-70b-instruct"),)
@@ -112,8 +113,8 @@ def merged(chunks: Sequence[Any]) -> Any:
     return whole
 
 
-def _ask_langchain(model: Any, way: str, history: Sequence[Any]) -> Seen:
-    bound = model.bind_tools(TOOLS)
+def _ask_langchain(model: Any, way: str, history: Sequence[Any], parameters: dict[str, Any]) -> Seen:
+    bound = model.bind_tools(TOOLS, **parameters)
     messages = [*history, ("user", "go")]
 
     async def stream() -> list[Any]:
@@ -130,18 +131,19 @@ def _ask_langchain(model: Any, way: str, history: Sequence[Any]) -> Seen:
     return Seen(calls, refusal, message.content)
 
 
-def _ask_llama_index(model: Any, way: str, history: Sequence[Any]) -> Seen:
+def _ask_llama_index(model: Any, way: str, history: Sequence[Any], parameters: dict[str, Any]) -> Seen:
     messages = [*history, ChatMessage("go")]
+    asked = {"tools": TOOLS, **parameters}
 
     async def stream() -> list[Any]:
-        return [chunk async for chunk in await model.astream_chat(messages, tools=TOOLS)]
+        return [chunk async for chunk in await model.astream_chat(messages, **asked)]
 
     if way == "invoke":
-        response = model.chat(messages, tools=TOOLS)
+        response = model.chat(messages, **asked)
     elif way == "ainvoke":
-        response = asyncio.run(model.achat(messages, tools=TOOLS))
+        response = asyncio.run(model.achat(messages, **asked))
     else:
-        chunks = list(model.stream_chat(messages, tools=TOOLS)) if way == "stream" else asyncio.run(stream())
+        chunks = list(model.stream_chat(messages, **asked)) if way == "stream" else asyncio.run(stream())
         for chunk in chunks[:-1]:
             model.get_tool_calls_from_response(chunk, error_on_no_tool_call=False)
         response = chunks[-1]

@@ -9,7 +9,7 @@ import pytest
 
 from linkspan.errors import InvalidResponseError, LinkspanError, ServerError
 from linkspan_sandbox import Reply
-from tests.tool_calls.conftest import WAYS, event, piece
+from tests.tool_calls.conftest import CHATS, RESPONSES, WAYS, answer_with, event, name_of, piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,3 +59,14 @@ def test_a_finish_reason_that_means_failure_is_an_error(
     assert caught.value.partial is not None
     assert [made.name for made in caught.value.partial.tool_calls] == ["pay"]
     assert pickle.loads(pickle.dumps(caught.value)).code == reason
+
+
+@pytest.mark.parametrize("chat", [*CHATS, *RESPONSES], ids=name_of, indirect=True)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_second_call_is_dropped_where_the_request_forbids_it(
+    chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str
+) -> None:
+    # As from a server that ignores the parameter.
+    answer_with(sandbox, piece("{}", name="pay", id="a"), piece("{}", name="look_up", id="b"))
+    seen = chat.ask(make(), way, parallel_tool_calls=False)
+    assert [name for _, name, _ in seen.calls] == ["pay"]
