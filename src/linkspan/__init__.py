@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from linkspan.cygnal import Cygnal
-    from linkspan.providers.cygnal import Verdict
+    from linkspan.providers.cygnal_verdict import Verdict
 
 __version__ = version("linkspan")
 
@@ -20,7 +20,7 @@ __all__ = ["Cygnal", "Verdict", "__version__"]
 
 
 #: The module of each name, imported on first access, so that importing an error loads no client.
-_MODULES = {"Cygnal": "linkspan.cygnal", "Verdict": "linkspan.providers.cygnal"}
+_MODULES = {"Cygnal": "linkspan.cygnal", "Verdict": "linkspan.providers.cygnal_verdict"}
 
 
 def __getattr__(name: str) -> Any:

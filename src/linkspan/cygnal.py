@@ -14,7 +14,8 @@ from linkspan.settings.cygnal import CygnalSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from linkspan.providers.cygnal import Turn, Verdict
+    from linkspan.providers.cygnal import Turn
+    from linkspan.providers.cygnal_verdict import Verdict
 
 __all__ = ["Cygnal"]
 

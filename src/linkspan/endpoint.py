@@ -6,29 +6,28 @@ Sync and async methods differ only in the transport call.
 from __future__ import annotations
 
 import asyncio
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from linkspan.call_headers import merged_headers
-from linkspan.errors import InterruptedStreamError, InvalidRequestError, LinkspanError, NotFoundError
+from linkspan.errors import InterruptedStreamError, LinkspanError
 from linkspan.form import Form
-from linkspan.json_fields import unwritable_field
+from linkspan.guarded_codec import GuardedCodec
+from linkspan.json_body import encode_json
 from linkspan.rate_limits import rate_limit_of
 from linkspan.redaction import Secrets
 from linkspan.transport import LARGEST_RESPONSE, HttpClient, HttpRequest, check_base_url, join_url, proxy_passwords
-from linkspan.unreadable import invalid_response, unreadable_error, worth_reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
     from types import TracebackType
-    from typing import TypeAlias
 
     import httpx
     from pydantic import SecretStr
 
     from linkspan.assembler import Assembler
     from linkspan.conversation import Completion, Delta
+    from linkspan.guarded_codec import Decoder
     from linkspan.providers.codec import Codec, StreamDecoder
     from linkspan.providers.provider import Provider
     from linkspan.transport import HttpResponse
@@ -40,10 +39,6 @@ ResultT = TypeVar("ResultT")
 
 #: Bytes of an answer beyond which an event loop does not wait until it is read.
 _LARGE_ANSWER = 1024 * 1024
-
-if TYPE_CHECKING:
-    #: Decodes a body and its headers.
-    Decoder: TypeAlias = Callable[[bytes, Mapping[str, str]], ResultT]
 
 
 class Endpoint(Generic[RequestT]):
@@ -69,7 +64,7 @@ class Endpoint(Generic[RequestT]):
         self.client = client
         self.base_url = base_url
         self._headers = dict(headers)
-        self._secrets = secrets
+        self._guarded = GuardedCodec(codec, secrets)
         self._timeout = timeout
         self._stall_timeout = stall_timeout
         self._max_retries = max_retries
@@ -83,13 +78,14 @@ class Endpoint(Generic[RequestT]):
     def complete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
         """Request a whole answer."""
         with self._redacted_errors:
-            return self._whole(self.client.send(self._http_request(request, stream=False, timeout=timeout)), request)
+            response = self.client.send(self._http_request(request, stream=False, timeout=timeout))
+            return self._guarded.completion(response, request)
 
     async def acomplete(self, request: RequestT, *, timeout: float | None = None) -> Completion:
         """Request a whole answer."""
         with self._redacted_errors:
             response = await self.client.asend(self._http_request(request, stream=False, timeout=timeout))
-            return self._whole(response, request)
+            return self._guarded.completion(response, request)
 
     def batches(
         self, request: RequestT, assembler: Assembler, *, timeout: float | None = None
@@ -115,11 +111,11 @@ class Endpoint(Generic[RequestT]):
         self, request: RequestT, http_request: HttpRequest, assembler: Assembler
     ) -> Generator[Sequence[Delta], None, None]:
         with self._redacted_errors, self.client.stream(http_request) as events:
-            decoder = self._stream_decoder(request, events.headers)
+            decoder = self._guarded.stream_decoder(request, events.headers)
             assembler.rate_limit = rate_limit_of(events.headers)
             try:
                 for batch in events.batches():
-                    deltas, error = self._decoded(decoder, batch)
+                    deltas, error = self._guarded.deltas(decoder, batch)
                     if deltas:
                         yield deltas
                     else:
@@ -129,8 +125,8 @@ class Endpoint(Generic[RequestT]):
                     if decoder.finished:
                         break
             except LinkspanError as error:
-                self._end_early(error, decoder, assembler)
-            yield self._closed(decoder, assembler)
+                _end_early(error, decoder, assembler)
+            yield self._guarded.last_deltas(decoder, assembler)
             if not decoder.cut_short:
                 events.drain()
 
@@ -139,11 +135,11 @@ class Endpoint(Generic[RequestT]):
     ) -> AsyncGenerator[Sequence[Delta], None]:
         with self._redacted_errors:
             async with self.client.astream(http_request) as events:
-                decoder = self._stream_decoder(request, events.headers)
+                decoder = self._guarded.stream_decoder(request, events.headers)
                 assembler.rate_limit = rate_limit_of(events.headers)
                 try:
                     async for batch in events.batches():
-                        deltas, error = self._decoded(decoder, batch)
+                        deltas, error = self._guarded.deltas(decoder, batch)
                         if deltas:
                             yield deltas
                         else:
@@ -153,8 +149,8 @@ class Endpoint(Generic[RequestT]):
                         if decoder.finished:
                             break
                 except LinkspanError as error:
-                    self._end_early(error, decoder, assembler)
-                yield self._closed(decoder, assembler)
+                    _end_early(error, decoder, assembler)
+                yield self._guarded.last_deltas(decoder, assembler)
                 if not decoder.cut_short:
                     await events.drain()
 
@@ -175,7 +171,7 @@ class Endpoint(Generic[RequestT]):
     ) -> ResultT:
         """Send a JSON body or a form to another route of the API, and decode the answer with ``decode``."""
         with self._redacted_errors:
-            return self._decode(self.post(path, body, timeout=timeout), decode)
+            return self._guarded.decode(self.post(path, body, timeout=timeout), decode)
 
     async def acall(
         self, path: str, body: Mapping[str, Any] | Form, decode: Decoder[ResultT], *, timeout: float | None = None
@@ -185,8 +181,8 @@ class Endpoint(Generic[RequestT]):
             response = await self.apost(path, body, timeout=timeout)
             if len(response.content) > _LARGE_ANSWER:
                 # Thousands of vectors: the event loop goes on meanwhile.
-                return await asyncio.to_thread(self._decode, response, decode)
-            return self._decode(response, decode)
+                return await asyncio.to_thread(self._guarded.decode, response, decode)
+            return self._guarded.decode(response, decode)
 
     def get(self, path: str, *, timeout: float | None = None) -> HttpResponse:
         """Get another route of the API."""
@@ -201,12 +197,12 @@ class Endpoint(Generic[RequestT]):
     def read(self, path: str, decode: Decoder[ResultT], *, timeout: float | None = None) -> ResultT:
         """Get another route of the API, and decode the answer with ``decode``."""
         with self._redacted_errors:
-            return self._decode(self.get(path, timeout=timeout), decode)
+            return self._guarded.decode(self.get(path, timeout=timeout), decode)
 
     async def aread(self, path: str, decode: Decoder[ResultT], *, timeout: float | None = None) -> ResultT:
         """Get another route of the API, and decode the answer with ``decode``."""
         with self._redacted_errors:
-            return self._decode(await self.aget(path, timeout=timeout), decode)
+            return self._guarded.decode(await self.aget(path, timeout=timeout), decode)
 
     def close(self) -> None:
         """Close the endpoint's connections for sync calls."""
@@ -247,90 +243,17 @@ class Endpoint(Generic[RequestT]):
             stall_timeout=self._stall_timeout if timeout is None else None,
             max_retries=self._max_retries,
             max_response_bytes=self._max_response_bytes,
-            decode_error=partial(self._decode_error, model=getattr(request, "model", None)),
-            event_error=self._event_error,
+            decode_error=partial(self._guarded.error, model=getattr(request, "model", None)),
+            event_error=self._guarded.event_error,
         )
 
-    # ------------------------------------------------------------------ guards: only LinkspanErrors are raised
 
-    def _whole(self, response: HttpResponse, request: RequestT) -> Completion:
-        completion = self._decode(response, lambda body, headers: self.codec.decode(body, headers, request))
-        completion.rate_limit = rate_limit_of(response.headers)
-        return completion
-
-    def _decode(self, response: HttpResponse, decode: Decoder[ResultT]) -> ResultT:
-        try:
-            return decode(response.content, response.headers)
-        except Exception as error:  # noqa: BLE001  # whatever a decoder makes of a malformed answer
-            failure = error
-        # Raised outside of the except block, so that no context repeats what the error leaves out.
-        raise self._read_failure(failure, response.content, lambda body: decode(body, response.headers), response)
-
-    def _stream_decoder(self, request: RequestT, headers: Mapping[str, str]) -> StreamDecoder:
-        try:
-            return self.codec.stream_decoder(request, headers)
-        except Exception as error:  # noqa: BLE001  # headers may hold anything
-            failure = error
-        raise invalid_response(failure, self.codec.provider)
-
-    def _decoded(self, decoder: StreamDecoder, events: Sequence[bytes]) -> tuple[Sequence[Delta], LinkspanError | None]:
-        """Decode events up to the end of the answer; return their deltas, and the error that broke the stream."""
-        deltas: list[Delta] = []
-        event = b""
-        try:
-            feed = decoder.feed
-            for event in events:
-                deltas += feed(event)
-                if decoder.finished:
-                    break
-        except Exception as error:  # noqa: BLE001  # whatever a decoder makes of a malformed event
-            failure = error
-        else:
-            return deltas, None
-        return deltas, self._read_failure(failure, event, decoder.feed)
-
-    def _closed(self, decoder: StreamDecoder, assembler: Assembler) -> Sequence[Delta]:
-        try:
-            return decoder.close()
-        except Exception as error:  # noqa: BLE001  # whatever a decoder makes of all that it was fed
-            failure = invalid_response(error, self.codec.provider, so_far=assembler)
-        raise failure
-
-    def _end_early(self, error: LinkspanError, decoder: StreamDecoder, assembler: Assembler) -> None:
-        """Raise the error that broke the stream, with the answer so far, unless the answer is complete."""
-        if isinstance(error, InterruptedStreamError) and decoder.complete:
-            return
-        error.partial = assembler.completion()
-        raise error
-
-    def _decode_error(self, response: HttpResponse, model: str | None = None) -> LinkspanError:
-        # Redacted first: shortening could leave a part of a secret.
-        content = self._secrets.blank(worth_reading(response.content))
-        status, headers = response.status_code, response.headers
-        try:
-            failure = self.codec.decode_error(status, headers, content)
-        except Exception as error:  # noqa: BLE001  # whatever a decoder makes of a malformed body
-            return unreadable_error(error, self.codec.provider, status, headers)
-        return _naming(model, failure)
-
-    def _event_error(self, event: bytes) -> LinkspanError | None:
-        try:
-            return self.codec.event_error(self._secrets.blank(event))
-        except Exception as error:  # noqa: BLE001  # whatever a decoder makes of a malformed event
-            return invalid_response(error, self.codec.provider, event)
-
-    def _read_failure(
-        self, failure: Exception, content: bytes, read: Callable[[bytes], object], response: HttpResponse | None = None
-    ) -> LinkspanError:
-        """Return the error for content that could not be decoded."""
-        if self._secrets.found_in(content):
-            # Decoded again without secrets, because an error that quotes the content could keep a part of one.
-            content = self._secrets.blank(content)
-            try:
-                read(content)
-            except Exception as error:  # noqa: BLE001  # the same as before
-                failure = error
-        return invalid_response(failure, self.codec.provider, content, response=response)
+def _end_early(error: LinkspanError, decoder: StreamDecoder, assembler: Assembler) -> None:
+    """Raise the error that broke the stream, with the answer so far, unless the answer is complete."""
+    if isinstance(error, InterruptedStreamError) and decoder.complete:
+        return
+    error.partial = assembler.completion()
+    raise error
 
 
 class _RedactedErrors:
@@ -414,37 +337,4 @@ def connect(
         max_retries=max_retries,
         max_response_bytes=max_response_bytes,
         stall_timeout=stall_timeout,
-    )
-
-
-def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
-    """Encode a body as compact UTF-8 JSON.
-
-    Raises:
-        InvalidRequestError: A value has no JSON form (NaN, a lone surrogate, an object).
-    """
-    try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
-    except (TypeError, ValueError, RecursionError) as error:
-        reason = (
-            "a text has a lone surrogate (half of a UTF-16 pair): clean it, for example with "
-            "text.encode('utf-8', 'replace').decode()"
-            if isinstance(error, UnicodeEncodeError)
-            else _reason(body, error)
-        )
-        raise InvalidRequestError(
-            f"{provider}: the request cannot be written as JSON: {reason}", provider=provider
-        ) from (None if isinstance(error, UnicodeEncodeError) else error)
-
-
-def _reason(body: Mapping[str, Any], error: Exception) -> str:
-    field = unwritable_field(body)
-    return f"{field!r}: {error}" if field else str(error)
-
-
-def _naming(model: str | None, error: LinkspanError) -> LinkspanError:
-    """Name the model in the error for an unknown one, if the server does not."""
-    about_it = isinstance(error, NotFoundError) and any(word in error.message for word in ("model", "endpoint"))
-    return error.with_hint(
-        f"The model asked for is {model!r}." if model and about_it and model not in error.message else None
     )

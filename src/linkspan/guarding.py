@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Message
     from linkspan.cygnal import Cygnal
-    from linkspan.providers.cygnal import Verdict
+    from linkspan.providers.cygnal_verdict import Verdict
 
 __all__ = [
     "JUDGEMENT_KEY",

@@ -270,7 +270,7 @@ def test_untrusted_text_is_refused_or_fenced_never_passed_as_another_role() -> N
 
 
 def test_what_json_cannot_carry_is_named(server) -> None:
-    from linkspan.endpoint import encode_json
+    from linkspan.json_body import encode_json
 
     with pytest.raises(InvalidRequestError, match="lone surrogate"):
         encode_json({"text": "\ud800"}, "scaleway")

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from linkspan.conversation import Part
-    from linkspan.providers.cygnal import Turn, Verdict
+    from linkspan.providers.cygnal import Turn
+    from linkspan.providers.cygnal_verdict import Verdict
 
 __all__ = ["CygnalDecisionModel"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from linkspan.providers.cygnal import MONITOR_PATH, Verdict, decode_verdict
+from linkspan.providers.cygnal import MONITOR_PATH
+from linkspan.providers.cygnal_verdict import Verdict, decode_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,53 @@
+"""Write a request's body as JSON; the error for one that cannot be written names the field."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from linkspan.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["encode_json", "unwritable_field"]
+
+
+def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
+    """Encode a body as compact UTF-8 JSON.
+
+    Raises:
+        InvalidRequestError: A value has no JSON form (NaN, a lone surrogate, an object).
+    """
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = (
+            "a text has a lone surrogate (half of a UTF-16 pair): clean it, for example with "
+            "text.encode('utf-8', 'replace').decode()"
+            if isinstance(error, UnicodeEncodeError)
+            else _reason(body, error)
+        )
+        raise InvalidRequestError(
+            f"{provider}: the request cannot be written as JSON: {reason}", provider=provider
+        ) from (None if isinstance(error, UnicodeEncodeError) else error)
+
+
+def _reason(body: Mapping[str, Any], error: Exception) -> str:
+    field = unwritable_field(body)
+    return f"{field!r}: {error}" if field else str(error)
+
+
+def unwritable_field(body: Mapping[str, Any]) -> str:
+    """Return the dotted path of the first field that JSON cannot carry; ``""`` if there is none."""
+    name = next((name for name, value in body.items() if not _is_writable({name: value})), "")
+    inner = unwritable_field(body[name]) if name and isinstance(body[name], dict) else ""
+    return f"{name}.{inner}" if inner else str(name)
+
+
+def _is_writable(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
