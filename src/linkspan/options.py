@@ -5,15 +5,16 @@ A call's keywords are checked like the constructor's arguments. ``None`` drops t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence  # pydantic reads the annotations at run time
+from collections.abc import Mapping  # noqa: TC003  # pydantic reads the annotations at run time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from linkspan.call_headers import as_extra_headers
+from linkspan.call_keywords import read_tool_choice
 from linkspan.connection import Connected
-from linkspan.conversation import ChatRequest, NamedTool, PromptRequest, ResponseFormat
+from linkspan.conversation import ChatRequest, PromptRequest
 from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.fields import near_match
 from linkspan.providers.retirement import warn_if_retired
@@ -21,19 +22,18 @@ from linkspan.redaction import is_secret_keyword
 from linkspan.turns import join_turns
 
 if TYPE_CHECKING:
-    from linkspan.conversation import Message, Tool, ToolChoice
+    from collections.abc import Sequence
+
+    from linkspan.conversation import Message, ResponseFormat, Tool
     from linkspan.providers.catalog import ModelInfo
+    from linkspan.providers.likely_tokens import LikelyTokens
 
 __all__ = [
-    "CHAT_LIKELY_TOKENS",
     "CallOptions",
     "ChatSettings",
     "ConversationSettings",
-    "LikelyTokens",
     "ModelName",
     "ModelSettings",
-    "read_response_format",
-    "read_tool_choice",
     "refuse_chat_keywords",
 ]
 
@@ -62,22 +62,6 @@ _MEANT_OTHERWISE = {
 
 #: Similarity from which an unknown keyword counts as a typo.
 _TYPO = 0.85
-
-
-class LikelyTokens(NamedTuple):
-    """How to ask for likely tokens.
-
-    Attributes:
-        parameters: The parameters of the call; greedy, as the answer itself is not of interest.
-        most: How many of the likeliest tokens are given at each place.
-    """
-
-    parameters: Mapping[str, Any]
-    most: int
-
-
-#: The request to Chat Completions servers; vLLM and OpenAI return no more.
-CHAT_LIKELY_TOKENS = LikelyTokens({"temperature": 0, "logprobs": True, "top_logprobs": 20}, 20)
 
 
 @dataclass(slots=True)
@@ -326,86 +310,6 @@ class ChatSettings(ConversationSettings):
             data_role=fields.get("data_role", self.data_role),
             tool_results=fields.get("tool_results", self.tool_results),
         )
-
-
-# ---------------------------------------------------------------------- tools and formats, as callers write them
-
-_CHOICES: Mapping[str, ToolChoice] = {"auto": "auto", "none": "none", "any": "required", "required": "required"}
-
-
-def read_tool_choice(choice: Any, names: Sequence[str]) -> ToolChoice | None:
-    """Return a neutral tool choice; ``None`` if nothing needs to be sent.
-
-    Args:
-        choice: ``"auto"``, ``"none"``, ``"any"`` or ``"required"`` (also ``True``), a tool's name, or a dict in the
-            Chat Completions or Anthropic form; ``None`` and ``False`` mean no choice.
-        names: The names of the given tools.
-
-    Raises:
-        ConfigurationError: The choice names an unknown tool, requires a call without tools, or has an unknown form.
-    """
-    wanted = _wanted(choice)
-    if isinstance(wanted, NamedTool) and wanted.name not in names:
-        offered = ", ".join(map(repr, names)) or "none"
-        raise ConfigurationError(f"tool_choice names the tool {wanted.name!r}, but the tools given are: {offered}.")
-    if wanted == "required" and not names:
-        raise ConfigurationError(f"tool_choice={choice!r} demands a tool call, but no tools are given.")
-    # Without tools "auto" and "none" mean nothing, and APIs refuse them.
-    return wanted if names else None
-
-
-def _wanted(choice: Any) -> ToolChoice | None:
-    if choice is None or choice is False or isinstance(choice, NamedTool):
-        return choice or None
-    if choice is True:
-        return "required"
-    if isinstance(choice, str):
-        return _CHOICES.get(choice) or NamedTool(choice)
-    if isinstance(choice, Mapping):
-        function = choice.get("function")
-        name = function.get("name") if isinstance(function, Mapping) else choice.get("name")
-        if isinstance(name, str):
-            return NamedTool(name)
-        if choice.get("type") in _CHOICES:
-            return _CHOICES[choice["type"]]
-    raise ConfigurationError(
-        f"Unknown tool_choice {choice!r}: use 'auto', 'none', 'any', 'required', a tool's name, or "
-        "{'type': 'function', 'function': {'name': ...}}."
-    )
-
-
-def read_response_format(wanted: Any, read_schema: Callable[[Any], ResponseFormat]) -> ResponseFormat | None:
-    """Return a neutral response format.
-
-    Args:
-        wanted: A dict in the Chat Completions form (``{"type": "json_schema", "json_schema": {...}}``,
-            ``{"type": "json_object"}``, ``{"type": "text"}``), or a schema for ``read_schema``. ``None`` stays
-            ``None``.
-        read_schema: Reads a class or a JSON schema, as the framework does.
-
-    Raises:
-        ConfigurationError: The format has another form.
-    """
-    if wanted is None or isinstance(wanted, ResponseFormat):
-        return wanted
-    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
-    if kind in ("json_object", "text"):
-        return ResponseFormat(kind)
-    if kind != "json_schema":
-        return read_schema(wanted)
-    inner = wanted.get("json_schema")
-    if not isinstance(inner, Mapping) or not isinstance(inner.get("schema"), Mapping):
-        raise ConfigurationError(
-            "response_format of type 'json_schema' needs {'json_schema': {'name': ..., 'schema': {...}}}."
-        )
-    schema = inner["schema"]
-    return ResponseFormat(
-        "json_schema",
-        schema=schema,
-        name=inner.get("name") or schema.get("title") or "answer",
-        strict=inner.get("strict"),
-        description=inner.get("description"),
-    )
 
 
 def refuse_chat_keywords(owner: ModelSettings, keywords: Mapping[str, Any], names: Sequence[str]) -> None:

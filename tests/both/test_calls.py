@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from linkspan.call_keywords import read_tool_choice
 from linkspan.conversation import NamedTool
 from linkspan.errors import ConfigurationError, LinkspanError, UnsupportedContentError
-from linkspan.options import read_tool_choice
 from tests.both.subjects import CHATS, SUBJECTS, Server, Subject
 
 every = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.id)

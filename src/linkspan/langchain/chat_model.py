@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Union, cast
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from pydantic import Field
 
+from linkspan.call_keywords import read_response_format, read_tool_choice
 from linkspan.errors import UnsupportedContentError
 from linkspan.langchain import content_blocks
 from linkspan.langchain.call_arguments import with_own_arguments
@@ -22,7 +23,7 @@ from linkspan.langchain.messages import to_conversation
 from linkspan.langchain.profiles import profile_of
 from linkspan.langchain.registration import CHAT_MODELS
 from linkspan.langchain.tools import as_tool_dicts, schema_format, to_tools
-from linkspan.options import ChatSettings, read_response_format, read_tool_choice
+from linkspan.options import ChatSettings
 from linkspan.owned_generator import OwnedGenerator
 from linkspan.providers.catalog import model_info
 from linkspan.unreadable import building_answer

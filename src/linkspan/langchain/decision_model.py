@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata
 
     from linkspan.conversation import ChatRequest, Completion, Part
-    from linkspan.options import LikelyTokens
+    from linkspan.providers.likely_tokens import LikelyTokens
 
 __all__ = ["ChatDecisionModel", "state_text"]
 

@@ -12,6 +12,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.constants import DEFAULT_NUM_OUTPUTS
 from pydantic import Field
 
+from linkspan.call_keywords import read_response_format
 from linkspan.conversation import Message, Text
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.structured import NativeStructuredOutput
@@ -23,7 +24,7 @@ from linkspan.llama_index.tools import (
     tool_from,
     tool_selections,
 )
-from linkspan.options import ChatSettings, read_response_format
+from linkspan.options import ChatSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,6 +13,7 @@ from llama_index.core.constants import DEFAULT_NUM_OUTPUTS
 from llama_index.core.llms.llm import default_completion_to_prompt as core_completion_to_prompt
 from llama_index.core.prompts.base import ChatPromptTemplate, SelectorPromptTemplate
 
+from linkspan.call_keywords import read_response_format
 from linkspan.conversation import ChatRequest, Message, Text
 from linkspan.errors import ConfigurationError, InvalidRequestError
 from linkspan.llama_index.messages import messages_from_llama_index
@@ -20,7 +21,7 @@ from linkspan.llama_index.prompt_format import for_function, one_system_turn, pl
 from linkspan.llama_index.responses import as_chat_response
 from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.llama_index.tools import pydantic_format
-from linkspan.options import ConversationSettings, read_response_format, refuse_chat_keywords
+from linkspan.options import ConversationSettings, refuse_chat_keywords
 from linkspan.owned_generator import OwnedGenerator
 from linkspan.prompts import ChatTemplate, find_template
 from linkspan.providers.filters.thinking import ThinkTagCodec

@@ -6,21 +6,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from linkspan.options import CHAT_LIKELY_TOKENS, ChatSettings, LikelyTokens
+from linkspan.options import ChatSettings
 from linkspan.providers.datacrunch import DATACRUNCH
 from linkspan.providers.datacrunch.chat_apis import chat_codec
 from linkspan.providers.datacrunch.parameter_apis import API  # noqa: TC001  # pydantic reads the annotations at run time
 from linkspan.providers.datacrunch.provider import is_gateway, is_legacy
+from linkspan.providers.likely_tokens import CHAT_LIKELY_TOKENS, TGI_CHAT_LIKELY_TOKENS, TGI_LIKELY_TOKENS
 from linkspan.settings.datacrunch import DataCrunchSettings, SharedParameters
 from linkspan.settings.templated import TemplateSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from linkspan.providers.codec import Codec
+    from linkspan.providers.likely_tokens import LikelyTokens
 
 __all__ = ["DataCrunchChatSettings"]
 
-#: TGI's limit, unless its operator raises it.
-_TGI_TOP_TOKENS = 5
+_LIKELY_TOKENS: Mapping[API, LikelyTokens] = {
+    "openai": CHAT_LIKELY_TOKENS,
+    "messages": TGI_CHAT_LIKELY_TOKENS,
+    "generate": TGI_LIKELY_TOKENS,
+}
 
 
 class DataCrunchChatSettings(DataCrunchSettings, TemplateSettings, SharedParameters, ChatSettings):
@@ -64,11 +71,7 @@ class DataCrunchChatSettings(DataCrunchSettings, TemplateSettings, SharedParamet
         return self._api() == "generate"
 
     def _likely_token_options(self) -> LikelyTokens:
-        if self._api() == "openai":
-            return CHAT_LIKELY_TOKENS
-        if self._api() == "messages":
-            return LikelyTokens({**CHAT_LIKELY_TOKENS.parameters, "top_logprobs": _TGI_TOP_TOKENS}, _TGI_TOP_TOKENS)
-        return LikelyTokens({"temperature": 0, "details": True, "top_n_tokens": _TGI_TOP_TOKENS}, _TGI_TOP_TOKENS)
+        return _LIKELY_TOKENS[self._api()]
 
     def _create_codec(self) -> Codec[Any]:
         return chat_codec(

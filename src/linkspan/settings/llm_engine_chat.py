@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from linkspan.options import CHAT_LIKELY_TOKENS, LikelyTokens
+from linkspan.providers.likely_tokens import CHAT_LIKELY_TOKENS, LikelyTokens
 from linkspan.providers.llm_engine.chat_apis import ChatAPI, chat_codec
 from linkspan.settings.llm_engine import LLMEngineChatParameters, LLMEngineSettings
 from linkspan.settings.templated import TemplateSettings

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from linkspan.connection import Connected
 from linkspan.errors import ConfigurationError
-from linkspan.options import CHAT_LIKELY_TOKENS, ChatSettings, LikelyTokens, ModelName
+from linkspan.options import ChatSettings, ModelName
+from linkspan.providers.likely_tokens import CHAT_LIKELY_TOKENS, LikelyTokens
 from linkspan.providers.responses import refused_parameter
 from linkspan.providers.scaleway import (
     SCALEWAY,

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import TokenLogprob
 
-__all__ = ["Item", "annotations_of", "logprobs_of", "said_by"]
+__all__ = ["SPOKEN_KINDS", "Item", "annotations_of", "logprobs_of", "said_by"]
+
+#: Kinds of items with content or a call of the request's functions. All others are of a server's own tools.
+SPOKEN_KINDS = frozenset({"function_call", "message", "reasoning"})
 
 
 class Item:

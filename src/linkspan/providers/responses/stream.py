@@ -19,7 +19,8 @@ from linkspan.providers.chat_completions.decode import (
     unknown_fields,
 )
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of
-from linkspan.providers.responses.items import Item, annotations_of, logprobs_of, said_by
+from linkspan.providers.responses.item_index import ItemIndex
+from linkspan.providers.responses.items import SPOKEN_KINDS, annotations_of, logprobs_of, said_by
 from linkspan.providers.responses.response import RESPONSE_FIELDS, finish_reason_of
 from linkspan.providers.wire import as_list, as_name, as_object, as_text, parse_json
 from linkspan.tool_arguments import as_json_text
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from linkspan.conversation import Message, TokenLogprob
     from linkspan.errors import LinkspanError
     from linkspan.providers.chat_completions.decode import Explain
+    from linkspan.providers.responses.items import Item
     from linkspan.providers.tool_names import ToolNames
 
 __all__ = ["ResponsesDecoder"]
@@ -59,7 +61,6 @@ _KINDS: Mapping[str, str] = {
     "summary": "reasoning",
     "arguments": "function_call",
 }
-_SPOKEN_KINDS = frozenset(_KINDS.values())
 _STARTS = frozenset({"response.created", "response.in_progress", "response.queued"})
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 #: Separates the content of two items.
@@ -82,8 +83,6 @@ class ResponsesDecoder:
     cut_short = False
 
     __slots__ = (
-        "_by_id",
-        "_by_index",
         "_call_indexes",
         "_explain",
         "_extra",
@@ -91,6 +90,7 @@ class ResponsesDecoder:
         "_headers",
         "_id",
         "_ids",
+        "_item_of",
         "_items",
         "_limit",
         "_model",
@@ -118,9 +118,8 @@ class ResponsesDecoder:
         self._explain = explain
         self._ids = CallIds(conversation)
         self._call_indexes = count()
-        self._items: list[Item] = []
-        self._by_id: dict[str, Item] = {}
-        self._by_index: dict[int, Item] = {}
+        self._items = ItemIndex()
+        self._item_of = self._items.of_event  # bound once, as each piece calls it
         #: The last item that yielded text, refusal or reasoning.
         self._speakers: dict[str, Item] = {}
         self._extra: dict[str, Any] = {}
@@ -172,7 +171,7 @@ class ResponsesDecoder:
             self._keep_names(as_object(event.get("response"), "response"))
         elif kind == "error":
             raise self._error(event)
-        elif "delta" in event and not self._is_of_server_tool(event):
+        elif "delta" in event and not self._items.has_server_tool_of(event):
             raise self._invalid(f"an event {kind!r} of the stream holds a piece of the answer of an unknown kind")
         # All others add nothing: starts and ends of parts, annotations, progress of a server's own tools.
 
@@ -227,51 +226,13 @@ class ResponsesDecoder:
             raise self._error({"error": error})
         if status not in {"completed", "incomplete"}:
             raise self._invalid(f"the answer has not ended: its status is {status!r}")
-        for item, fields in self._paired(as_list(response.get("output"), "output")):
+        for item, fields in self._items.paired(as_list(response.get("output"), "output")):
             yield from self._whole_item(item, fields)
         self._usage = decode_usage(response.get("usage"), "input_tokens", "output_tokens")
         calls = any(item.kind == "function_call" for item in self._items)
         self._finish = finish_reason_of(response, status, self._usage, self._limit, calls=calls)
         self._extra.update(unknown_fields(response, RESPONSE_FIELDS))
         self.finished = True
-
-    def _paired(self, output: Sequence[Any]) -> Iterator[tuple[Item, Mapping[str, Any]]]:
-        """Yield each item of the output with its streamed counterpart.
-
-        Paired by id where ids agree, else by their order within their kind: vLLM changes the ids here, and omits blank
-        items on either side.
-        """
-        entries = [as_object(entry, "an item of the output") for entry in output]
-        named = self._named_in(entries)
-        taken = {id(item) for item in named.values()}
-        unnamed: dict[str, Iterator[Item]] = {
-            kind: iter(
-                [
-                    item
-                    for item in self._items
-                    if item.kind == kind and (item.name or not item.is_blank) and id(item) not in taken
-                ]
-            )
-            for kind in _SPOKEN_KINDS
-        }
-        for place, fields in enumerate(entries):
-            kind = as_text(fields.get("type"), "the type of an item")
-            if kind in {"message", "reasoning"} and not any(text.strip() for text in said_by(fields).values()):
-                continue
-            item = named.get(place) or next(unnamed.get(kind, iter(())), None)
-            if item is None:
-                item = Item(kind)
-                self._items.append(item)
-            yield item, fields
-
-    def _named_in(self, output: Sequence[Mapping[str, Any]]) -> dict[int, Item]:
-        """Return the streamed item of each place of the output that has its id and kind. Servers give an id twice."""
-        found: dict[int, Item] = {}
-        for place, fields in enumerate(output):
-            item = self._by_id.get(str(fields.get("id")))
-            if item is not None and item.kind == fields.get("type") and item not in found.values():
-                found[place] = item
-        return found
 
     def _keep_names(self, response: Mapping[str, Any]) -> None:
         self._id = as_name(response.get("id"), "id") or self._id
@@ -284,42 +245,6 @@ class ResponsesDecoder:
         return InvalidResponseError(
             f"{self._provider}: {words}.", provider=self._provider, request_id=request_id_of(self._headers)
         )
-
-    # ------------------------------------------------------------------ items
-
-    def _item_of(self, event: Mapping[str, Any], kind: str | None, *, begins: bool = False) -> Item:
-        """Return the item of an event: the one with its id or index, else the newest, else a new one.
-
-        Args:
-            event: The event.
-            kind: The item's kind; ``None`` if the event holds the item.
-            begins: Whether the event begins an item, which is then not the newest.
-        """
-        fields = event.get("item")
-        fields = fields if isinstance(fields, dict) else {}
-        kind = kind or as_text(fields.get("type"), "the type of an item")
-        item_id, index = event.get("item_id") or fields.get("id"), event.get("output_index")
-        item_id = item_id if isinstance(item_id, str) else None
-        index = index if type(index) is int else None
-        item = self._by_id.get(item_id or "") or (None if index is None else self._by_index.get(index))
-        if item is None and item_id is None and index is None and self._items and not begins:
-            item = self._items[-1]
-        if item is None or item.kind != kind:
-            item = Item(kind)
-            self._items.append(item)
-            if item_id:
-                self._by_id[item_id] = item
-            if index is not None:
-                self._by_index[index] = item
-        return item
-
-    def _is_of_server_tool(self, event: Mapping[str, Any]) -> bool:
-        """Whether an event belongs to an item without content or a call of the request's functions."""
-        item_id, index = event.get("item_id"), event.get("output_index")
-        item = self._by_id.get(item_id) if isinstance(item_id, str) else None
-        if item is None and type(index) is int:
-            item = self._by_index.get(index)
-        return item is not None and item.kind not in _SPOKEN_KINDS
 
     def _open(self, item: Item, fields: Mapping[str, Any]) -> Sequence[Delta]:
         """Yield the head of a call. Arguments in it are ignored, because vLLM repeats them in the first piece."""
@@ -347,7 +272,7 @@ class ResponsesDecoder:
             notes = annotations_of(fields)
             if notes:
                 self._extra.setdefault("annotations", []).extend(notes)
-        elif item.kind not in _SPOKEN_KINDS:
+        elif item.kind not in SPOKEN_KINDS:
             self._extra.setdefault("other_output", []).append(dict(fields))
         encrypted = fields.get("encrypted_content") if item.kind == "reasoning" else None
         if encrypted:

@@ -1,0 +1,93 @@
+"""The tool choice and the response format of a call, in all forms in which callers write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from linkspan.conversation import NamedTool, ResponseFormat
+from linkspan.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from linkspan.conversation import ToolChoice
+
+__all__ = ["read_response_format", "read_tool_choice"]
+
+_CHOICES: Mapping[str, ToolChoice] = {"auto": "auto", "none": "none", "any": "required", "required": "required"}
+
+
+def read_tool_choice(choice: Any, names: Sequence[str]) -> ToolChoice | None:
+    """Return a neutral tool choice; ``None`` if nothing needs to be sent.
+
+    Args:
+        choice: ``"auto"``, ``"none"``, ``"any"`` or ``"required"`` (also ``True``), a tool's name, or a dict in the
+            Chat Completions or Anthropic form; ``None`` and ``False`` mean no choice.
+        names: The names of the given tools.
+
+    Raises:
+        ConfigurationError: The choice names an unknown tool, requires a call without tools, or has an unknown form.
+    """
+    wanted = _wanted(choice)
+    if isinstance(wanted, NamedTool) and wanted.name not in names:
+        offered = ", ".join(map(repr, names)) or "none"
+        raise ConfigurationError(f"tool_choice names the tool {wanted.name!r}, but the tools given are: {offered}.")
+    if wanted == "required" and not names:
+        raise ConfigurationError(f"tool_choice={choice!r} demands a tool call, but no tools are given.")
+    # Without tools "auto" and "none" mean nothing, and APIs refuse them.
+    return wanted if names else None
+
+
+def _wanted(choice: Any) -> ToolChoice | None:
+    if choice is None or choice is False or isinstance(choice, NamedTool):
+        return choice or None
+    if choice is True:
+        return "required"
+    if isinstance(choice, str):
+        return _CHOICES.get(choice) or NamedTool(choice)
+    if isinstance(choice, Mapping):
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, Mapping) else choice.get("name")
+        if isinstance(name, str):
+            return NamedTool(name)
+        if choice.get("type") in _CHOICES:
+            return _CHOICES[choice["type"]]
+    raise ConfigurationError(
+        f"Unknown tool_choice {choice!r}: use 'auto', 'none', 'any', 'required', a tool's name, or "
+        "{'type': 'function', 'function': {'name': ...}}."
+    )
+
+
+def read_response_format(wanted: Any, read_schema: Callable[[Any], ResponseFormat]) -> ResponseFormat | None:
+    """Return a neutral response format.
+
+    Args:
+        wanted: A dict in the Chat Completions form (``{"type": "json_schema", "json_schema": {...}}``,
+            ``{"type": "json_object"}``, ``{"type": "text"}``), or a schema for ``read_schema``. ``None`` stays
+            ``None``.
+        read_schema: Reads a class or a JSON schema, as the framework does.
+
+    Raises:
+        ConfigurationError: The format has another form.
+    """
+    if wanted is None or isinstance(wanted, ResponseFormat):
+        return wanted
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+    if kind in ("json_object", "text"):
+        return ResponseFormat(kind)
+    if kind != "json_schema":
+        return read_schema(wanted)
+    inner = wanted.get("json_schema")
+    if not isinstance(inner, Mapping) or not isinstance(inner.get("schema"), Mapping):
+        raise ConfigurationError(
+            "response_format of type 'json_schema' needs {'json_schema': {'name': ..., 'schema': {...}}}."
+        )
+    schema = inner["schema"]
+    return ResponseFormat(
+        "json_schema",
+        schema=schema,
+        name=inner.get("name") or schema.get("title") or "answer",
+        strict=inner.get("strict"),
+        description=inner.get("description"),
+    )
