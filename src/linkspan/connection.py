@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Strict, ValidationError
 
 from linkspan.endpoint import connect
+from linkspan.endpoint_slot import EndpointSlot
 from linkspan.errors import ConfigurationError
 from linkspan.fields import check_value, documented, refuse_unknown, takes_none, validation_problems
-from linkspan.locks import ForkSafeLock
 from linkspan.providers.retirement import warn_if_retired
 from linkspan.redaction import MaskedHeaders
 from linkspan.transport import LARGEST_RESPONSE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -31,37 +30,7 @@ if TYPE_CHECKING:
     from linkspan.providers.codec import Codec
     from linkspan.providers.provider import Provider
 
-__all__ = ["Connected", "EndpointSlot", "reopening_fields"]
-
-
-class EndpointSlot:
-    """Holds an object's endpoint. Copies and pickles of a slot are empty: connections are not shared or saved."""
-
-    __slots__ = ("endpoint", "lock")
-
-    def __init__(self) -> None:
-        self.endpoint: Endpoint[Any] | None = None
-        self.lock = ForkSafeLock()
-
-    def get(self, create: Callable[[], Endpoint[Any]]) -> Endpoint[Any]:
-        """Return the endpoint. The first call creates it, once, even with concurrent threads."""
-        if self.endpoint is None:
-            with self.lock:
-                if self.endpoint is None:
-                    self.endpoint = create()
-        return self.endpoint
-
-    def __deepcopy__(self, _: dict[int, Any]) -> EndpointSlot:
-        return EndpointSlot()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (EndpointSlot, ())
-
-    def __eq__(self, other: object) -> bool:
-        # Two models with equal fields are equal, whatever their connections.
-        return isinstance(other, EndpointSlot)
-
-    __hash__ = None  # type: ignore[assignment]  # like any mutable value
+__all__ = ["Connected", "reopening_fields"]
 
 
 class Connected(BaseModel):

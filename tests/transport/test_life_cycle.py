@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from linkspan.connection import EndpointSlot
+from linkspan.endpoint_slot import EndpointSlot
 from linkspan.errors import APIConnectionError, ConfigurationError, InterruptedStreamError, LinkspanError
 from linkspan.locks import ForkSafeLock
 from linkspan.transport import HttpClient, HttpRequest, transports

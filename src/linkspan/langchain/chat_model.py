@@ -16,13 +16,14 @@ from linkspan.call_keywords import read_response_format, read_tool_choice
 from linkspan.errors import UnsupportedContentError
 from linkspan.langchain import content_blocks
 from linkspan.langchain.call_arguments import with_own_arguments
-from linkspan.langchain.chunks import ChunkBuilder, combine_outputs, to_chat_result
+from linkspan.langchain.chunks import ChunkBuilder, to_chat_result
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.language_model import LinkspanLanguageModel
 from linkspan.langchain.messages import to_conversation
 from linkspan.langchain.profiles import profile_of
 from linkspan.langchain.registration import CHAT_MODELS
 from linkspan.langchain.tools import as_tool_dicts, schema_format, to_tools
+from linkspan.langchain.usage import combine_outputs
 from linkspan.options import ChatSettings
 from linkspan.owned_generator import OwnedGenerator
 from linkspan.providers.catalog import model_info

@@ -10,7 +10,6 @@ Text is in ``content``; reasoning in ``additional_kwargs["reasoning_content"]``;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,24 +21,20 @@ from linkspan.assembler import Assembler
 from linkspan.errors import InvalidResponseError
 from linkspan.finish_reasons import normalized_finish_reason
 from linkspan.langchain.answer_chunk import AnswerChunk, split_calls
+from linkspan.langchain.usage import partial_counts, to_usage_metadata, token_usage
 from linkspan.prototype import Prototype
 from linkspan.unreadable import building_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from langchain_core.messages.ai import UsageMetadata
-
-    from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
+    from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall
 
 __all__ = [
     "ChunkBuilder",
-    "combine_outputs",
     "logprob_entries",
     "to_ai_message",
     "to_chat_result",
-    "to_usage_metadata",
-    "token_counts",
 ]
 
 
@@ -59,7 +54,7 @@ def to_chat_result(completion: Completion, provider: str, model: str | None = No
     if completion.model is not None:
         llm_output["model_name"] = completion.model
     if completion.usage is not None:
-        llm_output["token_usage"] = _token_usage(completion.usage)
+        llm_output["token_usage"] = token_usage(completion.usage)
     generations = [_generation(completion, provider)]
     generations += [_generation(_alternative(other, completion), provider) for other in completion.alternatives]
     return _RESULT.with_fields({"generations": generations, "llm_output": llm_output})
@@ -236,39 +231,6 @@ def _chunk(delta: Delta, provider: str, rate_limit: Mapping[str, Any] | None = N
     return ChatGenerationChunk(message=AnswerChunk(**fields), generation_info=generation_info)
 
 
-def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
-    """Return LangChain's token counts; ``None`` unless the server sent both, because LangChain's cannot be unknown."""
-    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
-        return None
-    given, made = usage.input_tokens, usage.output_tokens
-    total = usage.total_tokens if usage.total_tokens is not None else given + made
-    metadata: UsageMetadata = {"input_tokens": given, "output_tokens": made, "total_tokens": total}
-    if usage.cached_tokens is not None:
-        metadata["input_token_details"] = {"cache_read": usage.cached_tokens}
-    if usage.reasoning_tokens is not None:
-        metadata["output_token_details"] = {"reasoning": usage.reasoning_tokens}
-    return metadata
-
-
-def _partial_counts(usage: Usage | None) -> dict[str, int] | None:
-    """Return the known counts if ``usage_metadata`` cannot hold them because one is unknown."""
-    return token_counts(usage) or None if usage is not None and to_usage_metadata(usage) is None else None
-
-
-def _token_usage(usage: Usage) -> Mapping[str, Any]:
-    return {**(usage.raw or {}), **token_counts(usage)}
-
-
-def token_counts(usage: Usage) -> dict[str, int]:
-    """Return the known counts, by the names that LangChain's own code looks for."""
-    counts = {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-    }
-    return {name: count for name, count in counts.items() if count is not None}
-
-
 def _additional(reasoning: str, refusal: str) -> dict[str, Any]:
     additional: dict[str, Any] = {}
     if reasoning:
@@ -286,7 +248,7 @@ def _metadata(answer: Completion | Delta, provider: str, rate_limit: Mapping[str
         "request_id": answer.request_id,
         "rate_limit": rate_limit,
         "extra": dict(answer.extra) if answer.extra else None,
-        "token_usage": _partial_counts(answer.usage),
+        "token_usage": partial_counts(answer.usage),
     }
     return {name: fact for name, fact in facts.items() if fact is not None}
 
@@ -330,24 +292,3 @@ def _logprob(token: TokenLogprob) -> dict[str, Any]:
         entry["special"] = token.special
     entry["top_logprobs"] = logprob_entries(token.top) if token.top else []
     return entry
-
-
-def combine_outputs(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
-    """Merge the ``llm_output`` of several calls: sum token counts, keep the model's name."""
-    combined: dict[str, Any] = {}
-    usage: dict[str, Any] = {}
-    for output in outputs:
-        if output is not None:
-            _add_counts(usage, output.get("token_usage") or {})
-            kept = {name: output.get(name) for name in ("model_provider", "model_name")}
-            combined.update({name: fact for name, fact in kept.items() if fact is not None})
-    return {**combined, "token_usage": usage} if combined or usage else {}
-
-
-def _add_counts(total: dict[str, Any], counts: Mapping[str, Any]) -> None:
-    for name, count in counts.items():
-        before = total.get(name)
-        if isinstance(count, Mapping) and isinstance(before, (dict, type(None))):
-            _add_counts(total.setdefault(name, {}), count)
-        elif type(count) is int and type(before) in {int, type(None)}:
-            total[name] = (before or 0) + count

@@ -5,15 +5,12 @@ Needs the package ``langchain``.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain.agents.middleware import AgentMiddleware, ModelResponse, hook_config
-from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
-from langchain_core.runnables.config import var_child_runnable_config
-from langchain_core.tracers._streaming import _StreamingCallbackHandler
 from langgraph.types import Command
 
 from linkspan.conversation import Message, Text, ToolCall
@@ -31,11 +28,12 @@ from linkspan.langchain.chunks import to_ai_message
 from linkspan.langchain.content_blocks import register_blocks
 from linkspan.langchain.cygnal import Cygnal, judged_messages
 from linkspan.langchain.errors import converted_errors
+from linkspan.langchain.held_streams import streams_held
 from linkspan.langchain.tools import to_tools
 from linkspan.providers.cygnal import CYGNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Sequence
     from contextlib import AbstractContextManager
 
     from langchain.agents.middleware import ModelRequest, ToolCallRequest
@@ -292,7 +290,7 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
         return replace(response, result=result)
 
     def _held(self) -> AbstractContextManager[None]:
-        return _streams_held() if self._holds else nullcontext()
+        return streams_held() if self._holds else nullcontext()
 
 
 def _first_new(messages: Sequence[BaseMessage]) -> int:
@@ -329,26 +327,3 @@ def _refusal(notice: str, answer: AIMessage | None = None) -> AIMessage:
         said = {name: answer.response_metadata[name] for name in _PAID if name in answer.response_metadata}
         refusal.response_metadata = {**refusal.response_metadata, **said}
     return refusal
-
-
-@contextmanager
-def _streams_held() -> Iterator[None]:
-    """Trace the calls in this block, but do not stream their pieces.
-
-    The model takes its callbacks from this context variable. Handlers that stream pieces are left out; the answer still
-    reaches the stream as its node's result.
-    """
-    config = var_child_runnable_config.get()
-    callbacks = config.get("callbacks") if config else None
-    if config is None or not isinstance(callbacks, BaseCallbackManager):
-        yield
-        return
-    quiet = callbacks.copy()
-    for handler in callbacks.handlers:
-        if isinstance(handler, _StreamingCallbackHandler):
-            quiet.remove_handler(handler)
-    token = var_child_runnable_config.set({**config, "callbacks": quiet})
-    try:
-        yield
-    finally:
-        var_child_runnable_config.reset(token)

@@ -35,9 +35,9 @@ from linkspan.decisions import (
 )
 from linkspan.errors import ConfigurationError, InvalidRequestError, UnsupportedContentError
 from linkspan.langchain.chat_model import LinkspanChatModel  # noqa: TC001  # pydantic reads the annotations at run time
-from linkspan.langchain.chunks import to_usage_metadata
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.messages import to_conversation
+from linkspan.langchain.usage import to_usage_metadata
 
 if TYPE_CHECKING:
     from langchain_core.messages.ai import UsageMetadata

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
-from linkspan.langchain.chunks import combine_outputs, logprob_entries, token_counts
+from linkspan.langchain.chunks import logprob_entries
+from linkspan.langchain.usage import combine_outputs, token_counts
 from linkspan.prototype import Prototype
 
 if TYPE_CHECKING:

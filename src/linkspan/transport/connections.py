@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
 
-__all__ = ["OpenConnections", "SyncBackend", "Unread", "shut_down"]
+    import httpx
+
+__all__ = ["OpenConnections", "SyncBackend", "Unread", "shut_down", "shut_down_later"]
 
 #: Bytes of a request per write timeout.
 _SLICE = 64 * 1024
@@ -113,6 +115,26 @@ def shut_down(sock: Any) -> None:
     with suppress(OSError):  # already shut down
         # An SSLSocket's own method would destroy its TLS state while a thread reads.
         (socket.socket.shutdown if isinstance(sock, socket.socket) else type(sock).shutdown)(sock, socket.SHUT_RDWR)
+
+
+def shut_down_later(response: httpx.Response, seconds: float) -> threading.Timer | None:
+    """Bound a read on a connection without deadlines, by shutting it down from another thread.
+
+    Args:
+        response: The answer that is read.
+        seconds: When to shut it down.
+
+    Returns:
+        The timer, to be cancelled after the read; ``None`` if the connection has no known socket.
+    """
+    stream = response.extensions.get("network_stream")
+    sock = stream.get_extra_info("socket") if stream is not None else None
+    if sock is None:
+        return None
+    timer = threading.Timer(seconds, shut_down, (sock,))
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 class SyncBackend(httpcore.NetworkBackend):

@@ -7,9 +7,34 @@ resumed.
 
 from __future__ import annotations
 
-__all__ = ["SSEDecoder"]
+import re
 
+__all__ = ["BLANKS", "SSEDecoder", "looks_like_events"]
+
+#: White space of a body's beginning.
+BLANKS = b" \t\r\n"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_FIELD = re.compile(rb"(?:data|event|id|retry)?:")
+_FIELD_STARTS = (b"data", b"event", b"id", b"retry")
+_JSON_OR_MARKUP = (b"{", b"[", b'"', b"<")
+
+
+def looks_like_events(head: bytes, content_type: str) -> bool | None:
+    """Return whether a body is an event stream, by its first bytes; ``None`` if undecided.
+
+    The bytes decide, because servers and proxies mislabel streams in both directions; the content type only breaks
+    ties.
+    """
+    head = head.removeprefix(_BYTE_ORDER_MARK).lstrip(BLANKS)
+    if not head:
+        return None
+    if _FIELD.match(head):
+        return True
+    if content_type.partition(";")[0].strip().lower() == "text/event-stream":
+        return not head.startswith(_JSON_OR_MARKUP)
+    if any(name.startswith(head) or head == name for name in _FIELD_STARTS):
+        return None
+    return False
 
 
 class SSEDecoder:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -24,42 +22,21 @@ from linkspan.transport.cancellation import run_to_end
 from linkspan.transport.deadline import Deadline
 from linkspan.transport.failures import answer_error, connection_error, interruption, with_retry_after
 from linkspan.transport.messages import HttpResponse
-from linkspan.transport.sse import SSEDecoder
+from linkspan.transport.sse import BLANKS, SSEDecoder, looks_like_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+    from threading import Timer
 
     from linkspan.errors import LinkspanError
     from linkspan.transport.messages import HttpRequest
 
-__all__ = ["AsyncEventStream", "EventStream", "looks_like_events"]
+__all__ = ["AsyncEventStream", "EventStream"]
 
 #: Longest time in seconds to drain a finished stream so that its connection can be reused.
 DRAIN_SECONDS = 0.1
 
 _log = logging.getLogger("linkspan.transport")
-_FIELD = re.compile(rb"(?:data|event|id|retry)?:")
-_FIELD_STARTS = (b"data", b"event", b"id", b"retry")
-_JSON_OR_MARKUP = (b"{", b"[", b'"', b"<")
-_BLANKS = b" \t\r\n"
-
-
-def looks_like_events(head: bytes, content_type: str) -> bool | None:
-    """Return whether a body is an event stream, by its first bytes; ``None`` if undecided.
-
-    The bytes decide, because servers and proxies mislabel streams in both directions; the content type only breaks
-    ties.
-    """
-    head = head.removeprefix(b"\xef\xbb\xbf").lstrip(_BLANKS)
-    if not head:
-        return None
-    if _FIELD.match(head):
-        return True
-    if content_type.partition(";")[0].strip().lower() == "text/event-stream":
-        return not head.startswith(_JSON_OR_MARKUP)
-    if any(name.startswith(head) or head == name for name in _FIELD_STARTS):
-        return None
-    return False
 
 
 class _Stream:
@@ -120,7 +97,7 @@ class _Stream:
                 if self._is_events is None and is_full:
                     self._is_events = False
                 # Any number of blanks may arrive one by one, so they are not scanned again.
-                elif self._is_events is None and not self._beginning.strip(_BLANKS):
+                elif self._is_events is None and not self._beginning.strip(BLANKS):
                     self._beginning = b""
                 return self._is_events is not None
         self._pending = self._decoder.feed(chunk)
@@ -259,7 +236,11 @@ class EventStream(_Stream):
             return
         if self._can_drain():
             self._deadline.end_in(DRAIN_SECONDS)
-            alarm = None if self._connection is not None else _shut_down_later(self._response)
+            alarm: Timer | None = None
+            if self._connection is None:
+                from linkspan.transport.connections import shut_down_later  # noqa: PLC0415  # httpcore is loaded by now
+
+                alarm = shut_down_later(self._response, DRAIN_SECONDS)
             try:
                 for _ in self._chunks:
                     if self._deadline.passed():
@@ -366,17 +347,3 @@ class AsyncEventStream(_Stream):
             if connection is not None:
                 connection.on_cancel = None
             await run_to_end(close_response(self._response))
-
-
-def _shut_down_later(response: httpx.Response) -> threading.Timer | None:
-    """Bound a read on a connection without deadlines, by shutting it down from another thread."""
-    from linkspan.transport.connections import shut_down  # noqa: PLC0415  # with httpcore, which is loaded by now
-
-    stream = response.extensions.get("network_stream")
-    sock = stream.get_extra_info("socket") if stream is not None else None
-    if sock is None:
-        return None
-    timer = threading.Timer(DRAIN_SECONDS, shut_down, (sock,))
-    timer.daemon = True
-    timer.start()
-    return timer

@@ -1,0 +1,70 @@
+"""Convert token counts to LangChain's ``usage_metadata`` and ``token_usage``, and add those of several calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.messages.ai import UsageMetadata
+
+    from linkspan.conversation import Usage
+
+__all__ = ["combine_outputs", "partial_counts", "to_usage_metadata", "token_counts", "token_usage"]
+
+
+def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
+    """Return LangChain's token counts; ``None`` unless the server sent both, because LangChain's cannot be unknown."""
+    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    given, made = usage.input_tokens, usage.output_tokens
+    total = usage.total_tokens if usage.total_tokens is not None else given + made
+    metadata: UsageMetadata = {"input_tokens": given, "output_tokens": made, "total_tokens": total}
+    if usage.cached_tokens is not None:
+        metadata["input_token_details"] = {"cache_read": usage.cached_tokens}
+    if usage.reasoning_tokens is not None:
+        metadata["output_token_details"] = {"reasoning": usage.reasoning_tokens}
+    return metadata
+
+
+def partial_counts(usage: Usage | None) -> dict[str, int] | None:
+    """Return the known counts if ``usage_metadata`` cannot hold them because one is unknown."""
+    return token_counts(usage) or None if usage is not None and to_usage_metadata(usage) is None else None
+
+
+def token_usage(usage: Usage) -> Mapping[str, Any]:
+    """Return the server's object with the known counts, by the names that LangChain's own code looks for."""
+    return {**(usage.raw or {}), **token_counts(usage)}
+
+
+def token_counts(usage: Usage) -> dict[str, int]:
+    """Return the known counts, by the names that LangChain's own code looks for."""
+    counts = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def combine_outputs(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """Merge the ``llm_output`` of several calls: sum token counts, keep the model's name."""
+    combined: dict[str, Any] = {}
+    usage: dict[str, Any] = {}
+    for output in outputs:
+        if output is not None:
+            _add_counts(usage, output.get("token_usage") or {})
+            kept = {name: output.get(name) for name in ("model_provider", "model_name")}
+            combined.update({name: fact for name, fact in kept.items() if fact is not None})
+    return {**combined, "token_usage": usage} if combined or usage else {}
+
+
+def _add_counts(total: dict[str, Any], counts: Mapping[str, Any]) -> None:
+    for name, count in counts.items():
+        before = total.get(name)
+        if isinstance(count, Mapping) and isinstance(before, (dict, type(None))):
+            _add_counts(total.setdefault(name, {}), count)
+        elif type(count) is int and type(before) in {int, type(None)}:
+            total[name] = (before or 0) + count
