@@ -18,8 +18,12 @@ __all__ = ["Cost", "CostItem", "Price", "UnknownPriceError", "cost_of"]
 
 _MILLION = Decimal(1_000_000)
 _NOT_COUNTED = (
-    "The answer holds no token counts: a stream has them on its last chunk. Without the server's counts, the cost is "
-    "unknown."
+    "The answer has no token counts from the server, so its cost is unknown. Of a stream, pass the sum of its chunks "
+    "(LangChain) or its last response (LlamaIndex), which has the counts."
+)
+#: What to do about counts that are wrong.
+_CORRECTED = (
+    'Pass the right counts, for example {"input_tokens": 10, "output_tokens": 5}, with model=... and provider=...'
 )
 
 
@@ -90,8 +94,8 @@ def cost_of(
     Args:
         answer: A LangChain message, its ``usage_metadata``, or the totals by model of ``get_usage_metadata_callback``;
             a LlamaIndex response, or its ``TokenCountingHandler``; the result of an embedding class's ``embed()``; a
-            server's usage object (``prompt_tokens``…, or ``seconds`` of audio); or an iterable of these, such as an
-            agent's messages. Messages that are not answers cost nothing.
+            server's usage object (``prompt_tokens``…, or ``seconds`` of audio); an iterable of these; or the result of
+            a LangChain agent, which counts all of its ``messages``. Messages that are not answers cost nothing.
         model: The model's name, if the answer does not have it.
         embedding_model: The model of a ``TokenCountingHandler``'s embedding tokens.
         provider: The provider, such as ``"scaleway"``. Needed if the answer does not have it: only LangChain's messages
@@ -105,7 +109,7 @@ def cost_of(
 
     Raises:
         UnknownPriceError: A price is unknown. Partial sums are never returned.
-        ConfigurationError: The answer holds no counts, or its model or provider is unknown.
+        ConfigurationError: The answer has no counts or impossible ones, or its model or provider is unknown.
     """
     counts = list(_counts_in(answer, _Owner(provider, model), embedding_model))
     if not counts:
@@ -144,7 +148,9 @@ class _Counts:
 
 def _counts_in(answer: Any, owner: _Owner, embedding_model: str | None) -> Iterator[_Counts]:
     """Recognize each shape by names that only it has, so that no framework has to be imported."""
-    if isinstance(answer, Mapping):
+    if isinstance(answer, Mapping) and isinstance(answer.get("messages"), (list, tuple)):  # a LangChain agent's result
+        yield from _counts_in_each(answer["messages"], owner, embedding_model)
+    elif isinstance(answer, Mapping):
         yield from _counts_in_mapping(answer, owner)
     elif hasattr(answer, "usage_metadata"):  # LangChain's AIMessage
         facts = answer.response_metadata
@@ -161,14 +167,23 @@ def _counts_in(answer: Any, owner: _Owner, embedding_model: str | None) -> Itera
         counts = {} if usage is None else {"input_tokens": usage.input_tokens, "total_tokens": usage.total_tokens}
         yield from _counts_in_mapping(counts, _Owner(owner.provider or "scaleway", answer.model or owner.model))
     elif isinstance(answer, Iterable) and not isinstance(answer, (str, bytes)):
-        for one in answer:
-            if getattr(one, "type", "ai") in {"ai", "AIMessageChunk"}:
-                found = list(_counts_in(one, owner, embedding_model))
-                if not found and _comes_from_a_model(one):
-                    raise ConfigurationError(f"{_NOT_COUNTED} A sum of the other answers would be too low.")
-                yield from found
+        yield from _counts_in_each(answer, owner, embedding_model)
     else:
-        raise ConfigurationError(f"A {type(answer).__name__} has no cost: it holds no token counts.")
+        raise ConfigurationError(
+            f"A value of type {type(answer).__name__} has no token counts: pass an answer, its usage, or a list of "
+            "answers."
+        )
+
+
+def _counts_in_each(answers: Iterable[Any], owner: _Owner, embedding_model: str | None) -> Iterator[_Counts]:
+    for one in answers:
+        if getattr(one, "type", "ai") in {"ai", "AIMessageChunk"}:
+            found = list(_counts_in(one, owner, embedding_model))
+            if not found and _comes_from_a_model(one):
+                raise ConfigurationError(
+                    f"One of the answers has no token counts, so a sum would be too low. {_NOT_COUNTED}"
+                )
+            yield from found
 
 
 def _comes_from_a_model(answer: Any) -> bool:
@@ -184,7 +199,7 @@ def _counts_in_mapping(facts: Mapping[str, Any], owner: _Owner) -> Iterator[_Cou
             yield from _counts_in_mapping(usage, _Owner(owner.provider, name))
         return
     if facts.get("seconds") is not None:
-        yield _Counts(owner, seconds=Decimal(str(_checked(facts["seconds"], "seconds", whole=False))))
+        yield _Counts(owner, seconds=Decimal(str(_checked(facts["seconds"], "seconds of audio", whole=False))))
         return
     given = _first(facts, "input_tokens", "prompt_tokens")
     made = _first(facts, "output_tokens", "completion_tokens")
@@ -195,12 +210,15 @@ def _counts_in_mapping(facts: Mapping[str, Any], owner: _Owner) -> Iterator[_Cou
             return
     if given is None or (made is None and facts.get("total_tokens", given) != given):
         raise ConfigurationError(
-            "The answer counts only input or only output tokens: the cost of the other is unknown."
+            "The answer counts only its input tokens or only its output tokens, so the cost of the others is unknown. "
+            f"{_CORRECTED}"
         )
     cached = _checked(_cached(facts), "cached tokens")
-    if cached > _checked(given, "tokens of input"):
-        raise ConfigurationError(f"The answer counts {cached} cached tokens among {given} of input.")
-    yield _Counts(owner, input=given, cached=cached, output=_checked(made or 0, "tokens of output"))
+    if cached > _checked(given, "input tokens"):
+        raise ConfigurationError(
+            f"The answer counts more cached input tokens ({cached}) than input tokens ({given}). {_CORRECTED}"
+        )
+    yield _Counts(owner, input=given, cached=cached, output=_checked(made or 0, "output tokens"))
 
 
 def _cached(facts: Mapping[str, Any]) -> int:
@@ -212,12 +230,15 @@ def _checked(count: Any, what: str, *, whole: bool = True) -> Any:
     """Return a count.
 
     Raises:
-        ConfigurationError: It is no number, or none that can be counted.
+        ConfigurationError: It is not a number, negative, infinite or NaN, or a fraction where ``whole`` is set.
     """
     is_number = isinstance(count, int if whole else (int, float, Decimal)) and not isinstance(count, bool)
     if not is_number or not 0 <= count < float("inf"):
-        kind = "a whole number" if whole else "a number"
-        raise ConfigurationError(f"The answer's count of {what} must be {kind} from 0 on, and is {count!r}.")
+        kind = "a whole number" if whole else "a finite number"
+        what_to_do = f" {_CORRECTED}" if whole else ""
+        raise ConfigurationError(
+            f"The answer's count of {what} must be {kind} that is not negative, but is {count!r}.{what_to_do}"
+        )
     return count
 
 
@@ -241,7 +262,7 @@ def _items(counts: _Counts, prices: Mapping[str, Price]) -> Iterator[CostItem]:
             continue
         if each is None:
             raise UnknownPriceError(
-                f"The price of {kind} of the model {name!r} is unknown (prices of {price.as_of}). Give it with "
+                f"The price of {kind} of the model {name!r} is unknown (prices of {price.as_of}). Pass your own: "
                 f"prices={{{name!r}: Price(...)}}.",
                 provider=counts.owner.provider,
             )
@@ -258,7 +279,7 @@ def _items(counts: _Counts, prices: Mapping[str, Price]) -> Iterator[CostItem]:
 
 def _price_of(owner: _Owner, prices: Mapping[str, Price]) -> tuple[str, Price]:
     if owner.model is None:
-        raise ConfigurationError("The answer does not name its model: name it with model=...")
+        raise ConfigurationError("The answer does not name its model, so its price is unknown: pass model=...")
     if owner.model in prices:
         own = prices[owner.model]
         if not isinstance(own, Price):
@@ -268,7 +289,8 @@ def _price_of(owner: _Owner, prices: Mapping[str, Price]) -> tuple[str, Price]:
         return owner.model, own
     if owner.provider is None:
         raise ConfigurationError(
-            f"Who served {owner.model!r} is unknown, and so is the price: give provider=..., such as 'scaleway'."
+            f"The answer does not say who served {owner.model!r}, so its price is unknown: pass provider=..., such as "
+            "provider='scaleway'."
         )
     info = model_info(owner.provider, owner.model)
     if info is None or info.price is None:
@@ -277,9 +299,9 @@ def _price_of(owner: _Owner, prices: Mapping[str, Price]) -> tuple[str, Price]:
         elif info.offer == "dedicated":
             why = "dedicated deployments are paid by the hour"
         else:
-            why = f"known as of {info.as_of}"
+            why = f"as of {info.as_of}"
         raise UnknownPriceError(
-            f"The price of {owner.model!r} of {owner.provider} is unknown ({why}). Give it with "
+            f"The price of {owner.model!r} of {owner.provider} is unknown ({why}). Pass your own: "
             f"prices={{{owner.model!r}: Price(...)}}.",
             provider=owner.provider,
         )
@@ -290,7 +312,9 @@ def _sum(items: Iterable[CostItem]) -> Cost:
     items = tuple(items)
     currencies = sorted({item.currency for item in items})
     if len(currencies) > 1:
-        raise ConfigurationError(f"Costs in {' and '.join(currencies)} cannot be added.")
+        raise ConfigurationError(
+            f"Costs in {' and '.join(currencies)} cannot be added: compute those of each currency separately."
+        )
     return Cost(
         total=sum((item.amount for item in items), Decimal(0)),
         currency=currencies[0],

@@ -97,7 +97,7 @@ def test_streams_and_the_callback_cost_the_same(server: LoopbackServer) -> None:
     assert cost_of(whole.usage_metadata, model=MODEL, provider="scaleway").total == TOTAL
     assert cost_of(callback.usage_metadata, provider="scaleway").total == 2 * TOTAL
     # A name alone does not say who served it, and so not at which price.
-    with pytest.raises(ConfigurationError, match=r"give provider="):
+    with pytest.raises(ConfigurationError, match=r"pass provider="):
         cost_of(callback.usage_metadata)
 
 
@@ -113,6 +113,13 @@ def test_the_messages_of_an_agent_are_added_up() -> None:
     assert cost.total == Decimal("1.05")
     assert cost.total == sum(cost_of(message) for message in messages[1:]).total  # type: ignore[union-attr]
     assert [item.model for item in cost.items] == ["gpt-oss-120b", "llama-3.3-70b-instruct"]
+    assert cost_of({"messages": messages, "structured_response": object()}) == cost
+    # Of one answer without counts, the sum would be too low; of none, there is no sum.
+    silent = AIMessage("Hi", response_metadata={"model_provider": "scaleway", "model_name": MODEL})
+    with pytest.raises(ConfigurationError, match="would be too low"):
+        cost_of({"messages": [*messages, silent]})
+    with pytest.raises(ConfigurationError, match="no token counts"):
+        cost_of({"messages": [HumanMessage("Hello")]})
 
 
 # ------------------------------------------------------------------ LlamaIndex
@@ -172,7 +179,7 @@ def test_usage_objects_of_servers() -> None:
     [
         ("a-model-of-tomorrow", "the catalogue does not know it"),
         ("meta/llama-3.3-70b-instruct:fp8", "paid by the hour"),
-        ("llama-3.1-8b-instruct", r"known as of 2026-"),
+        ("llama-3.1-8b-instruct", r"unknown \(as of 2026-"),
         ("whisper-large-v3", "is unknown"),
     ],
 )
@@ -200,6 +207,7 @@ def test_a_kind_without_a_price_is_named() -> None:
         [],
         AIMessage("no counts"),
         "a text",
+        {"messages": []},
         {"completion_tokens": 3},
         {"input_tokens": 3, "total_tokens": 9},
         {"input_tokens": 3, "output_tokens": 0, "input_token_details": {"cache_read": 4}},
@@ -288,7 +296,7 @@ def test_the_example_says_what_each_call_cost() -> None:
         "Embeddings: 0.0000005 EUR (prices of 2026-09-29)",
         (
             "Unknown: The price of 'meta/llama-3.3-70b-instruct:fp8' of scaleway is unknown (dedicated deployments are "
-            "paid by the hour). Give it with prices={'meta/llama-3.3-70b-instruct:fp8': Price(...)}."
+            "paid by the hour). Pass your own: prices={'meta/llama-3.3-70b-instruct:fp8': Price(...)}."
         ),
     ]
 
