@@ -11,17 +11,14 @@ from llama_index.core.base.llms.types import (
     ChatResponse,
     CompletionResponse,
     LLMMetadata,
-    TextBlock,
 )
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM  # noqa: TC002  # pydantic reads the annotations at run time
 from pydantic import Field
 
 from linkspan import cygnal as neutral  # noqa: TC001  # pydantic reads the annotations at run time
-from linkspan.conversation import Message, Text
 from linkspan.errors import ConfigurationError
 from linkspan.guarding import (
-    JUDGEMENT_KEY,
     Action,
     Judgement,
     OnFailure,
@@ -29,11 +26,10 @@ from linkspan.guarding import (
     asettle,
     place_guards,
     place_of,
-    refusal_of,
     settle,
 )
 from linkspan.llama_index.cygnal import Cygnal, judged_chat_messages
-from linkspan.llama_index.responses import alternative_texts, chat_response
+from linkspan.llama_index.judged_answers import as_completion, judged_message, refused, turns_of, warned_answer
 from linkspan.llama_index.tools import SingleCallStreams
 from linkspan.providers.cygnal import says_nothing
 
@@ -49,21 +45,10 @@ if TYPE_CHECKING:
     from llama_index.core.llms.llm import ToolSelection
     from llama_index.core.tools import BaseTool
 
+    from linkspan.conversation import Message
     from linkspan.guarding import Check, GuardedPlace
 
 __all__ = ["CygnalLLM"]
-
-#: What a refusal keeps of the answer in whose place it stands.
-_PAID = (
-    "model",
-    "prompt_tokens",
-    "completion_tokens",
-    "total_tokens",
-    "cached_tokens",
-    "reasoning_tokens",
-    "rate_limit",
-    "request_id",
-)
 
 AnswerT = TypeVar("AnswerT", ChatResponse, CompletionResponse)
 
@@ -151,14 +136,14 @@ class CygnalLLM(SingleCallStreams):
         """Judge the prompt, complete it, judge the answer."""
         asked, refusal = settle(self._asked([ChatMessage(prompt)]))
         if refusal is not None:
-            return _as_completion(refusal)
+            return as_completion(refusal)
         return settle(self._answered(asked, self.llm.complete(_prompt(asked), formatted=formatted, **kwargs)))
 
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Judge the prompt, complete it, judge the answer."""
         asked, refusal = await asettle(self._asked([ChatMessage(prompt)]))
         if refusal is not None:
-            return _as_completion(refusal)
+            return as_completion(refusal)
         answer = await self.llm.acomplete(_prompt(asked), formatted=formatted, **kwargs)
         return await asettle(self._answered(asked, answer))
 
@@ -178,14 +163,14 @@ class CygnalLLM(SingleCallStreams):
         """Judge the prompt, complete it, judge the answer before yielding it."""
         asked, refusal = settle(self._asked([ChatMessage(prompt)]))
         if refusal is not None:
-            return _only(_as_completion(refusal))
+            return _only(as_completion(refusal))
         return self._stream(asked, self.llm.stream_complete(_prompt(asked), formatted=formatted, **kwargs))
 
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
         """Judge the prompt, complete it, judge the answer before yielding it."""
         asked, refusal = await asettle(self._asked([ChatMessage(prompt)]))
         if refusal is not None:
-            return _aonly(_as_completion(refusal))
+            return _aonly(as_completion(refusal))
         return self._astream(asked, await self.llm.astream_complete(_prompt(asked), formatted=formatted, **kwargs))
 
     # ------------------------------------------------------------------ judging
@@ -214,7 +199,7 @@ class CygnalLLM(SingleCallStreams):
             judgement = yield guards[guarded].check(turns[: place + 1])
             if judgement.action == "block":
                 return asked, self._refusal(judgement)
-            asked[place] = _changed(asked[place], judgement)
+            asked[place] = judged_message(asked[place], judgement)
             turns[place : place + 1] = judged_chat_messages([asked[place]])
         return asked, None
 
@@ -231,7 +216,7 @@ class CygnalLLM(SingleCallStreams):
             return answer
         before: list[Message] = judged_chat_messages(asked)
         warning: Judgement | None = None
-        for turn in _turns(answer):
+        for turn in turns_of(answer):
             if says_nothing([turn]):
                 continue
             judgement = yield guard.check([*before, turn])
@@ -239,19 +224,15 @@ class CygnalLLM(SingleCallStreams):
                 if shown:
                     judgement.raise_if_withheld()
                 refusal = self._refusal(judgement, answer.additional_kwargs)
-                return refusal if isinstance(answer, ChatResponse) else _as_completion(refusal)
+                return refusal if isinstance(answer, ChatResponse) else as_completion(refusal)
             if judgement.action == "warn":
                 warning = warning or judgement
-        return answer if warning is None else _warned(answer, warning)
+        return answer if warning is None else warned_answer(answer, warning)
 
     def _refusal(self, judgement: Judgement, withheld: Mapping[str, Any] = MappingProxyType({})) -> ChatResponse:
         if self.raise_on_block:
             judgement.raise_if_blocked()
-        refusal = chat_response(refusal_of(judgement.notice))
-        # What was withheld was paid for.
-        paid = {name: withheld[name] for name in _PAID if name in withheld}
-        kept = {**paid, **refusal.additional_kwargs, JUDGEMENT_KEY: judgement.summary}
-        return refusal.model_copy(update={"delta": judgement.notice, "additional_kwargs": kept})
+        return refused(judgement, withheld)
 
     # ------------------------------------------------------------------ streams
 
@@ -319,42 +300,6 @@ class CygnalLLM(SingleCallStreams):
                 f"The LLM that {type(self).__name__} guards, {self.llm.class_name()}, has no tools."
             )
         return self.llm
-
-
-def _turns(answer: ChatResponse | CompletionResponse) -> list[Message]:
-    """Return an answer and its alternatives, each as a turn."""
-    others = [Message("assistant", [Text(text)]) for text in alternative_texts(answer)]
-    if isinstance(answer, CompletionResponse):
-        return [Message("assistant", [Text(answer.text)]), *others]
-    return [*judged_chat_messages([answer.message]), *others]
-
-
-def _changed(message: ChatMessage, judgement: Judgement) -> ChatMessage:
-    """Return a message in the form to send."""
-    if judgement.action == "replace":
-        return message.model_copy(update={"blocks": [TextBlock(text=judgement.notice)]})
-    if judgement.action == "warn":
-        return message.model_copy(update={"blocks": [*message.blocks, TextBlock(text=judgement.warning)]})
-    return message
-
-
-def _warned(answer: AnswerT, judgement: Judgement) -> AnswerT:
-    delta = judgement.warned("")
-    if isinstance(answer, CompletionResponse):
-        return answer.model_copy(update={"text": answer.text + delta, "delta": delta})
-    blocks = list(answer.message.blocks)
-    last = next((place for place in reversed(range(len(blocks))) if isinstance(blocks[place], TextBlock)), None)
-    if last is None:
-        blocks.append(TextBlock(text=judgement.warning))
-    else:
-        blocks[last] = TextBlock(text=f"{getattr(blocks[last], 'text', '')}{delta}")
-    message = answer.message.model_copy(update={"blocks": blocks})
-    return answer.model_copy(update={"message": message, "delta": delta})
-
-
-def _as_completion(refusal: ChatResponse) -> CompletionResponse:
-    text = refusal.message.content or ""
-    return CompletionResponse(text=text, delta=text, additional_kwargs=refusal.additional_kwargs)
 
 
 def _prompt(asked: Sequence[ChatMessage]) -> str:
