@@ -27,7 +27,7 @@ from linkspan_sandbox import (
     local_model,
     run,
 )
-from linkspan_sandbox.llm_engine import ModelEndpoint
+from linkspan_sandbox.llm_engine_endpoints import ModelEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator

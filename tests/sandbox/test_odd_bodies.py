@@ -13,7 +13,7 @@ import pytest
 
 import linkspan_sandbox
 from linkspan_sandbox import recording
-from linkspan_sandbox.server import is_loopback
+from linkspan_sandbox.addresses import is_loopback
 
 DEEP = "[" * 3000 + "]" * 3000
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}

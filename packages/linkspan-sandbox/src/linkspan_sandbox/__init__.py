@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from linkspan.conversation import ToolCall
     from linkspan_sandbox.datacrunch import Options as DataCrunchOptions
     from linkspan_sandbox.engine import Call, ConnectionCut, Engine, EngineError, Guide, HTTPAnswer, Piece, RawEvent
-    from linkspan_sandbox.llm_engine import ModelEndpoint
     from linkspan_sandbox.llm_engine import Options as LLMEngineOptions
+    from linkspan_sandbox.llm_engine_endpoints import ModelEndpoint
     from linkspan_sandbox.recording import RecordedRequest, Recorder
+    from linkspan_sandbox.rules import Cut, EndEarly, ErrorEvent, HTTPError, Reply, Rule, Stall
     from linkspan_sandbox.scaleway import Options as ScalewayOptions
-    from linkspan_sandbox.scripted import Cut, EndEarly, ErrorEvent, HTTPError, Reply, Rule, ScriptedEngine, Stall
+    from linkspan_sandbox.scripted import ScriptedEngine
     from linkspan_sandbox.server import Sandbox, run
 
 __all__ = [
@@ -51,27 +52,27 @@ __all__ = [
 _MODULES = {
     "Call": ("linkspan_sandbox.engine", "Call"),
     "ConnectionCut": ("linkspan_sandbox.engine", "ConnectionCut"),
-    "Cut": ("linkspan_sandbox.scripted", "Cut"),
+    "Cut": ("linkspan_sandbox.rules", "Cut"),
     "DataCrunchOptions": ("linkspan_sandbox.datacrunch", "Options"),
-    "EndEarly": ("linkspan_sandbox.scripted", "EndEarly"),
+    "EndEarly": ("linkspan_sandbox.rules", "EndEarly"),
     "Engine": ("linkspan_sandbox.engine", "Engine"),
     "EngineError": ("linkspan_sandbox.engine", "EngineError"),
-    "ErrorEvent": ("linkspan_sandbox.scripted", "ErrorEvent"),
+    "ErrorEvent": ("linkspan_sandbox.rules", "ErrorEvent"),
     "Guide": ("linkspan_sandbox.engine", "Guide"),
     "HTTPAnswer": ("linkspan_sandbox.engine", "HTTPAnswer"),
-    "HTTPError": ("linkspan_sandbox.scripted", "HTTPError"),
+    "HTTPError": ("linkspan_sandbox.rules", "HTTPError"),
     "LLMEngineOptions": ("linkspan_sandbox.llm_engine", "Options"),
-    "ModelEndpoint": ("linkspan_sandbox.llm_engine", "ModelEndpoint"),
+    "ModelEndpoint": ("linkspan_sandbox.llm_engine_endpoints", "ModelEndpoint"),
     "Piece": ("linkspan_sandbox.engine", "Piece"),
     "RawEvent": ("linkspan_sandbox.engine", "RawEvent"),
     "RecordedRequest": ("linkspan_sandbox.recording", "RecordedRequest"),
     "Recorder": ("linkspan_sandbox.recording", "Recorder"),
-    "Reply": ("linkspan_sandbox.scripted", "Reply"),
-    "Rule": ("linkspan_sandbox.scripted", "Rule"),
+    "Reply": ("linkspan_sandbox.rules", "Reply"),
+    "Rule": ("linkspan_sandbox.rules", "Rule"),
     "Sandbox": ("linkspan_sandbox.server", "Sandbox"),
     "ScalewayOptions": ("linkspan_sandbox.scaleway", "Options"),
     "ScriptedEngine": ("linkspan_sandbox.scripted", "ScriptedEngine"),
-    "Stall": ("linkspan_sandbox.scripted", "Stall"),
+    "Stall": ("linkspan_sandbox.rules", "Stall"),
     "ToolCall": ("linkspan.conversation", "ToolCall"),
     "run": ("linkspan_sandbox.server", "run"),
 }

@@ -1,7 +1,7 @@
 """The dialect of Scale LLM Engine: a gateway in front of models on vLLM and other frameworks.
 
-Follows docs/apis/llm_engine.md. :data:`ENDPOINTS` has an endpoint for every framework and kind; the engine answers for
-all of them.
+Follows docs/apis/llm_engine.md. ``llm_engine_endpoints`` has an endpoint for every framework and kind; the engine
+answers for all of them.
 
 A response format with a schema has no effect, because the gateway garbles it. ``guided_json`` and similar fields have
 none either, because vLLM ignores them since 0.12, unless the options select older pods. Forcing a tool works.
@@ -25,10 +25,12 @@ from starlette.routing import BaseRoute, Route
 from linkspan_sandbox import chat_completions as wire
 from linkspan_sandbox import llm_engine_requests as requests
 from linkspan_sandbox.engine import Call, Engine, EngineError, Guide, HTTPAnswer, Piece
-from linkspan_sandbox.llm_engine_writers import INTERNAL_ERROR, ChatWriter, PromptWriter, ping, pod_error, timestamp
+from linkspan_sandbox.llm_engine_endpoints import ENDPOINTS, ModelEndpoint, endpoint_entry
+from linkspan_sandbox.llm_engine_failures import RefusedError, failure, pod_failed, replacing_answer
+from linkspan_sandbox.llm_engine_writers import ChatWriter, PromptWriter, ping
 from linkspan_sandbox.pings import with_pings
 from linkspan_sandbox.places import Places
-from linkspan_sandbox.responses import EventStream, json_response, raw_response
+from linkspan_sandbox.responses import EventStream, json_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
@@ -41,50 +43,15 @@ if TYPE_CHECKING:
 
     Handler: TypeAlias = Callable[["_LLMEngine", Request], Awaitable[ASGIApp]]
 
-__all__ = ["ENDPOINTS", "ModelEndpoint", "Options", "routes"]
+__all__ = ["Options", "routes"]
 
 _BASE = "/llm-engine"
-_CREATED = "2026-01-01T00:00:00"
 _ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 _GUIDE_KINDS: Mapping[str, Any] = {
     "guided_json": "json",
     "guided_regex": "regex",
     "guided_choice": "choice",
     "guided_grammar": "grammar",
-}
-
-
-@dataclass(frozen=True)
-class ModelEndpoint:
-    """An endpoint of the simulated deployment.
-
-    Args:
-        framework: ``vllm``, ``sglang``, ``text_generation_inference``, ``lightllm``, ``deepspeed`` or ``tensorrt_llm``.
-        kind: ``streaming``, ``sync`` or ``async``.
-        chat: Whether it has the chat route; only vLLM and SGLang can.
-        retired: Whether it no longer has workers.
-        context_window: Limit of prompt and answer together, in tokens.
-    """
-
-    framework: str = "vllm"
-    kind: str = "streaming"
-    chat: bool = True
-    retired: bool = False
-    context_window: int = 8192
-
-
-#: The endpoints by name, which is the ``model`` of a request.
-ENDPOINTS: Mapping[str, ModelEndpoint] = {
-    "llama-3-8b-instruct": ModelEndpoint(),
-    "llama-2-7b": ModelEndpoint(chat=False, context_window=4096),
-    "llama-2-13b": ModelEndpoint(kind="sync", chat=False, context_window=4096),
-    "qwen2-72b-instruct": ModelEndpoint("sglang", context_window=32_768),
-    "mistral-7b": ModelEndpoint("text_generation_inference", chat=False),
-    "llama-7b": ModelEndpoint("lightllm", chat=False, context_window=2048),
-    "flan-t5-xxl": ModelEndpoint("deepspeed", chat=False, context_window=2048),
-    "mpt-7b": ModelEndpoint("tensorrt_llm", chat=False, context_window=2048),
-    "codellama-34b": ModelEndpoint(kind="async", chat=False, context_window=16_384),
-    "zephyr-7b-beta": ModelEndpoint(retired=True, context_window=32_768),
 }
 
 
@@ -108,14 +75,6 @@ class Options:
     max_concurrent_requests: int = 500
 
 
-class _RefusedError(Exception):
-    """An answer of the gateway itself."""
-
-    def __init__(self, status: int, detail: Any, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(str(detail))
-        self.response = json_response({"detail": detail}, status, headers)
-
-
 def _answers_refusals(handler: Handler) -> Handler:
     """Turn refusals raised by a handler into answers."""
 
@@ -123,7 +82,7 @@ def _answers_refusals(handler: Handler) -> Handler:
     async def answer(dialect: _LLMEngine, request: Request) -> ASGIApp:
         try:
             return await handler(dialect, request)
-        except _RefusedError as refused:
+        except RefusedError as refused:
             return refused.response
         except requests.InvalidBodyError as error:
             return json_response({"detail": error.detail}, 422)
@@ -177,7 +136,7 @@ class _LLMEngine:
     async def list_endpoints(self, request: Request) -> ASGIApp:
         self._check_key(request)
         wanted = request.query_params.get("name")
-        rows = [_row(name, facts) for name, facts in self._endpoints.items() if wanted in (None, name)]
+        rows = [endpoint_entry(name, facts) for name, facts in self._endpoints.items() if wanted in (None, name)]
         return json_response({"model_endpoints": rows})
 
     @_answers_refusals
@@ -185,8 +144,8 @@ class _LLMEngine:
         name = request.path_params["name"]
         self._check_key(request)
         if name not in self._endpoints:
-            raise _RefusedError(404, f"Model Endpoint {name}  was not found.")
-        return json_response(_row(name, self._endpoints[name]))
+            raise RefusedError(404, f"Model Endpoint {name}  was not found.")
+        return json_response(endpoint_entry(name, self._endpoints[name]))
 
     @_answers_refusals
     async def prompt_whole(self, request: Request) -> ASGIApp:
@@ -200,7 +159,7 @@ class _LLMEngine:
         """Apply the limit first, even before the key check."""
         if self._places.all_taken:
             answering.close()
-            return _failure(429, None, "", {})
+            return failure(429, None, "", {})
         return await self._places.occupied_by(answering)
 
     async def _prompt(self, request: Request, *, stream: bool) -> ASGIApp:
@@ -227,7 +186,9 @@ class _LLMEngine:
                 return json_response({"detail": error.message}, 400)
             return json_response({"detail": f"Upstream service error for request_id {request_id}"}, 500)
         return (
-            _http_answer(answer, request_id) if isinstance(answer, HTTPAnswer) else json_response(writer.whole(answer))
+            replacing_answer(answer, request_id)
+            if isinstance(answer, HTTPAnswer)
+            else json_response(writer.whole(answer))
         )
 
     async def _stream_prompt(self, call: Call, writer: PromptWriter, request_id: str) -> ASGIApp:
@@ -243,7 +204,7 @@ class _LLMEngine:
             piece = first.result()
             if isinstance(piece, HTTPAnswer):
                 await pieces.aclose()
-                return _http_answer(piece, request_id)
+                return replacing_answer(piece, request_id)
         elif first.done() and not isinstance(first.exception(), EngineError):
             first.result()
         return self._events(writer.events(_after(first, pieces)))
@@ -257,9 +218,9 @@ class _LLMEngine:
         parsed = await self._read(request, requests.ChatV2Request)
         facts = self._endpoint(parsed.model, "The specified endpoint could not be found.")
         if facts.retired:
-            raise _RefusedError(410, f"The endpoint {parsed.model} is deprecated. max_workers is 0.")
+            raise RefusedError(410, f"The endpoint {parsed.model} is deprecated. max_workers is 0.")
         if not facts.chat or facts.framework not in ("vllm", "sglang"):
-            raise _RefusedError(400, f"The endpoint {parsed.model} does not support chat completion.")
+            raise RefusedError(400, f"The endpoint {parsed.model} does not support chat completion.")
         body = requests.read_json(await request.body(), "json")
         writer = ChatWriter(parsed.model, body)
         try:
@@ -269,11 +230,13 @@ class _LLMEngine:
                 return self._events(writer.events(pieces))
             answer = await wire.gather(pieces)
         except wire.RequestError as error:
-            return _pod_failed(EngineError(error.message, status=400), request_id, stream=bool(parsed.stream))
+            return pod_failed(EngineError(error.message, status=400), request_id, stream=bool(parsed.stream))
         except EngineError as error:
-            return _pod_failed(error, request_id, stream=bool(parsed.stream))
+            return pod_failed(error, request_id, stream=bool(parsed.stream))
         return (
-            _http_answer(answer, request_id) if isinstance(answer, HTTPAnswer) else json_response(writer.whole(answer))
+            replacing_answer(answer, request_id)
+            if isinstance(answer, HTTPAnswer)
+            else json_response(writer.whole(answer))
         )
 
     def _events(self, events: AsyncGenerator[bytes, None]) -> EventStream:
@@ -292,16 +255,16 @@ class _LLMEngine:
     def _check_key(self, request: Request) -> None:
         header = request.headers.get("authorization")
         if header is None:
-            raise _RefusedError(401, "No authentication was passed in", {"www-authenticate": "Bearer"})
+            raise RefusedError(401, "No authentication was passed in", {"www-authenticate": "Bearer"})
         scheme, _, value = header.partition(" ")
         key = value.strip() if scheme.lower() == "bearer" else _basic_user(scheme, value)
         if not self._keys.accepts(key):
-            raise _RefusedError(401, "Could not authenticate user")
+            raise RefusedError(401, "Could not authenticate user")
 
     def _endpoint(self, name: str, unknown: str | None = None) -> ModelEndpoint:
         facts = self._endpoints.get(name)
         if facts is None:
-            raise _RefusedError(404, unknown or f"Model endpoint {name} not found.")
+            raise RefusedError(404, unknown or f"Model endpoint {name} not found.")
         return facts
 
     # ------------------------------------------------------------------ calls
@@ -361,14 +324,14 @@ def _basic_user(scheme: str, value: str) -> str:
             user, colon, _ = base64.b64decode(value, validate=True).decode().partition(":")
             if colon:
                 return user
-    raise _RefusedError(401, "Not authenticated")
+    raise RefusedError(401, "Not authenticated")
 
 
 def _check_kind(name: str, facts: ModelEndpoint, *, stream: bool) -> None:
     if stream and facts.kind != "streaming":
-        raise _RefusedError(400, f"Endpoint {name} is not a streaming endpoint.")
+        raise RefusedError(400, f"Endpoint {name} is not a streaming endpoint.")
     if facts.kind == "async":
-        raise _RefusedError(400, f"Endpoint {name} does not serve sync requests.")
+        raise RefusedError(400, f"Endpoint {name} does not serve sync requests.")
 
 
 async def _after(first: asyncio.Future[Piece | None], rest: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
@@ -381,70 +344,3 @@ async def _after(first: asyncio.Future[Piece | None], rest: AsyncGenerator[Piece
     finally:
         first.cancel()
         await rest.aclose()
-
-
-def _http_answer(answer: HTTPAnswer, request_id: str) -> Response:
-    """Return a rule's answer that replaces the model's."""
-    if answer.body is not None:
-        return raw_response(answer.body, answer.status, answer.headers)
-    return _failure(answer.status, answer.message, request_id, answer.headers)
-
-
-def _failure(status: int, message: str | None, request_id: str, headers: Mapping[str, str]) -> Response:
-    if status == 429:
-        body: dict[str, Any] = {"error": message or "Too many requests", "timestamp": timestamp()}
-    elif status == 500:
-        body = {"error": message or INTERNAL_ERROR, "timestamp": timestamp(), "request_id": request_id}
-    else:
-        body = {"detail": message or HTTPStatus(status).phrase}
-    return json_response(body, status, headers)
-
-
-def _pod_failed(error: EngineError, request_id: str, *, stream: bool) -> Response:
-    if error.status == 400 and not stream:
-        return json_response({"detail": pod_error(error)}, 400)
-    if stream:
-        return _failure(500, None, request_id, {})
-    return json_response({"detail": f"Upstream service error for request_id {request_id}"}, 500)
-
-
-def _row(name: str, facts: ModelEndpoint) -> dict[str, Any]:
-    identity = f"end_{uuid.uuid5(uuid.NAMESPACE_DNS, name).hex[:20]}"
-    return {
-        "id": identity,
-        "name": name,
-        "model_name": name,
-        "source": "hugging_face",
-        "status": "READY",
-        "inference_framework": facts.framework,
-        "inference_framework_image_tag": "latest",
-        "num_shards": 1,
-        "quantize": None,
-        "checkpoint_path": None,
-        "chat_template_override": None,
-        "task_expires_seconds": None,
-        "queue_message_timeout_seconds": None,
-        "spec": {
-            "id": identity,
-            "name": name,
-            "endpoint_type": facts.kind,
-            "destination": f"launch-endpoint-id-{identity.replace('_', '-')}",
-            "deployment_name": None,
-            "metadata": None,
-            "bundle_name": name,
-            "status": "READY",
-            "post_inference_hooks": None,
-            "default_callback_url": None,
-            "default_callback_auth": None,
-            "labels": {"team": "sandbox", "product": "linkspan"},
-            "aws_role": None,
-            "results_s3_bucket": None,
-            "created_by": "sandbox",
-            "created_at": _CREATED,
-            "last_updated_at": _CREATED,
-            "deployment_state": None,
-            "resource_state": None,
-            "num_queued_items": None,
-            "public_inference": True,
-        },
-    }

@@ -10,14 +10,11 @@ Where the service's behaviour is unknown, the sandbox is strict: ``n`` above 1 i
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.routing import BaseRoute, Route
 
@@ -26,20 +23,24 @@ from linkspan_sandbox import chat_completions as wire
 from linkspan_sandbox import scaleway_documents as documents
 from linkspan_sandbox import scaleway_responses as responses
 from linkspan_sandbox import scaleway_vectors as vectors
-from linkspan_sandbox.engine import Call, Engine, EngineError, HTTPAnswer, Interceptor, Piece, RawEvent
+from linkspan_sandbox.engine import Call, Engine, EngineError, HTTPAnswer, Interceptor, Piece
 from linkspan_sandbox.json_bodies import parse_json
-from linkspan_sandbox.responses import EventStream, compact_json, json_response, raw_response
+from linkspan_sandbox.responses import EventStream, json_response, raw_response
+from linkspan_sandbox.scaleway_gateway import GatewayError, RateLimiter
 from linkspan_sandbox.scaleway_models import MODELS, Model
 from linkspan_sandbox.scaleway_responses_requests import chat_body
+from linkspan_sandbox.vllm_chat import ChunkWriter, model_error_body
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp
 
     from linkspan_sandbox.keys import KeyCheck
 
-__all__ = ["MODELS", "ChunkWriter", "Model", "Options", "model_error_body", "routes"]
+__all__ = ["MODELS", "Model", "Options", "routes"]
 
 
 _ROLES = ("system", "user", "assistant", "tool")
@@ -49,18 +50,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "presence_penalty": (-2, 2),
     "frequency_penalty": (-2, 2),
 }
-#: The gateway's messages that differ from the status's standard phrase.
-_GATEWAY_WORDS = {422: "UNPROCESSABLE ENTITY", 429: "INSUFFICIENT QUOTA"}
-_GATEWAY_MESSAGES = {
-    403: "insufficient permissions to access the resource",
-    404: "route not found",
-    429: "You exceeded your current quota of requests per minute",
-    504: "the request took too long to process",
-}
-_MODEL_ERROR_TYPES = {400: "BadRequestError", 404: "NotFoundError", 500: "InternalServerError"}
 #: Context window for engines that do not know their model's.
 _UNKNOWN_WINDOW = 128_000
-_DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True)
@@ -85,28 +76,6 @@ class Options:
     requests_per_minute: int = 100_000
     tokens_per_minute: int = 100_000_000
     models: Mapping[str, Model] = field(default_factory=dict)
-
-
-class _GatewayError(Exception):
-    """Raised if the gateway refuses the request, before any model."""
-
-    def __init__(self, status: int, message: str | None = None, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.headers = dict(headers or {})
-
-    def response(self, headers: Mapping[str, str]) -> Response:
-        return json_response(_flat_body(self.status, self.message), self.status, {**headers, **self.headers})
-
-
-def _flat_body(status: int, message: str | None) -> dict[str, Any]:
-    phrase = HTTPStatus(status).phrase
-    return {
-        "status": status,
-        "error": _GATEWAY_WORDS.get(status, phrase.upper()),
-        "message": message or _GATEWAY_MESSAGES.get(status, phrase.lower()),
-    }
 
 
 def routes(engine: Engine, keys: KeyCheck, options: Options) -> list[BaseRoute]:
@@ -135,19 +104,19 @@ class _Scaleway:
         if engine.served_model is not None:
             window = engine.context_window or _UNKNOWN_WINDOW
             self._models.setdefault(engine.served_model, Model(window, window))
-        self._limiter = _RateLimiter(options.requests_per_minute, options.tokens_per_minute)
+        self._limiter = RateLimiter(options.requests_per_minute, options.tokens_per_minute)
         self._created = int(time.time())
 
     # ------------------------------------------------------------------ routes
 
     async def unknown_route(self, _: Request) -> Response:
-        return _GatewayError(404).response(_request_id())
+        return GatewayError(404).response(_request_id())
 
     async def list_models(self, request: Request) -> Response:
         headers = _request_id()
         try:
             self._check_key(request)
-        except _GatewayError as error:
+        except GatewayError as error:
             return error.response(headers)
         data = [
             {"id": name, "object": "model", "created": self._created, "owned_by": "sandbox"}
@@ -169,10 +138,10 @@ class _Scaleway:
             body = _read_json(await request.body())
             answered = answer(body)
             headers.update(self._limiter.take(answered["model"]))
-        except _GatewayError as error:
+        except GatewayError as error:
             return error.response(headers)
         except vectors.VectorError as error:
-            return _GatewayError(error.status, error.message).response(headers)
+            return GatewayError(error.status, error.message).response(headers)
         try:
             instead = await self._interception(
                 Call("scaleway", body["model"], prompt=vectors.text_of(body), route=route)
@@ -197,10 +166,10 @@ class _Scaleway:
             parsed = read(await request.body(), request.headers.get("content-type", ""))
             headers.update(self._limiter.take(parsed.model))
             content = await self._interception(Call("scaleway", parsed.model, prompt=parsed.name, route=route))
-        except _GatewayError as error:
+        except GatewayError as error:
             return error.response(headers)
         except documents.DocumentError as error:
-            return _GatewayError(error.status, error.message).response(headers)
+            return GatewayError(error.status, error.message).response(headers)
         except EngineError as error:
             return self._model_error(error.status, error.message, headers)
         response: Response = (
@@ -230,7 +199,7 @@ class _Scaleway:
             body = _read_json(await request.body())
             call = read_call(body)
             headers.update(self._limiter.take(call.model))
-        except _GatewayError as error:
+        except GatewayError as error:
             return error.response(headers)
         except wire.RequestError as error:
             return self._model_error(400, error.message, headers)
@@ -264,37 +233,37 @@ class _Scaleway:
     def _check_key(self, request: Request) -> None:
         header = request.headers.get("authorization")
         if header is None:
-            raise _GatewayError(401, "missing 'Authorization' header")
+            raise GatewayError(401, "missing 'Authorization' header")
         scheme, _, key = header.partition(" ")
         if scheme.lower() != "bearer" or not self._keys.accepts(key):
-            raise _GatewayError(403)
+            raise GatewayError(403)
 
     def _read_call(self, body: Any) -> Call:
         call = wire.read_call(body, "scaleway", _ROLES)
         for name, (low, high) in _RANGES.items():
             value = body.get(name)
             if value is not None and not (isinstance(value, (int, float)) and low <= value <= high):
-                raise _GatewayError(400, f"payload validation: {name} must be a number between {low} and {high}")
+                raise GatewayError(400, f"payload validation: {name} must be a number between {low} and {high}")
         if (body.get("n") or 1) != 1:
-            raise _GatewayError(400, "payload validation: n is limited to 1")
+            raise GatewayError(400, "payload validation: n is limited to 1")
         model = self._models.get(call.model)
         if model is None:
-            raise _GatewayError(422, f"model '{call.model}' not found")
+            raise GatewayError(422, f"model '{call.model}' not found")
         if call.max_tokens is not None and call.max_tokens > model.max_output:
             # The gateway's error names max_completion_tokens, whatever the request's name.
-            raise _GatewayError(
+            raise GatewayError(
                 400, f"payload validation: max_completion_tokens is limited to {model.max_output} for {call.model}"
             )
         effort = body.get("reasoning_effort")
         if effort is not None and model.efforts is not None and effort not in model.efforts:
-            raise _GatewayError(400, f"payload validation: reasoning_effort: supported values: {list(model.efforts)}")
+            raise GatewayError(400, f"payload validation: reasoning_effort: supported values: {list(model.efforts)}")
         call.context_window = model.context_window
         return call
 
     def _read_responses_call(self, body: Any) -> Call:
         call = self._read_call(chat_body(body))
         if not self._models[call.model].responses:
-            raise _GatewayError(422, f"endpoint '/v1/responses' is not supported by model '{call.model}'")
+            raise GatewayError(422, f"endpoint '/v1/responses' is not supported by model '{call.model}'")
         return call
 
     def _served_model(self, model: str) -> str:
@@ -312,191 +281,11 @@ def _read_json(content: bytes) -> Any:
     try:
         return parse_json(content)
     except ValueError as error:
-        raise _GatewayError(400, f"payload validation: the body is not valid JSON: {error}") from error
+        raise GatewayError(400, f"payload validation: the body is not valid JSON: {error}") from error
 
 
 def _whole(answer: HTTPAnswer, headers: Mapping[str, str]) -> Response:
     merged = {**headers, **answer.headers}
     if answer.body is None:
-        return _GatewayError(answer.status, answer.message).response(merged)
+        return GatewayError(answer.status, answer.message).response(merged)
     return raw_response(answer.body, answer.status, merged)
-
-
-def model_error_body(options: Options, status: int, message: str) -> dict[str, Any]:
-    """Return the body of an error by the model's server."""
-    error = {"message": message, "type": _MODEL_ERROR_TYPES.get(status, "APIError"), "param": None, "code": status}
-    return {"object": "error", **error} if options.model_errors == "legacy" else {"error": error}
-
-
-class ChunkWriter:
-    """Encodes one answer as vLLM does: whole, or as chunks."""
-
-    def __init__(self, options: Options, body: Mapping[str, Any], model: str) -> None:
-        self._options = options
-        self._model = model
-        self._id = wire.new_id("chatcmpl")
-        self._created = int(time.time())
-        self._with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        # vLLM ends a call forced by name with "stop".
-        self._named_tool = isinstance(body.get("tool_choice"), Mapping)
-
-    def completion(self, answer: wire.Answer, headers: Mapping[str, str]) -> Response:
-        """The whole answer."""
-        return self.completions([answer], headers)
-
-    def completions(self, answers: Sequence[wire.Answer], headers: Mapping[str, str]) -> Response:
-        """Return several answers to one call (``n``), with the total tokens."""
-        body = {
-            "id": self._id,
-            "object": "chat.completion",
-            "created": self._created,
-            "model": answers[0].model or self._model,
-            "choices": [self._choice(index, answer) for index, answer in enumerate(answers)],
-            "service_tier": None,
-            "system_fingerprint": None,
-            "usage": wire.usage_of_all(answers),
-            "prompt_logprobs": None,
-            "prompt_token_ids": None,
-            "kv_transfer_params": None,
-        }
-        return json_response(body, headers=headers)
-
-    def _choice(self, index: int, answer: wire.Answer) -> dict[str, Any]:
-        message = {
-            "role": "assistant",
-            "content": answer.text or (None if answer.tool_calls or answer.reasoning else ""),
-            "refusal": None,
-            "annotations": None,
-            "audio": None,
-            "function_call": None,
-            "tool_calls": answer.tool_calls,
-            self._options.reasoning_field: answer.reasoning or None,
-        }
-        return {
-            "index": index,
-            "message": message,
-            "logprobs": wire.logprobs_json(answer.logprobs) if answer.logprobs else None,
-            "finish_reason": self._finish_reason(answer.finish_reason),
-            "stop_reason": None,
-            "token_ids": None,
-        }
-
-    async def events(self, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[bytes, None]:
-        """Yield the events of a stream."""
-        usage = None
-        opened = finished = False
-        try:
-            async for piece in pieces:
-                if isinstance(piece, RawEvent):
-                    yield _event(piece.data)
-                elif isinstance(piece, Delta):
-                    if not opened:
-                        opened = True
-                        yield self._chunk(piece, {"role": "assistant", "content": ""})
-                    usage = piece.usage or usage
-                    finished = finished or piece.finish_reason is not None
-                    for delta in self._deltas(piece):
-                        yield self._chunk(piece, delta)
-        except EngineError as error:
-            yield _event(compact_json(model_error_body(self._options, error.status, error.message)))
-            yield _DONE
-            return
-        finally:
-            await pieces.aclose()
-        if not finished:
-            return
-        if self._with_usage and usage is not None:
-            yield _event(compact_json({**self._head(None), "choices": [], "usage": wire.usage_json(usage)}))
-        yield _DONE
-
-    def _deltas(self, piece: Delta) -> list[dict[str, Any]]:
-        """Split a delta into one kind per chunk, as vLLM does."""
-        deltas: list[dict[str, Any]] = []
-        if piece.reasoning:
-            deltas.append({self._options.reasoning_field: piece.reasoning})
-        if piece.text:
-            deltas.append({"content": piece.text})
-        if piece.tool_calls:
-            deltas.append({"tool_calls": [wire.tool_call_delta_json(call) for call in piece.tool_calls]})
-        if piece.finish_reason is not None and not deltas:
-            deltas.append({"content": ""})
-        return deltas
-
-    def _chunk(self, piece: Delta, delta: Mapping[str, Any]) -> bytes:
-        opening = "role" in delta
-        choice: dict[str, Any] = {
-            "index": 0,
-            "delta": delta,
-            "logprobs": wire.logprobs_json(piece.logprobs)
-            if piece.logprobs and "content" in delta and not opening
-            else None,
-            "finish_reason": None if opening else self._finish_reason(piece.finish_reason),
-        }
-        if choice["finish_reason"] is not None:
-            choice["stop_reason"] = None
-        choice["token_ids"] = None
-        chunk = {**self._head(piece), "choices": [choice]}
-        if self._options.usage_on_every_chunk and piece.usage is not None:
-            chunk["usage"] = wire.usage_json(piece.usage)
-        return _event(compact_json(chunk))
-
-    def _head(self, piece: Delta | None) -> dict[str, Any]:
-        model = (piece.model if piece is not None else None) or self._model
-        return {"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": model}
-
-    def _finish_reason(self, reason: str | None) -> str | None:
-        return "stop" if reason == "tool_calls" and self._named_tool else reason
-
-
-def _event(data: str) -> bytes:
-    return f"data: {data}\n\n".encode()
-
-
-class _RateLimiter:
-    """Counts requests and tokens per model in windows of a minute."""
-
-    def __init__(self, requests: int, tokens: int) -> None:
-        self._limits = {"requests": requests, "tokens": tokens}
-        self._windows: dict[str, _Window] = {}
-        self._lock = threading.Lock()
-
-    def take(self, model: str) -> dict[str, str]:
-        """Count a request and return the rate-limit headers."""
-        with self._lock:
-            window = self._window_of(model)
-            exceeded = [name for name, limit in self._limits.items() if window.used[name] >= limit]
-            window.used["requests"] += 1
-            headers = self._headers(window)
-        if exceeded:
-            raise _GatewayError(429, f"You exceeded your current quota of {exceeded[0]} per minute", headers)
-        return headers
-
-    def spend(self, model: str, tokens: int) -> None:
-        """Add an answer's tokens."""
-        with self._lock:
-            self._window_of(model).used["tokens"] += tokens
-
-    def _window_of(self, model: str) -> _Window:
-        window = self._windows.get(model)
-        if window is None or time.monotonic() - window.start >= _Window.seconds:
-            window = self._windows[model] = _Window()
-        return window
-
-    def _headers(self, window: _Window) -> dict[str, str]:
-        milliseconds = int((window.start + window.seconds - time.monotonic()) * 1000)
-        headers = {}
-        for name, limit in self._limits.items():
-            headers[f"x-ratelimit-limit-{name}"] = str(limit)
-            headers[f"x-ratelimit-remaining-{name}"] = str(max(0, limit - window.used[name]))
-            headers[f"x-ratelimit-reset-{name}"] = f"{milliseconds}ms"
-        return headers
-
-
-@dataclass
-class _Window:
-    """Usage since the start of a window."""
-
-    seconds: ClassVar[float] = 60
-
-    start: float = field(default_factory=time.monotonic)
-    used: dict[str, int] = field(default_factory=lambda: {"requests": 0, "tokens": 0})

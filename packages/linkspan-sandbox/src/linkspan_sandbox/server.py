@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 import threading
 from typing import TYPE_CHECKING, Any, final
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from linkspan.errors import ConfigurationError
 from linkspan.providers.cygnal import CYGNAL
@@ -18,22 +15,26 @@ from linkspan.providers.gray_swan import GRAY_SWAN
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
 from linkspan.providers.scaleway import SCALEWAY
 from linkspan_sandbox import datacrunch, gray_swan, llm_engine, scaleway, vllm
+from linkspan_sandbox.addresses import listen
 from linkspan_sandbox.app import build_app
 from linkspan_sandbox.keys import KeyCheck
 from linkspan_sandbox.local_engine import LocalEngine
 from linkspan_sandbox.recording import RecordedRequest, Recorder
-from linkspan_sandbox.scripted import Reply, Rule, ScriptedEngine
+from linkspan_sandbox.rules import Reply, Rule
+from linkspan_sandbox.scripted import ScriptedEngine
+from linkspan_sandbox.uvicorn_server import SignallingServer, protocol_that_registers_in
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    import socket
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from starlette.types import Scope
 
     from linkspan_sandbox.engine import Call, Engine
 
-__all__ = ["Sandbox", "is_loopback", "run"]
+__all__ = ["Sandbox", "run"]
 
 _HOST = "127.0.0.1"
 
@@ -66,7 +67,7 @@ class Sandbox:
         self._datacrunch_options = datacrunch_options or datacrunch.Options()
         self._llm_engine_options = llm_engine_options or llm_engine.Options()
         self._connections: dict[Any, asyncio.Transport] = {}
-        self._server: _Server | None = None
+        self._server: SignallingServer | None = None
         self._thread: threading.Thread | None = None
         self._started = threading.Event()
         self._stopping = threading.Event()
@@ -195,7 +196,9 @@ class Sandbox:
         """
         if self._thread is not None:
             raise ConfigurationError("this sandbox has already started")
-        listener = self._bind()
+        host, port = self._address
+        listener = listen(host, port)
+        self._address = (host, listener.getsockname()[1])
         self._thread = threading.Thread(target=self._serve, args=(listener,), name="linkspan-sandbox", daemon=True)
         self._thread.start()
         self._started.wait()
@@ -228,23 +231,6 @@ class Sandbox:
     ) -> None:
         await asyncio.to_thread(self.stop)
 
-    def _bind(self) -> socket.socket:
-        host, port = self._address
-        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OverflowError as error:
-            listener.close()
-            raise ConfigurationError(f"port must be 0 to 65535, not {port}") from error
-        except OSError as error:
-            listener.close()
-            raise ConfigurationError(
-                f"cannot listen on {host}:{port}: {error.strerror}; choose another port"
-            ) from error
-        self._address = (host, listener.getsockname()[1])
-        return listener
-
     def _serve(self, listener: socket.socket) -> None:
         try:
             asyncio.run(self._main(listener))
@@ -267,14 +253,14 @@ class Sandbox:
             app = build_app(self.engine, routes, self._requests, self._cut)
             config = uvicorn.Config(
                 app,
-                http=_protocol_that_registers_in(self._connections),
+                http=protocol_that_registers_in(self._connections),
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 timeout_keep_alive=60,
             )
-            self._server = _Server(config, self._started, self._connections)
+            self._server = SignallingServer(config, self._started, self._connections)
             # The caller may have given up while the engine was starting.
             self._server.should_exit = self._stopping.is_set()
             await self._server.serve(sockets=[listener])
@@ -285,41 +271,6 @@ class Sandbox:
         transport = self._connections.get(tuple(scope["client"]))
         if transport is not None:
             transport.close()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server; it signals when it listens, and stops without waiting for clients."""
-
-    def __init__(
-        self, config: uvicorn.Config, started: threading.Event, connections: Mapping[Any, asyncio.Transport]
-    ) -> None:
-        super().__init__(config)
-        self._told_when_started = started
-        self._open_connections = connections
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._told_when_started.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for transport in list(self._open_connections.values()):
-            transport.close()
-        await super().shutdown(sockets)
-
-
-def _protocol_that_registers_in(connections: dict[Any, asyncio.Transport]) -> type[asyncio.Protocol]:
-    class RegisteringProtocol(H11Protocol):
-        """Registers open connections by the client's address, so that one can be cut on request."""
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-            super().connection_made(transport)
-            connections[self.client] = transport
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            connections.pop(self.client, None)
-            super().connection_lost(exc)
-
-    return RegisteringProtocol
 
 
 def run(
@@ -379,11 +330,3 @@ def run(
         for _ in rules:
             raise ConfigurationError(f'rules need the scripted engine, not engine="{chosen.name}"')
     return sandbox
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on this host."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

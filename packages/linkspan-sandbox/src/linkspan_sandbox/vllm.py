@@ -18,7 +18,8 @@ from linkspan_sandbox import chat_completions as wire
 from linkspan_sandbox.engine import Call, Engine, EngineError, Guide, HTTPAnswer, Piece, RawEvent
 from linkspan_sandbox.json_bodies import parse_json
 from linkspan_sandbox.responses import EventStream, compact_json, json_response, raw_response
-from linkspan_sandbox.scaleway import ChunkWriter, Options, model_error_body
+from linkspan_sandbox.scaleway import Options
+from linkspan_sandbox.vllm_chat import ChunkWriter, model_error_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,11 +13,11 @@ from linkspan.providers.gray_swan import GRAY_SWAN
 from linkspan.providers.llm_engine import LLM_ENGINE
 from linkspan.providers.scaleway import SCALEWAY
 from linkspan_sandbox import run
+from linkspan_sandbox.addresses import is_loopback
 from linkspan_sandbox.commands.weights import ensure_weights
-from linkspan_sandbox.llm_engine import ENDPOINTS
+from linkspan_sandbox.llm_engine_endpoints import ENDPOINTS
 from linkspan_sandbox.responses import compact_json
 from linkspan_sandbox.scaleway import MODELS
-from linkspan_sandbox.server import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
