@@ -48,7 +48,7 @@ class Subject:
         """Return a model."""
         url, fields = APIS[self.api]
         fields = {key: value for key, value in fields.items() if key != "api" or self.framework == "langchain"}
-        where = {"api_key": "any-key", "base_url": getattr(self.sandbox, url), "max_retries": 0, "timeout": 10}
+        where = {"api_key": "any-key", "base_url": getattr(self.sandbox, url), "max_retries": 0, "timeout": 60}
         self.made.append(NAMES[self.framework][self.api](**{**fields, **where, **settings}))
         return self.made[-1]
 

@@ -84,7 +84,7 @@ def make(sandbox: Sandbox) -> Iterator[Callable[..., Any]]:
 
     def build(kinds: dict[str, tuple[type[Any], dict[str, Any], str]], kind: str, **fields: Any) -> Any:
         cls, own, where = kinds[kind]
-        base = {"api_key": KEY, "base_url": getattr(sandbox, where), "max_retries": 0, "timeout": 10}
+        base = {"api_key": KEY, "base_url": getattr(sandbox, where), "max_retries": 0, "timeout": 60}
         made.append(cls(**{**base, **own, **fields}))
         return made[-1]
 

@@ -49,7 +49,7 @@ class Chat:
 
     def make(self, sandbox: Sandbox, **more: Any) -> Any:
         module = langchain if self.framework == "langchain" else llama_index
-        where = {"api_key": KEY, "base_url": getattr(sandbox, self.url), "max_retries": 0, "timeout": 10}
+        where = {"api_key": KEY, "base_url": getattr(sandbox, self.url), "max_retries": 0, "timeout": 60}
         return getattr(module, self.name)(**{**where, **dict(self.settings), **more})
 
     def ask(self, model: Any, way: str, history: Sequence[Any] = (), **parameters: Any) -> Seen:

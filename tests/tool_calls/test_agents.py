@@ -44,7 +44,7 @@ def pay(ran: list[tuple[str, int]]) -> Callable[..., str]:
 @pytest.fixture
 def where(sandbox: Sandbox) -> dict[str, Any]:
     answer_with(sandbox, piece(CUT, name="pay", id="call_a"), finish="length")
-    return {"model": MODEL, "api_key": KEY, "base_url": sandbox.scaleway_url, "max_retries": 0, "timeout": 10}
+    return {"model": MODEL, "api_key": KEY, "base_url": sandbox.scaleway_url, "max_retries": 0, "timeout": 60}
 
 
 @pytest.mark.parametrize("settings", [{}, {"streaming": True}, {"output_version": "v1"}], ids=str)

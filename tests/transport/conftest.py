@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import ssl
 import subprocess
+import warnings
+from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from linkspan.errors import InvalidResponseError, LinkspanError, error_class_for_status
@@ -84,6 +89,22 @@ async def face(request: pytest.FixtureRequest) -> AsyncIterator[Face]:
     await face.close()
 
 
+@contextmanager
+def nothing_unclosed(*servers: LoopbackServer) -> Iterator[None]:
+    """Fail if a connection to one of the servers is left for the garbage collector to close.
+
+    What other tests left (other libraries' databases, event loops, sockets) is collected in whatever test comes next,
+    so only these servers' ports count.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        yield
+        gc.collect()
+    ports = [f"', {server.port})" for server in servers]
+    unclosed = [str(warning.message) for warning in caught]
+    assert [message for message in unclosed if any(port in message for port in ports)] == []
+
+
 @pytest.fixture
 def ask(server: LoopbackServer) -> Callable[..., HttpRequest]:
     """Make a request to the server; keyword arguments replace the defaults."""
@@ -95,6 +116,7 @@ def ask(server: LoopbackServer) -> Callable[..., HttpRequest]:
             "headers": {"authorization": f"Bearer {KEY}", "content-type": "application/json"},
             "content": b'{"prompt":"a secret prompt"}',
             "timeout": PATIENCE,
+            "connect_timeout": PATIENCE,
             "max_retries": 0,
             "decode_error": decode_error,
         }
@@ -116,6 +138,33 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
+@pytest.fixture
+def patient_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let connecting take long, so that a short ``timeout=`` ends what the test is about, also on a busy machine."""
+    timeout = httpx.Timeout
+    monkeypatch.setattr(
+        httpx, "Timeout", lambda **seconds: timeout(**(seconds | {"connect": PATIENCE, "pool": PATIENCE}))
+    )
+
+
+class Clock:
+    """Tells the time, and can be put forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return monotonic() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the deadlines. The system's, which waits for bytes, goes on as ever."""
+    clock = Clock()
+    monkeypatch.setattr("linkspan.transport.deadline.monotonic", clock)
+    return clock
+
+
 @pytest.fixture(scope="session")
 def tls_certificate(tmp_path_factory):
     directory = tmp_path_factory.mktemp("tls")
@@ -133,8 +182,13 @@ def tls_certificate(tmp_path_factory):
 
 
 @pytest.fixture
-def tls_server(tls_certificate):
+def tls_context(tls_certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tls_certificate / "cert.pem", tls_certificate / "key.pem")
-    with LoopbackServer(tls=context) as server:
+    return context
+
+
+@pytest.fixture
+def tls_server(tls_context):
+    with LoopbackServer(tls=tls_context) as server:
         yield server

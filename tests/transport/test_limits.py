@@ -17,7 +17,7 @@ from linkspan.errors import (
     ServerError,
 )
 from linkspan.transport import HttpClient
-from tests.support.loopback import END, Delay, Repeat, chunk, event, head, http
+from tests.support.loopback import END, PATIENCE, Repeat, chunk, event, head, http
 
 LIMIT = 300_000
 
@@ -136,6 +136,7 @@ async def test_other_tasks_run_while_one_chunk_becomes_thousands_of_events(serve
     assert len({at for _, at in seen}) > 20
 
 
+@pytest.mark.usefixtures("patient_connect")
 @pytest.mark.parametrize("proxy", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"])
 async def test_an_answer_that_never_begins(server, face, ask, proxy):
     server.answer(Repeat(proxy))
@@ -144,16 +145,25 @@ async def test_an_answer_that_never_begins(server, face, ask, proxy):
     assert await asyncio.to_thread(server.wait_closed)
 
 
+@pytest.mark.usefixtures("patient_connect")
 async def test_a_head_that_comes_byte_by_byte(server, face, ask):
     server.answer(b"HTTP/1.1 200 OK\r\nx: ", Repeat(b"y"))
     with pytest.raises(APITimeoutError, match="did not answer"):
         await face.send(ask(timeout=0.3))
 
 
-async def test_a_slow_answer_is_no_stalled_one(server, face, ask):
-    steps = [step for _ in range(8) for step in (chunk(b"x"), Delay(0.1))]
-    server.answer(head(content_type="application/json"), *steps, END)
-    assert (await face.send(ask(timeout=0.6))).content == b"x" * 8
+async def test_a_slow_answer_is_no_stalled_one(server, face, ask, clock):
+    part = b"x" * 300_000  # more than is read at once
+
+    def script(_):
+        yield head(content_type="application/json")
+        for _ in range(4):
+            clock.ahead += 1000  # longer in all than the timeout, while no wait for bytes is
+            yield chunk(part)
+        yield END
+
+    server.respond = script
+    assert (await face.send(ask(timeout=PATIENCE))).content == part * 4
 
 
 async def test_events_that_carry_nothing_do_not_hide_a_stall(server, face, ask):

@@ -86,6 +86,7 @@ async def test_broken_connections_are_retried(server, face, ask, waits, *, steps
     assert isinstance(caught.value.__cause__, httpx.TransportError)
 
 
+@pytest.mark.usefixtures("patient_connect")
 async def test_silence_is_a_timeout_and_retried(server, face, ask, waits):
     server.always(UntilClosed())
     with pytest.raises(APITimeoutError, match=r"did not answer within 0\.\d s"):

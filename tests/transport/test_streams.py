@@ -7,7 +7,6 @@ import gzip
 import threading
 import zlib
 from contextlib import closing
-from time import monotonic
 
 import httpx
 import pytest
@@ -149,6 +148,7 @@ async def test_cut_before_the_first_event_is_a_connection_error_and_retried(serv
         await face.stream(ask())
 
 
+@pytest.mark.usefixtures("patient_connect")
 async def test_silence_before_the_first_event_is_a_timeout(server, face, ask, waits):
     server.always(head(), UntilClosed())
     with pytest.raises(APITimeoutError, match=r"did not answer within .* Raise timeout="):
@@ -156,6 +156,7 @@ async def test_silence_before_the_first_event_is_a_timeout(server, face, ask, wa
     assert len(server.wait_requests(2)) == 2
 
 
+@pytest.mark.usefixtures("patient_connect")
 async def test_comments_do_not_hide_that_the_first_event_does_not_come(server, face, ask):
     server.answer(head(), Repeat(chunk(b": ping\n\n")))
     with pytest.raises(APITimeoutError):
@@ -195,24 +196,6 @@ async def test_pieces_of_an_event_do_not_hide_that_it_never_ends(server, face, a
     server.answer(head(), event(b"one"), chunk(b"data: "), Repeat(chunk(b"x")))
     with pytest.raises(InterruptedStreamError, match="stalled"):
         await face.stream(ask(stall_timeout=0.2))
-
-
-class Clock:
-    """Tells the time, and can be put forward."""
-
-    def __init__(self):
-        self.ahead = 0.0
-
-    def __call__(self):
-        return monotonic() + self.ahead
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """The clock of the deadlines. The system's, which waits for bytes, goes on as ever."""
-    clock = Clock()
-    monkeypatch.setattr("linkspan.transport.deadline.monotonic", clock)
-    return clock
 
 
 async def test_time_that_the_reader_takes_does_not_count(server, face, ask, clock):
