@@ -55,7 +55,16 @@ def test_help_has_examples(command: str) -> None:
     assert f"linkspan {command}" in " ".join(outcome.output.split("Examples:")[1].split())
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let processes that are started hear SIGINT, also where these tests do not (nohup, a shell's background jobs)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to another process")
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_a_call_with_its_own_code() -> None:
     with run() as stand_in:
         stand_in.add_rule(Reply("one two", fault=Stall(after=1)))
