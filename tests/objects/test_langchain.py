@@ -388,7 +388,9 @@ def test_any_json_object(make: Callable[..., Any], sandbox: Sandbox) -> None:
 
 def test_a_stream_shows_the_object_grow(make: Callable[..., Any], sandbox: Sandbox, way: tuple[str, str]) -> None:
     kind, method = way
-    sandbox.add_rule(reply(WHOLE, by_call=name_for(way)))
+    # A schema is a required call here; a text instead of it is held back, because a call may follow.
+    is_forced = way == ("chat_v2", "json_schema")
+    sandbox.add_rule(reply(WHOLE, by_call="Timetable" if is_forced else name_for(way)))
     steps = list(make(LANGCHAIN, kind).with_structured_output(SCHEMA, method=method).stream("?"))
     assert len(steps) > 1
     assert steps[-1] == FACTS
