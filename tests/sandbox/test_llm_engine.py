@@ -197,7 +197,7 @@ class TestPings:
             with Client(pinging.llm_engine_url).http.stream("POST", url, json=body) as response:
                 for chunk in response.iter_raw():
                     received += chunk
-                    if received.count(b": ping - ") == 3:
+                    if received.count(b": ping - ") >= 3:  # a slow reader gets several at once
                         engine.go.set()
         assert received.startswith(b": ping - ")
         assert b'"text":"late"' in received.replace(b'": "', b'":"')
@@ -212,9 +212,9 @@ class TestPings:
             with client.http.stream("POST", url, json=body) as response:
                 for chunk in response.iter_raw():
                     received += chunk
-                    if received.count(b": ping") == 3:
+                    # A busy machine sends pings before the first event too.
+                    if received.partition(b"data: ")[2].count(b": ping") >= 3:
                         break
-            assert received.startswith(b"data: ")
             sandbox.requests.wait_for(1)
             assert sandbox.last_request.wait_finished()
             assert sandbox.last_request.client_left
