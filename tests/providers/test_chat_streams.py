@@ -20,7 +20,7 @@ from linkspan.errors import (
 )
 from linkspan.providers.scaleway import ScalewayChatCodec
 from tests.providers.conftest import KEY, Caller, ask, chunk
-from tests.support.loopback import END, Cut, Repeat, Step, event, event_stream, head, http
+from tests.support.loopback import END, PATIENCE, Cut, Repeat, Step, event, event_stream, head, http
 from tests.support.loopback import chunk as framed
 from tests.support.streams import assemble, astream_deltas, stream_deltas
 
@@ -269,7 +269,8 @@ def test_streamed_and_put_together_equals_not_streamed(text: str, reasoning: str
     assert streamed == whole
 
 
-async def test_five_streams_in_a_row_share_one_connection(caller: Caller) -> None:
+async def test_five_streams_in_a_row_share_one_connection(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("linkspan.transport.streams.DRAIN_SECONDS", PATIENCE)
     for _ in range(5):
         await caller.streamed(chunk({"content": "ok"}, finish="stop"))
     assert caller.server.connections == 1

@@ -456,7 +456,11 @@ async def test_a_task_cancelled_before_the_first_event_closes_the_stream(server,
 
 @pytest.mark.parametrize("end", [[END], [UntilClosed()]], ids=["ends", "stalls"])
 @pytest.mark.parametrize("name", ["sync", "async"])
-async def test_a_finished_stream_of_a_client_that_was_passed_in_is_read_to_its_end_or_closed(server, ask, name, end):
+async def test_a_finished_stream_of_a_client_that_was_passed_in_is_read_to_its_end_or_closed(
+    request, server, ask, name, end
+):
+    if end == [END]:
+        request.getfixturevalue("patient_drain")
     server.always(head(), event(b"one"), event(b"[DONE]"), *end)
     with httpx.Client(trust_env=False) as client:
         async with httpx.AsyncClient(trust_env=False) as async_client:
