@@ -174,7 +174,7 @@ def test_the_printed_line_sets_the_whole_environment(options: tuple[str, ...]) -
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=240,
         )
     assert {found["api"]: found["state"] for found in json.loads(outcome.stdout)["apis"]} == {
         "scaleway": "ok",
@@ -200,7 +200,7 @@ def test_a_shell_runs_the_printed_calls() -> None:
         script = "\n".join(f"{line} -sS --noproxy '*'; echo" for line in lines if line.startswith("  curl "))
         environment = {**os.environ, "KEY": "right key's"}
         outcome = subprocess.run(
-            ["sh", "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=60
+            ["sh", "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=240
         )
     answers = [json.loads(line) for line in outcome.stdout.splitlines()]
     assert len(answers) == len(TEXTS), outcome.stderr
