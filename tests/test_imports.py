@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import cache
 
 import pytest
 
 import linkspan.langchain
 import linkspan.llama_index
+from tests.support.warm import LANGCHAIN, LLAMA_INDEX, run_warm
+
+#: What embeddings inherit from loads less than what chat models do.
+EMBEDDINGS = "langchain_core.embeddings.embeddings"
 
 
 @cache
-def loaded_by(statement: str) -> frozenset[str]:
-    code = f"import sys\n{statement}\nprint(*sys.modules, sep='\\n')"
-    return frozenset(
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    )
+def loaded_by(statement: str, base: str = LANGCHAIN) -> frozenset[str]:
+    """What is loaded after a statement, beside its framework's base."""
+    return frozenset(run_warm(base, f"import sys\n{statement}\nprint(*sys.modules, sep='\\n')").split())
 
 
 @pytest.mark.parametrize(
@@ -47,16 +47,16 @@ def loaded_by(statement: str) -> frozenset[str]:
     ],
 )
 def test_a_class_loads_neither_other_apis_nor_what_it_may_never_need(statement: str, absent: set[str]) -> None:
-    assert not absent & loaded_by(statement)
+    assert not absent & loaded_by(statement, LLAMA_INDEX if "llama_index" in statement else LANGCHAIN)
 
 
 @pytest.mark.parametrize(
     ("cls", "base"),
-    [("ChatScaleway", "language_models import BaseChatModel"), ("ScalewayEmbeddings", "embeddings import Embeddings")],
+    [("ChatScaleway", LANGCHAIN), ("ScalewayEmbeddings", EMBEDDINGS)],
 )
 def test_a_class_loads_no_more_of_core_than_its_base_there(cls: str, base: str) -> None:
-    needed = loaded_by(f"from langchain_core.{base}")
-    loaded = loaded_by(f"from linkspan.langchain import {cls}")
+    needed = loaded_by("pass", base)
+    loaded = loaded_by(f"from linkspan.langchain import {cls}", base)
     assert not {name for name in loaded - needed if name.startswith("langchain_core.")}
 
 
@@ -72,7 +72,7 @@ def test_validators_wait_for_the_first_object(cls: str) -> None:
         "cls(model='m', api_key='k')\n"
         "assert [base for base in bases if base.__pydantic_complete__] == [cls]\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run_warm(LLAMA_INDEX if "llama_index" in module else LANGCHAIN, program)
 
 
 @pytest.mark.parametrize("module", [linkspan.langchain, linkspan.llama_index])
@@ -97,7 +97,7 @@ def test_one_class_is_enough_to_read_stored_messages_of_every_provider() -> None
         "    message = AIMessage('x', additional_kwargs=stored[0], response_metadata=stored[1])\n"
         "    assert [block['type'] for block in message.content_blocks] == ['reasoning', 'text'], provider\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run_warm(LANGCHAIN, program)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from hatchling.builders.wheel import WheelBuilder
 
 from linkspan import langchain, llama_index
 from linkspan.connection import Connected
+from tests.support.warm import LANGCHAIN, LLAMA_INDEX, run_warm
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src"
@@ -34,13 +35,14 @@ def python(code: str) -> str:
     return outcome.stdout
 
 
-def modules_after(statement: str) -> set[str]:
-    return set(json.loads(python(f"import json, sys\n{statement}\nprint(json.dumps(list(sys.modules)))")))
+def modules_after(statement: str, base: str | None = None) -> set[str]:
+    program = f"import json, sys\n{statement}\nprint(json.dumps(list(sys.modules)))"
+    return set(json.loads(python(program) if base is None else run_warm(base, program)))
 
 
 def test_both_frameworks_classes_import_together() -> None:
     code = "from llama_index.llms.scaleway import Scaleway; from linkspan.langchain import ChatScaleway; "
-    assert python(code + "print(Scaleway.__module__, ChatScaleway.__module__)").split() == [
+    assert run_warm(LLAMA_INDEX, code + "print(Scaleway.__module__, ChatScaleway.__module__)").split() == [
         "linkspan.llama_index.scaleway",
         "linkspan.langchain.scaleway",
     ]
@@ -58,13 +60,13 @@ def test_the_command_line_starts_without_a_framework() -> None:
 
 
 def test_the_langchain_side_does_not_import_llama_index() -> None:
-    loaded = modules_after("import linkspan.langchain")
+    loaded = modules_after("import linkspan.langchain", LANGCHAIN)
     assert "langchain_core" in loaded
     assert not loaded.intersection({"llama_index.core", "linkspan.llama_index"})
 
 
 def test_the_llama_index_side_does_not_import_langchain() -> None:
-    loaded = modules_after("import linkspan.llama_index")
+    loaded = modules_after("import linkspan.llama_index", LLAMA_INDEX)
     assert "llama_index.core" in loaded
     assert not loaded.intersection({"langchain_core", "linkspan.langchain"})
 
@@ -231,7 +233,7 @@ def test_the_source_distribution_makes_the_same_wheel_and_holds_no_tests(content
 
 def test_the_release_check_calls_every_class() -> None:
     # As in a clean environment, where scripts/release_check.py runs it on the wheels.
-    shown = python((ROOT / "scripts" / "release_smoke.py").read_text("utf-8"))
+    shown = run_warm(LLAMA_INDEX, (ROOT / "scripts" / "release_smoke.py").read_text("utf-8"))
     for package in (langchain, llama_index):
         for name in package.__all__:
             value = getattr(package, name)

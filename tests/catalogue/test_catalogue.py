@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import date
 from decimal import Decimal
 from importlib.resources import files
@@ -15,6 +13,7 @@ import pytest
 from linkspan import langchain, llama_index
 from linkspan.providers.catalog import known_models, model_info, read_catalogue
 from tests.catalogue.conftest import KEY
+from tests.support.warm import LANGCHAIN, LLAMA_INDEX, run_warm
 
 SCALEWAY = known_models("scaleway")
 CURRENT_CHAT = [info for info in SCALEWAY.values() if info.kind == "chat" and info.status in {"active", "preview"}]
@@ -152,4 +151,4 @@ def test_the_first_object_made_in_an_event_loop_reads_no_file(made: str) -> None
         "    assert not opened, opened\n"
         "asyncio.run(main())\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run_warm(LANGCHAIN if framework == "langchain" else LLAMA_INDEX, program)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from linkspan_sandbox import HTTPError, Reply, Sandbox, run
+from tests.support.examples import run_example
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "dask_batch.py"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def batch(questions: Path, answers: Path, sandbox: Sandbox) -> str:
-    environment = {**os.environ, "SCW_SECRET_KEY": sandbox.api_key, "SCALEWAY_BASE_URL": sandbox.scaleway_url}
-    command = [sys.executable, str(EXAMPLE), str(questions), str(answers), "--rate", "500"]
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=240).stdout
+def batch(questions: Path, answers: Path, sandbox: Sandbox, *options: str) -> str:
+    outcome = run_example(
+        *("dask_batch", str(questions), str(answers), "--rate", "500", *options),
+        SCW_SECRET_KEY=sandbox.api_key,
+        SCALEWAY_BASE_URL=sandbox.scaleway_url,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -44,7 +46,7 @@ def test_a_batch_keeps_its_failures_and_goes_on(tmp_path: Path) -> None:
         assert sandbox.api_key not in answers.read_text("utf-8")
 
         sandbox.reset()
-        assert "1 answered, 0 failed" in batch(questions, answers, sandbox)
+        assert "1 answered, 0 failed" in batch(questions, answers, sandbox, "--workers", "1")
         assert [request.json["messages"][-1]["content"] for request in sandbox.requests] == ["A forbidden question?"]
         assert read(answers)[-1]["answer"] == "A forbidden question?"
         assert "all questions are answered" in batch(questions, answers, sandbox)

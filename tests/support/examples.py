@@ -1,8 +1,8 @@
 """Run an example: as a user starts it, or from a process that has imported the frameworks already.
 
-Most of the time of an example is imports: LlamaIndex's take two seconds, each time. So most runs are forked from one
-process that has them, and get environment, arguments, output and main module of their own; ``run_afresh`` starts
-Python anew.
+Most of the time of an example is imports: the frameworks' and the sandbox's take two seconds, each time. So most runs
+are forked from one process that has them, and get environment, arguments, output and main module of their own;
+``run_afresh`` starts Python anew.
 """
 
 from __future__ import annotations
@@ -26,7 +26,23 @@ PREFIXES = (
     *("SCW_", "SCALEWAY_", "GRAYSWAN_", "GRAY_SWAN_", "SCALE_", "LLM_ENGINE_", "DATACRUNCH_", "VERDA_"),
     *("LANGSMITH_", "OTEL_"),
 )
-IMPORTED = ("langchain_core.language_models", "langchain_core.runnables", "langchain_core.tools", "llama_index.core")
+#: Packages that import their members on first use are named by these.
+IMPORTED = (
+    *(
+        f"langchain_core.{name}"
+        for name in (
+            *("callbacks.manager", "embeddings.embeddings", "language_models.chat_models", "output_parsers.string"),
+            *("prompts.chat", "runnables.base", "tools.base", "tracers.langchain", "vectorstores.in_memory"),
+        )
+    ),
+    *("langchain.agents", "llama_index.core.agent.workflow", "llama_index.core", "tiktoken"),
+    *(
+        "linkspan_sandbox.app",
+        "linkspan_sandbox.server",
+        "linkspan.langchain.scaleway",
+        "linkspan.llama_index.scaleway",
+    ),
+)
 SECONDS = 120
 
 
