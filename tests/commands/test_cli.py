@@ -148,7 +148,7 @@ def ask(line: str) -> tuple[str, str | bool]:
     arguments = list(zip(flags[::2], flags[1::2], strict=True))
     headers = dict(value.split(": ", 1) for flag, value in arguments if flag == "-H")
     (body,) = (value for flag, value in arguments if flag == "-d")
-    headers["Authorization"] = headers["Authorization"].replace("$KEY", "right")
+    headers["Authorization"] = headers["Authorization"].replace("$KEY", KEY)
     answer = httpx.post(url, content=body, headers=headers, trust_env=False)
     assert answer.status_code == 200, answer.text
     path = httpx.URL(url).path
@@ -161,21 +161,42 @@ def test_the_call_of_the_guide_works() -> None:
         assert ask(line.replace("http://127.0.0.1:8321", sandbox.url))[1] == "Hello"
 
 
+#: A key that a shell must quote.
+KEY = "right key's"
+
+
+@pytest.fixture(scope="module")
+def with_any_key() -> Iterator[list[str]]:
+    """What a sandbox that takes any key prints at the start; it runs on."""
+    with serving() as (_, lines):
+        yield lines
+
+
+@pytest.fixture(scope="module")
+def with_one_key() -> Iterator[list[str]]:
+    """What a sandbox that takes one key prints at the start; it runs on."""
+    with serving("--api-key", KEY) as (_, lines):
+        yield lines
+
+
 @pytest.mark.skipif(shutil.which("sh") is None, reason="sh is not here")
-@pytest.mark.parametrize("options", [(), ("--api-key", "right key")], ids=["any key", "one key"])
-def test_the_printed_line_sets_the_whole_environment(options: tuple[str, ...]) -> None:
-    program = "from linkspan.commands import app; app(['doctor', '--json'])"
-    with serving(*options) as (_, lines):
-        (export,) = (line for line in lines if line.startswith("  export "))
-        bare = {name: value for name, value in os.environ.items() if not name.startswith(("SCW_", "DATACRUNCH_"))}
-        outcome = subprocess.run(
-            ["sh", "-c", f"{export}; {shlex.quote(sys.executable)} -c {shlex.quote(program)}"],
-            env={**bare, "KEY": "right key"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
+@pytest.mark.parametrize("started", ["with_any_key", "with_one_key"])
+def test_the_printed_line_sets_the_whole_environment(
+    started: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (export,) = (line for line in request.getfixturevalue(started) if line.startswith("  export "))
+    program = "import json, os; print(json.dumps(dict(os.environ)))"
+    shown = subprocess.run(
+        ["sh", "-c", f"{export}; {shlex.quote(sys.executable)} -c {shlex.quote(program)}"],
+        env={**os.environ, "KEY": KEY},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=240,
+    )
+    for name, value in json.loads(shown.stdout).items():
+        monkeypatch.setenv(name, value)
+    outcome = CliRunner().invoke(app, ["doctor", "--json"])
     assert {found["api"]: found["state"] for found in json.loads(outcome.stdout)["apis"]} == {
         "scaleway": "ok",
         "gray-swan": "ok",
@@ -184,24 +205,21 @@ def test_the_printed_line_sets_the_whole_environment(options: tuple[str, ...]) -
     }
 
 
-@pytest.mark.parametrize("options", [(), ("--api-key", "right")], ids=["any key", "one key"])
-def test_every_call_that_the_sandbox_prints_works(options: tuple[str, ...]) -> None:
-    with serving(*options) as (_, lines):
-        answered = dict(ask(line) for line in lines if line.startswith("  curl "))
-    assert answered == ANSWERS
+@pytest.mark.parametrize(("started", "key"), [("with_any_key", "any"), ("with_one_key", "the one you gave")])
+def test_every_call_that_the_sandbox_prints_works(started: str, key: str, request: pytest.FixtureRequest) -> None:
+    lines = request.getfixturevalue(started)
+    assert dict(ask(line) for line in lines if line.startswith("  curl ")) == ANSWERS
     for line in lines:
         if ": base URL " in line:
-            assert line.endswith("the one you gave" if options else "any")
+            assert line.endswith(key)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None or shutil.which("sh") is None, reason="curl or sh is not here")
-def test_a_shell_runs_the_printed_calls() -> None:
-    with serving("--api-key", "right key's") as (_, lines):
-        script = "\n".join(f"{line} -sS --noproxy '*'; echo" for line in lines if line.startswith("  curl "))
-        environment = {**os.environ, "KEY": "right key's"}
-        outcome = subprocess.run(
-            ["sh", "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=240
-        )
+def test_a_shell_runs_the_printed_calls(with_one_key: list[str]) -> None:
+    script = "\n".join(f"{line} -sS --noproxy '*'; echo" for line in with_one_key if line.startswith("  curl "))
+    outcome = subprocess.run(
+        ["sh", "-c", script], env={**os.environ, "KEY": KEY}, capture_output=True, text=True, check=False, timeout=240
+    )
     answers = [json.loads(line) for line in outcome.stdout.splitlines()]
     assert len(answers) == len(TEXTS), outcome.stderr
     assert all('"Hello"' in json.dumps(answer) or "violation" in answer for answer in answers), outcome.stdout

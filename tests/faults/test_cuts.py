@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,8 +15,10 @@ from tests.faults.wire import CHAT_EVENTS, LANGCHAIN, LLAMA_INDEX, Api, Body, Wi
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Bytes between two cuts: of several classes that share a decoder, each tries others.
-STRIDE = 13
+#: Bytes between two cuts within events: of several classes that share a decoder, each tries others.
+STRIDE = 37
+#: Cuts around the end of each event: within its last bytes, its line breaks, and the name of the next field.
+AROUND = (-3, -2, -1, 0, 1, 5)
 
 
 def cuts(api: Api, read: Callable[[Any], str], *, start: int) -> None:
@@ -25,7 +28,9 @@ def cuts(api: Api, read: Callable[[Any], str], *, start: int) -> None:
     wire.respond = lambda: httpx.Response(200, stream=Body(data))
     whole = read(model)
     assert whole.startswith("Hello wörld 🙂, a linkspan is a bridge.")
-    for place in range(start, len(data), STRIDE):
+    ends = [match.end() for match in re.finditer(rb"\n\n", data)]
+    around = {end + offset for end in ends for offset in AROUND}
+    for place in sorted({*range(start, len(data), STRIDE), *(place for place in around if place < len(data))}):
         for breaks in (False, True):
             part = Body(data[:place], breaks=breaks)
             wire.respond = lambda part=part: httpx.Response(200, stream=part)  # type: ignore[misc]
@@ -42,7 +47,7 @@ def test_langchain(number: int, api: Api) -> None:
     def read(model: Any) -> str:
         return "".join(chunk if isinstance(chunk, str) else chunk.content for chunk in model.stream("x"))
 
-    cuts(api, read, start=number % STRIDE)
+    cuts(api, read, start=2 * number)
 
 
 @pytest.mark.parametrize(("number", "api"), list(enumerate(LLAMA_INDEX)), ids=[api.name for api in LLAMA_INDEX])
@@ -50,7 +55,7 @@ def test_llama_index(number: int, api: Api) -> None:
     cuts(
         api,
         lambda model: "".join(chunk.delta or "" for chunk in model.stream_chat([ChatMessage("x")])),
-        start=(number + 2) % STRIDE,
+        start=2 * number + 19,
     )
 
 

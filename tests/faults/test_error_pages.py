@@ -26,17 +26,17 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-@pytest.mark.parametrize("api", LANGCHAIN, ids=lambda api: api.name)
-def test_a_large_or_odd_body_becomes_a_short_error(api: Api, body: bytes, stream: bool) -> None:
+@pytest.mark.parametrize(("number", "api"), list(enumerate(LANGCHAIN)), ids=[api.name for api in LANGCHAIN])
+def test_a_large_or_odd_body_becomes_a_short_error(number: int, api: Api) -> None:
     wire = Wire()
     model = api.make(**wire.clients())
-    wire.respond = lambda: httpx.Response(400, content=body)
-    with pytest.raises(LinkspanError) as caught:
-        list(model.stream("x")) if stream else model.invoke("x")
-    assert len(str(caught.value)) < 2500
-    assert len(caught.value.code or "") <= 200
+    # Both ways lead to the same reader of bodies: each body takes one through an API, and the other through the next.
+    for place, (name, body) in enumerate(BODIES.items(), start=number):
+        wire.respond = lambda body=body: httpx.Response(400, content=body)  # type: ignore[misc]
+        with pytest.raises(LinkspanError) as caught:
+            list(model.stream("x")) if place % 2 else model.invoke("x")
+        assert len(str(caught.value)) < 2500, name
+        assert len(caught.value.code or "") <= 200, name
 
 
 def test_a_pages_title_is_told() -> None:

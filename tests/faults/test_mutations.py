@@ -1,6 +1,6 @@
 """Whatever a server sends, only LinkspanErrors leave, and what is inside the frameworks' objects is sound.
 
-Run with ``LINKSPAN_MUTATIONS=10000`` for so many mutations of each kind and class instead of 60.
+Run with ``LINKSPAN_MUTATIONS=10000`` for so many mutations of each kind and class instead of 25.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.faults.wire import ERRORS, KEY, LANGCHAIN, LLAMA_INDEX, Api, Wire
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MUTATIONS = int(os.environ.get("LINKSPAN_MUTATIONS", "60"))
+MUTATIONS = int(os.environ.get("LINKSPAN_MUTATIONS", "25"))
 
 many = settings(
     max_examples=MUTATIONS,

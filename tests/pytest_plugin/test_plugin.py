@@ -13,6 +13,9 @@ import pytest
 import linkspan_sandbox
 from linkspan.conversation import ToolCall
 
+# Imported here, since pytester unloads what a run of its own imports.
+from linkspan.langchain import ChatLLMEngine, ChatScaleway  # noqa: F401
+
 pytest_plugins = ["pytester"]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "testing_your_app"
@@ -39,7 +42,7 @@ def no_options_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only this plugin: others take seconds to load."""
+    """Only this plugin, in runs within this process: others take seconds to load, and so do the frameworks."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_PLUGINS", "linkspan_sandbox.pytest_plugin")
 
@@ -78,25 +81,25 @@ def test_imports_nothing_where_it_is_not_used(pytester: pytest.Pytester) -> None
 
 
 def test_its_fixtures_and_option_explain_themselves(alone: None, pytester: pytest.Pytester) -> None:
-    fixtures = pytester.runpytest_subprocess("--fixtures")
+    fixtures = pytester.runpytest_inprocess("--fixtures")
     fixtures.stdout.fnmatch_lines(["linkspan_sandbox_server [[]session scope[]]*", "linkspan_sandbox -- *"])
-    pytester.runpytest_subprocess("--help").stdout.fnmatch_lines(["*--linkspan-engine=*"])
+    pytester.runpytest_inprocess("--help").stdout.fnmatch_lines(["*--linkspan-engine=*"])
 
 
 def test_the_engine_is_an_option(alone: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINKSPAN_CACHE_DIR", str(pytester.path / "no-weights-here"))
     pytester.makepyfile(ASKS)
     pytester.makeini("[pytest]\nlinkspan_engine = local\n")
-    outcome = pytester.runpytest_subprocess()
+    outcome = pytester.runpytest_inprocess()
     outcome.assert_outcomes(errors=1)
     outcome.stdout.fnmatch_lines(["*linkspan sandbox --engine local --download*"])
-    pytester.runpytest_subprocess("--linkspan-engine=scripted").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("--linkspan-engine=scripted").assert_outcomes(passed=1)
 
 
 def test_an_unknown_engine_is_refused(alone: None, pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nlinkspan_engine = steam\n")
     pytester.makepyfile(ASKS)
-    outcome = pytester.runpytest_subprocess()
+    outcome = pytester.runpytest_inprocess()
     outcome.assert_outcomes(errors=1)
     outcome.stdout.fnmatch_lines(["*linkspan_engine must be one of scripted, local, not 'steam'*"])
 
@@ -113,7 +116,7 @@ def test_the_server_can_be_ones_own(alone: None, pytester: pytest.Pytester) -> N
         assert ChatLLMEngine(model="our-endpoint").invoke("Hello").text == "Hello"
 """
     )
-    pytester.runpytest_subprocess().assert_outcomes(passed=2)
+    pytester.runpytest_inprocess().assert_outcomes(passed=2)
 
 
 def test_the_replies_of_the_guide_are_replies() -> None:

@@ -1,4 +1,4 @@
-"""Two hundred streams at once through each API, and both engines behind every dialect."""
+"""Many streams at once through each API, and both engines behind every dialect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from linkspan_sandbox import Piece
 
-STREAMS = 200
+#: So many through one API, whose server all share, and through the one that has a limit; fewer through the others.
+STREAMS = {"scaleway": 200, "tgi": 200}
+OTHER_STREAMS = 50
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}], "stream": True, "max_tokens": 8}
 PROMPT: dict[str, Any] = {"inputs": "Hello", "parameters": {"max_new_tokens": 8}}
 #: A streamed call of each API, and what only the last event of a whole stream holds.
@@ -73,25 +75,26 @@ def many_files() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_two_hundred_streams_at_once(many_files: None, name: str) -> None:
+async def test_many_streams_at_once(many_files: None, name: str) -> None:
     path, body, last = CALLS[name]
+    count = STREAMS.get(name, OTHER_STREAMS)
     # TGI's own limit is 128.
-    options = DataCrunchOptions(max_concurrent_requests=STREAMS)
-    async with run(AllAtOnce(STREAMS), datacrunch_options=options) as sandbox:
+    options = DataCrunchOptions(max_concurrent_requests=count)
+    async with run(AllAtOnce(count), datacrunch_options=options) as sandbox:
         client = httpx.AsyncClient(
             base_url=sandbox.url,
             headers={"authorization": "Bearer any"},
-            limits=httpx.Limits(max_connections=STREAMS),
+            limits=httpx.Limits(max_connections=count),
             timeout=60,
             trust_env=False,
         )
         async with client:
-            answers = await asyncio.gather(*(client.post(path, json=body) for _ in range(STREAMS)))
+            answers = await asyncio.gather(*(client.post(path, json=body) for _ in range(count)))
         ports = {request.client_port for request in sandbox.requests}
     assert {answer.status_code for answer in answers} == {200}
     assert all(answer.headers["content-type"].startswith("text/event-stream") for answer in answers)
     assert all(last in answer.text and "six" in answer.text for answer in answers)
-    assert len(ports) == len(answers) == STREAMS
+    assert len(ports) == len(answers) == count
 
 
 @pytest.fixture(params=["scripted", "local"])
