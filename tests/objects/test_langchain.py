@@ -91,8 +91,11 @@ FIT = [
 ]
 
 
-async def outcomes(shaped: Callable[..., Any], *, few: bool = False) -> list[Any]:
-    """What each way of asking gives, or only the two that differ most: the object, or the error."""
+async def outcomes(plain: Any, raw: Any, *, few: bool = False) -> list[Any]:
+    """What each way of asking gives, or only the two that differ most: the object, or the error.
+
+    ``plain`` gives the object alone; ``raw`` is made with ``include_raw``.
+    """
 
     def attempt(ask: Callable[[], Any]) -> Any:
         try:
@@ -120,7 +123,6 @@ async def outcomes(shaped: Callable[..., Any], *, few: bool = False) -> list[Any
             total = total + piece
         return of_raw(total)
 
-    plain, raw = shaped(include_raw=False), shaped(include_raw=True)
     if few:
         return [attempt(lambda: plain.invoke("?")), summed([piece async for piece in raw.astream("?")])]
     return [
@@ -138,6 +140,14 @@ async def outcomes(shaped: Callable[..., Any], *, few: bool = False) -> list[Any
     ]
 
 
+def shaped(model: Any, schema: Any, **options: Any) -> tuple[Any, Any]:
+    """The model with structured output, plain and with ``include_raw``."""
+    return (
+        model.with_structured_output(schema, include_raw=False, **options),
+        model.with_structured_output(schema, include_raw=True, **options),
+    )
+
+
 @pytest.fixture(params=LANGCHAIN_WAYS, ids="-".join)
 def way(request: pytest.FixtureRequest) -> tuple[str, str]:
     kind, method = request.param
@@ -149,11 +159,15 @@ def ask(make: Callable[..., Any], sandbox: Sandbox, way: tuple[str, str]) -> Cal
     """Ask a scripted model for an object in every way."""
     kind, method = way
     model = make(LANGCHAIN, kind)
+    # Made once for each schema: this takes longer than an answer.
+    made: dict[int, tuple[Any, Any]] = {}
 
     async def asked(schema: Any, answer: Reply, *, few: bool = True) -> list[Any]:
         sandbox.reset()
         sandbox.add_rule(answer)
-        return await outcomes(lambda **options: model.with_structured_output(schema, method=method, **options), few=few)
+        if id(schema) not in made:
+            made[id(schema)] = shaped(model, schema, method=method)
+        return await outcomes(*made[id(schema)], few=few)
 
     return asked
 
@@ -240,13 +254,11 @@ async def test_another_answer_than_the_call(make: Callable[..., Any], sandbox: S
         (Reply(tool_calls=[ToolCall("c", "Timetable", "")], finish_reason="length"), "no arguments.*raise max_tokens"),
         (Reply(tool_calls=[ToolCall("c", "Timetable", '["a"]')]), "(valid dictionary|an object|type 'object')"),
     ]
+    plain, raw = shaped(model, schema, method="function_calling")
     for answer, match in answers:
         sandbox.reset()
         sandbox.add_rule(answer)
-        found = await outcomes(
-            lambda **options: model.with_structured_output(schema, method="function_calling", **options), few=True
-        )
-        for error in found:
+        for error in await outcomes(plain, raw, few=True):
             assert isinstance(error, OutputParserException)
             assert re.search(match, str(error), re.DOTALL), error
 
@@ -300,7 +312,7 @@ def test_a_text_of_refusal(make: Callable[..., Any], sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("kind", ["scaleway", "chat_v2"])
 async def test_an_object_in_the_reasoning(make: Callable[..., Any], sandbox: Sandbox, kind: str) -> None:
-    model = make(LANGCHAIN, kind)
+    plain, raw = shaped(make(LANGCHAIN, kind), Timetable)
     for answer, match in [
         (Reply("", reasoning=WHOLE), None),
         (Reply("", reasoning="A timetable: " + WHOLE), "there is reasoning of 64 characters"),
@@ -309,7 +321,7 @@ async def test_an_object_in_the_reasoning(make: Callable[..., Any], sandbox: San
     ]:
         sandbox.reset()
         sandbox.add_rule(answer)
-        for found in await outcomes(lambda **options: model.with_structured_output(Timetable, **options), few=True):
+        for found in await outcomes(plain, raw, few=True):
             if match is None:
                 assert found == Timetable(**FACTS)
             else:
@@ -440,5 +452,5 @@ def test_a_choice_that_may_be_half_of_another(make: Callable[..., Any], sandbox:
 async def test_one_of_two_calls_of_the_tool_can_be_read(make: Callable[..., Any], sandbox: Sandbox) -> None:
     model = make(LANGCHAIN, "gray_swan")
     sandbox.add_rule(Reply(tool_calls=[ToolCall("a", "Timetable", '{"port"'), ToolCall("b", "Timetable", WHOLE)]))
-    found = await outcomes(lambda **options: model.with_structured_output(Timetable, **options), few=True)
+    found = await outcomes(*shaped(model, Timetable), few=True)
     assert found == [Timetable(**FACTS)] * 2
