@@ -1,9 +1,12 @@
-"""``scripts/refresh_catalogue.py`` as its user runs it, against a server that answers in the documented shape."""
+"""``scripts/refresh_catalogue.py`` against a server that answers in the documented shape."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
+import runpy
 import subprocess
 import sys
 from decimal import Decimal
@@ -17,7 +20,7 @@ from linkspan.providers.catalog import read_catalogue
 from tests.support.loopback import LoopbackServer, http
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from linkspan.providers.catalog import ModelInfo
     from tests.support.loopback import ReceivedRequest
@@ -112,17 +115,26 @@ class Products:
         return [http(200, json.dumps(answer).encode())]
 
 
+@pytest.fixture(scope="module")
+def main() -> Callable[[list[str]], int]:
+    return runpy.run_path(str(SCRIPT))["main"]
+
+
 class Refresh:
     """Runs the script on a file of its own."""
 
-    def __init__(self, directory: Path, server: LoopbackServer) -> None:
+    def __init__(self, directory: Path, server: LoopbackServer, main: Callable[[list[str]], int]) -> None:
+        self.main = main
         self.file = directory / "catalog_scaleway.json"
         self.file.write_text(json.dumps(KNOWN), "utf-8")
         self.server = server
 
     def __call__(self, *options: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(SCRIPT), "--file", str(self.file), "--url", url or self.server.url + PATH]
-        return subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=60)
+        arguments = ["--file", str(self.file), "--url", url or self.server.url + PATH, *options]
+        output, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            code = self.main(arguments)
+        return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
 
     def with_rows(self, rows: Sequence[Any], *options: str, per_page: int = 1000, total: bool = True) -> str:
         self.server.respond = Products(rows, per_page, total=total)
@@ -138,9 +150,22 @@ class Refresh:
 
 
 @pytest.fixture
-def refresh(tmp_path: Path) -> Any:
+def refresh(tmp_path: Path, main: Callable[[list[str]], int]) -> Any:
     with LoopbackServer() as server:
-        yield Refresh(tmp_path, server)
+        yield Refresh(tmp_path, server, main)
+
+
+def test_its_user_runs_it_as_a_program(refresh: Refresh) -> None:
+    refresh.server.respond = Products(UNCHANGED)
+    command = [sys.executable, str(SCRIPT), "--file", str(refresh.file), "--url", refresh.server.url + PATH]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "added" not in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("; 1 models in the product catalogue")
+    refresh.server.respond = None
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 1
+    assert "is unchanged" in done.stderr
 
 
 def test_what_it_does_not_say_is_kept_and_the_file_is_dated(refresh: Refresh) -> None:
