@@ -6,6 +6,7 @@ lookups as well as connections. Whatever it refuses makes the test fail, also wh
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import ipaddress
 import socket
@@ -100,6 +101,17 @@ def pytest_configure(config: pytest.Config) -> None:
         from tests.support.branches import Branches
 
         config.pluginmanager.register(Branches(config), "linkspan-branches")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Leave the frameworks and the thousands of tests, none of which is garbage, to no garbage collection."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)

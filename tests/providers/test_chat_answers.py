@@ -98,6 +98,43 @@ async def test_an_answer_without_an_answer_is_an_error(caller: Caller, body: obj
         await caller.answered(body)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("id", [1], "id must be text"),
+        ("model", {}, "model must be text"),
+        ("usage", 3, "usage must be an object"),
+        ("usage.total_tokens", "many", "usage.total_tokens must be a whole number"),
+        ("usage.prompt_tokens_details.cached_tokens", 1.5, "cached_tokens must be a whole number"),
+        ("choices.0.finish_reason", [], "finish_reason must be text"),
+        ("choices.0.message.content", [{"type": "text", "text": 3}], "the text of a part must be text"),
+        ("choices.0.message.refusal", 1, "refusal must be text"),
+        ("choices.0.message.tool_calls", "f", "tool_calls must be a list"),
+        ("choices.0.logprobs", "x", "logprobs must be an object"),
+        ("choices.0.logprobs", {"content": [{"token": "a", "logprob": "low"}]}, "logprob must be a number"),
+        ("choices.0.logprobs", {"content": [{"token": "a", "logprob": 10**400}]}, "a float can hold"),
+        ("choices.0.logprobs", {"content": [{"token": "a", "logprob": 0, "bytes": [256]}]}, "must be a list of bytes"),
+    ],
+)
+async def test_a_field_of_another_type_is_named(caller: Caller, path: str, value: object, words: str) -> None:
+    body = json.loads(json.dumps(WHOLE))
+    *way, last = path.split(".")
+    place = body
+    for name in way:
+        place = place[int(name) if isinstance(place, list) else name]
+    place[last] = value
+    with pytest.raises(InvalidResponseError, match=words):
+        await caller.answered(body)
+
+
+@pytest.mark.parametrize("count", [9.0, "9"])
+async def test_counts_and_names_of_lax_servers_are_read(caller: Caller, count: object) -> None:
+    answer = await caller.answered({**WHOLE, "id": 7, "usage": {"prompt_tokens": count, "total_tokens": None}})
+    assert answer.id == "7"
+    assert answer.usage.input_tokens == 9
+    assert answer.usage.total_tokens is None
+
+
 async def test_html_under_200_names_the_base_url(caller: Caller) -> None:
     caller.server.answer(http(200, b"<html><body>Welcome</body></html>", "text/html"))
     with pytest.raises(InvalidResponseError, match="check base_url"):

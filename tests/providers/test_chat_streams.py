@@ -46,6 +46,29 @@ async def test_finish_usage_and_metadata_come_once_on_the_last_step(caller: Call
     assert {step.id for step in steps} == {"chatcmpl-1"}
 
 
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ({"choices": [5]}, "a choice must be an object"),
+        ({"choices": [{"index": 0, "delta": "x"}]}, "delta must be an object"),
+        ({"choices": [{"index": "one", "delta": {}}]}, "index must be a whole number"),
+        ({"choices": [{"index": 0, "delta": {"content": 5}}]}, "part of type .int."),
+        ({"choices": [{"index": 0, "delta": {}, "finish_reason": ["x"]}]}, "finish_reason must be text"),
+        ({"choices": "none"}, "choices must be a list"),
+        ([], "object"),
+    ],
+)
+async def test_an_event_with_a_field_of_another_type_keeps_what_came_before(
+    caller: Caller, broken: object, words: str
+) -> None:
+    caller.server.answer(*event_stream(chunk({"content": "Hel"}), json.dumps(broken).encode()))
+    texts: list[str] = []
+    with pytest.raises(InvalidResponseError, match=words) as caught:
+        await caller.stream(taken=texts)
+    assert texts == ["Hel"]
+    assert caught.value.partial_text == "Hel"
+
+
 async def test_running_totals_are_not_summed(caller: Caller) -> None:
     answer = await caller.streamed(
         chunk({"content": "a"}, usage={"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}),

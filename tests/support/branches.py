@@ -15,10 +15,22 @@ from coverage import Coverage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: What is not about those parts, and costs most: frameworks, programs, recordings, and mutations drawn by chance.
+#: What is not about those parts, and costs most: frameworks, programs, recordings, and faults drawn by chance.
 UNTRACED = (
-    *("agents", "benchmarks", "both", "cassettes", "clients", "commands", "conformance", "docs", "examples", "objects"),
-    *("pytest_plugin", "sandbox", "data_role/test_injection.py", "faults/test_mutations.py"),
+    *(
+        "agents",
+        "benchmarks",
+        "both",
+        "cassettes",
+        "clients",
+        "commands",
+        "conformance",
+        "decisions",
+        "docs",
+        "examples",
+    ),
+    *("faults", "langchain", "llama_index_adapter", "llama_index_completions", "objects", "pytest_plugin", "sandbox"),
+    *("data_role/test_injection.py",),
 )
 
 

@@ -262,3 +262,23 @@ class TestErrors:
         with pytest.raises(AuthenticationError) as caught:
             await prompts.answered(prompt(), {"detail": f"unknown user {KEY}"}, 401)
         assert KEY not in f"{caught.value}{caught.value.body}{caught.value.headers}"
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (b"5", "is int, not an object"),
+        (b'{"output": "x"}', "output must be an object"),
+        (b'{"output": {"text": 5}}', "output.text must be text"),
+        (said("", made="many"), "num_completion_tokens must be a whole number"),
+        (said("", finished=1), "finished must be true or false"),
+        (said("", token=5), "a token must be an object"),
+        (said("", token={"token": "a", "log_prob": "low"}), "log_prob must be a number"),
+    ],
+)
+async def test_an_event_with_a_field_of_another_type_keeps_what_came_before(
+    prompts: Caller[PromptRequest], broken: bytes, words: str
+) -> None:
+    with pytest.raises(InvalidResponseError, match=words) as caught:
+        await prompts.streamed(prompt(), said("Once"), broken)
+    assert caught.value.partial_text == "Once"
