@@ -6,6 +6,7 @@ Every word adds one to the place that its checksum names. Two texts are alike as
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import math
 import re
@@ -24,11 +25,17 @@ SIZE = 256
 
 
 def vector_of(text: str, size: int = SIZE) -> list[float]:
+    return list(_vector_of(text, size))
+
+
+# The service and the test each want those of the same texts, thousands of them in some tests.
+@functools.lru_cache(20_000)
+def _vector_of(text: str, size: int) -> tuple[float, ...]:
     vector = [0.0] * size
     for word in re.findall(r"\w+", text.lower()):
         vector[zlib.crc32(word.encode()) % size] += 1.0
     length = math.sqrt(sum(x * x for x in vector)) or 1.0
-    return [x / length for x in vector]
+    return tuple(x / length for x in vector)
 
 
 def rounded(vector: Sequence[float]) -> list[float]:
