@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import warnings
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from linkspan_sandbox.schema_example import example_of
 from tests.docs.pages import FRAMEWORKS, PAGES, ROOT, Reader, blocks_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from linkspan_sandbox import Sandbox
@@ -52,6 +54,16 @@ def served(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return sandbox
 
 
+@pytest.fixture
+def _log_off_afterwards() -> Iterator[None]:
+    """Turn off the log that a page turns on, or each later test of this process would write it."""
+    handlers = [*logging.root.handlers]
+    yield
+    logging.getLogger("linkspan").setLevel(logging.NOTSET)
+    logging.root.handlers = handlers
+
+
+@pytest.mark.usefixtures("_log_off_afterwards")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.stem}")
 def test_its_python_runs(served: Sandbox, page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if page.stem in NEEDS and importlib.util.find_spec(NEEDS[page.stem]) is None:
