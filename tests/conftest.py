@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from linkspan.providers.cygnal import CYGNAL
 from linkspan.providers.datacrunch import DATACRUNCH
@@ -84,6 +85,10 @@ def _stays_here(host: Any, *, connects: bool) -> bool:
 
 _GUARD = _Guard()
 sys.addaudithook(_GUARD.hear)
+
+# The same examples each time, however slow the machine is.
+settings.register_profile("linkspan", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("linkspan")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

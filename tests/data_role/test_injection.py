@@ -51,7 +51,7 @@ documents = st.lists(st.one_of(st.sampled_from(MARKUP), st.text(max_size=12)), m
 )
 #: All of it at once, in front of what hypothesis thinks of.
 ALL_MARKUP = f"Page: {''.join(MARKUP)} end"
-examples = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+examples = settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 few_examples = settings(examples, max_examples=3)
 
 APIS = {

@@ -258,7 +258,7 @@ def test_two_event_loops_each_send_once(server) -> None:
     assert len(server.requests) == 2
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     text=st.text(alphabet=st.characters(codec="utf-8"), max_size=40),
     reasoning=st.text(alphabet=st.characters(codec="utf-8"), max_size=20),
