@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import is_dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.exceptions import OutputParserException
@@ -294,14 +295,11 @@ def _shown(message: BaseMessage) -> str:
 
 
 def _schema_validator(json_schema: dict[str, Any]) -> Callable[[str], Any]:
-    import jsonschema  # noqa: PLC0415  # its import takes longer than most calls of it
-
-    kind = jsonschema.validators.validator_for(json_schema)
     try:
-        kind.check_schema(json_schema)
-    except jsonschema.SchemaError as error:
-        raise ConfigurationError(f"Not a valid JSON Schema, at {error.json_path}: {error.message}") from None
-    validator = kind(json_schema)
+        text = json.dumps(json_schema)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"The JSON Schema cannot be written as JSON: {error}") from None
+    validator = _checked_validator(text)
 
     def validate(text: str) -> Any:
         value = json.loads(text)
@@ -311,3 +309,17 @@ def _schema_validator(json_schema: dict[str, Any]) -> Callable[[str], Any]:
         return value
 
     return validate
+
+
+# Checking a schema takes longer than creating all the rest of a runnable, and many callers create one for each request.
+@lru_cache(maxsize=128)
+def _checked_validator(schema_text: str) -> Any:
+    import jsonschema  # noqa: PLC0415  # its import takes longer than most calls of it
+
+    json_schema = json.loads(schema_text)
+    kind = jsonschema.validators.validator_for(json_schema)
+    try:
+        kind.check_schema(json_schema)
+    except jsonschema.SchemaError as error:
+        raise ConfigurationError(f"Not a valid JSON Schema, at {error.json_path}: {error.message}") from None
+    return kind(json_schema)
