@@ -59,7 +59,7 @@ class FleetDict(TypedDict):
     size: Annotated[int, 3, "How many."]
 
 
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "title": "Timetable",
     "description": "Departures.",
     "type": "object",
@@ -439,6 +439,19 @@ def test_a_limit_shows_in_the_count_where_there_is_no_finish_reason(make: Callab
     model = make(LANGCHAIN, "chat_v1", max_tokens=3)
     with pytest.raises(OutputParserException, match=r"The token limit cut it off: raise max_tokens"):
         model.with_structured_output(Timetable).invoke("?")
+
+
+def test_a_schema_that_cannot_be_is_refused_also_after_a_sound_one(make: Callable[..., Any]) -> None:
+    model = make(LANGCHAIN, "scaleway")
+    schema = {**SCHEMA, "properties": {"port": {"type": "string"}}}
+    model.with_structured_output(schema)
+    schema["properties"]["port"]["type"] = "words"
+    for _ in range(2):
+        with pytest.raises(errors.ConfigurationError, match=r"Not a valid JSON Schema, at \$\.properties\.port\.type"):
+            model.with_structured_output(schema)
+    schema["properties"]["port"] = {"type": "string", "default": dt.date(2026, 5, 1)}
+    with pytest.raises(errors.ConfigurationError, match=r"cannot be written as JSON.*date"):
+        model.with_structured_output(schema)
 
 
 def test_json_mode_sends_the_schema_where_the_api_wants_one(make: Callable[..., Any], sandbox: Sandbox) -> None:

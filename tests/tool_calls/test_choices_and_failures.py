@@ -29,21 +29,20 @@ TWO_CHOICES = Reply(
 )
 
 
-@pytest.mark.parametrize("way", ["stream", "astream"])
-def test_choices_of_a_stream_are_never_mixed(chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str) -> None:
+def test_choices_of_a_stream_are_never_mixed(chat: Chat, make: Callable[..., Any], sandbox: Sandbox) -> None:
     sandbox.add_rule(TWO_CHOICES)
     model = make()
-    if chat.framework == "langchain":
-        with pytest.raises(InvalidResponseError, match="several answers"):
-            chat.ask(model, way)
-    else:
-        assert chat.ask(model, way).calls == [("a", "pay", {"to": "Ada"})]
+    for way in ("stream", "astream"):
+        if chat.framework == "langchain":
+            with pytest.raises(InvalidResponseError, match="several answers"):
+                chat.ask(model, way)
+        else:
+            assert chat.ask(model, way).calls == [("a", "pay", {"to": "Ada"})], way
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("reason", ["error", "abort"])
+@pytest.mark.parametrize(("reason", "ways"), [("error", WAYS), ("abort", ("invoke", "astream"))])
 def test_a_finish_reason_that_means_failure_is_an_error(
-    chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str, reason: str
+    chat: Chat, make: Callable[..., Any], sandbox: Sandbox, ways: tuple[str, ...], reason: str
 ) -> None:
     call = piece('{"to": "Ada"}', name="pay", id="a")
     message = {"role": "assistant", "content": "So far", "tool_calls": [call]}
@@ -51,22 +50,25 @@ def test_a_finish_reason_that_means_failure_is_an_error(
     choice = {"index": 0, "message": message, "finish_reason": reason}
     events = [event({"content": "So far", "tool_calls": [{"index": 0, **call}]}), event({}, reason), "[DONE]"]
     sandbox.add_rule(lambda asked: Reply(events=events) if asked.stream else Reply(body={**body, "choices": [choice]}))
-    with pytest.raises(LinkspanError, match=f"gave up on the answer .finish reason '{reason}'") as caught:
-        chat.ask(make(), way)
-    assert isinstance(caught.value, ServerError)
-    assert caught.value.is_retryable
-    assert caught.value.partial_text == "So far"
-    assert caught.value.partial is not None
-    assert [made.name for made in caught.value.partial.tool_calls] == ["pay"]
-    assert pickle.loads(pickle.dumps(caught.value)).code == reason
+    model = make()
+    for way in ways:
+        with pytest.raises(LinkspanError, match=f"gave up on the answer .finish reason '{reason}'") as caught:
+            chat.ask(model, way)
+        assert isinstance(caught.value, ServerError), way
+        assert caught.value.is_retryable, way
+        assert caught.value.partial_text == "So far", way
+        assert caught.value.partial is not None, way
+        assert [made.name for made in caught.value.partial.tool_calls] == ["pay"], way
+        assert pickle.loads(pickle.dumps(caught.value)).code == reason, way
 
 
 @pytest.mark.parametrize("chat", [*CHATS, *RESPONSES], ids=name_of, indirect=True)
-@pytest.mark.parametrize("way", WAYS)
 def test_a_second_call_is_dropped_where_the_request_forbids_it(
-    chat: Chat, make: Callable[..., Any], sandbox: Sandbox, way: str
+    chat: Chat, make: Callable[..., Any], sandbox: Sandbox
 ) -> None:
     # As from a server that ignores the parameter.
     answer_with(sandbox, piece("{}", name="pay", id="a"), piece("{}", name="look_up", id="b"))
-    seen = chat.ask(make(), way, parallel_tool_calls=False)
-    assert [name for _, name, _ in seen.calls] == ["pay"]
+    model = make()
+    for way in WAYS:
+        seen = chat.ask(model, way, parallel_tool_calls=False)
+        assert [name for _, name, _ in seen.calls] == ["pay"], way
