@@ -1,5 +1,7 @@
 """The sandbox for other people's clients: every test that asks for ``served`` runs against both engines.
 
+An async client sends and reads what its sync twin does, so only the twin is tried against the real model.
+
 The clients are those of the services themselves (``openai``, ``huggingface_hub``, ``text-generation``,
 ``scale-llm-engine``, ``grayswan-api``), so they do not share this project's ideas of the APIs. They are part of the dev
 group; where one is missing, the import fails and so do its tests.
@@ -28,7 +30,7 @@ OLD_PODS = LLMEngineOptions(obeys_guides=True)
 #: Small enough for the small model to come to its end.
 SCHEMA: dict[str, Any] = {
     "type": "object",
-    "properties": {"city": {"type": "string", "maxLength": 12}},
+    "properties": {"city": {"type": "string", "maxLength": 2}},
     "required": ["city"],
     "additionalProperties": False,
 }
@@ -77,6 +79,12 @@ def read_until(kind: type[Exception], stream: Iterator[Any]) -> tuple[list[Any],
 def scripted(sandboxes: Callable[..., Sandbox]) -> Sandbox:
     """The sandbox that answers by rules, with none."""
     return sandboxes(api_key=KEY)
+
+
+@pytest.fixture
+def by_rules(sandboxes: Callable[..., Sandbox]) -> Served:
+    """The first of those that ``served`` is."""
+    return Served(sandboxes("scripted", api_key=KEY, llm_engine_options=OLD_PODS), exact=True)
 
 
 @pytest.fixture(params=["scripted", "local"])

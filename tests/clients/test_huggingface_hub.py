@@ -75,13 +75,13 @@ def check_events(served: Served, events: list[TextGenerationStreamOutput]) -> No
 def test_text(served: Served, route: str) -> None:
     made = client(served.sandbox, route)
     # Said here because TGI sends the prompt along on "/" otherwise, and this client does not refuse it by itself.
-    answer = made.text_generation(PROMPT, max_new_tokens=12, return_full_text=False)
+    answer = made.text_generation(PROMPT, max_new_tokens=7, return_full_text=False)
     served.expect(answer, PROMPT)
 
 
-async def test_text_async(served: Served) -> None:
-    async with async_client(served.sandbox, "/generate") as made:
-        served.expect(await made.text_generation(PROMPT, max_new_tokens=12), PROMPT)
+async def test_text_async(by_rules: Served) -> None:
+    async with async_client(by_rules.sandbox, "/generate") as made:
+        by_rules.expect(await made.text_generation(PROMPT, max_new_tokens=7), PROMPT)
 
 
 def test_the_compatible_route_sends_the_prompt_along(served: Served) -> None:
@@ -91,12 +91,12 @@ def test_the_compatible_route_sends_the_prompt_along(served: Served) -> None:
 @pytest.mark.parametrize("route", ["/", "/generate"])
 def test_details(served: Served, route: str) -> None:
     made = client(served.sandbox, route)
-    check_details(served, made.text_generation(PROMPT, max_new_tokens=12, details=True, return_full_text=False))
+    check_details(served, made.text_generation(PROMPT, max_new_tokens=7, details=True, return_full_text=False))
 
 
-async def test_details_async(served: Served) -> None:
-    async with async_client(served.sandbox, "/generate") as made:
-        check_details(served, await made.text_generation(PROMPT, max_new_tokens=12, details=True))
+async def test_details_async(by_rules: Served) -> None:
+    async with async_client(by_rules.sandbox, "/generate") as made:
+        check_details(by_rules, await made.text_generation(PROMPT, max_new_tokens=7, details=True))
 
 
 def test_the_prompts_tokens_and_alternatives(served: Served) -> None:
@@ -116,7 +116,7 @@ def test_the_prompts_tokens_and_alternatives(served: Served) -> None:
 @pytest.mark.parametrize("route", ["/", "/generate_stream"])
 def test_text_streamed(served: Served, route: str) -> None:
     made = client(served.sandbox, route)
-    pieces = list(made.text_generation(PROMPT, max_new_tokens=12, stream=True, return_full_text=False))
+    pieces = list(made.text_generation(PROMPT, max_new_tokens=7, stream=True, return_full_text=False))
     # Without details this client hands out special tokens as text.
     served.expect_pieces([piece for piece in pieces if piece != "</s>"], PIECES)
 
@@ -124,20 +124,20 @@ def test_text_streamed(served: Served, route: str) -> None:
 @pytest.mark.parametrize("route", ["/", "/generate_stream"])
 def test_details_streamed(served: Served, route: str) -> None:
     made = client(served.sandbox, route)
-    events = made.text_generation(PROMPT, max_new_tokens=12, stream=True, details=True, return_full_text=False)
+    events = made.text_generation(PROMPT, max_new_tokens=7, stream=True, details=True, return_full_text=False)
     check_events(served, list(events))
 
 
-async def test_details_streamed_async(served: Served) -> None:
-    async with async_client(served.sandbox, "/generate_stream") as made:
-        stream = await made.text_generation(PROMPT, max_new_tokens=12, stream=True, details=True)
-        check_events(served, [event async for event in stream])
+async def test_details_streamed_async(by_rules: Served) -> None:
+    async with async_client(by_rules.sandbox, "/generate_stream") as made:
+        stream = await made.text_generation(PROMPT, max_new_tokens=7, stream=True, details=True)
+        check_events(by_rules, [event async for event in stream])
 
 
 @pytest.mark.parametrize("version", ["1.1.0", "2.0.4", "2.4.0"])
 async def test_details_streamed_of_older_servers(version: str) -> None:
     with run(api_key=KEY, datacrunch_options=DataCrunchOptions(version=version)) as sandbox:
-        options: Any = {"max_new_tokens": 12, "stream": True, "details": True, "return_full_text": False}
+        options: Any = {"max_new_tokens": 7, "stream": True, "details": True, "return_full_text": False}
         plain = list(client(sandbox).text_generation(PROMPT, **options))
         async with async_client(sandbox) as made:
             stream = await made.text_generation(PROMPT, **options)
@@ -193,29 +193,29 @@ def check_chat_chunks(served: Served, chunks: list[ChatCompletionStreamOutput]) 
 
 
 def test_chat(served: Served) -> None:
-    check_chat(served, client(served.sandbox).chat_completion(QUESTION, max_tokens=12, temperature=0))
+    check_chat(served, client(served.sandbox).chat_completion(QUESTION, max_tokens=7, temperature=0))
 
 
-async def test_chat_async(served: Served) -> None:
-    async with async_client(served.sandbox) as made:
-        check_chat(served, await made.chat_completion(QUESTION, max_tokens=12, temperature=0))
+async def test_chat_async(by_rules: Served) -> None:
+    async with async_client(by_rules.sandbox) as made:
+        check_chat(by_rules, await made.chat_completion(QUESTION, max_tokens=7, temperature=0))
 
 
 def test_chat_streamed(served: Served) -> None:
-    chunks = client(served.sandbox).chat_completion(QUESTION, max_tokens=12, temperature=0, stream=True)
+    chunks = client(served.sandbox).chat_completion(QUESTION, max_tokens=7, temperature=0, stream=True)
     check_chat_chunks(served, list(chunks))
 
 
-async def test_chat_streamed_async(served: Served) -> None:
-    async with async_client(served.sandbox) as made:
-        stream = await made.chat_completion(QUESTION, max_tokens=12, temperature=0, stream=True)
-        check_chat_chunks(served, [chunk async for chunk in stream])
+async def test_chat_streamed_async(by_rules: Served) -> None:
+    async with async_client(by_rules.sandbox) as made:
+        stream = await made.chat_completion(QUESTION, max_tokens=7, temperature=0, stream=True)
+        check_chat_chunks(by_rules, [chunk async for chunk in stream])
 
 
 def test_chat_streamed_with_counts(served: Served) -> None:
     options: Any = {"include_usage": True}
     made = client(served.sandbox)
-    *_, last = made.chat_completion(QUESTION, max_tokens=12, temperature=0, stream=True, stream_options=options)
+    *_, last = made.chat_completion(QUESTION, max_tokens=7, temperature=0, stream=True, stream_options=options)
     assert_typed(last)
     assert last.choices == []
     assert last.usage is not None

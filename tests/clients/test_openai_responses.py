@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHORT: dict[str, Any] = {
     "model": MODEL,
     "input": QUESTION,
-    "max_output_tokens": 12,
+    "max_output_tokens": 7,
     "temperature": 0,
     "store": False,
 }
@@ -38,7 +38,7 @@ CALL = ToolCall(None, "weather", '{"city": "Lille"}')
 
 
 class Place(BaseModel):
-    city: str = Field(max_length=12)
+    city: str = Field(max_length=2)
 
 
 def check_answer(served: Served, answer: Response) -> None:

@@ -59,20 +59,20 @@ def check_events(served: Served, events: list[StreamResponse]) -> None:
 
 
 def test_generate(served: Served) -> None:
-    check_answer(served, client(served.sandbox).generate(PROMPT, max_new_tokens=12))
+    check_answer(served, client(served.sandbox).generate(PROMPT, max_new_tokens=7))
 
 
-async def test_generate_async(served: Served) -> None:
-    check_answer(served, await async_client(served.sandbox).generate(PROMPT, max_new_tokens=12))
+async def test_generate_async(by_rules: Served) -> None:
+    check_answer(by_rules, await async_client(by_rules.sandbox).generate(PROMPT, max_new_tokens=7))
 
 
 def test_generate_stream(served: Served) -> None:
-    check_events(served, list(client(served.sandbox).generate_stream(PROMPT, max_new_tokens=12)))
+    check_events(served, list(client(served.sandbox).generate_stream(PROMPT, max_new_tokens=7)))
 
 
-async def test_generate_stream_async(served: Served) -> None:
-    stream = async_client(served.sandbox).generate_stream(PROMPT, max_new_tokens=12)
-    check_events(served, [event async for event in stream])
+async def test_generate_stream_async(by_rules: Served) -> None:
+    stream = async_client(by_rules.sandbox).generate_stream(PROMPT, max_new_tokens=7)
+    check_events(by_rules, [event async for event in stream])
 
 
 def test_every_parameter(served: Served) -> None:
@@ -109,9 +109,9 @@ def test_the_better_of_two(served: Served) -> None:
 async def test_older_servers(version: str) -> None:
     with run(api_key=KEY, datacrunch_options=DataCrunchOptions(version=version)) as sandbox:
         served = Served(sandbox, exact=True)
-        check_answer(served, client(sandbox).generate(PROMPT, max_new_tokens=12))
-        check_events(served, list(client(sandbox).generate_stream(PROMPT, max_new_tokens=12)))
-        stream = async_client(sandbox).generate_stream(PROMPT, max_new_tokens=12)
+        check_answer(served, client(sandbox).generate(PROMPT, max_new_tokens=7))
+        check_events(served, list(client(sandbox).generate_stream(PROMPT, max_new_tokens=7)))
+        stream = async_client(sandbox).generate_stream(PROMPT, max_new_tokens=7)
         check_events(served, [event async for event in stream])
 
 

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from linkspan_sandbox import LLMEngineOptions, local_model
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from linkspan_sandbox import Sandbox
 
 MODEL = "llama-3.3-70b-instruct"
+#: Of LLM Engine: images with vLLM before 0.12, which obey guides.
+OLD_PODS = LLMEngineOptions(obeys_guides=True)
 
 
 class Client:
@@ -46,6 +50,14 @@ def deltas(events: list[Any]) -> list[dict[str, Any]]:
 
 def text_of(events: list[Any]) -> str:
     return "".join(delta.get("content") or "" for delta in deltas(events))
+
+
+@pytest.fixture
+def local(sandboxes: Callable[..., Sandbox]) -> Sandbox:
+    """The sandbox with the real model, one for all tests here: each would start a server of its own."""
+    if local_model.find_weights() is None:
+        pytest.skip("the local model's weights are not on this machine (linkspan sandbox --engine local --download)")
+    return sandboxes("local", llm_engine_options=OLD_PODS)
 
 
 @pytest.fixture

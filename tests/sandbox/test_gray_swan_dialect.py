@@ -12,7 +12,7 @@ from linkspan_sandbox import Cut, ErrorEvent, HTTPError, Reply, Sandbox, local_m
 from tests.sandbox.conftest import deltas, parse_events, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 PATH = "/chat/completion"
 WEATHER = {"name": "weather", "description": "tells it", "parameters": {"type": "object", "properties": {}}}
@@ -179,15 +179,14 @@ def test_told_failures(client: Client, sandbox: Sandbox) -> None:
         client.events()
 
 
-@pytest.mark.skipif(local_model.find_weights() is None, reason="the local model's weights are not on this machine")
-def test_the_local_model_reads_data(sandboxes: Callable[..., Sandbox]) -> None:
-    client = Client(sandboxes("local"))
+def test_the_local_model_reads_data(local: Sandbox) -> None:
+    client = Client(local)
     messages = [{"role": "user", "content": "What is the capital?"}, {"role": "data", "content": "Capital: Ostra."}]
-    options = {"messages": messages, "temperature": 0, "max_tokens": 8}
+    options = {"messages": messages, "temperature": 0, "max_tokens": 3}
     whole = client.post(**options).json()
     assert whole["model"] == local_model.MODEL_NAME
     assert whole["choices"][0]["message"]["content"].strip()
-    without = client.post(messages=messages[:1], temperature=0, max_tokens=8).json()
+    without = client.post(messages=messages[:1], temperature=0, max_tokens=1).json()
     # Untrusted text, and the words that mark it.
     assert whole["usage"]["prompt_tokens"] > without["usage"]["prompt_tokens"] + 10
     *events, marker = client.events(**options)

@@ -24,10 +24,10 @@ from linkspan_sandbox import (
     Sandbox,
     ScriptedEngine,
     Stall,
-    local_model,
     run,
 )
 from linkspan_sandbox.llm_engine_endpoints import ModelEndpoint
+from tests.sandbox.conftest import OLD_PODS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -82,10 +82,6 @@ def client(sandbox: Sandbox) -> Iterator[Client]:
     made = Client(sandbox.llm_engine_url)
     with made.http:
         yield made
-
-
-#: Images with vLLM before 0.12.
-OLD_PODS = LLMEngineOptions(obeys_guides=True)
 
 
 class TestPrompt:
@@ -452,23 +448,22 @@ class TestDeployment:
         assert (response.status_code, response.content) == (200, b"")
 
 
-@pytest.mark.skipif(local_model.find_weights() is None, reason="the local model's weights are not on this machine")
 class TestLocalModel:
     @pytest.fixture
-    def local(self, sandboxes: Callable[..., Sandbox]) -> Client:
-        return Client(sandboxes("local", llm_engine_options=OLD_PODS).llm_engine_url)
+    def local(self, local: Sandbox) -> Client:
+        return Client(local.llm_engine_url)
 
     def test_answers_prompts_alike_whole_and_streamed(self, local: Client) -> None:
-        fields: dict[str, Any] = {"temperature": 0, "max_new_tokens": 8, "return_token_log_probs": True}
+        fields: dict[str, Any] = {"temperature": 0, "max_new_tokens": 4, "return_token_log_probs": True}
         output = local.ask("The capital of France is", **fields).json()["output"]
         assert "Paris" in output["text"]
-        assert (output["num_prompt_tokens"], output["num_completion_tokens"]) == (5, 8)
+        assert (output["num_prompt_tokens"], output["num_completion_tokens"]) == (5, 4)
         assert "".join(token["token"] for token in output["tokens"]) == output["text"]
         assert text_of(local.events("The capital of France is", **fields)) == output["text"]
 
     def test_follows_guides_on_both_apis(self, local: Client) -> None:
         assert local.ask("Colour?", guided_choice=["red", "blue"]).json()["output"]["text"] in ("red", "blue")
-        schema = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 9}}, "required": ["city"]}
+        schema = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 2}}, "required": ["city"]}
         answer = local.chat("Which city?", guided_json=schema, max_tokens=50).json()
         assert list(json.loads(answer["choices"][0]["message"]["content"])) == ["city"]
 

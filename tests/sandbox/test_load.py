@@ -12,23 +12,22 @@ import httpx
 import pytest
 
 from linkspan_sandbox import Call, DataCrunchOptions, Rule, Sandbox, ScriptedEngine, run
-from linkspan_sandbox.local_model import find_weights
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from linkspan_sandbox import Piece
 
 STREAMS = 200
-CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}], "stream": True, "max_tokens": 8}
-PROMPT: dict[str, Any] = {"inputs": "Hello", "parameters": {"max_new_tokens": 8}}
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}], "stream": True, "max_tokens": 7}
+PROMPT: dict[str, Any] = {"inputs": "Hello", "parameters": {"max_new_tokens": 7}}
 #: A streamed call of each API, and what only the last event of a whole stream holds.
 CALLS: dict[str, tuple[str, dict[str, Any], str]] = {
     "scaleway": ("/scaleway/v1/chat/completions", {"model": "glm-5.2", **CHAT}, "data: [DONE]\n\n"),
     "gray_swan": ("/gray-swan/chat/completion", {"model": "cygnet", **CHAT}, "data: [DONE]\n\n"),
     "llm_engine v1": (
         "/llm-engine/v1/llm/completions-stream?model_endpoint_name=llama-3-8b-instruct",
-        {"prompt": "Hello", "max_new_tokens": 8, "temperature": 0.2},
+        {"prompt": "Hello", "max_new_tokens": 7, "temperature": 0.2},
         '"finished":true',
     ),
     "llm_engine v2": ("/llm-engine/v2/chat/completions", {"model": "llama-3-8b-instruct", **CHAT}, '"finish_reason":"'),
@@ -109,10 +108,9 @@ async def test_two_hundred_streams_at_once(many_files: None, name: str) -> None:
 
 
 @pytest.fixture(params=["scripted", "local"])
-def either(request: pytest.FixtureRequest, sandboxes: Callable[..., Sandbox]) -> Sandbox:
-    if request.param == "local" and find_weights() is None:
-        pytest.skip("the local model's weights are not on this machine")
-    return sandboxes(request.param)
+def either(request: pytest.FixtureRequest) -> Sandbox:
+    found: Sandbox = request.getfixturevalue("sandbox" if request.param == "scripted" else "local")
+    return found
 
 
 @pytest.mark.parametrize("name", CALLS)

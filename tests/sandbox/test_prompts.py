@@ -9,7 +9,8 @@ import pytest_asyncio
 
 from linkspan.assembler import Assembler
 from linkspan.conversation import Delta
-from linkspan_sandbox import Call, EngineError, Guide, Reply, Rule, ScriptedEngine, local_model
+from linkspan_sandbox import Call, EngineError, Guide, Reply, Rule, ScriptedEngine, local_engine, local_model
+from linkspan_sandbox.llama_server import LlamaServer
 from linkspan_sandbox.local_engine import LocalEngine
 
 if TYPE_CHECKING:
@@ -91,9 +92,17 @@ class TestScripted:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine() -> AsyncIterator[LocalEngine]:
+async def engine(llama_cpp: LlamaServer) -> AsyncIterator[LocalEngine]:
+    """The engine with the server that other tests have started: tests/sandbox/test_local_engine.py starts its own."""
+
+    class Started(LlamaServer):
+        def start(self) -> None:
+            self.url, self.api_key = llama_cpp.url, llama_cpp.api_key
+
     engine = LocalEngine()
-    await engine.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_engine, "LlamaServer", Started)
+        await engine.start()
     yield engine
     await engine.stop()
 
