@@ -365,8 +365,10 @@ def test_construction_and_import_open_nothing() -> None:
         "import socket, ssl, sys\n"
         "def refuse(*_, **__): raise AssertionError('opened')\n"
         "socket.socket.connect = ssl.create_default_context = ssl.SSLContext.load_verify_locations = refuse\n"
-        "from linkspan.langchain import ChatScaleway\n"
+        "from linkspan.langchain import ChatScaleway, DataCrunch, LLMEngine\n"
         "ChatScaleway(model='m', api_key='k').get_num_tokens('text')\n"
+        "LLMEngine(model='m', base_url='http://127.0.0.1:9').get_num_tokens('text')\n"
+        "DataCrunch(model='m', api_key='k').get_num_tokens('text')\n"
         "assert not {'llama_index', 'starlette', 'transformers'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

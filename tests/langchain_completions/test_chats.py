@@ -314,24 +314,20 @@ async def test_reasoning_is_split_off(
 # ------------------------------------------------------------------ failures
 
 
-@pytest.mark.parametrize("way", ["invoke", "stream"])
-@pytest.mark.parametrize(
-    ("status", "ours", "cores"),
-    [
+def test_errors_are_ours_and_cores(chat: Any, sandbox: Sandbox) -> None:
+    for status, ours, cores in (
         (401, errors.AuthenticationError, core.ModelAuthenticationError),
         (404, errors.NotFoundError, core.ModelNotFoundError),
         (429, errors.RateLimitError, core.ModelRateLimitError),
         (500, errors.ServerError, core.ModelAPIError),
-    ],
-)
-def test_errors_are_ours_and_cores(  # noqa: PLR0917  # four parameters and two fixtures
-    chat: Any, sandbox: Sandbox, way: str, status: int, ours: type[Exception], cores: type[Exception]
-) -> None:
-    sandbox.add_rule(Reply(fault=HTTPError(status, headers={"x-request-id": "r-1"})))
-    with pytest.raises(ours) as caught:
-        list(getattr(chat, way)("x"))
-    assert isinstance(caught.value, cores)
-    assert caught.value.request_id  # type: ignore[attr-defined]
+    ):
+        sandbox.reset()
+        sandbox.add_rule(Reply(fault=HTTPError(status, headers={"x-request-id": "r-1"})))
+        for way in ("invoke", "stream"):
+            with pytest.raises(ours) as caught:
+                list(getattr(chat, way)("x"))
+            assert isinstance(caught.value, cores), (status, way)
+            assert caught.value.request_id, (status, way)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
