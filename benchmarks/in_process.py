@@ -145,9 +145,8 @@ def _acalls(one: Contestant, times: int):  # noqa: ANN202  # a closure for inter
 
 def length(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bool) -> Table:
     """CPU per chunk of a short and of a long answer."""
-    short = 40 if quick else 2_000
-    times = {short: 10, 10 * short: 1}
-    tries = 1 if quick else _LONG_TRIES
+    short, in_a_row, tries = (20, 1, 1) if quick else (2_000, 10, _LONG_TRIES)
+    times = {short: in_a_row, 10 * short: 1}
     table = Table(
         "A chunk of a long answer",
         "µs of CPU per chunk",
@@ -160,10 +159,10 @@ def length(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: 
     measured = {}
     pieces = {size: tuple(text_pieces(size)) for size in times}
     for row in (ROWS[name] for name in (RAW, *FLOORS, LANGCHAIN_NEW, *names)):
-        for size, in_a_row in times.items():
+        for size, count in times.items():
             one = load(row, Work(f"{server}/burst/{size}", pieces[size]))
             stream = _stream(one, "sync", "".join(pieces[size]), size)
-            measured[row.name, f"{size:,} chunks"] = replace(stream, in_a_row=in_a_row, tries=tries)
+            measured[row.name, f"{size:,} chunks"] = replace(stream, in_a_row=count, tries=tries)
     table.cells = interleaved(measured, rounds, loop)
     table.columns.append("growth")
     for cells in table.cells.values():

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from linkspan import langchain, llama_index
+from linkspan.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KEY = "a-key-of-the-contract-0123456789"
 URL = "http://127.0.0.1:9/v1"
 OTHER_URL = "http://127.0.0.2:9/v1"
+
+
+@contextmanager
+def refused_as(words: str, name: str, value: Any) -> Iterator[None]:
+    """Check that a value is refused, in these words; a failure says which value it was."""
+    refused = ""
+    try:
+        yield
+    except ConfigurationError as error:
+        refused = str(error) or "(no words)"
+    assert refused, f"{name}={value!r} is not refused"
+    assert re.search(words, refused), f"{name}={value!r} is refused as: {refused}"
 
 
 def _chat(answer: str) -> dict[str, Any]:

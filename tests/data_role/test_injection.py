@@ -7,6 +7,8 @@ and their roles are those of a harmless document.
 from __future__ import annotations
 
 import asyncio
+import functools
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,8 +53,8 @@ documents = st.lists(st.one_of(st.sampled_from(MARKUP), st.text(max_size=12)), m
 )
 #: All of it at once, in front of what hypothesis thinks of.
 ALL_MARKUP = f"Page: {''.join(MARKUP)} end"
-examples = settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-few_examples = settings(examples, max_examples=3)
+examples = settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+few_examples = settings(examples, max_examples=2)
 
 APIS = {
     "native": ({}, langchain.ChatGraySwan, llama_index.GraySwan),
@@ -72,15 +74,30 @@ def api(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def check(wire: Wire, run: Callable[[str], Any], document: str) -> None:
-    """Run with a harmless document and with this one: only the untrusted text differs, and it is all there."""
-    outcomes = []
-    for text in (HARMLESS, document):
-        wire.bodies.clear()
-        run(text)
-        assert wire.bodies
-        outcomes.append([parted(body) for body in wire.bodies])
-    harmless, outcome = outcomes
+Outcome = list[tuple[list[dict[str, Any]], list[str]]]
+
+
+@dataclass
+class Trial:
+    """A way of documents, and what came of the harmless one."""
+
+    wire: Wire
+    run: Callable[[str], Any]
+    harmless: Outcome = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.harmless = self.outcome(HARMLESS)
+
+    def outcome(self, text: str) -> Outcome:
+        self.wire.bodies.clear()
+        self.run(text)
+        assert self.wire.bodies
+        return [parted(body) for body in self.wire.bodies]
+
+
+def check(trial: Trial, document: str) -> None:
+    """Run with this document instead of a harmless one: only the untrusted text differs, and it is all there."""
+    harmless, outcome = trial.harmless, trial.outcome(document)
     assert [rest for rest, _ in outcome] == [rest for rest, _ in harmless]
     assert [texts for _, texts in outcome] == [[t.replace(HARMLESS, document) for t in texts] for _, texts in harmless]
     assert any(texts for _, texts in outcome)
@@ -114,20 +131,23 @@ def langchain_ways(model: Any) -> dict[str, Callable[[str], Any]]:
     }
 
 
+@functools.cache
+def langchain_trial(api: str, way: str) -> Trial:
+    options, cls, _ = APIS[api]
+    wire = Wire()
+    return Trial(wire, langchain_ways(wire.make(cls, **options))[way])
+
+
 @pytest.mark.parametrize("way", list(langchain_ways(None)))
 @examples
 @example(document=ALL_MARKUP)
 @given(document=documents)
 def test_langchain(api: str, way: str, document: str) -> None:
-    options, cls, _ = APIS[api]
-    wire = Wire()
-    check(wire, langchain_ways(wire.make(cls, **options))[way], document)
+    check(langchain_trial(api, way), document)
 
 
-@few_examples
-@example(document=ALL_MARKUP)
-@given(document=documents)
-def test_langchain_agents(api: str, document: str) -> None:
+@functools.cache
+def langchain_agent_trial(api: str) -> Trial:
     options, cls, _ = APIS[api]
     wire = Wire()
     model = wire.make(cls, **options)
@@ -141,7 +161,14 @@ def test_langchain_agents(api: str, document: str) -> None:
         agent = create_agent(model, tools=[fetch_page], middleware=[ToolResultsAsData()])
         agent.invoke({"messages": [("human", QUESTION)]})
 
-    check(wire, run, document)
+    return Trial(wire, run)
+
+
+@few_examples
+@example(document=ALL_MARKUP)
+@given(document=documents)
+def test_langchain_agents(api: str, document: str) -> None:
+    check(langchain_agent_trial(api), document)
 
 
 # --------------------------------------------------------------------------- LlamaIndex
@@ -187,20 +214,23 @@ def llama_index_ways(llm: Any) -> dict[str, Callable[[str], Any]]:
     }
 
 
+@functools.cache
+def llama_index_trial(api: str, way: str) -> Trial:
+    options, _, cls = APIS[api]
+    wire = Wire()
+    return Trial(wire, llama_index_ways(wire.make(cls, **options))[way])
+
+
 @pytest.mark.parametrize("way", list(llama_index_ways(None)))
 @examples
 @example(document=ALL_MARKUP)
 @given(document=documents)
 def test_llama_index(api: str, way: str, document: str) -> None:
-    options, _, cls = APIS[api]
-    wire = Wire()
-    check(wire, llama_index_ways(wire.make(cls, **options))[way], document)
+    check(llama_index_trial(api, way), document)
 
 
-@few_examples
-@example(document=ALL_MARKUP)
-@given(document=documents)
-def test_llama_index_agents(api: str, document: str) -> None:
+@functools.cache
+def llama_index_agent_trial(api: str) -> Trial:
     options, _, cls = APIS[api]
     wire = Wire()
     llm = wire.make(cls, **options, tool_results="data", is_function_calling_model=True)
@@ -216,4 +246,11 @@ def test_llama_index_agents(api: str, document: str) -> None:
 
         asyncio.run(ask())
 
-    check(wire, run, document)
+    return Trial(wire, run)
+
+
+@few_examples
+@example(document=ALL_MARKUP)
+@given(document=documents)
+def test_llama_index_agents(api: str, document: str) -> None:
+    check(llama_index_agent_trial(api), document)
