@@ -18,27 +18,27 @@ def environment(monkeypatch):
     return monkeypatch
 
 
+NO_PROXIES = [
+    "socks5://127.0.0.1:1080",
+    "gopher://127.0.0.1:70",
+    "http://127.0.0.1:70000",
+    "http://127.0.0.1:0",
+    "http://127.0.0.1:port",
+    "http://[::1",
+    "http://a..b:80",
+    f"http://{'a' * 70}:80",
+    "http://",
+    "http://user:sk-password@127.0.0.1:99999",
+]
+
+
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
-@pytest.mark.parametrize(
-    "value",
-    [
-        "socks5://127.0.0.1:1080",
-        "gopher://127.0.0.1:70",
-        "http://127.0.0.1:70000",
-        "http://127.0.0.1:0",
-        "http://127.0.0.1:port",
-        "http://[::1",
-        "http://a..b:80",
-        f"http://{'a' * 70}:80",
-        "http://",
-        "http://user:sk-password@127.0.0.1:99999",
-    ],
-)
-async def test_a_proxy_that_cannot_be_used(face, ask, environment, name, value):
-    environment.setenv(name, value)
-    with pytest.raises(ConfigurationError, match=f"^{name} names the proxy") as caught:
-        await face.send(ask())
-    assert "sk-password" not in str(caught.value)
+async def test_a_proxy_that_cannot_be_used(face, ask, environment, name):
+    for value in NO_PROXIES:
+        environment.setenv(name, value)
+        with pytest.raises(ConfigurationError, match=f"^{name} names the proxy") as caught:
+            await face.send(ask())
+        assert "sk-password" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["[::1", "http://[::1", "host:port:9", "x\x01y"])
@@ -90,12 +90,11 @@ async def test_hosts_that_cannot_exist(face, ask, host):
         await face.send(ask(url=f"http://{host}/v1"))
 
 
-@pytest.mark.parametrize(
-    "location", ["//[", "javascript:alert(1)", "mailto:a@b", "http://[::1", "http://a:port/", "x://"]
-)
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_redirects_to_what_is_no_address(server, face, ask, location, streamed):
-    server.answer(http(302, headers={"location": location}))
-    with pytest.raises(ConfigurationError, match="redirects"):
-        await (face.stream(ask()) if streamed else face.send(ask(max_retries=2)))
-    assert len(server.requests) == 1
+async def test_redirects_to_what_is_no_address(server, face, ask, streamed):
+    for location in ("//[", "javascript:alert(1)", "mailto:a@b", "http://[::1", "http://a:port/", "x://"):
+        server.requests.clear()
+        server.answer(http(302, headers={"location": location}))
+        with pytest.raises(ConfigurationError, match="redirects"):
+            await (face.stream(ask()) if streamed else face.send(ask(max_retries=2)))
+        assert len(server.requests) == 1, location
