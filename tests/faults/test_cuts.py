@@ -30,8 +30,10 @@ def cuts(api: Api, read: Callable[[Any], str], *, start: int) -> None:
     assert whole.startswith("Hello wörld 🙂, a linkspan is a bridge.")
     ends = [match.end() for match in re.finditer(rb"\n\n", data)]
     around = {end + offset for end in ends for offset in AROUND}
-    for place in sorted({*range(start, len(data), STRIDE), *(place for place in around if place < len(data))}):
-        for breaks in (False, True):
+    within = range(start, len(data), STRIDE)
+    for place in sorted({*within, *(place for place in around if place < len(data))}):
+        # Within an event one place is like the next: there, both ways to end take turns.
+        for breaks in (False, True) if place in around else (bool(within.index(place) % 2),):
             part = Body(data[:place], breaks=breaks)
             wire.respond = lambda part=part: httpx.Response(200, stream=part)  # type: ignore[misc]
             try:
