@@ -97,7 +97,6 @@ def test_a_key_over_plain_http_to_a_public_host_is_refused_at_once() -> None:
 # ------------------------------------------------------------------ errors
 
 
-@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
 @pytest.mark.parametrize(
     ("status", "ours", "cores"),
     [
@@ -110,20 +109,21 @@ def test_a_key_over_plain_http_to_a_public_host_is_refused_at_once() -> None:
         (500, errors.ServerError, core.ModelAPIError),
     ],
 )
-async def test_errors_are_ours_and_cores(  # noqa: PLR0917  # four parameters and two fixtures
-    model: ChatScaleway, sandbox: Sandbox, way: str, status: int, ours: type[Exception], cores: type[Exception]
+async def test_errors_are_ours_and_cores(
+    model: ChatScaleway, sandbox: Sandbox, status: int, ours: type[Exception], cores: type[Exception]
 ) -> None:
     sandbox.add_rule(Reply(fault=HTTPError(status)))
-    with pytest.raises(ours) as caught:
-        await _ask(model, way)
-    error: Any = caught.value
-    assert isinstance(error, cores)
-    assert error.response.status_code == status
-    assert isinstance(error.response.json(), dict)
-    assert error.response.text
-    assert isinstance(error.__cause__, errors.LinkspanError)
-    again = pickle.loads(pickle.dumps(error))
-    assert (type(again), str(again), again.response.status_code) == (type(error), str(error), status)
+    for way in ("invoke", "ainvoke", "stream", "astream"):
+        with pytest.raises(ours) as caught:
+            await _ask(model, way)
+        error: Any = caught.value
+        assert isinstance(error, cores), way
+        assert error.response.status_code == status, way
+        assert isinstance(error.response.json(), dict), way
+        assert error.response.text, way
+        assert isinstance(error.__cause__, errors.LinkspanError), way
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), again.response.status_code) == (type(error), str(error), status)
 
 
 async def _ask(model: ChatScaleway, way: str) -> None:

@@ -107,13 +107,13 @@ async def test_blanks_one_by_one_before_the_first_event(server, face, ask, monke
     assert 1_000 <= sum(looked_at) < 1_100
 
 
-@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br", "x-unknown"])
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_encodings_that_were_not_asked_for(server, face, ask, encoding, streamed):
-    server.answer(http(200, b"data: x\n\n", headers={"content-encoding": encoding}))
-    with pytest.raises(InvalidResponseError, match="only gzip, deflate were asked for"):
-        await (face.stream(ask()) if streamed else face.send(ask()))
-    assert server.requests[0].headers["accept-encoding"] == "gzip, deflate"
+async def test_encodings_that_were_not_asked_for(server, face, ask, streamed):
+    for encoding in ("br", "zstd", "gzip, br", "x-unknown"):
+        server.answer(http(200, b"data: x\n\n", headers={"content-encoding": encoding}))
+        with pytest.raises(InvalidResponseError, match="only gzip, deflate were asked for"):
+            await (face.stream(ask()) if streamed else face.send(ask()))
+        assert server.requests[-1].headers["accept-encoding"] == "gzip, deflate", encoding
 
 
 @pytest.mark.parametrize("wbits", [31, 15, -15])
