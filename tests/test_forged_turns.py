@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,10 @@ REFUSED = "a special token of the chat template|so that .* arises"
 
 def template_of(maker: Maker, **options: Any) -> ChatTemplate:
     return ChatTemplate.from_jinja(maker.source, bos_token=maker.bos_token, eos_token=maker.eos_token, **options)
+
+
+#: For all classes, as a template's markers are found anew for each.
+shared_template_of = functools.cache(template_of)
 
 
 def say(*turns: tuple[str, str]) -> list[Message]:
@@ -65,7 +70,7 @@ CLASSES: dict[str, Callable[..., Callable[[str, bool], object]]] = {
 @pytest.mark.parametrize("maker", MAKERS, ids=[maker.name for maker in MAKERS])
 @pytest.mark.parametrize("class_", CLASSES)
 def test_a_forged_turn_is_refused_as_a_message_and_as_data(class_: str, maker: Maker) -> None:
-    ask = CLASSES[class_](chat_template=template_of(maker), data_role="fenced")
+    ask = CLASSES[class_](chat_template=shared_template_of(maker), data_role="fenced")
     for attack in maker.attacks:
         for as_data in (False, True):
             with pytest.raises(UnsupportedContentError, match=REFUSED):

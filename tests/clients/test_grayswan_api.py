@@ -41,12 +41,12 @@ TOOL: Any = {
 
 
 def client(sandbox: Sandbox, key: str = KEY, retries: int = 0) -> GraySwan:
-    http = httpx.Client(timeout=60, trust_env=False)
+    http = httpx.Client(timeout=60, trust_env=False, verify=False)
     return GraySwan(base_url=sandbox.gray_swan_url, api_key=key, max_retries=retries, http_client=http)
 
 
 def async_client(sandbox: Sandbox) -> AsyncGraySwan:
-    http = httpx.AsyncClient(timeout=60, trust_env=False)
+    http = httpx.AsyncClient(timeout=60, trust_env=False, verify=False)
     return AsyncGraySwan(base_url=sandbox.gray_swan_url, api_key=KEY, max_retries=0, http_client=http)
 
 

@@ -29,11 +29,17 @@ TOOL: Any = {"type": "function", "function": {"name": "weather", "parameters": {
 
 
 def client(sandbox: Sandbox, key: str = KEY) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{sandbox.llm_engine_url}/v2", api_key=key, max_retries=0, timeout=60)
+    http = openai.DefaultHttpxClient(verify=False)
+    return openai.OpenAI(
+        base_url=f"{sandbox.llm_engine_url}/v2", api_key=key, max_retries=0, timeout=60, http_client=http
+    )
 
 
 def async_client(sandbox: Sandbox) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=f"{sandbox.llm_engine_url}/v2", api_key=KEY, max_retries=0, timeout=60)
+    http = openai.DefaultAsyncHttpxClient(verify=False)
+    return openai.AsyncOpenAI(
+        base_url=f"{sandbox.llm_engine_url}/v2", api_key=KEY, max_retries=0, timeout=60, http_client=http
+    )
 
 
 def check_answer(served: Served, answer: ChatCompletion) -> None:

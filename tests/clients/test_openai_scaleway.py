@@ -36,11 +36,13 @@ CALL = ToolCall(None, "weather", '{"city": "Lille"}')
 
 
 def client(sandbox: Sandbox, key: str = KEY) -> openai.OpenAI:
-    return openai.OpenAI(base_url=sandbox.scaleway_url, api_key=key, max_retries=0, timeout=60)
+    http = openai.DefaultHttpxClient(verify=False)
+    return openai.OpenAI(base_url=sandbox.scaleway_url, api_key=key, max_retries=0, timeout=60, http_client=http)
 
 
 def async_client(sandbox: Sandbox) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=sandbox.scaleway_url, api_key=KEY, max_retries=0, timeout=60)
+    http = openai.DefaultAsyncHttpxClient(verify=False)
+    return openai.AsyncOpenAI(base_url=sandbox.scaleway_url, api_key=KEY, max_retries=0, timeout=60, http_client=http)
 
 
 def check_answer(served: Served, answer: ChatCompletion) -> None:

@@ -112,7 +112,7 @@ def browser(profile: Path) -> Iterator[Browser]:
     try:
         assert process.stdout is not None
         port = next(found[1] for line in process.stdout if (found := re.search(r"successfully on port (\d+)", line)))
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as driver:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False, verify=False) as driver:
             wanted = {"alwaysMatch": {"goog:chromeOptions": options, "timeouts": {"script": 30_000}}}
             session = call(driver, "POST", "/session", capabilities=wanted)["sessionId"]
             try:

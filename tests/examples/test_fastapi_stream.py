@@ -71,7 +71,7 @@ def events_of(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def ask(url: str) -> list[tuple[str, dict[str, Any]]]:
-    with httpx.stream("POST", f"{url}/ask", json=QUESTION, timeout=60) as answer:
+    with httpx.stream("POST", f"{url}/ask", json=QUESTION, timeout=60, verify=False) as answer:
         return list(events_of(answer))
 
 
@@ -87,7 +87,7 @@ def was_abandoned(request: RecordedRequest) -> bool:
 
 def test_it_streams_pieces_then_usage(service: Sandbox, example: str) -> None:
     service.add_rule(Reply("At nine,\nfrom quay 3."))
-    with httpx.stream("POST", f"{example}/ask", json=QUESTION, timeout=60) as answer:
+    with httpx.stream("POST", f"{example}/ask", json=QUESTION, timeout=60, verify=False) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         events = list(events_of(answer))
     assert "".join(data["text"] for name, data in events if name == "piece") == "At nine,\nfrom quay 3."
@@ -99,7 +99,7 @@ def test_it_streams_pieces_then_usage(service: Sandbox, example: str) -> None:
 @pytest.mark.parametrize("reply", [THINKING, TALKATIVE], ids=["between two pieces", "among many pieces"])
 def test_it_stops_when_the_reader_leaves(service: Sandbox, example: str, reply: Reply) -> None:
     service.add_rule(reply, times=1)
-    with httpx.stream("POST", f"{example}/ask", json=QUESTION, timeout=60) as answer:
+    with httpx.stream("POST", f"{example}/ask", json=QUESTION, timeout=60, verify=False) as answer:
         events = events_of(answer)
         assert [next(events)[0], next(events)[0]] == ["piece", "piece"]
         assert not service.last_request.finished
@@ -112,7 +112,7 @@ def test_a_reader_that_takes_nothing_more_is_let_go_of_too(service: Sandbox, exa
     # Its buffers full, the answer waits for the reader and not for the model: a gigabyte fits into none. The pauses let
     # the server's event loop hear that the client has left: what it sends after that goes nowhere at once.
     service.add_rule(Reply(events=[content("x" * 100_000)] * 10_000, pause=0.001), times=1)
-    with httpx.stream("POST", f"{example}/ask", json=QUESTION, timeout=60) as answer:
+    with httpx.stream("POST", f"{example}/ask", json=QUESTION, timeout=60, verify=False) as answer:
         assert next(events_of(answer))[0] == "piece"
         assert not service.last_request.finished
     assert was_abandoned(service.last_request)
@@ -121,14 +121,14 @@ def test_a_reader_that_takes_nothing_more_is_let_go_of_too(service: Sandbox, exa
 def test_failures_are_told_as_events(service: Sandbox, example: str) -> None:
     service.add_rule(Reply(fault=HTTPError(401)), times=1)
     assert ask(example) == [("failed", {"error": "AuthenticationError", "retryable": False})]
-    assert httpx.post(f"{example}/ask", json={"question": ""}).status_code == 422
+    assert httpx.post(f"{example}/ask", json={"question": ""}, verify=False).status_code == 422
 
 
 def test_without_a_key_it_runs_against_the_sandbox() -> None:
     with serving() as url:
-        page = httpx.get(url, timeout=60)
+        page = httpx.get(url, timeout=60, verify=False)
         assert page.headers["content-type"].startswith("text/html")
-        with httpx.stream("POST", f"{url}/ask", json=QUESTION, timeout=60) as answer:
+        with httpx.stream("POST", f"{url}/ask", json=QUESTION, timeout=60, verify=False) as answer:
             events = events_of(answer)
             assert [next(events)[1]["text"] for _ in range(3)] == ["The", " ferry", " to"]
 

@@ -114,7 +114,9 @@ def test_results_of_tools_may_come_as_tool(client: Client) -> None:
 @pytest.mark.parametrize("key", [None, "Bearer", "Basic any"])
 def test_without_a_key_it_is_401(client: Client, key: str | None) -> None:
     headers = {} if key is None else {"authorization": key}
-    answer = httpx.post(str(client.http.base_url.join("chat/completion")), headers=headers, trust_env=False)
+    answer = httpx.post(
+        str(client.http.base_url.join("chat/completion")), headers=headers, trust_env=False, verify=False
+    )
     assert answer.status_code == 401
     assert answer.json()["error"] is True
     assert answer.json().keys() == {"error", "message", "detail", "error_code", "details"}

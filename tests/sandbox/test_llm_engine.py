@@ -475,8 +475,8 @@ class TestLocalModel:
 def test_too_many_calls_at_once_are_429_before_anything_else(route: str) -> None:
     with run(llm_engine_options=LLMEngineOptions(max_concurrent_requests=0)) as sandbox:
         path = "v2/chat/completions" if route == "chat" else "v1/llm/completions-stream"
-        refused = httpx.post(f"{sandbox.llm_engine_url}/{path}", content=b"", trust_env=False)
-        assert httpx.get(f"{sandbox.llm_engine_url}/healthz", trust_env=False).status_code == 200
+        refused = httpx.post(f"{sandbox.llm_engine_url}/{path}", content=b"", trust_env=False, verify=False)
+        assert httpx.get(f"{sandbox.llm_engine_url}/healthz", trust_env=False, verify=False).status_code == 200
     assert refused.status_code == 429
     assert refused.json()["error"] == "Too many requests"
     assert "retry-after" not in refused.headers

@@ -96,7 +96,7 @@ def address_of(url: str) -> tuple[str, int]:
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_an_odd_body_is_answered_by_the_api(route: str) -> None:
-    with linkspan_sandbox.run() as sandbox, httpx.Client(base_url=sandbox.url, trust_env=False) as client:
+    with linkspan_sandbox.run() as sandbox, httpx.Client(base_url=sandbox.url, trust_env=False, verify=False) as client:
         inside = [json.dumps({**ROUTES[route], **odd}).encode() for odd in INSIDE.get(route, ())]
         for body in [*bodies(ROUTES[route]), *inside]:
             headers = {"Authorization": "Bearer any", "Content-Type": "application/json"}
@@ -107,7 +107,7 @@ def test_an_odd_body_is_answered_by_the_api(route: str) -> None:
 
 def test_bodies_and_requests_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "MOST_BYTES", 1000)
-    with linkspan_sandbox.run(most_requests=4) as sandbox, httpx.Client(trust_env=False) as client:
+    with linkspan_sandbox.run(most_requests=4) as sandbox, httpx.Client(trust_env=False, verify=False) as client:
         for number in range(8):
             client.post(f"{sandbox.url}/x", content=json.dumps({"n": number, "pad": "x" * 300}))
         assert len(sandbox.requests) == 4
@@ -131,7 +131,7 @@ def test_a_body_that_is_too_large_is_not_read_to_its_end() -> None:
             pytest.fail("all of the body was read")
         assert sandbox.requests[-1].status == 413
         assert sandbox.requests[-1].content == b""
-        assert httpx.get(f"{sandbox.url}/healthz", trust_env=False).status_code == 200
+        assert httpx.get(f"{sandbox.url}/healthz", trust_env=False, verify=False).status_code == 200
 
 
 @pytest.mark.parametrize(

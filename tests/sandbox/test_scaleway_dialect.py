@@ -150,7 +150,7 @@ class TestErrors:
             httpx.Request("POST", f"{sandbox.scaleway_url}/chat/completions", json={}),
             httpx.Request("GET", f"{sandbox.scaleway_url}/models"),
         ):
-            with httpx.Client(trust_env=False) as http:
+            with httpx.Client(trust_env=False, verify=False) as http:
                 response = http.send(request)
             assert (response.status_code, response.json()) == (
                 401,
@@ -315,5 +315,5 @@ def test_project_url_works_like_the_plain_one(sandbox: Sandbox) -> None:
 
 
 def test_health_needs_no_key(sandbox: Sandbox) -> None:
-    response = httpx.get(f"{sandbox.url}/healthz", trust_env=False)
+    response = httpx.get(f"{sandbox.url}/healthz", trust_env=False, verify=False)
     assert response.json() == {"status": "ok", "engine": "scripted", "model": None}

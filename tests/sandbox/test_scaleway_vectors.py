@@ -28,7 +28,9 @@ def settings(sandbox: Sandbox) -> dict[str, Any]:
 
 
 def post(sandbox: Sandbox, route: str, body: Any, key: str = "right-key") -> httpx.Response:
-    return httpx.post(f"{sandbox.scaleway_url}/{route}", json=body, headers={"Authorization": f"Bearer {key}"})
+    return httpx.post(
+        f"{sandbox.scaleway_url}/{route}", json=body, headers={"Authorization": f"Bearer {key}"}, verify=False
+    )
 
 
 def test_same_text_same_vector_also_as_base64(sandbox: Sandbox) -> None:
