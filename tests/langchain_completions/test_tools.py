@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -152,7 +153,11 @@ async def test_an_agent_calls_both_tools_and_answers(chat: Any, sandbox: Sandbox
     assert results_of(second["messages"]) == {"c1": "Östra: 09:00", "c2": '{"vehicle": "car", "euros": 31.0}'}
 
 
-@pytest.mark.parametrize("way", ["stream", "astream"])
+#: Before Python 3.11 asyncio's tasks take no context, with which langgraph hands its callbacks to the model.
+needs_task_context = pytest.mark.skipif(sys.version_info < (3, 11), reason="langgraph streams no tokens here")
+
+
+@pytest.mark.parametrize("way", ["stream", pytest.param("astream", marks=needs_task_context)])
 async def test_an_agents_tokens_are_streamed(chat: Any, sandbox: Sandbox, way: str) -> None:
     script(sandbox)
     agent = create_agent(chat, TOOLS)
