@@ -87,6 +87,12 @@ async def test_a_small_event_in_a_long_stream_is_not_too_much(server, face, ask)
     assert len(await face.stream(ask(max_response_bytes=60_000))) == 20
 
 
+async def test_the_bytes_of_the_first_event_are_not_counted_for_the_second(server, face, ask):
+    halves = [chunk(b"data: " + b"x" * 40_000), chunk(b"x" * 10_000 + b"\n\n")]
+    server.answer(head(), *halves * 2, END)
+    assert len(await face.stream(ask(max_response_bytes=60_000))) == 2
+
+
 async def test_an_event_that_grows_when_decompressed(server, face, ask):
     server.answer(head(headers=GZIP), chunk(bomb(b"data: ", 10)), END)
     with pytest.raises(InvalidResponseError, match="raise max_response_bytes"):

@@ -127,6 +127,7 @@ class _Stream:
         if error is not None:
             raise with_retry_after(error, self.headers)
         self._head = Body(0)
+        self._eventless = 0
         if request.stall_timeout is not None:
             self._deadline.allow(request.stall_timeout)
         self._deadline.restart = True
