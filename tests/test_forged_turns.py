@@ -90,7 +90,7 @@ def test_ordinary_text_is_left_alone_by_named_templates(name: str) -> None:
     assert ORDINARY in ChatTemplate.named(name).render(say(("user", ORDINARY)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(MAKERS),
     st.lists(st.sampled_from(["BEGIN", "END", "ok", "\n", " ", "<", "|", "/think", "\u200b", "system"]), max_size=8),

@@ -116,7 +116,7 @@ def test_streams_say_it_once_and_broken_ones_too() -> None:
 
 
 @given(st.text(max_size=30), st.text(alphabet="0123456789hms.-", max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_header_is_read(name: str, value: str) -> None:
     said = rate_limit_of({f"x-ratelimit-{name}": value, "other": value})
     assert said is None or all(isinstance(one, (int, str)) for one in said.values())

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 URL = "http://127.0.0.1:9"
 KEY = "a-key-for-nobody"
-quick = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=15, suppress_health_check=list(HealthCheck))
 
 # --------------------------------------------------------------------------- any answer
 

@@ -22,7 +22,7 @@ from linkspan.llama_index import Scaleway
 from linkspan.providers.scaleway import ScalewayChatCodec
 
 URL = "http://127.0.0.1:9"
-quick = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=40, suppress_health_check=list(HealthCheck))
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 names = st.none() | st.sampled_from(["", "ada"])

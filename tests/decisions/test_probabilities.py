@@ -76,7 +76,7 @@ def test_what_is_no_decision_raises_and_says_why(completion: Completion, said: s
     assert caught.value.partial is completion
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(0.001, 1), min_size=2, max_size=20), st.data())
 def test_probabilities_add_up_to_one_and_keep_their_order(weights: list[float], data: st.DataObject) -> None:
     shares = [weight / sum(weights) for weight in weights]

@@ -149,7 +149,7 @@ def is_json(text: str) -> bool:
     return True
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @example(-(10**30), " ", [])
 @given(_VALUES, st.sampled_from(["", " ", "x", "{}", "}"]), st.lists(st.integers(0, 80), max_size=6))
 def test_a_growing_text_is_whole_when_json_says_so(value: Any, rest: str, cuts: list[int]) -> None:
@@ -159,7 +159,7 @@ def test_a_growing_text_is_whole_when_json_says_so(value: Any, rest: str, cuts: 
         assert watch.is_whole(text[:cut]) == is_json(text[:cut])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.dictionaries(st.text(max_size=3), _VALUES, max_size=3), st.integers(0, 200))
 def test_half_an_object_is_read_as_far_as_it_goes(value: dict[str, Any], cut: int) -> None:
     text = json.dumps(value)

@@ -69,7 +69,7 @@ def test_raw_line_breaks_are_written_as_json_writes_them(scaleway: Subject) -> N
     assert arguments_of(scaleway) == ['{"text": "a\\nb"}']
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=30) | st.text('{}[]":,\\ abn1', max_size=30))
 def test_any_text_becomes_one_object(text: str) -> None:
     assert isinstance(json.loads(object_text(text)), dict)

@@ -157,7 +157,7 @@ def test_an_agent_with_a_generic_class_and_an_mcp_tool(sandbox: Sandbox) -> None
     assert first.tool_calls[0]["name"] == "files.read"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.text(max_size=80) | st.text("ab._ /", min_size=60, max_size=70), unique=True, max_size=6))
 def test_any_names_are_valid_distinct_and_found_again(names: list[str]) -> None:
     request = ChatRequest("m", [Message("user")], tools=[Tool(name) for name in names])

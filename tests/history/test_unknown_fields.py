@@ -107,7 +107,7 @@ values = words | scalars | st.lists(words, min_size=1, max_size=4) | st.lists(st
 fields = st.dictionaries(names, values, max_size=3)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(fields, fields, fields, st.integers(0, 3))
 def test_streams_and_whole_answers_hold_the_same(
     message: dict[str, Any], choice: dict[str, Any], top: dict[str, Any], cut: int

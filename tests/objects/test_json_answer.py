@@ -48,7 +48,7 @@ def answers(text: str, **facts: Any) -> list[tuple[JSONAnswerReader, Completion]
 
 
 @given(TEXTS, BLANKS, BLANKS, st.sampled_from(["stop", "length", "tool_calls", None]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_whole_object_is_read_whatever_ended_it(
     text: str, before: str, behind: str, finish_reason: str | None
 ) -> None:
@@ -59,7 +59,7 @@ def test_a_whole_object_is_read_whatever_ended_it(
 
 
 @given(TEXTS, st.data(), st.sampled_from(["stop", "length", None]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_cut_object_is_read(text: str, data: st.DataObject, finish_reason: str | None) -> None:
     cut = text[: data.draw(st.integers(1, len(text) - 1))]
     for fenced in (cut, f"```json\n{cut}", f"```json\n{cut}\n```"):
@@ -73,7 +73,7 @@ def test_no_cut_object_is_read(text: str, data: st.DataObject, finish_reason: st
 
 
 @given(TEXTS, st.text(max_size=6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_follows_is_judged_as_strict_json_does(text: str, suffix: str) -> None:
     whole = is_strict_json((text + suffix).strip("\ufeff \t\r\n"))
     for reader, answer in answers(text + suffix):
@@ -85,7 +85,7 @@ def test_what_follows_is_judged_as_strict_json_does(text: str, suffix: str) -> N
 
 
 @given(TEXTS, TEXTS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_two_objects_are_no_object(one: str, other: str) -> None:
     for separator in ("", "\n", " ", ",", "\n```\n"):
         for reader, answer in answers(one + separator + other):
@@ -94,14 +94,14 @@ def test_two_objects_are_no_object(one: str, other: str) -> None:
 
 
 @given(TEXTS, st.sampled_from(["```", "````", "~~~"]), st.sampled_from(["", "json", "JSON", " json ", "json5"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_fences_are_taken_off(text: str, fence: str, language: str) -> None:
     for closing in (f"\n{fence}", fence, "", f"\n{fence}\n\n"):
         assert json.loads(read_json(f"{fence}{language}\n{text}{closing}")) == json.loads(text)
 
 
 @given(st.text(st.characters(max_codepoint=0x1F), min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_raw_control_characters_in_texts_are_read(raw: str) -> None:
     assert json.loads(read_json(f'{{"a": "x{raw}y"}}')) == {"a": f"x{raw}y"}
 

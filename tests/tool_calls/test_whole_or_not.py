@@ -131,7 +131,7 @@ def is_whole(text: str) -> bool:
         return False
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(text=objects, cuts=st.lists(st.integers(0, 200), max_size=5), end=st.integers(0, 200), data=st.data())
 def test_the_verdict_is_that_of_json(text: str, cuts: list[int], end: int, data: st.DataObject) -> None:
     text = text[: end or None]
