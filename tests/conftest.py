@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import ipaddress
+import os
 import socket
 import sys
 from contextlib import ExitStack
@@ -93,6 +94,11 @@ settings.load_profile("linkspan")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--branches", action="store_true", help="measure the branches of transport, codecs and assembler")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the processes for ``-n auto``: one more than there are cores, as tests wait for sockets and programs."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(trylast=True)
