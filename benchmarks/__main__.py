@@ -29,13 +29,13 @@ CHART = ROOT / "docs" / "benchmark.svg"
 #: Each group and its rounds, chosen so that everything takes a quarter of an hour. A round already takes the minimum of
 #: several tries, so more rounds narrow the median little; one round of ``concurrency`` starts 50 processes.
 GROUPS = {
-    "streams": (in_process.streams, 4),
+    "streams": (in_process.streams, 3),
     "apis": (in_process.apis, 4),
-    "calls": (in_process.calls, 5),
+    "calls": (in_process.calls, 3),
     "first-token": (in_process.first_token, 1),
     "length": (in_process.length, 1),
     "memory": (own_process.memory, 1),
-    "startup": (own_process.startup, 5),
+    "startup": (own_process.startup, 3),
     "concurrency": (own_process.concurrency, 1),
 }
 
