@@ -162,9 +162,9 @@ def with_call_ids(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 def _lacks_id(message: Message) -> bool:
-    if message.role == "tool":
-        return not message.tool_call_id
-    return any(not call.id for call in message.tool_calls)
+    if message.tool_calls:
+        return any(not call.id for call in message.tool_calls)
+    return message.role == "tool" and not message.tool_call_id
 
 
 def _pair(messages: list[Message], place: int) -> None:
