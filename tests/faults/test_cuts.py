@@ -78,6 +78,26 @@ def test_every_choice_must_finish(api: Api, breaks: bool) -> None:
     assert caught.value.partial_text == "Hello "
 
 
+def choice(index: int, text: str = "", finish: str | None = None) -> dict[str, Any]:
+    delta = {"content": text} if text else {}
+    return {**CHAT_EVENTS[1], "choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
+
+
+@pytest.mark.parametrize("breaks", [False, True], ids=["ended", "broken"])
+@pytest.mark.parametrize("api", CHOICES, ids=lambda api: api.name)
+def test_two_choices_cut_behind_any_event(api: Api, breaks: bool) -> None:
+    wire = Wire()
+    model = api.make(**wire.clients())
+    events = [choice(0, "Hello "), choice(1, "Good "), choice(0, "world"), choice(0, finish="stop")]
+    data = api.body([*events, choice(1, "day"), choice(1, finish="stop")])
+    for end in [match.end() for match in re.finditer(rb"\n\n", data)][: len(events) + 1]:
+        part = Body(data[:end], breaks=breaks)
+        wire.respond = lambda part=part: httpx.Response(200, stream=part)  # type: ignore[misc]
+        with pytest.raises(LinkspanError) as caught:
+            list(model.stream_chat([ChatMessage("x")], n=2))
+        assert "Hello world".startswith(caught.value.partial_text), end
+
+
 @pytest.mark.parametrize(
     "api", [api for api in LANGCHAIN if api.name.startswith("llm_engine")][1:], ids=lambda a: a.name
 )
