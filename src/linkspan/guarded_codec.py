@@ -108,9 +108,12 @@ class GuardedCodec(Generic[RequestT]):
     def event_error(self, event: bytes) -> LinkspanError | None:
         """Return the error in a stream's first event, if it is one."""
         try:
+            if self._codec.event_error(event) is None:
+                return None
+            # An error that quotes the event must not shorten a secret in it, so it is decoded again without.
             return self._codec.event_error(self._secrets.blank(event))
         except Exception as error:  # noqa: BLE001  # whatever a decoder makes of a malformed event
-            return invalid_response(error, self._codec.provider, event)
+            return invalid_response(error, self._codec.provider, self._secrets.blank(event))
 
     def _read_failure(
         self, failure: Exception, content: bytes, read: Callable[[bytes], object], response: HttpResponse | None = None

@@ -74,11 +74,15 @@ class Secrets:
         texts: The secrets. Those of fewer than six characters are placeholders and are ignored.
     """
 
-    __slots__ = ("_patterns", "_texts")
+    __slots__ = ("_texts",)
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._texts = tuple(dict.fromkeys(text for text in texts if len(text) >= SHORTEST_SECRET))
-        self._patterns = _compiled(self._texts)
+
+    @property
+    def _patterns(self) -> tuple[re.Pattern[str], ...]:
+        # Compiled by the first failure, not with the object: that takes 20 ms.
+        return _compiled(self._texts)
 
     @classmethod
     def sent(cls, key: str | None, headers: Mapping[str, str], passwords: Iterable[str] = ()) -> Secrets:
@@ -97,11 +101,11 @@ class Secrets:
 
     def blank(self, value: Any) -> Any:
         """Return a value with asterisks for each secret in it: in texts, bytes, and values and keys of containers."""
-        return self._blank(value, 0) if self._patterns else value
+        return self._blank(value, 0) if self._texts else value
 
     def blank_error(self, error: BaseException) -> None:
         """Mask the secrets in an error, in place, and in all errors that it was raised from."""
-        if not self._patterns:
+        if not self._texts:
             return
         for one in _chain(error):
             one.args = self._blank(one.args, 0)
