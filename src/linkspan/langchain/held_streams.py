@@ -21,6 +21,9 @@ def streams_held() -> Iterator[None]:
 
     The model takes its callbacks from this context variable. Handlers that stream pieces are left out; the answer still
     reaches the stream as its node's result.
+
+    Core's base class of those handlers is private, but nothing else tells a handler that shows pieces to a user from a
+    tracer, which must keep hearing of the call. tests/cygnal/test_langchain_middleware.py fails if one gets through.
     """
     config = var_child_runnable_config.get()
     callbacks = config.get("callbacks") if config else None

@@ -95,8 +95,10 @@ class ItemIndex:
     def _named_in(self, output: Sequence[Mapping[str, Any]]) -> dict[int, Item]:
         """Return the streamed item of each place of the output that has its id and kind. Servers give an id twice."""
         found: dict[int, Item] = {}
+        taken: set[int] = set()
         for place, fields in enumerate(output):
             item = self._by_id.get(str(fields.get("id")))
-            if item is not None and item.kind == fields.get("type") and item not in found.values():
+            if item is not None and item.kind == fields.get("type") and id(item) not in taken:
                 found[place] = item
+                taken.add(id(item))
         return found
