@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerChunk", "split_calls"]
 
-#: Core adds up to this many chunks at once.
-_FEW = 64
+#: Core adds up to this many chunks at once. It validates each sum, and copies a growing list of log probabilities for
+#: each chunk of it.
+_FEW = 256
 _CALL_BLOCKS = frozenset({"tool_call_chunk", "tool_call", "invalid_tool_call"})
 
 
@@ -158,7 +159,7 @@ def _protect(chunk: ToolCallChunk, arguments: str) -> None:
 
 
 def _sum(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
-    """Return the sum of chunks. Summing by halves copies the growing text only a few times."""
+    """Return the sum of chunks. Summing by halves copies growing lists and reasoning only a few times."""
     if len(chunks) <= _FEW:
         return add_ai_message_chunks(*chunks)
     middle = len(chunks) // 2
