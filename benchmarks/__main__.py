@@ -27,7 +27,7 @@ MARKS = ("<!-- measured -->\n", "<!-- /measured -->\n")
 CHART = ROOT / "docs" / "benchmark.svg"
 
 #: Each group and its rounds, chosen so that everything takes a quarter of an hour. A round already takes the minimum of
-#: several tries, so more rounds narrow the median little; one round of ``concurrency`` starts 50 processes.
+#: several tries, so more rounds narrow the median little; one round of ``concurrency`` starts 40 processes.
 GROUPS = {
     "streams": (in_process.streams, 3),
     "apis": (in_process.apis, 4),

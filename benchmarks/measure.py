@@ -80,19 +80,20 @@ def interleaved(
 
     Args:
         measured: The measurements, by row and column.
-        rounds: Number of rounds, after one that is not counted.
+        rounds: Number of rounds. Before them, each measurement runs once, unmeasured.
         loop: The event loop of all async work, so that connections are reused.
 
     Returns:
         The medians in microseconds, by row and column.
     """
     samples: dict[tuple[str, str], list[float]] = {key: [] for key in measured}
+    for key, one in measured.items():
+        _once(key, one, loop)  # opens the connection, and imports what the first call needs
     gc.collect()
     gc.freeze()  # otherwise every collection would traverse the objects of the imports
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         for key, microseconds in _round(measured, loop).items():
-            if number:
-                samples[key].append(microseconds)
+            samples[key].append(microseconds)
     found: dict[str, dict[str, float]] = {}
     for (row, column), values in samples.items():
         found.setdefault(row, {})[column] = statistics.median(values)

@@ -25,7 +25,7 @@ _LINKSPAN = ("linkspan Endpoint", "linkspan ChatScaleway", "linkspan llama_index
 def concurrency(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, quick: bool) -> Table:  # noqa: ARG001  # as the others
     """Streams at once."""
     chunks = 4 if quick else 40
-    counts = (1, 4) if quick else (1, 10, 100, 500)
+    counts = (2, 4) if quick else (10, 100, 500)
     many = 4 if quick else 32
     columns = [f"{count} at once" for count in counts]
     by_thread = f"{many} threads"
@@ -33,7 +33,7 @@ def concurrency(server: str, loop: asyncio.AbstractEventLoop, rounds: int, *, qu
         "Streams at once",
         "µs of CPU per chunk, and MiB of memory at the most",
         f"{rounds} rounds, a process each; streams of {chunks} chunks, one by one, on one event loop or in threads; "
-        "requests and connections are part of it, so a stream for itself, with few chunks, pays for them",
+        "requests and connections are part of it",
         [name + suffix for name in (*columns, by_thread) for suffix in ("", ", MiB")],
         with_ratios=True,
     )
