@@ -8,8 +8,6 @@ from linkspan.errors import NotFoundError, ServerError
 from linkspan.providers.datacrunch.server import decode_health, decode_info
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from linkspan.endpoint import Endpoint
     from linkspan.providers.datacrunch.server import ServerHealth, ServerInfo
 
@@ -47,7 +45,7 @@ def info(endpoint: Endpoint[Any]) -> ServerInfo:
         LinkspanError: The call failed, or the server is not TGI.
     """
     try:
-        return endpoint.read("info", _info_decoder(endpoint))
+        return endpoint.read("info", decode_info)
     except NotFoundError as error:
         error.with_hint(_ONLY_TGI)
         raise
@@ -56,11 +54,7 @@ def info(endpoint: Endpoint[Any]) -> ServerInfo:
 async def ainfo(endpoint: Endpoint[Any]) -> ServerInfo:
     """Return the server's model, version and limits; see :func:`info`."""
     try:
-        return await endpoint.aread("info", _info_decoder(endpoint))
+        return await endpoint.aread("info", decode_info)
     except NotFoundError as error:
         error.with_hint(_ONLY_TGI)
         raise
-
-
-def _info_decoder(endpoint: Endpoint[Any]) -> Callable[[bytes, Mapping[str, str]], ServerInfo]:
-    return lambda body, headers: decode_info(body, headers, endpoint.codec.provider)

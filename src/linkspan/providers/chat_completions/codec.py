@@ -53,11 +53,7 @@ class OpenAICodec:
             return self.explain(
                 make_error(self.provider, read_error_body(body), status_code=status_code, headers=headers)
             )
-        try:
-            parsed = from_json(body)
-        except ValueError:
-            parsed = None
-        error = error_in(parsed, self.provider, headers, self.explain)
+        error = self.reported_error(_parsed(body), headers)
         if error is not None:
             return error
         return wrong_kind_of_answer(self.provider, body, status_code=status_code, headers=headers)
@@ -66,15 +62,23 @@ class OpenAICodec:
         """Return the error in a stream's first event, if it is one."""
         if b'"error"' not in data and b'"detail"' not in data and b'"message"' not in data:
             return None
-        try:
-            parsed = from_json(data)
-        except ValueError:
-            return None
-        return error_in(parsed, self.provider, {}, self.explain)
+        return self.reported_error(_parsed(data), {})
+
+    def reported_error(self, parsed: Any, headers: Mapping[str, str]) -> LinkspanError | None:
+        """Return the error that a parsed body or event under status 200 reports, if any."""
+        return error_in(parsed, self.provider, headers, self.explain)
 
     def explain(self, error: LinkspanError) -> LinkspanError:
         """Add hints for this API to an error: its meaning here, and what to do."""
         return error
+
+
+def _parsed(content: bytes) -> Any:
+    """Return parsed JSON; ``None`` for anything else."""
+    try:
+        return from_json(content)
+    except ValueError:
+        return None
 
 
 class ChatCompletionsCodec(OpenAICodec):

@@ -104,12 +104,12 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
         refuse_foreign("messages", parameters, UnsupportedContentError)
         grammar = parameters.pop("grammar", None)
         if grammar is not None:
-            grammar = check_grammar(grammar, self.provider)
+            grammar = check_grammar(grammar)
         elif request.response_format is not None:
-            grammar = grammar_of(request.response_format, self.provider)
+            grammar = grammar_of(request.response_format)
         if grammar is not None and request.tools:
             raise self._unsupported(f"TGI takes a response format or tools, not both. Leave one out. {USE_OPENAI}")
-        tools = [replace(tool, parameters=inlined(tool.parameters, self.provider)) for tool in request.tools]
+        tools = [replace(tool, parameters=inlined(tool.parameters)) for tool in request.tools]
         plain = replace(
             request, model=request.model or _ANY_MODEL, parameters=parameters, tools=tools, response_format=None
         )

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Completion, TokenLogprob, Usage
 from linkspan.errors import InvalidResponseError
+from linkspan.providers.chat_completions.decode import unknown_fields
 from linkspan.providers.datacrunch.errors import tgi_error_in
 from linkspan.providers.datacrunch.hints import is_sglang_answer, sglang_answer
 from linkspan.providers.datacrunch.parameters import stop_texts
+from linkspan.providers.datacrunch.provider import DATACRUNCH
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.filters.stops import StopCutter
 from linkspan.providers.wire import (
@@ -56,19 +58,19 @@ _KNOWN_TOP = frozenset({"generated_text", "details"})
 _KNOWN_LIGHTLLM = frozenset({"generated_text", "finish_reason", "count_output_tokens", "prompt_tokens"})
 
 
-def decode_generated(content: bytes, headers: Mapping[str, str], request: PromptRequest, provider: str) -> Completion:
+def decode_generated(content: bytes, headers: Mapping[str, str], request: PromptRequest) -> Completion:
     """Decode a whole answer: an object, or a list with one object.
 
     Raises:
         InvalidResponseError: It is not TGI's answer.
         LinkspanError: The answer is an error with status 200.
     """
-    parsed = parse_json(content, provider)
-    error = tgi_error_in(parsed, provider, headers)
+    parsed = parse_json(content, DATACRUNCH.name)
+    error = tgi_error_in(parsed, headers)
     if error is not None:
         raise error
     if is_sglang_answer(parsed):
-        raise sglang_answer(provider, request_id_of(headers))
+        raise sglang_answer(request_id_of(headers))
     if isinstance(parsed, list) and len(parsed) == 1:
         parsed = parsed[0]
     generated = parsed.get("generated_text") if isinstance(parsed, dict) else None
@@ -77,8 +79,8 @@ def decode_generated(content: bytes, headers: Mapping[str, str], request: Prompt
     if not isinstance(generated, str):
         held = ", ".join(parsed) if isinstance(parsed, dict) else f"a {type(parsed).__name__}"
         raise InvalidResponseError(
-            f"{provider}: the answer is not TGI's: generated_text is missing (it holds: {held or 'nothing'}).",
-            provider=provider,
+            f"{DATACRUNCH.name}: the answer is not TGI's: generated_text is missing (it holds: {held or 'nothing'}).",
+            provider=DATACRUNCH.name,
             request_id=request_id_of(headers),
         )
     details = as_object(parsed.get("details"), "details")
@@ -87,7 +89,7 @@ def decode_generated(content: bytes, headers: Mapping[str, str], request: Prompt
         usage=count_tokens(details, headers),
         logprobs=_logprobs(details),
         request_id=request_id_of(headers),
-        extra={**_unknown(parsed, _KNOWN_TOP), **extra_of(details)},
+        extra={**unknown_fields(parsed, _KNOWN_TOP), **extra_of(details)},
         raw=parsed,
     )
     _put_text(answer, generated, request)
@@ -116,7 +118,7 @@ def _decode_lightllm(parsed: Mapping[str, Any], headers: Mapping[str, str], requ
     first.usage = _usage_of(
         as_count(parsed.get("prompt_tokens"), "prompt_tokens"), sum(known) if len(known) == len(made) else None
     )
-    first.extra.update(_unknown(parsed, _KNOWN_LIGHTLLM))
+    first.extra.update(unknown_fields(parsed, _KNOWN_LIGHTLLM))
     first.raw = parsed
     return first
 
@@ -236,11 +238,7 @@ def put_common_words(answer: Completion | Delta) -> None:
 
 def extra_of(details: Mapping[str, Any]) -> dict[str, Any]:
     """Return the details other than finish reason and tokens, by TGI's names, without nulls and empty lists."""
-    return {key: value for key, value in _unknown(details, _KNOWN_DETAILS).items() if value != []}
-
-
-def _unknown(parsed: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    return {key: value for key, value in parsed.items() if key not in known and value is not None}
+    return {key: value for key, value in unknown_fields(details, _KNOWN_DETAILS).items() if value != []}
 
 
 def _first(*values: int | None) -> int | None:

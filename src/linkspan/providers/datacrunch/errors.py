@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from linkspan.errors import (
-    ContextOverflowError,
-    LinkspanError,
-    ServerError,
-    error_class_for_status,
-)
+from linkspan.errors import ContextOverflowError, LinkspanError, ServerError, error_class_for_status
 from linkspan.providers.datacrunch.hints import hint_for_tgi
-from linkspan.providers.error_bodies import ErrorBody, make_error, read_error
+from linkspan.providers.datacrunch.provider import DATACRUNCH
+from linkspan.providers.error_bodies import make_error, read_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["retyped", "tgi_error", "tgi_error_in"]
+__all__ = ["retyped", "tgi_error_in"]
 
 #: The status of each error type: a stream's errors have only the type.
 _STATUS_OF_TYPE: Mapping[str, int] = {
@@ -32,13 +28,6 @@ _STATUS_OF_TYPE: Mapping[str, int] = {
     "healthcheck": 503,
 }
 _GENERATION_FAILED = 424
-
-
-def tgi_error(
-    provider: str, found: ErrorBody, status_code: int | None, headers: Mapping[str, str] | None
-) -> LinkspanError:
-    """Build the error for a body or an event; ``code`` is TGI's ``error_type``."""
-    return retyped(make_error(provider, found, status_code=status_code, headers=headers))
 
 
 def retyped(error: LinkspanError) -> LinkspanError:
@@ -67,12 +56,12 @@ def _of_class(error: LinkspanError, cls: type[LinkspanError]) -> LinkspanError:
     )
 
 
-def tgi_error_in(parsed: Any, provider: str, headers: Mapping[str, str]) -> LinkspanError | None:
+def tgi_error_in(parsed: Any, headers: Mapping[str, str]) -> LinkspanError | None:
     """Return the error that a parsed body or event with status 200 reports, if any."""
     if isinstance(parsed, list) and len(parsed) == 1:
         parsed = parsed[0]
     if not isinstance(parsed, dict) or "token" in parsed or isinstance(parsed.get("generated_text"), str):
         return None
     if parsed.get("error") or "detail" in parsed or "message" in parsed:
-        return tgi_error(provider, read_error(parsed), None, headers)
+        return retyped(make_error(DATACRUNCH.name, read_error(parsed), headers=headers))
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import AuthenticationError, InvalidRequestError, InvalidResponseError, NotFoundError
+from linkspan.providers.datacrunch.provider import DATACRUNCH
 
 if TYPE_CHECKING:
     from linkspan.errors import LinkspanError
@@ -60,11 +61,11 @@ def is_sglang_answer(parsed: Any) -> bool:
     return isinstance(parsed, dict) and "meta_info" in parsed and "token" not in parsed
 
 
-def sglang_answer(provider: str, request_id: str | None) -> InvalidResponseError:
+def sglang_answer(request_id: str | None) -> InvalidResponseError:
     """Return the error for an answer of SGLang's ``/generate``."""
     return InvalidResponseError(
-        f"{provider}: this is SGLang's own /generate (it answers text and meta_info), not TGI's: choose "
+        f"{DATACRUNCH.name}: this is SGLang's own /generate (it answers text and meta_info), not TGI's: choose "
         'api="openai".',
-        provider=provider,
+        provider=DATACRUNCH.name,
         request_id=request_id,
     )

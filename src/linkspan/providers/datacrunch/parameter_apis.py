@@ -11,11 +11,11 @@ from linkspan.providers.datacrunch.provider import DATACRUNCH
 from linkspan.providers.idle_demands import without_idle_demands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from linkspan.errors import LinkspanError
 
-__all__ = ["API", "OPENAI_ONLY", "TGI_ONLY", "foreign_parameter", "refuse_foreign"]
+__all__ = ["API", "OPENAI_ONLY", "TGI_ONLY", "refuse_foreign"]
 
 #: The APIs of servers on DataCrunch (Verda).
 API = Literal["generate", "messages", "openai"]
@@ -39,22 +39,6 @@ TGI_ONLY: Mapping[str, str] = {
 OPENAI_ONLY = frozenset({"logit_bias", "min_p", "n", "presence_penalty", "reasoning_effort"})
 
 
-def foreign_parameter(api: API, names: Iterable[str]) -> str | None:
-    """Return an error text for the first parameter that the API does not take; ``None`` if it takes all."""
-    for name in names:
-        if api == "openai" and name in TGI_ONLY:
-            return (
-                f'{name!r} is a parameter of TGI, and api="openai" (vLLM, SGLang) does not take it. {TGI_ONLY[name]} '
-                'On a TGI server choose api="generate" or "messages".'
-            )
-        if api != "openai" and name in OPENAI_ONLY:
-            return (
-                f'{name!r} does not work on TGI (api="{api}"): leave it out, or put it into extra_body to send it all '
-                'the same. On a vLLM or SGLang server choose api="openai".'
-            )
-    return None
-
-
 def refuse_foreign(
     api: API, parameters: Mapping[str, Any], error: type[LinkspanError], *, has_tools: bool = False
 ) -> dict[str, Any]:
@@ -64,7 +48,18 @@ def refuse_foreign(
         LinkspanError: A parameter belongs to another API; of the class ``error``.
     """
     given = without_idle_demands(parameters, has_tools=has_tools)
-    foreign = foreign_parameter(api, given)
-    if foreign is not None:
+    for name in given:
+        if api == "openai" and name in TGI_ONLY:
+            foreign = (
+                f'{name!r} is a parameter of TGI, and api="openai" (vLLM, SGLang) does not take it. {TGI_ONLY[name]} '
+                'On a TGI server choose api="generate" or "messages".'
+            )
+        elif api != "openai" and name in OPENAI_ONLY:
+            foreign = (
+                f'{name!r} does not work on TGI (api="{api}"): leave it out, or put it into extra_body to send it all '
+                'the same. On a vLLM or SGLang server choose api="openai".'
+            )
+        else:
+            continue
         raise error(f"{DATACRUNCH.name}: {foreign}", provider=DATACRUNCH.name)
     return given

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import InvalidResponseError, ServerError
 from linkspan.providers.datacrunch.errors import tgi_error_in
+from linkspan.providers.datacrunch.provider import DATACRUNCH
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.wire import as_count, as_name, parse_json
 
@@ -76,21 +77,21 @@ def decode_health(error: ServerError | None) -> ServerHealth:
     return ServerHealth(healthy=False, message=error.message)
 
 
-def decode_info(body: bytes, headers: Mapping[str, str], provider: str) -> ServerInfo:
+def decode_info(body: bytes, headers: Mapping[str, str]) -> ServerInfo:
     """Decode ``GET /info``.
 
     Raises:
         InvalidResponseError: The answer is not TGI's.
         LinkspanError: The answer is an error with status 200.
     """
-    parsed = parse_json(body, provider)
-    error = tgi_error_in(parsed, provider, headers)
+    parsed = parse_json(body, DATACRUNCH.name)
+    error = tgi_error_in(parsed, headers)
     if error is not None:
         raise error
     if not isinstance(parsed, dict) or "model_id" not in parsed:
         raise InvalidResponseError(
-            f"{provider}: the answer of /info is not a TGI server's: model_id is missing.",
-            provider=provider,
+            f"{DATACRUNCH.name}: the answer of /info is not a TGI server's: model_id is missing.",
+            provider=DATACRUNCH.name,
             request_id=request_id_of(headers),
         )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Delta, TokenLogprob
 from linkspan.errors import InterruptedStreamError, InvalidResponseError
+from linkspan.providers.chat_completions.decode import unknown_fields
 from linkspan.providers.datacrunch.decode import (
     STOPPED,
     asks_for_logprobs,
@@ -19,6 +20,7 @@ from linkspan.providers.datacrunch.decode import (
 from linkspan.providers.datacrunch.errors import tgi_error_in
 from linkspan.providers.datacrunch.hints import is_sglang_answer, sglang_answer
 from linkspan.providers.datacrunch.parameters import stop_texts
+from linkspan.providers.datacrunch.provider import DATACRUNCH
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.filters.stops import StopCutter
 from linkspan.providers.unknown_fields import join_fields
@@ -53,7 +55,6 @@ class TGIStreamDecoder:
         "_opening",
         "_pieces",
         "_prompt",
-        "_provider",
         "_rows",
         "_scores",
         "_scores_each",
@@ -63,8 +64,7 @@ class TGIStreamDecoder:
         "finished",
     )
 
-    def __init__(self, provider: str, request: PromptRequest, headers: Mapping[str, str]) -> None:
-        self._provider = provider
+    def __init__(self, request: PromptRequest, headers: Mapping[str, str]) -> None:
         self._headers = headers
         self._cutter = StopCutter(stop_texts(request))
         self._prompt = full_text_prompt(request)
@@ -100,12 +100,12 @@ class TGIStreamDecoder:
             return ()
         if not data.strip():
             return ()
-        event = parse_json(data, self._provider)
+        event = parse_json(data, DATACRUNCH.name)
         token = event.get("token") if isinstance(event, dict) else None
         if not isinstance(token, dict):
-            raise tgi_error_in(event, self._provider, self._headers) or self._foreign(event)
+            raise tgi_error_in(event, self._headers) or self._foreign(event)
         if not _KNOWN.issuperset(event):
-            self._note_unknown(event)
+            join_fields(self._extra, unknown_fields(event, _KNOWN), pieces=False)
         text = "" if token.get("special") else as_text(token.get("text"), "the text of a token")
         if self._with_scores:
             self._note_scores(token, event.get("top_tokens"))
@@ -149,8 +149,8 @@ class TGIStreamDecoder:
         request_id = request_id_of(self._headers)
         if not self.complete:
             raise InterruptedStreamError(
-                f"{self._provider}: the stream ended before the answer did: its last event is missing.",
-                provider=self._provider,
+                f"{DATACRUNCH.name}: the stream ended before the answer did: its last event is missing.",
+                provider=DATACRUNCH.name,
                 request_id=request_id,
             )
         details = {"finish_reason": STOPPED} if self.cut_short else self._details
@@ -181,10 +181,6 @@ class TGIStreamDecoder:
         scores, self._scores = self._scores, []
         return scores or None
 
-    def _note_unknown(self, event: Mapping[str, Any]) -> None:
-        unknown = {key: value for key, value in event.items() if key not in _KNOWN and value is not None}
-        join_fields(self._extra, unknown, pieces=False)
-
     def _note_scores(self, token: Mapping[str, Any], row: Any) -> None:
         self._scores.append(decode_token(token, row))
         if row is not None:
@@ -206,10 +202,10 @@ class TGIStreamDecoder:
 
     def _foreign(self, event: Any) -> InvalidResponseError:
         if is_sglang_answer(event):
-            return sglang_answer(self._provider, request_id_of(self._headers))
+            return sglang_answer(request_id_of(self._headers))
         held = ", ".join(event) if isinstance(event, dict) else type(event).__name__
         return InvalidResponseError(
-            f"{self._provider}: an event of the stream is not TGI's: token is missing; it holds {held or 'nothing'}.",
-            provider=self._provider,
+            f"{DATACRUNCH.name}: an event of the stream is not TGI's: token is missing; it holds {held or 'nothing'}.",
+            provider=DATACRUNCH.name,
             request_id=request_id_of(self._headers),
         )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from linkspan.assembler import Assembler
 from linkspan.errors import InvalidResponseError
 from linkspan.providers.chat_completions.codec import OpenAICodec
-from linkspan.providers.chat_completions.decode import error_in
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.filters.first_call import keep_wanted_calls, wanted_calls_decoder
 from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
@@ -54,7 +53,7 @@ class ResponsesCodec(OpenAICodec):
             LinkspanError: The answer is an error with status 200.
         """
         parsed = parse_json(body, self.provider)
-        error = error_in(parsed, self.provider, headers, self.explain)
+        error = self.reported_error(parsed, headers)
         if error is not None:
             raise error
         if not isinstance(parsed, dict) or not isinstance(parsed.get("output"), list):
