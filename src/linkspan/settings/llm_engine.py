@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 
 from linkspan.options import ChatSettings, ModelName, ModelSettings
 from linkspan.providers.llm_engine import LLM_ENGINE, PROMPT_FIELDS, Auth, Framework, LLMEnginePromptCodec
+from linkspan.providers.llm_engine.models import HEALTH_PATH, decode_model, model_path
 from linkspan.providers.llm_engine.prompt_fields import schema_refusal
-from linkspan.routes.llm_engine import acheck_health, aget_model, check_health, get_model
 from linkspan.settings.listing import ListsModels
 
 if TYPE_CHECKING:
@@ -53,15 +53,16 @@ class LLMEngineSettings(ListsModels, ModelSettings):
         """Return one endpoint of the deployment: its framework, kind and status.
 
         Raises:
-            LinkspanError: The call failed.
+            NotFoundError: The name is unknown, or the endpoint belongs to another team.
+            LinkspanError: The call failed for another reason.
         """
         with self._errors():
-            return get_model(self._endpoint(), name)
+            return self._endpoint().read(model_path(name), decode_model)
 
     async def aget_model(self, name: str) -> LLMEngineModel:
         """Return one endpoint of the deployment; see ``get_model``."""
         with self._errors():
-            return await aget_model(self._endpoint(), name)
+            return await self._endpoint().aread(model_path(name), decode_model)
 
     def check_health(self) -> None:
         """Check that the deployment's gateway is up; says nothing about its models.
@@ -70,12 +71,12 @@ class LLMEngineSettings(ListsModels, ModelSettings):
             LinkspanError: The gateway is down, or not at this address.
         """
         with self._errors():
-            check_health(self._endpoint())
+            self._endpoint().get(HEALTH_PATH)
 
     async def acheck_health(self) -> None:
         """Check that the gateway is up; see ``check_health``."""
         with self._errors():
-            await acheck_health(self._endpoint())
+            await self._endpoint().aget(HEALTH_PATH)
 
 
 class GuidedDecoding(BaseModel):

@@ -24,8 +24,8 @@ from linkspan.providers.llm_engine import (
     LLMEngineChatCodec,
     LLMEnginePromptCodec,
 )
+from linkspan.providers.llm_engine.models import HEALTH_PATH, decode_model, model_path
 from linkspan.routes import models as model_routes
-from linkspan.routes.llm_engine import check_health, get_model
 from linkspan_sandbox import ErrorEvent, HTTPError, LLMEngineOptions, Reply, Sandbox, Stall
 from tests.providers.llm_engine.conftest import said
 from tests.support.loopback import END, Delay, chunk, head
@@ -144,9 +144,9 @@ def test_failures(sandbox: Sandbox, prompts: Endpoint[PromptRequest]) -> None:
 
 def test_lists_and_looks_up_models(prompts: Endpoint[PromptRequest]) -> None:
     listed = {model.id: model for model in model_routes.list_models(prompts)}
-    assert get_model(prompts, "llama-2-13b") == listed["llama-2-13b"]
+    assert prompts.read(model_path("llama-2-13b"), decode_model) == listed["llama-2-13b"]
     assert listed["mistral-7b"].extra["num_shards"] == 1
-    check_health(prompts)
+    prompts.get(HEALTH_PATH)
 
 
 class TestSilence:

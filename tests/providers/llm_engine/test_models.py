@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linkspan.errors import ConfigurationError, InvalidResponseError, NotFoundError, ServerError
-from linkspan.providers.llm_engine import LLMEngineModel
+from linkspan.providers.llm_engine import LLMEngineModel, decode_model, model_path
+from linkspan.providers.llm_engine.models import HEALTH_PATH
 from linkspan.routes import models as model_routes
-from linkspan.routes.llm_engine import acheck_health, aget_model, check_health, get_model
 from tests.support.loopback import http
 
 if TYPE_CHECKING:
@@ -37,14 +37,17 @@ async def models(caller: Caller[Any]) -> list[Any]:
 
 
 async def model(caller: Caller[Any], name: str) -> LLMEngineModel:
-    return get_model(caller.endpoint, name) if caller.face == "sync" else await aget_model(caller.endpoint, name)
+    path = model_path(name)
+    if caller.face == "sync":
+        return caller.endpoint.read(path, decode_model)
+    return await caller.endpoint.aread(path, decode_model)
 
 
 async def healthy(caller: Caller[Any]) -> None:
     if caller.face == "sync":
-        check_health(caller.endpoint)
+        caller.endpoint.get(HEALTH_PATH)
     else:
-        await acheck_health(caller.endpoint)
+        await caller.endpoint.aget(HEALTH_PATH)
 
 
 async def test_lists_models_with_framework_and_kind(prompts: Caller[PromptRequest], chats: Caller[ChatRequest]) -> None:

@@ -1,9 +1,8 @@
 """Scale LLM Engine: prompts on its v1 API, chat on its v2 API, and its model list."""
 
-from linkspan.providers.llm_engine.chat import CHAT_FIELDS, LLMEngineChatCodec
+from linkspan.providers.llm_engine.chat import LLMEngineChatCodec
 from linkspan.providers.llm_engine.models import (
     LLMEngineModel,
-    decode_endpoints,
     decode_model,
     model_path,
 )
@@ -12,7 +11,6 @@ from linkspan.providers.llm_engine.prompt_fields import DEFAULT_MAX_NEW_TOKENS, 
 from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, Framework
 
 __all__ = [
-    "CHAT_FIELDS",
     "DEFAULT_MAX_NEW_TOKENS",
     "DEFAULT_TEMPERATURE",
     "LLM_ENGINE",
@@ -22,7 +20,6 @@ __all__ = [
     "LLMEngineChatCodec",
     "LLMEngineModel",
     "LLMEnginePromptCodec",
-    "decode_endpoints",
     "decode_model",
     "model_path",
 ]

@@ -10,8 +10,8 @@ from linkspan.errors import ConfigurationError, ServerError
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
 from linkspan.providers.llm_engine.errors import decode_error_answer, explain
 from linkspan.providers.llm_engine.models import ENDPOINTS_PATH, decode_endpoints
-from linkspan.providers.llm_engine.prompt_fields import GUIDES, check_one_guide, refuse_guides
-from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, auth_headers, check_auth
+from linkspan.providers.llm_engine.prompt_fields import check_one_guide, refuse_guides
+from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, auth_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,52 +20,7 @@ if TYPE_CHECKING:
     from linkspan.errors import LinkspanError
     from linkspan.providers.llm_engine.models import LLMEngineModel
 
-__all__ = ["CHAT_FIELDS", "LLMEngineChatCodec"]
-
-#: Fields of a v2 chat request besides model, messages, tools, response format, stop and streaming.
-CHAT_FIELDS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "n",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-    "length_penalty",
-    "logit_bias",
-    "use_beam_search",
-    "best_of",
-    "early_stopping",
-    "max_tokens",
-    "max_completion_tokens",
-    "min_tokens",
-    "stop_token_ids",
-    "include_stop_str_in_output",
-    "ignore_eos",
-    "logprobs",
-    "top_logprobs",
-    "parallel_tool_calls",
-    *GUIDES,
-    "guided_decoding_backend",
-    "guided_whitespace_pattern",
-    "skip_special_tokens",
-    "spaces_between_special_tokens",
-    "echo",
-    "add_generation_prompt",
-    "continue_final_message",
-    "add_special_tokens",
-    "documents",
-    "chat_template",
-    "chat_template_kwargs",
-    "reasoning_effort",
-    "user",
-    "modalities",
-    "metadata",
-    "store",
-    "priority",
-)
+__all__ = ["LLMEngineChatCodec"]
 
 #: Hint for the gateway's 500 to a streamed chat call.
 _HIDDEN = (
@@ -93,16 +48,12 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
     Args:
         auth: How the key is sent: ``"basic"`` (with ``x-api-key``) or ``"bearer"``.
         guided_decoding: Whether the endpoint obeys the ``guided_*`` fields.
-
-    Raises:
-        ConfigurationError: ``auth`` is neither.
     """
 
     #: Route of the model list.
     models_path = ENDPOINTS_PATH
 
     def __init__(self, auth: Auth = "basic", *, guided_decoding: bool = False) -> None:
-        check_auth(auth)
         super().__init__(_DIALECT)
         self.auth = auth
         self.guided_decoding = guided_decoding
@@ -132,9 +83,13 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
             return super().encode(request, stream=stream)
         wanted = request.response_format
         if wanted is not None and wanted.kind == "json_schema":
-            guide = {"guided_json": dict(wanted.schema or {})}
-            _check_guides(request.parameters, guide)
-            request = replace(request, response_format=None, parameters={**request.parameters, **guide})
+            if request.parameters.get("guided_json") is not None:
+                raise ConfigurationError(
+                    "A response format with a schema is sent as guided_json, which is also set: set only one of them.",
+                    provider=LLM_ENGINE.name,
+                )
+            parameters = {**request.parameters, "guided_json": dict(wanted.schema or {})}
+            request = replace(request, response_format=None, parameters=parameters)
         check_one_guide(request.parameters)
         return super().encode(request, stream=stream)
 
@@ -156,14 +111,3 @@ class LLMEngineChatCodec(ChatCompletionsCodec):
 def _explain_hidden(error: LinkspanError) -> LinkspanError:
     hides = isinstance(error, ServerError) and "Internal error occurred" in error.message
     return error.with_hint(_HIDDEN if hides else None)
-
-
-def _check_guides(parameters: Mapping[str, Any], guide: Mapping[str, Any]) -> None:
-    """Refuse a schema that is combined with a guided field of the caller, including ``guided_json``."""
-    others = {name: value for name, value in parameters.items() if name in GUIDES}
-    if others.get("guided_json") is not None:
-        raise ConfigurationError(
-            "A response format with a schema is sent as guided_json, which is also set: set only one of them.",
-            provider=LLM_ENGINE.name,
-        )
-    check_one_guide({**others, **guide})

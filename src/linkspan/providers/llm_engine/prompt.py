@@ -22,7 +22,7 @@ from linkspan.providers.llm_engine.prompt_stream import (
     read_token,
     read_usage,
 )
-from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, Framework, auth_headers, check_auth
+from linkspan.providers.llm_engine.provider import LLM_ENGINE, Auth, Framework, auth_headers
 from linkspan.providers.wire import as_list, as_name, parse_json
 
 if TYPE_CHECKING:
@@ -50,9 +50,6 @@ class LLMEnginePromptCodec:
         inference_framework: Inference framework of the endpoint. For all but ``"tensorrt_llm"``, a stream that ends
             without ``finished: true`` raises ``InterruptedStreamError``.
         guided_decoding: Whether the endpoint obeys the ``guided_*`` fields.
-
-    Raises:
-        ConfigurationError: ``auth`` is neither.
     """
 
     #: Route of the model list.
@@ -61,7 +58,6 @@ class LLMEnginePromptCodec:
     def __init__(
         self, auth: Auth = "basic", *, inference_framework: Framework | None = None, guided_decoding: bool = False
     ) -> None:
-        check_auth(auth)
         self.auth = auth
         self.guided_decoding = guided_decoding
         self.inference_framework = inference_framework

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from linkspan.errors import ConfigurationError
 from linkspan.providers.provider import Provider
 
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-__all__ = ["LLM_ENGINE", "Auth", "Framework", "auth_headers", "check_auth"]
+__all__ = ["LLM_ENGINE", "Auth", "Framework", "auth_headers"]
 
 #: The hosted service closed in October 2024. Every deployment is self-hosted, so there is no default base URL.
 LLM_ENGINE = Provider(
@@ -26,26 +23,10 @@ LLM_ENGINE = Provider(
     default_stall_timeout=120.0,
 )
 
-if TYPE_CHECKING:
-    #: How the key is sent; the official client uses ``"basic"``.
-    Auth: TypeAlias = Literal["basic", "bearer"]
-    #: Inference frameworks, by LLM Engine's names.
-    Framework: TypeAlias = Literal[
-        "deepspeed", "lightllm", "sglang", "tensorrt_llm", "text_generation_inference", "vllm"
-    ]
-else:
-    Auth = Literal["basic", "bearer"]
-    Framework = Literal["deepspeed", "lightllm", "sglang", "tensorrt_llm", "text_generation_inference", "vllm"]
-
-
-def check_auth(auth: str) -> None:
-    """Refuse an unknown kind of authentication.
-
-    Raises:
-        ConfigurationError: It is neither ``"basic"`` nor ``"bearer"``.
-    """
-    if auth not in ("basic", "bearer"):
-        raise ConfigurationError(f'auth must be "basic" or "bearer", not {auth!r}.', provider=LLM_ENGINE.name)
+#: How the key is sent; the official client uses ``"basic"``.
+Auth = Literal["basic", "bearer"]
+#: Inference frameworks, by LLM Engine's names.
+Framework = Literal["deepspeed", "lightllm", "sglang", "tensorrt_llm", "text_generation_inference", "vllm"]
 
 
 def auth_headers(api_key: str, auth: Auth) -> dict[str, str]:
