@@ -38,7 +38,7 @@ IN_BOTH_FRAMEWORKS = {
     "data_message",
 }
 #: The same facts of two APIs.
-OF_TWO_APIS = {"DEFAULT_MAX_NEW_TOKENS", "chat_codec"}
+OF_TWO_APIS = {"DEFAULT_MAX_NEW_TOKENS"}
 #: What is imported only where it is there already: the second distribution, and LangChain's agents for its middleware.
 IGNORED = {*sys.stdlib_module_names, "linkspan", "linkspan_sandbox", "langchain", "langgraph"}
 #: Words that do not say what a function does.

@@ -20,11 +20,10 @@ from pydantic import SecretStr
 from linkspan import langchain, llama_index
 from linkspan.conversation import ChatRequest, Completion, Image, Message, PromptRequest, Text, ToolCall, Usage
 from linkspan.endpoint import Endpoint, connect
-from linkspan.providers.datacrunch import DATACRUNCH, TGICodec
-from linkspan.providers.datacrunch.chat_apis import chat_codec as tgi_chat_codec
+from linkspan.providers.datacrunch import DATACRUNCH, DataCrunchChatCodec, TGICodec
+from linkspan.providers.filters.forced_call import ForcedCallCodec
 from linkspan.providers.gray_swan import GRAY_SWAN, GraySwanChatCodec
-from linkspan.providers.llm_engine import LLM_ENGINE, LLMEnginePromptCodec
-from linkspan.providers.llm_engine.chat_apis import chat_codec as llm_engine_chat_codec
+from linkspan.providers.llm_engine import LLM_ENGINE, LLMEngineChatCodec, LLMEnginePromptCodec
 from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec
 from tests.support.streams import assemble, astream_deltas, stream_deltas
 
@@ -193,15 +192,8 @@ class API:
 APIS = {
     "scaleway": API(SCALEWAY, ScalewayChatCodec),
     "gray swan": API(GRAY_SWAN, GraySwanChatCodec, thinks=False),
-    "llm engine v2": API(
-        LLM_ENGINE,
-        lambda: llm_engine_chat_codec(api="v2", auth="basic", model="m", chat_template=None, split_reasoning=False),
-    ),
-    "tgi messages": API(
-        DATACRUNCH,
-        lambda: tgi_chat_codec(api="messages", model="m", chat_template=None, split_reasoning=False),
-        thinks=False,
-    ),
+    "llm engine v2": API(LLM_ENGINE, lambda: ForcedCallCodec(LLMEngineChatCodec(), LLM_ENGINE.title)),
+    "tgi messages": API(DATACRUNCH, DataCrunchChatCodec, thinks=False),
     "llm engine v1": API(LLM_ENGINE, LLMEnginePromptCodec, v1_body, v1_events, thinks=False, calls=False),
     "tgi generate": API(DATACRUNCH, TGICodec, tgi_body, tgi_events, thinks=False, calls=False),
 }

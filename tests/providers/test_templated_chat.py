@@ -13,7 +13,6 @@ from linkspan.endpoint import connect
 from linkspan.errors import InterruptedStreamError, UnsupportedContentError
 from linkspan.prompts import ChatTemplate
 from linkspan.providers.datacrunch import DATACRUNCH, TGICodec, grammar_of
-from linkspan.providers.filters.thinking import THINK_TAGS
 from linkspan.providers.llm_engine import LLM_ENGINE, LLMEnginePromptCodec
 from linkspan.providers.templated_chat import TemplatedChatCodec
 from tests.support.loopback import event_stream, http
@@ -134,20 +133,20 @@ async def test_llm_engine_gets_the_rendered_prompt_and_the_answer_comes_back_who
 
 async def test_a_streamed_answer_is_split_and_ends_at_the_turns_end(chat: Chat) -> None:
     events = engine_events("<thi", "nk>\nhm", "\n</think>", "\n\nYe", "s.<|im_", "end|>", "\n<|im_start|>user", "x")
-    completion = await chat.stream(engine(split_reasoning=THINK_TAGS), ask(), *events)
+    completion = await chat.stream(engine(split_reasoning=True), ask(), *events)
     assert (completion.text, completion.reasoning, completion.finish_reason) == ("Yes.", "hm", "stop")
     assert chat.server.wait_requests(1)[0].target.endswith("completions-stream?model_endpoint_name=m")
 
 
 async def test_a_whole_answer_is_split_and_ends_at_the_turns_end(chat: Chat) -> None:
     answer = {"output": {"text": "<think>\nhm\n</think>\n\nYes.<|im_end|>\n<|im_start|>user"}}
-    completion = await chat.complete(engine(split_reasoning=THINK_TAGS), ask(), answer)
+    completion = await chat.complete(engine(split_reasoning=True), ask(), answer)
     assert (completion.text, completion.reasoning) == ("Yes.", "hm")
 
 
 @pytest.mark.parametrize("template", [ChatTemplate.from_jinja(OPENING), ChatTemplate.named("deepseek-r1")])
 async def test_the_answer_begins_inside_the_block_that_the_prompt_opened(chat: Chat, template: ChatTemplate) -> None:
-    codec = tgi(template, split_reasoning=THINK_TAGS)
+    codec = tgi(template, split_reasoning=True)
     completion = await chat.stream(codec, ask(), *tgi_events("hm", "\n</thi", "nk>", "\n\n", "Yes."))
     assert chat.sent()["inputs"].endswith("<think>\n")
     assert (completion.text, completion.reasoning, completion.finish_reason) == ("Yes.", "hm", "stop")
@@ -170,7 +169,7 @@ async def test_more_stop_texts_than_the_api_takes_are_enforced_on_this_side(chat
 async def test_a_stream_that_breaks_is_an_error_with_the_answer_so_far(chat: Chat) -> None:
     events = tgi_events("<think>hm</think>", "Yes", ".", "lost")[:-1]
     with pytest.raises(InterruptedStreamError) as info:
-        await chat.stream(tgi(split_reasoning=THINK_TAGS), ask(), *events)
+        await chat.stream(tgi(split_reasoning=True), ask(), *events)
     assert info.value.partial is not None
     assert (info.value.partial.text, info.value.partial.reasoning) == ("Yes.", "hm")
 

@@ -87,12 +87,6 @@ def test_text_is_handed_out_as_soon_as_it_is_decided() -> None:
     assert steps == [("", ""), ("", "a"), ("", " b"), ("", ""), ("", ""), ("", ""), ("Y", ""), ("es", "")]
 
 
-def test_other_tags() -> None:
-    assert split_think_tags("[THINK]a[/THINK]b", ("[THINK]", "[/THINK]")) == ("b", "a")
-    with pytest.raises(ValueError, match="both tags need at least one character"):
-        ThinkTagSplitter(("<think>", ""))
-
-
 def test_a_whole_answer_and_its_alternatives_are_split() -> None:
     answer = Completion("<think>a</think>b", alternatives=[Completion("c"), Completion("<think>d</think>e")])
     split_completion(answer)

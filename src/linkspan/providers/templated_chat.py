@@ -8,7 +8,7 @@ from linkspan.conversation import PromptRequest
 from linkspan.errors import LinkspanError, UnsupportedContentError
 from linkspan.providers.codec import WrappedCodec
 from linkspan.providers.data_role import carry_data
-from linkspan.providers.filters.thinking import ThinkTagDecoder, split_completion
+from linkspan.providers.filters.thinking import THINK_TAG, ThinkTagDecoder, split_completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,8 +41,8 @@ class TemplatedChatCodec(WrappedCodec[PromptRequest]):
         inner: The API's codec for prompts.
         template: Renders a conversation as a prompt.
         title: The API's display name, for errors.
-        split_reasoning: The tags around the model's reasoning, such as ``THINK_TAGS``, to separate it from the text.
-            ``None`` leaves the text unchanged. If the template opens the block in the prompt, the answer starts inside.
+        split_reasoning: Separate reasoning between think tags from the text. If the template opens the block in the
+            prompt, the answer starts inside.
         structured: Converts a response format to parameters of the API (``guided_json``, ``grammar``); ``None`` if it
             has none.
         max_stops: Most stop texts that the API accepts; ``None`` for any number.
@@ -54,17 +54,17 @@ class TemplatedChatCodec(WrappedCodec[PromptRequest]):
         template: ChatTemplate,
         *,
         title: str,
-        split_reasoning: tuple[str, str] | None = None,
+        split_reasoning: bool = False,
         structured: Structured | None = None,
         max_stops: int | None = None,
     ) -> None:
         super().__init__(inner)
         self.template = template
         self._title = title
-        self._tags = split_reasoning
+        self._split_reasoning = split_reasoning
         self._structured = structured
         self._max_stops = max_stops
-        self._inside = split_reasoning is not None and template.opens(split_reasoning[0])
+        self._inside = split_reasoning and template.opens(THINK_TAG)
 
     def path(self, request: ChatRequest, *, stream: bool) -> str:
         """Path relative to the base URL; it does not depend on the conversation."""
@@ -102,16 +102,12 @@ class TemplatedChatCodec(WrappedCodec[PromptRequest]):
     def decode(self, body: bytes, headers: Mapping[str, str], request: ChatRequest) -> Completion:
         """Decode a whole answer."""
         completion = self.inner.decode(body, headers, self._unrendered(request))
-        if self._tags is None:
-            return completion
-        return split_completion(completion, self._tags, inside=self._inside)
+        return split_completion(completion, inside=self._inside) if self._split_reasoning else completion
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream."""
         decoder = self.inner.stream_decoder(self._unrendered(request), headers)
-        if self._tags is None:
-            return decoder
-        return ThinkTagDecoder(decoder, self._tags, inside=self._inside)
+        return ThinkTagDecoder(decoder, inside=self._inside) if self._split_reasoning else decoder
 
     # ------------------------------------------------------------------ helpers
 

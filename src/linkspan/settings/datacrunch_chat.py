@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from linkspan.errors import ConfigurationError
 from linkspan.options import ChatSettings
-from linkspan.providers.datacrunch import DATACRUNCH
-from linkspan.providers.datacrunch.chat_apis import chat_codec
+from linkspan.prompts import chat_templates, find_template
+from linkspan.providers.datacrunch import DATACRUNCH, DataCrunchChatCodec, OpenAIChatCodec, TGICodec, grammar_of
 from linkspan.providers.datacrunch.parameter_apis import API  # noqa: TC001  # pydantic reads the annotations at run time
 from linkspan.providers.datacrunch.provider import is_gateway, is_legacy
+from linkspan.providers.filters.thinking import ThinkTagCodec
 from linkspan.providers.likely_tokens import CHAT_LIKELY_TOKENS, TGI_CHAT_LIKELY_TOKENS, TGI_LIKELY_TOKENS
+from linkspan.providers.templated_chat import TemplatedChatCodec
 from linkspan.settings.datacrunch import DataCrunchSettings, SharedParameters
 from linkspan.settings.templated import TemplateSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from linkspan.conversation import ChatRequest
     from linkspan.providers.codec import Codec
     from linkspan.providers.likely_tokens import LikelyTokens
 
 __all__ = ["DataCrunchChatSettings"]
 
+#: Most stop texts that every TGI server accepts.
+_MOST_STOPS = 4
 _LIKELY_TOKENS: Mapping[API, LikelyTokens] = {
     "openai": CHAT_LIKELY_TOKENS,
     "messages": TGI_CHAT_LIKELY_TOKENS,
@@ -73,11 +79,34 @@ class DataCrunchChatSettings(DataCrunchSettings, TemplateSettings, SharedParamet
     def _likely_token_options(self) -> LikelyTokens:
         return _LIKELY_TOKENS[self._api()]
 
-    def _create_codec(self) -> Codec[Any]:
-        return chat_codec(
-            api=self._api(),
-            model=self.model,
-            chat_template=self.chat_template,
+    def _create_codec(self) -> Codec[ChatRequest]:
+        api = self._api()
+        if api == "generate":
+            return self._templated_codec()
+        if self.chat_template is not None:
+            raise ConfigurationError(
+                f'chat_template is for api="generate": with "{api}" the server writes the prompt itself.',
+                provider=DATACRUNCH.name,
+            )
+        codec: Codec[ChatRequest] = (
+            OpenAIChatCodec(short_call_ids=self.short_tool_call_ids) if api == "openai" else DataCrunchChatCodec()
+        )
+        return ThinkTagCodec(codec) if self.split_reasoning else codec
+
+    def _templated_codec(self) -> Codec[ChatRequest]:
+        template = find_template(self.chat_template, self.model)
+        if template is None:
+            raise ConfigurationError(
+                f"TGI's generate takes prompts, and the chat template of {self.model!r} is unknown: set chat_template "
+                f'to one of {", ".join(chat_templates())}, or the model\'s own as Jinja text; or api="messages" (TGI) '
+                'or "openai" (vLLM, SGLang) on a container.',
+                provider=DATACRUNCH.name,
+            )
+        return TemplatedChatCodec(
+            TGICodec(),
+            template,
+            title=DATACRUNCH.title,
             split_reasoning=self.split_reasoning,
-            short_call_ids=self.short_tool_call_ids,
+            structured=lambda wanted: {"grammar": grammar_of(wanted)},
+            max_stops=_MOST_STOPS,
         )

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from linkspan.conversation import Completion
-    from linkspan.providers.codec import Codec, StreamDecoder
+    from linkspan.providers.codec import StreamDecoder
 
 __all__ = [
-    "THINK_TAGS",
+    "THINK_TAG",
     "ThinkTagCodec",
     "ThinkTagDecoder",
     "ThinkTagSplitter",
@@ -28,7 +28,7 @@ __all__ = [
 RequestT = TypeVar("RequestT")
 
 #: The tags of DeepSeek-R1, Qwen3 and most others.
-THINK_TAGS = ("<think>", "</think>")
+THINK_TAG, _CLOSING = "<think>", "</think>"
 
 
 class ThinkTagSplitter:
@@ -39,19 +39,13 @@ class ThinkTagSplitter:
     returned unchanged. A block without an end is all reasoning: the model ran out of tokens.
 
     Args:
-        tags: Opening and closing tag.
         inside: Whether the prompt has opened the block, so that the answer starts inside it. An opening tag at its
             start is then dropped too.
     """
 
-    __slots__ = ("_closing", "_held", "_opening", "_started", "_step")
+    __slots__ = ("_held", "_started", "_step")
 
-    def __init__(self, tags: tuple[str, str] = THINK_TAGS, *, inside: bool = False) -> None:
-        opening, closing = tags
-        if not opening or not closing:
-            raise ValueError(f"tags={tags!r}: both tags need at least one character.")
-        self._opening = opening
-        self._closing = closing
+    def __init__(self, *, inside: bool = False) -> None:
         self._held = ""
         #: Whether any reasoning was returned.
         self._started = False
@@ -74,9 +68,9 @@ class ThinkTagSplitter:
         """Before the answer: check for the opening tag."""
         text = self._held + piece
         begun = text.lstrip()
-        if begun.startswith(self._opening):
-            return self._enter(self._within, begun[len(self._opening) :])
-        if self._opening.startswith(begun):  # even if it is all white space
+        if begun.startswith(THINK_TAG):
+            return self._enter(self._within, begun[len(THINK_TAG) :])
+        if THINK_TAG.startswith(begun):  # even if it is all white space
             self._held = text
             return "", ""
         self._held = ""
@@ -86,9 +80,9 @@ class ThinkTagSplitter:
     def _before_inside(self, piece: str) -> tuple[str, str]:
         """Before reasoning that the prompt opened: check whether the model opens it again."""
         begun = (self._held + piece).lstrip()
-        if begun.startswith(self._opening):
-            return self._enter(self._within, begun[len(self._opening) :])
-        if self._opening.startswith(begun):
+        if begun.startswith(THINK_TAG):
+            return self._enter(self._within, begun[len(THINK_TAG) :])
+        if THINK_TAG.startswith(begun):
             self._held = begun
             return "", ""
         return self._enter(self._within, begun)
@@ -98,11 +92,11 @@ class ThinkTagSplitter:
         thought = self._held + piece
         if not self._started:
             thought = thought.lstrip()
-        place = thought.find(self._closing)
+        place = thought.find(_CLOSING)
         if place >= 0:
-            text, _ = self._enter(self._after, thought[place + len(self._closing) :])
+            text, _ = self._enter(self._after, thought[place + len(_CLOSING) :])
             return text, thought[:place].rstrip()
-        keep = _undecided(thought, self._closing)
+        keep = _undecided(thought)
         self._held = thought[len(thought) - keep :]
         decided = thought[: len(thought) - keep]
         self._started = self._started or bool(decided)
@@ -124,29 +118,29 @@ class ThinkTagSplitter:
         return step(rest)
 
 
-def _undecided(thought: str, closing: str) -> int:
+def _undecided(thought: str) -> int:
     """Return the length of an end that may be white space and a prefix of the closing tag."""
-    tag = next((n for n in range(min(len(closing) - 1, len(thought)), 0, -1) if thought.endswith(closing[:n])), 0)
+    tag = next((n for n in range(min(len(_CLOSING) - 1, len(thought)), 0, -1) if thought.endswith(_CLOSING[:n])), 0)
     body = thought[: len(thought) - tag]
     return len(thought) - len(body.rstrip())
 
 
-def split_think_tags(text: str, tags: tuple[str, str] = THINK_TAGS, *, inside: bool = False) -> tuple[str, str]:
+def split_think_tags(text: str, *, inside: bool = False) -> tuple[str, str]:
     """Split reasoning from a whole answer; return text and reasoning. See :class:`ThinkTagSplitter`."""
-    splitter = ThinkTagSplitter(tags, inside=inside)
+    splitter = ThinkTagSplitter(inside=inside)
     text, reasoning = splitter.feed(text)
     rest, more = splitter.flush()
     return text + rest, reasoning + more
 
 
-def split_completion(completion: Completion, tags: tuple[str, str] = THINK_TAGS, *, inside: bool = False) -> Completion:
+def split_completion(completion: Completion, *, inside: bool = False) -> Completion:
     """Split reasoning from the text of an answer and of its alternatives, in place; ``raw`` does not change.
 
     Reasoning that the server has already separated comes first.
     """
     for answer in (completion, *completion.alternatives):
         if answer.text:
-            answer.text, reasoning = split_think_tags(answer.text, tags, inside=inside)
+            answer.text, reasoning = split_think_tags(answer.text, inside=inside)
             answer.reasoning += reasoning
     return completion
 
@@ -159,15 +153,13 @@ class ThinkTagDecoder(WrappedDecoder["StreamDecoder"]):
 
     Args:
         inner: The API's decoder.
-        tags: Opening and closing tag.
         inside: Whether the prompt has opened the block.
     """
 
-    __slots__ = ("_id", "_inside", "_splitters", "_tags")
+    __slots__ = ("_id", "_inside", "_splitters")
 
-    def __init__(self, inner: StreamDecoder, tags: tuple[str, str] = THINK_TAGS, *, inside: bool = False) -> None:
+    def __init__(self, inner: StreamDecoder, *, inside: bool = False) -> None:
         super().__init__(inner)
-        self._tags = tags
         self._inside = inside
         self._splitters: dict[int, ThinkTagSplitter] = {}
         self._id: str | None = None
@@ -196,7 +188,7 @@ class ThinkTagDecoder(WrappedDecoder["StreamDecoder"]):
         if delta.text:
             splitter = self._splitters.get(choice)
             if splitter is None:
-                splitter = self._splitters[choice] = ThinkTagSplitter(self._tags, inside=self._inside)
+                splitter = self._splitters[choice] = ThinkTagSplitter(inside=self._inside)
             delta.text, reasoning = splitter.feed(delta.text)
             if reasoning:
                 delta.reasoning += reasoning
@@ -241,12 +233,7 @@ class ThinkTagCodec(WrappedCodec[RequestT]):
 
     Args:
         inner: The API's codec.
-        tags: Opening and closing tag.
     """
-
-    def __init__(self, inner: Codec[RequestT], tags: tuple[str, str] = THINK_TAGS) -> None:
-        super().__init__(inner)
-        self._tags = tags
 
     def path(self, request: RequestT, *, stream: bool) -> str:
         """Path relative to the base URL."""
@@ -258,11 +245,11 @@ class ThinkTagCodec(WrappedCodec[RequestT]):
 
     def decode(self, body: bytes, headers: Mapping[str, str], request: RequestT) -> Completion:
         """Decode a whole answer."""
-        return split_completion(self.inner.decode(body, headers, request), self._tags, inside=self._inside(request))
+        return split_completion(self.inner.decode(body, headers, request), inside=self._inside(request))
 
     def stream_decoder(self, request: RequestT, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream."""
-        return ThinkTagDecoder(self.inner.stream_decoder(request, headers), self._tags, inside=self._inside(request))
+        return ThinkTagDecoder(self.inner.stream_decoder(request, headers), inside=self._inside(request))
 
     def _inside(self, request: RequestT) -> bool:
-        return isinstance(request, PromptRequest) and request.prompt.rstrip().endswith(self._tags[0])
+        return isinstance(request, PromptRequest) and request.prompt.rstrip().endswith(THINK_TAG)
