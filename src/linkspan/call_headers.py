@@ -49,7 +49,7 @@ def as_extra_headers(value: Any, api_key: SecretStr | None = None) -> dict[str, 
 
 
 def merged_headers(headers: Mapping[str, str], extra: Mapping[str, str]) -> Mapping[str, str]:
-    """Merge the headers of one call over others, ignoring the case of names."""
+    """Return headers with others merged over them, ignoring the case of names."""
     if not extra:
         return headers
     replaced = {name.lower() for name in extra}

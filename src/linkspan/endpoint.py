@@ -269,7 +269,7 @@ class _RedactedErrors:
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         if isinstance(error, LinkspanError):
-            error.redacted(self._secrets)
+            self._secrets.blank_error(error)
 
 
 def connect(
@@ -282,7 +282,6 @@ def connect(
     http_client: httpx.Client | None = None,
     http_async_client: httpx.AsyncClient | None = None,
     timeout: float | None = None,
-    stall_timeout: float | None = None,
     max_retries: int = 2,
     max_response_bytes: int = LARGEST_RESPONSE,
     allow_insecure_http: bool = False,
@@ -298,9 +297,7 @@ def connect(
         default_headers: Sent with every request; they override linkspan's own.
         http_client: Used for sync calls and not closed; ``None`` creates one.
         http_async_client: Used for async calls and not closed; ``None`` creates one per event loop.
-        timeout: Seconds of silence allowed; ``None`` means the API's default.
-        stall_timeout: Seconds allowed between two events of a stream; ``None`` means ``timeout`` if that is set, else
-            the API's default.
+        timeout: Seconds of silence allowed, also between two events of a stream; ``None`` means the API's defaults.
         max_retries: Most retries of a failed attempt.
         max_response_bytes: Most decompressed bytes of an answer, of an event, and of data without events.
         allow_insecure_http: Allow a key to travel over plain http to a public host.
@@ -313,9 +310,7 @@ def connect(
     own_headers = {"Content-Type": "application/json"}
     if secret is not None:
         own_headers.update(codec.auth_headers(secret))
-    overridden = {name.lower() for name in default_headers or {}}
-    headers = {name: value for name, value in own_headers.items() if name.lower() not in overridden}
-    headers.update(default_headers or {})
+    headers = merged_headers(own_headers, default_headers or {})
     secrets = Secrets.sent(secret, headers, proxy_passwords())
     with _RedactedErrors(secrets):
         provider.require_api_key(api_key, base_url)
@@ -325,8 +320,6 @@ def connect(
             has_credentials=api_key is not None,
             allow_insecure_http=allow_insecure_http,
         )
-    if stall_timeout is None and timeout is None:
-        stall_timeout = provider.default_stall_timeout
     return (endpoint_class or Endpoint)(
         codec,
         HttpClient(http_client=http_client, http_async_client=http_async_client),
@@ -336,5 +329,5 @@ def connect(
         timeout=provider.default_timeout if timeout is None else timeout,
         max_retries=max_retries,
         max_response_bytes=max_response_bytes,
-        stall_timeout=stall_timeout,
+        stall_timeout=provider.default_stall_timeout if timeout is None else None,
     )

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from linkspan.conversation import Completion
-    from linkspan.redaction import Secrets
 
 __all__ = [
     "APIConnectionError",
@@ -112,11 +111,6 @@ class LinkspanError(Exception):
         """Add a sentence to the message, and return this error."""
         if hint:
             self.args = (f"{self.message.rstrip('. ')}. {hint}", *self.args[1:])
-        return self
-
-    def redacted(self, secrets: Secrets) -> Self:
-        """Redact the secrets in this error and its causes, and return this error."""
-        secrets.blank_error(self)
         return self
 
     @property

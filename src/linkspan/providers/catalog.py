@@ -134,12 +134,10 @@ class Catalogue:
     """Facts about a provider's models, by name.
 
     Attributes:
-        as_of: The day on which a person read the documents.
         models: Models of the public service, including retired ones.
         dedicated: Models of dedicated deployments, by the same bare names.
     """
 
-    as_of: date | None = None
     models: Mapping[str, ModelInfo]
     dedicated: Mapping[str, ModelInfo]
 
@@ -197,9 +195,7 @@ def read_catalogue(text: str) -> Catalogue:
         known = dedicated.get(name)
         fields = {"as_of", *row}
         dedicated[name] = replace(known, **{field: getattr(stated, field) for field in fields}) if known else stated
-    return Catalogue(
-        as_of=date.fromisoformat(day), models=MappingProxyType(models), dedicated=MappingProxyType(dedicated)
-    )
+    return Catalogue(models=MappingProxyType(models), dedicated=MappingProxyType(dedicated))
 
 
 def _as_dedicated(info: ModelInfo) -> ModelInfo:

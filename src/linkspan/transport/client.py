@@ -6,10 +6,11 @@ import functools
 import logging
 from contextlib import AbstractAsyncContextManager, contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import httpx
 
+from linkspan import __version__
 from linkspan.errors import ConfigurationError
 from linkspan.transport.bodies import (
     ACCEPTED_ENCODINGS,
@@ -21,7 +22,7 @@ from linkspan.transport.bodies import (
     too_large,
 )
 from linkspan.transport.cancellation import cancelled_once, run_to_end
-from linkspan.transport.clients import USER_AGENT, Clients, running_loop
+from linkspan.transport.clients import Clients, running_loop
 from linkspan.transport.failures import answer_error, connection_error, unusable_address
 from linkspan.transport.messages import HttpResponse, check_headers
 from linkspan.transport.retries import with_retries, with_retries_async
@@ -48,11 +49,10 @@ class HttpClient:
     """Sends requests, with retries, timeouts, streams and errors.
 
     One object serves sync and async calls, any number of threads and event loops, and child processes. It creates its
-    httpx clients at the first call and keeps them; copies and unpickled objects create their own. It can be used again
-    after ``close()``.
+    httpx clients at the first call and keeps them. It can be used again after ``close()``.
 
     Args:
-        http_client: Use this ``httpx.Client`` instead of creating one. It is never closed or pickled.
+        http_client: Use this ``httpx.Client`` instead of creating one. It is never closed.
         http_async_client: The same for async calls. Like any ``httpx.AsyncClient``, it belongs to one event loop.
 
     Raises:
@@ -201,26 +201,6 @@ class HttpClient:
             _note_answer(client if is_own else None, request, response, started)
             return response
 
-    def __copy__(self) -> HttpClient:
-        return HttpClient(http_client=self._clients.http_client, http_async_client=self._clients.http_async_client)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> HttpClient:
-        # Connections cannot be copied, so passed clients are shared.
-        return self.__copy__()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        for name in ("http_client", "http_async_client"):
-            if getattr(self._clients, name) is not None:
-                raise TypeError(
-                    f"cannot pickle an object that was given a {name}: its connections live in this process. "
-                    f"Leave {name} out, or create the object again in the other process",
-                )
-        return (HttpClient, ())
-
-    def __repr__(self) -> str:
-        own = all(getattr(self._clients, name) is None for name in ("http_client", "http_async_client"))
-        return "HttpClient()" if own else "HttpClient(with clients passed in)"
-
 
 class _AsyncStreaming(AbstractAsyncContextManager["AsyncEventStream"]):
     """Opens and closes a stream. Not an async generator, because event loops close those, too."""
@@ -289,7 +269,7 @@ def _message(client: httpx.Client | httpx.AsyncClient, request: HttpRequest, *, 
     if stream:
         own["accept"] = "text/event-stream"
     if client.headers.get("user-agent", "").startswith("python-httpx/"):
-        own["user-agent"] = USER_AGENT
+        own["user-agent"] = f"linkspan/{__version__}"
     headers = {name: value for name, value in own.items() if name not in given} | dict(request.headers)
     silence = request.timeout
     limits = [seconds for seconds in (request.connect_timeout, silence) if seconds is not None]

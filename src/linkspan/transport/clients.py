@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import httpx
 
-from linkspan import __version__
 from linkspan.errors import ConfigurationError
 from linkspan.locks import fork_waits
 from linkspan.transport.environment import proxies_of_environment, shared_tls_context
@@ -23,11 +22,9 @@ if TYPE_CHECKING:
     from linkspan.transport.connections import SyncBackend
     from linkspan.transport.transports import SyncTransport
 
-__all__ = ["USER_AGENT", "Clients", "running_loop"]
+__all__ = ["Clients", "running_loop"]
 
 _Client = TypeVar("_Client", httpx.Client, httpx.AsyncClient)
-
-USER_AGENT = f"linkspan/{__version__}"
 
 
 class _SyncClient(NamedTuple):
@@ -164,22 +161,22 @@ def _new_sync_client() -> _SyncClient:
 
         backend = SyncBackend()
         transport, mounts = sync_transports(backend, shared_tls_context(), proxies_of_environment())
-        client = httpx.Client(transport=transport, mounts=mounts, headers=_own_headers())
+        client = httpx.Client(transport=transport, mounts=mounts)
         proxied = [mounted for mounted in mounts.values() if mounted is not None]
         return _SyncClient(client, (transport, *proxied), backend)
 
 
 def _new_loop_client(loop: asyncio.AbstractEventLoop) -> _LoopClient:
     with fork_waits:
-        from linkspan.transport.transports import async_transports, is_asyncio  # noqa: PLC0415  # as above
+        from linkspan.transport.transports import async_transports  # noqa: PLC0415  # as above
 
         backend = None
-        if is_asyncio(loop):
+        if isinstance(loop, asyncio.BaseEventLoop):  # linkspan's connections are tested on no other loops
             from linkspan.transport.asyncio_network import AsyncioBackend  # noqa: PLC0415
 
             backend = AsyncioBackend()
         transport, mounts = async_transports(backend, shared_tls_context(), proxies_of_environment())
-        client = httpx.AsyncClient(transport=transport, mounts=mounts, headers=_own_headers())
+        client = httpx.AsyncClient(transport=transport, mounts=mounts)
         return _LoopClient(client, _keep_open(client, backend))
 
 
@@ -201,10 +198,6 @@ async def _keep_open(client: httpx.AsyncClient, backend: AsyncioBackend | None) 
             await client.aclose()
         elif backend is not None:
             backend.connections.shut_down()
-
-
-def _own_headers() -> dict[str, str]:
-    return {"user-agent": USER_AGENT}
 
 
 def _usable(client: _Client, name: str) -> _Client:

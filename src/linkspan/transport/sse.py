@@ -32,7 +32,7 @@ def looks_like_events(head: bytes, content_type: str) -> bool | None:
         return True
     if content_type.partition(";")[0].strip().lower() == "text/event-stream":
         return not head.startswith(_JSON_OR_MARKUP)
-    if any(name.startswith(head) or head == name for name in _FIELD_STARTS):
+    if any(name.startswith(head) for name in _FIELD_STARTS):
         return None
     return False
 

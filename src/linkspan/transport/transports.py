@@ -158,11 +158,6 @@ def _without_reason(response: httpx.Response) -> httpx.Response:
     return response
 
 
-def is_asyncio(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return whether a loop is asyncio's own; linkspan's connections are tested on no other."""
-    return isinstance(loop, asyncio.BaseEventLoop)
-
-
 def _can_reach(proxy: httpx.Proxy) -> bool:
     """Return whether asyncio supports it: TLS to a server within TLS to its proxy needs Python 3.11."""
     return proxy.url.scheme != "https" or sys.version_info >= (3, 11)

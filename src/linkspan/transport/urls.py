@@ -119,13 +119,14 @@ def _split(url: str) -> tuple[str | None, SplitResult | None]:
         _ = parts.port  # reading it checks it
     except ValueError:
         return "is not a valid URL: check the host and the port (0 to 65535)", None
+    fault = host_fault(parts.hostname or "")
     faults = (
         (parts.scheme not in {"http", "https"}, "has an unsupported scheme: use https or http"),
         (not parts.hostname, "names no host"),
-        (bool(parts.hostname and host_fault(parts.hostname)), host_fault(parts.hostname or "") or ""),
+        (fault is not None, fault),
         ("@" in parts.netloc, "contains a user name or password: remove it and pass the key as api_key"),
         (
-            bool(parts.query or parts.fragment),
+            parts.query or parts.fragment,
             "contains a query or a fragment: remove it, because paths are appended to base_url",
         ),
     )
