@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Message, Part
 
-__all__ = ["join_turns", "joined"]
+__all__ = ["join_first_system_turns", "join_turns", "joined"]
 
 
 def join_turns(messages: Sequence[Message]) -> list[Message]:
@@ -31,6 +32,15 @@ def join_turns(messages: Sequence[Message]) -> list[Message]:
         else:
             turns.append([message])
     return [joined(turn) for turn in turns]
+
+
+def join_first_system_turns(messages: Sequence[Message]) -> Sequence[Message]:
+    """Join the system messages at the start of a conversation, which most templates require.
+
+    Frameworks add separate ones for a model, an agent and a prompt.
+    """
+    begun = list(itertools.takewhile(lambda message: message.role == "system", messages))
+    return messages if len(begun) < 2 else [joined(begun), *messages[len(begun) :]]
 
 
 def _may_join(last: Message, message: Message) -> bool:

@@ -21,20 +21,20 @@ TURNS = [
 ]
 
 
-def conversation(framework: str) -> list[Any]:
+def conversation(framework: str, turns: list[tuple[str, str]]) -> list[Any]:
     if framework == "langchain":
-        return [({"user": "human", "assistant": "ai"}.get(role, role), text) for role, text in TURNS]
+        return [({"user": "human", "assistant": "ai"}.get(role, role), text) for role, text in turns]
     from llama_index.core.llms import ChatMessage
 
-    return [ChatMessage(text, role=role) for role, text in TURNS]
+    return [ChatMessage(text, role=role) for role, text in turns]
 
 
-def ask(subject: Subject, model: Any, **kwargs: Any) -> None:
-    turns = conversation(subject.framework)
+def ask(subject: Subject, model: Any, *, turns: list[tuple[str, str]] = TURNS, **kwargs: Any) -> None:
+    messages = conversation(subject.framework, turns)
     if subject.framework == "langchain":
-        model.invoke(turns, **kwargs)
+        model.invoke(messages, **kwargs)
     else:
-        model.chat(turns, **kwargs)
+        model.chat(messages, **kwargs)
 
 
 @pytest.mark.parametrize("per_call", [False, True])
@@ -71,6 +71,16 @@ def test_without_it_a_strict_template_says_what_to_do(subject: Subject) -> None:
     with subject.make(server, chat_template="llama-2") as model, pytest.raises(LinkspanError, match="join_turns"):
         ask(subject, model)
     assert not server.requests
+
+
+@pytest.mark.parametrize("template", ["llama-2", "chatml"])
+@pytest.mark.parametrize("subject", [one for one in SUBJECTS if one.kind == "template"], ids=lambda subject: subject.id)
+def test_a_template_has_one_system_turn_for_all_that_come_first(subject: Subject, template: str) -> None:
+    server = Server()
+    with subject.make(server, chat_template=template) as model:
+        ask(subject, model, turns=[("system", "Be brief."), ("system", "Be kind."), ("user", "Why?")])
+    prompt = server.body.get("prompt") or server.body["inputs"]
+    assert "Be brief.\n\nBe kind." in prompt
 
 
 def test_what_would_change_the_meaning_is_not_joined() -> None:

@@ -17,7 +17,7 @@ from linkspan.call_keywords import read_response_format
 from linkspan.conversation import ChatRequest, Message, Text
 from linkspan.errors import ConfigurationError, InvalidRequestError
 from linkspan.llama_index.messages import messages_from_llama_index
-from linkspan.llama_index.prompt_format import for_function, one_system_turn, plain_lines
+from linkspan.llama_index.prompt_format import for_function, plain_lines
 from linkspan.llama_index.responses import as_chat_response
 from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.llama_index.tools import pydantic_format
@@ -180,7 +180,7 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
         template = self._template(options.model)
         if template is None:
             return self._request(plain_lines(conversation, provider=provider, data_role=data_role), options)
-        return self._by_template(template, one_system_turn(conversation), options, data_role=data_role)
+        return self._by_template(template, conversation, options, data_role=data_role)
 
     def _prompt_request(
         self, prompt: str, formatted: bool, kwargs: Mapping[str, Any]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Literal
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 
-from linkspan.conversation import DATA_ROLE_ADVICE, Message, Text, kind_of_part
+from linkspan.conversation import DATA_ROLE_ADVICE, Text, kind_of_part
 from linkspan.errors import UnsupportedContentError
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.providers.data_role import fence_data
@@ -15,7 +14,9 @@ from linkspan.providers.data_role import fence_data
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["for_function", "one_system_turn", "plain_lines"]
+    from linkspan.conversation import Message
+
+__all__ = ["for_function", "plain_lines"]
 
 
 def plain_lines(messages: Sequence[Message], *, provider: str, data_role: Literal["error", "fenced"]) -> str:
@@ -45,19 +46,6 @@ def for_function(
         ChatMessage(role=MessageRole.USER, content=_text(turn, place, provider)) if was.role == "data" else message
         for place, (message, was, turn) in enumerate(zip(messages, conversation, carried, strict=True))
     ]
-
-
-def one_system_turn(conversation: Sequence[Message]) -> Sequence[Message]:
-    """Join the system messages at the start of a conversation.
-
-    LlamaIndex adds separate system messages for an LLM, an agent and a prompt; most models support one.
-    """
-    begun = list(itertools.takewhile(lambda message: message.role == "system", conversation))
-    parts = [part for message in begun for part in message.parts]
-    if len(begun) < 2 or not all(isinstance(part, Text) for part in parts):  # other parts the template refuses
-        return conversation
-    texts = ["\n".join(part.text for part in message.parts if isinstance(part, Text)) for message in begun]
-    return [Message(role="system", parts=(Text("\n\n".join(texts)),)), *conversation[len(begun) :]]
 
 
 def _fenced(messages: Sequence[Message], *, provider: str, data_role: Literal["error", "fenced"]) -> Sequence[Message]:

@@ -9,6 +9,7 @@ from linkspan.errors import LinkspanError, UnsupportedContentError
 from linkspan.providers.codec import WrappedCodec
 from linkspan.providers.data_role import carry_data
 from linkspan.providers.filters.thinking import THINK_TAG, ThinkTagDecoder, split_completion
+from linkspan.turns import join_first_system_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,8 +93,9 @@ class TemplatedChatCodec(WrappedCodec[PromptRequest]):
             room = max(self._max_stops, len(request.stop))  # the inner codec checks the user's own
             prompt_request.stop = prompt_request.stop[:room]
         try:
+            messages = carry_data(request, has_role="data" in self.template.roles)
             prompt_request.prompt = self.template.render(
-                carry_data(request, has_role="data" in self.template.roles), send_reasoning=request.send_reasoning
+                join_first_system_turns(messages), send_reasoning=request.send_reasoning
             )
         except LinkspanError as error:
             raise self._titled(error) from error.__cause__
