@@ -47,7 +47,7 @@ def object_text(arguments: str) -> str:
     try:
         if isinstance(from_json(arguments, allow_inf_nan=False), dict):
             return arguments
-    except ValueError:
+    except (TypeError, ValueError):  # a TypeError for a lone surrogate, which is refused with the request's other texts
         pass
     try:
         value = parse_arguments(arguments)

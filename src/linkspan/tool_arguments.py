@@ -7,6 +7,7 @@ The JSON decides whether a call may run. The finish reason only explains a probl
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -179,8 +180,35 @@ def problem_of_arguments(name: str, arguments: str, finish_reason: str | None) -
 
 
 def _loads(arguments: str) -> Any:
+    """Parse arguments into values that the next request can send again.
+
+    Raises:
+        ValueError: They are not JSON: NaN and infinite numbers are not, either.
+    """
     # Models write raw newlines into strings; ``strict=False`` accepts them.
-    return json.loads(unwrap_json_string(arguments), strict=False)
+    value = json.loads(
+        unwrap_json_string(arguments), strict=False, parse_constant=_refuse_number, parse_float=_finite_number
+    )
+    return _with_whole_characters(value) if _SURROGATE.search(arguments) else value
+
+
+#: The escape of half a UTF-16 pair; whether the other half is next to it, only the decoded text tells.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _refuse_number(number: str) -> float:
+    raise ValueError(f"JSON has no number {number[:20]}")
+
+
+def _finite_number(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refuse_number(digits)
+
+
+def _with_whole_characters(value: Any) -> Any:
+    """Return the value with U+FFFD in place of lone surrogates, as in texts: UTF-8 cannot carry them."""
+    text = json.dumps(value, ensure_ascii=False)
+    return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def _ends_early(arguments: str, error: Exception) -> bool:

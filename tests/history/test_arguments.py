@@ -69,6 +69,13 @@ def test_raw_line_breaks_are_written_as_json_writes_them(scaleway: Subject) -> N
     assert arguments_of(scaleway) == ['{"text": "a\\nb"}']
 
 
+def test_half_a_surrogate_pair_is_a_replacement_character(scaleway: Subject) -> None:
+    scaleway.ask("?", [("c1", "read", '{"text": "a\\ud83d"}')], ("c1", "text"))
+    assert json.loads(arguments_of(scaleway)[0]) == {"text": "a\ufffd"}
+    with pytest.raises(InvalidRequestError, match="lone surrogate"):
+        scaleway.ask("?", [("c1", "read", '{"text": "a\ud83d"}')], ("c1", "text"))
+
+
 @settings(max_examples=100)
 @given(st.text(max_size=30) | st.text('{}[]":,\\ abn1', max_size=30))
 def test_any_text_becomes_one_object(text: str) -> None:

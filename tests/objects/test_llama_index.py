@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.program import FunctionCallingProgram
 from llama_index.core.prompts import PromptTemplate
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, RootModel
 
@@ -228,6 +229,23 @@ async def test_another_answer_than_the_call(make: Callable[..., Any], sandbox: S
         for error in await outcomes(llm, Crew, few=True):
             assert type(error) is InvalidResponseError
             assert re.search(match, str(error), re.DOTALL), error
+
+
+@pytest.mark.parametrize("kind", [kind for kind, mode in LLAMA_INDEX_WAYS if by_call((kind, mode))])
+async def test_cores_own_program_never_ends_with_half_an_object(
+    make: Callable[..., Any], sandbox: Sandbox, kind: str
+) -> None:
+    # It goes on after what a chunk raises, so the stream itself has to end in the error.
+    llm = make(LLAMA_INDEX, kind)
+    sandbox.add_rule(Reply(tool_calls=[ToolCall("c", "Crew", UNFIT[0][0])], finish_reason="length"))
+    for parallel in (False, True):
+        program = FunctionCallingProgram.from_defaults(
+            output_cls=Crew, prompt=PROMPT, llm=llm, allow_parallel_tool_calls=parallel
+        )
+        with pytest.raises(InvalidResponseError, match=r"Crew were cut off.*raise it"):
+            list(program.stream_call(text="?"))
+        with pytest.raises(InvalidResponseError, match=r"Crew were cut off.*raise it"):
+            [step async for step in await program.astream_call(text="?")]
 
 
 class Leaf(BaseModel):

@@ -37,6 +37,8 @@ BROKEN = {
     '["Ada", 12]': "type list",
     '"Ada"': "type str",
     "12": "type int",
+    '{"amount": NaN}': "JSON has no number NaN",
+    '{"amount": [-1e999]}': "JSON has no number -1e999",
 }
 #: Arguments that are: what servers send for none, and text as models write it.
 SOUND: dict[Any, dict[str, Any]] = {
@@ -48,6 +50,7 @@ SOUND: dict[Any, dict[str, Any]] = {
     "{}": {},
     "null": {},
     '"{\\"to\\": \\"Ada\\"}"': {"to": "Ada"},
+    '{"to": "\\ud83d Ada \\ud83d\\ude42"}': {"to": "\ufffd Ada 🙂"},  # half a pair has no UTF-8
 }
 
 every = pytest.mark.parametrize("chat", [*CHATS, *RESPONSES], ids=name_of)

@@ -17,7 +17,7 @@ from linkspan.conversation import Message, Text
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.llama_index.tools import (
-    SingleCallStreams,
+    CheckedToolStreams,
     chat_arguments,
     first_call_only,
     pydantic_format,
@@ -41,7 +41,7 @@ __all__ = ["ChatLLM"]
 DEFAULT_CONTEXT_WINDOW = 128_000
 
 
-class ChatLLM(ChatSettings, NativeStructuredOutput, SingleCallStreams):
+class ChatLLM(ChatSettings, NativeStructuredOutput, CheckedToolStreams):
     """Abstract base of the chat models, with tools."""
 
     is_function_calling_model: bool | None = Field(

@@ -30,7 +30,7 @@ from linkspan.guarding import (
 )
 from linkspan.llama_index.cygnal import Cygnal, judged_chat_messages
 from linkspan.llama_index.judged_answers import as_completion, judged_message, refused, turns_of, warned_answer
-from linkspan.llama_index.tools import SingleCallStreams
+from linkspan.llama_index.tools import CheckedToolStreams
 from linkspan.providers.cygnal import says_nothing
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ __all__ = ["CygnalLLM"]
 AnswerT = TypeVar("AnswerT", ChatResponse, CompletionResponse)
 
 
-class CygnalLLM(SingleCallStreams):
+class CygnalLLM(CheckedToolStreams):
     """Wraps an LLM and guards its input and answers; chat engines, query engines and agents use it like any LLM.
 
     Example:

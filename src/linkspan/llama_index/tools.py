@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
 __all__ = [
-    "SingleCallStreams",
+    "CheckedToolStreams",
     "chat_arguments",
     "first_call_only",
     "pydantic_format",
@@ -159,22 +159,40 @@ def first_call_only(response: ChatResponse) -> ChatResponse:
     return response.model_copy(update={"message": trimmed})
 
 
-def _first_call_of_chunks(chunks: ChatResponseGen) -> ChatResponseGen:
-    """Yield the chunks of a stream with at most one tool call each. Closing the generator closes the stream."""
+def _checked_chunks(chunks: ChatResponseGen, *, allow_parallel: bool) -> ChatResponseGen:
+    """Yield the chunks of a stream, with at most one tool call each unless several are allowed.
+
+    Core's programs ignore what :func:`tool_selections` raises, and would end with half an object. So a broken call ends
+    the stream with the error, behind its last chunk. Closing the generator closes the stream.
+
+    Raises:
+        InvalidResponseError: The arguments of a call are not one whole JSON object.
+    """
+    last: ChatResponse | None = None
     with contextlib.closing(chunks) as opened:
         for chunk in opened:
-            yield first_call_only(chunk)
+            last = chunk if allow_parallel else first_call_only(chunk)
+            yield last
+    if last is not None:
+        tool_selections(last, error_on_no_tool_call=False)
 
 
-async def _afirst_call_of_chunks(chunks: ChatResponseAsyncGen) -> ChatResponseAsyncGen:
-    """Yield the chunks of a stream with at most one tool call each. Closing the generator closes the stream."""
+async def _achecked_chunks(chunks: ChatResponseAsyncGen, *, allow_parallel: bool) -> ChatResponseAsyncGen:
+    """Yield the chunks of a stream; see :func:`_checked_chunks`."""
+    last: ChatResponse | None = None
     async with OwnedGenerator(chunks) as opened:
         async for chunk in opened:
-            yield first_call_only(chunk)
+            last = chunk if allow_parallel else first_call_only(chunk)
+            yield last
+    if last is not None:
+        tool_selections(last, error_on_no_tool_call=False)
 
 
-class SingleCallStreams(FunctionCallingLLM):
-    """Abstract base of the LLMs whose streams keep ``allow_parallel_tool_calls``, which core leaves to each LLM."""
+class CheckedToolStreams(FunctionCallingLLM):
+    """Abstract base of the LLMs whose streams with tools end in an error if a call is broken.
+
+    They also keep ``allow_parallel_tool_calls``, which core leaves to each LLM.
+    """
 
     # As all classes of linkspan: built with the first object, not at import.
     model_config = ConfigDict(defer_build=True)
@@ -189,11 +207,15 @@ class SingleCallStreams(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponseGen:
-        """Stream a chat with tools: at most one call, unless ``allow_parallel_tool_calls``."""
+        """Stream a chat with tools: at most one call, unless ``allow_parallel_tool_calls``.
+
+        Raises:
+            InvalidResponseError: After the last chunk, if the arguments of a call are not one whole JSON object.
+        """
         chunks = super().stream_chat_with_tools(
             tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
         )
-        return chunks if allow_parallel_tool_calls else _first_call_of_chunks(chunks)
+        return _checked_chunks(chunks, allow_parallel=allow_parallel_tool_calls)
 
     async def astream_chat_with_tools(  # noqa: PLR0917  # core's signature
         self,
@@ -205,11 +227,15 @@ class SingleCallStreams(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponseAsyncGen:
-        """Stream a chat with tools: at most one call, unless ``allow_parallel_tool_calls``."""
+        """Stream a chat with tools: at most one call, unless ``allow_parallel_tool_calls``.
+
+        Raises:
+            InvalidResponseError: After the last chunk, if the arguments of a call are not one whole JSON object.
+        """
         chunks = await super().astream_chat_with_tools(
             tools, user_msg, chat_history, verbose, allow_parallel_tool_calls, tool_required, **kwargs
         )
-        return chunks if allow_parallel_tool_calls else _afirst_call_of_chunks(chunks)
+        return _achecked_chunks(chunks, allow_parallel=allow_parallel_tool_calls)
 
 
 def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> list[ToolSelection]:
