@@ -21,21 +21,19 @@ def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
     """
     try:
         return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
-    except (TypeError, ValueError, RecursionError) as error:
+    except UnicodeEncodeError:
         reason = (
             "a text has a lone surrogate (half of a UTF-16 pair): clean it, for example with "
             "text.encode('utf-8', 'replace').decode()"
-            if isinstance(error, UnicodeEncodeError)
-            else _reason(body, error)
         )
-        raise InvalidRequestError(
-            f"{provider}: the request cannot be written as JSON: {reason}", provider=provider
-        ) from (None if isinstance(error, UnicodeEncodeError) else error)
+        raise _unwritable(provider, reason) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        field = unwritable_field(body)
+        raise _unwritable(provider, f"{field!r}: {error}" if field else str(error)) from error
 
 
-def _reason(body: Mapping[str, Any], error: Exception) -> str:
-    field = unwritable_field(body)
-    return f"{field!r}: {error}" if field else str(error)
+def _unwritable(provider: str, reason: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{provider}: the request cannot be written as JSON: {reason}", provider=provider)
 
 
 def unwritable_field(body: Mapping[str, Any]) -> str:

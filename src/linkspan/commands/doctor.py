@@ -121,29 +121,16 @@ def _probe(name: ProviderName) -> str:
     Raises:
         LinkspanError: The API cannot be used.
     """
-    address = Address(timeout=10, max_retries=0)
-    if name is ProviderName.DATACRUNCH:
-        return _probe_datacrunch(address)
-    endpoint = chat_endpoint(name, "any", address)
+    if name is ProviderName.DATACRUNCH and is_legacy(datacrunch_base_url(None)):
+        DATACRUNCH.require_api_key(DATACRUNCH.resolve_api_key(None), datacrunch_base_url(None))
+        return "Not called: the legacy address has no free route."
+    endpoint = chat_endpoint(name, "any", Address(timeout=10, max_retries=0))
     try:
         endpoint.get(_PROBES[name])
     except LinkspanError as error:
         if name is ProviderName.GRAY_SWAN and error.status_code == 405:
             return "The route exists; only a paid call could check the key."
         raise
-    finally:
-        endpoint.close()
-    return ""
-
-
-def _probe_datacrunch(address: Address) -> str:
-    base_url = datacrunch_base_url(None)
-    if is_legacy(base_url):
-        DATACRUNCH.require_api_key(DATACRUNCH.resolve_api_key(None), base_url)
-        return "Not called: the legacy address has no free route."
-    endpoint = chat_endpoint(ProviderName.DATACRUNCH, None, address)
-    try:
-        endpoint.get(_PROBES[ProviderName.DATACRUNCH])
     finally:
         endpoint.close()
     return ""

@@ -86,7 +86,7 @@ def _listed_facts(model: ListedModel) -> dict[str, Any]:
 
 def _print(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool, show_all: bool) -> None:
     shown = rows if show_all else [row for row in rows if row.get("status") != "retired"]
-    if not shown and not rows:
+    if not rows:
         return
     if console.out.is_terminal:
         _print_table(name, shown, asked=asked)
@@ -119,7 +119,7 @@ def _print_table(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool)
 
 def _print_lines(name: ProviderName, rows: list[dict[str, Any]]) -> None:
     """Print for programs: one model per line, tab-separated, never truncated."""
-    fields = _ENDPOINT_FIELDS if name is ProviderName.LLM_ENGINE else _CATALOGUE_FIELDS
+    fields = _ENDPOINT_COLUMNS if name is ProviderName.LLM_ENGINE else _CATALOGUE_FIELDS
     console.stream("\t".join(fields) + "\n")
     for row in rows:
         values = (re.sub(r"\s+", " ", read(row)) for read in fields.values())
@@ -173,8 +173,7 @@ _ENDPOINT_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "kind": _word("kind"),
     "status": _word("status"),
 }
-#: Columns for programs.
-_ENDPOINT_FIELDS = _ENDPOINT_COLUMNS
+#: Columns for programs; endpoints have the same as for people.
 _CATALOGUE_FIELDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "model": _word("id"),
     "kind": _word("kind"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.messages.ai import add_usage
 from pydantic import Field
 
-from linkspan.batching import LoopGates, batches_of, run_batches, run_batches_async
+from linkspan.batching import batches_of, run_batches, run_batches_async
 from linkspan.decisions import (
     ANSWER_TOKENS,
     LabelledQuestion,
@@ -122,7 +123,7 @@ class ChatDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it
             asked = self._asked(state, questions)
             endpoint = self.chat._endpoint()  # noqa: SLF001  # asked as the chat model asks it
             calls = batches_of([request for _, request in asked], 1)
-            gate = LoopGates(self.max_concurrency).current()
+            gate = asyncio.Semaphore(self.max_concurrency)
             answers = await run_batches_async(calls, lambda call: endpoint.acomplete(call[0]), gate)
             return self._response(questions, [labelled for labelled, _ in asked], answers)
 
@@ -191,7 +192,8 @@ def _labelled(name: str, question: Question, media: list[Part], provider: str) -
         yes, no = (words(criteria.true), words(criteria.false)) if criteria is not None else ("", "")
         return yes_no_question(words(question.instructions), yes, no)
     if isinstance(question, Choice):
-        options = [f"{label}: {meaning}" if meaning else label for label, meaning in _meanings(question, words)]
+        meanings = {label: words(meaning) for label, meaning in question.criteria.items()}
+        options = [f"{label}: {meaning}" if meaning else label for label, meaning in meanings.items()]
         return lettered_question(words(question.instructions), options)
     if isinstance(question, Score):
         levels = [f"level {level}: {words(meaning)}" for level, meaning in enumerate(question.criteria)]
@@ -201,10 +203,6 @@ def _labelled(name: str, question: Question, media: list[Part], provider: str) -
         "Ask a Noul, a Choice or a Score.",
         provider=provider,
     )
-
-
-def _meanings(question: Choice, words: Any) -> list[tuple[str, str]]:
-    return [(label, words(meaning)) for label, meaning in question.criteria.items()]
 
 
 def _answer(question: Question, probabilities: Sequence[float]) -> Any:

@@ -210,8 +210,7 @@ class NativeStructuredOutput(LinkspanLLM):
             "tools": [{"type": "function", "function": function}],
             "tool_choice": "required" if choice is None else choice,
         }
-        messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
-        return _Question(output_cls, messages, kwargs, reader)
+        return _Question(output_cls, self._subject(prompt, kwargs, prompt_args), kwargs, reader)
 
     def _by_prompt(
         self,

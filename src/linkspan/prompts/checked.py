@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from linkspan.errors import UnsupportedContentError
 from linkspan.prompts.markers import Segment
+from linkspan.prompts.variables import unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,13 +92,13 @@ def render_checked(
         skeleton = render(placeholders.put)
     except UnsupportedContentError as error:
         # If the conversation itself is at fault, this raises an error that quotes the real texts.
-        render(_unchanged)
+        render(unchanged)
         raise UnsupportedContentError(
             f"The chat template {name} depends on the messages' text, so they cannot be checked for special "
             f"tokens: {error.message} If you trust every text, set special_tokens='keep'."
         ) from error
     markers = markers_of(placeholders.segments(skeleton))
-    change: Change = _unchanged
+    change: Change = unchanged
     if markers.first_in("\0".join(text for text, _ in placeholders.texts)) is not None:
         if policy == "error":
             _refuse(placeholders, markers, name)
@@ -127,7 +128,3 @@ def special_token_error(where: str, token: str, name: str) -> UnsupportedContent
         "start or end of a turn. Clean the text, or set special_tokens='escape' (to break it up) or 'keep' (only for "
         "text that you trust)."
     )
-
-
-def _unchanged(text: str, _: Place) -> str:
-    return text

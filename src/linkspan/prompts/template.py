@@ -14,14 +14,14 @@ from linkspan.prompts.known import FAMILIES, Family, family_named, family_of_mod
 from linkspan.prompts.markers import can_be_broken_up, markers_of, tokens_in
 from linkspan.prompts.structure import structure_of
 from linkspan.prompts.turns import check_content, check_described, check_turns, text_of
-from linkspan.prompts.variables import messages_as_variables, texts_of_tools, tools_as_variables
+from linkspan.prompts.variables import messages_as_variables, texts_of_tools, tools_as_variables, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from linkspan.conversation import Message, Tool
     from linkspan.prompts.markers import Markers, Segment
-    from linkspan.prompts.variables import Change, Place
+    from linkspan.prompts.variables import Change
 
 __all__ = ["ChatTemplate", "SpecialTokens", "chat_templates", "find_template", "guess_template"]
 
@@ -232,7 +232,7 @@ class ChatTemplate:
             )
 
         if self.special_tokens == "keep":
-            prompt = render(_unchanged)
+            prompt = render(unchanged)
         else:
             prompt = render_checked(render, self._markers, name=self.name, policy=self.special_tokens)
         return prompt if self.leading_bos or not self._writes_bos else prompt.removeprefix(self.bos_token)
@@ -340,7 +340,3 @@ def find_template(template: ChatTemplate | str | None, model: str | None) -> Cha
 def _mentions(source: str, word: str) -> bool:
     """Whether a template contains a word as a string literal, as in ``message.role == 'tool'``."""
     return f"'{word}'" in source or f'"{word}"' in source
-
-
-def _unchanged(text: str, _: Place) -> str:
-    return text

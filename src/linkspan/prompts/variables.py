@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Message, Tool
 
-__all__ = ["Change", "Place", "messages_as_variables", "texts_of_tools", "tools_as_variables"]
+__all__ = ["Change", "Place", "messages_as_variables", "texts_of_tools", "tools_as_variables", "unchanged"]
 
 
 class Place(NamedTuple):
@@ -28,6 +28,11 @@ class Place(NamedTuple):
 if TYPE_CHECKING:
     #: Changes a text on its way to the template.
     Change: TypeAlias = Callable[[str, Place], str]
+
+
+def unchanged(text: str, _: Place) -> str:
+    """Return a text as it is."""
+    return text
 
 
 def messages_as_variables(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Union
 
-from linkspan.call_history import object_text, with_call_ids
+from linkspan.call_history import with_call_ids
 from linkspan.conversation import Message, Reasoning, Text, Tool, kind_of_part
 from linkspan.errors import InvalidRequestError
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
+from linkspan.providers.chat_completions.encode import encode_calls
 from linkspan.providers.provider import Provider
 
 if TYPE_CHECKING:
@@ -182,14 +183,7 @@ def _encoded(message: Message) -> dict[str, Any]:
     role = "tool" if message.role == "data" else message.role
     encoded: dict[str, Any] = {"role": role, "content": _content(message)}
     if message.tool_calls:
-        encoded["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": object_text(call.arguments)},
-            }
-            for call in message.tool_calls
-        ]
+        encoded["tool_calls"] = encode_calls(message)
     optional = {"tool_call_id": message.tool_call_id, "name": message.name}
     return {**encoded, **{name: value for name, value in optional.items() if value is not None}}
 

@@ -15,14 +15,13 @@ from linkspan.json_schema import standing_alone
 from linkspan.providers.catalog import ModelInfo, model_info
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
 from linkspan.providers.chat_completions.encode import prepare
-from linkspan.providers.chat_completions.stream import ChatStreamDecoder, asked_choices
+from linkspan.providers.chat_completions.stream import asked_choices
 from linkspan.providers.data_role import carry_data
 from linkspan.providers.filters.blocked import BlockWatch, raise_if_blocked
 from linkspan.providers.filters.first_call import wanted_calls_decoder
 from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
 from linkspan.providers.idle_demands import without_idle_demands
 from linkspan.providers.provider import Provider
-from linkspan.providers.tool_names import ToolNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,23 +145,14 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         completion = super().decode(body, headers, request)
         if self._raise_on_block:
             raise_if_blocked(completion, self.provider)
-        return cut_at_stops(completion, request.stop) if request.stop else completion
+        return cut_at_stops(completion, request.stop)
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream, which truncates at the request's stop texts."""
         choices = asked_choices(request)
-        chat = ChatStreamDecoder(
-            self.provider,
-            headers,
-            choices=choices,
-            names=ToolNames(request),
-            conversation=request.messages,
-            explain=self.explain,
-        )
-        decoder: StreamDecoder = chat
-        if request.stop:
-            decoder = StoppingDecoder(chat, request.stop, choices=choices)
-        decoder = wanted_calls_decoder(decoder, request)
+        chat = self.chat_decoder(request, headers, choices=choices)
+        stopping = StoppingDecoder(chat, request.stop, choices=choices) if request.stop else chat
+        decoder = wanted_calls_decoder(stopping, request)
         return BlockWatch(decoder, self.provider) if self._raise_on_block else decoder
 
     def _tool_choice(self, request: ChatRequest) -> ToolChoice | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from linkspan.conversation import Audio, File, Image, Video
 from linkspan.errors import (
     ConfigurationError,
+    InvalidResponseError,
     LinkspanError,
     PermissionDeniedError,
     RateLimitError,
@@ -18,9 +19,12 @@ from linkspan.errors import (
 )
 from linkspan.providers.catalog import model_info
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
+from linkspan.providers.chat_completions.decode import error_in
 from linkspan.providers.codec import WrappedCodec
+from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.provider import Provider, first_set
 from linkspan.providers.responses import ResponsesCodec
+from linkspan.providers.wire import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +32,15 @@ if TYPE_CHECKING:
     from linkspan.conversation import ChatRequest, Completion, Part
     from linkspan.providers.codec import Codec, StreamDecoder
 
-__all__ = ["SCALEWAY", "ScalewayAPI", "ScalewayChatCodec", "chat_codec", "scaleway_base_url"]
+__all__ = [
+    "SCALEWAY",
+    "ScalewayAPI",
+    "ScalewayChatCodec",
+    "chat_codec",
+    "raise_if_error",
+    "read_object",
+    "scaleway_base_url",
+]
 
 #: The chat APIs of Scaleway's models.
 ScalewayAPI = Literal["chat", "responses"]
@@ -89,26 +101,26 @@ _RESPONSES_DIALECT = replace(
 )
 
 
-class ScalewayChatCodec(ChatCompletionsCodec):
+class _Explains:
+    """Mixin of the codecs: hints for misleading errors."""
+
+    def explain(self, error: LinkspanError) -> LinkspanError:
+        """Add hints to Scaleway's misleading errors."""
+        return _explained(error)
+
+
+class ScalewayChatCodec(_Explains, ChatCompletionsCodec):
     """Codec of Chat Completions for Scaleway's models, serverless or dedicated."""
 
     def __init__(self) -> None:
         super().__init__(_DIALECT)
 
-    def explain(self, error: LinkspanError) -> LinkspanError:
-        """Add hints to Scaleway's misleading errors."""
-        return _explained(error)
 
-
-class ScalewayResponsesCodec(ResponsesCodec):
+class ScalewayResponsesCodec(_Explains, ResponsesCodec):
     """Codec of the Responses API for Scaleway's models."""
 
     def __init__(self) -> None:
         super().__init__(_RESPONSES_DIALECT)
-
-    def explain(self, error: LinkspanError) -> LinkspanError:
-        """Add hints to Scaleway's misleading errors."""
-        return _explained(error)
 
 
 class _EitherCodec(WrappedCodec["ChatRequest"]):
@@ -168,6 +180,35 @@ def _explained(error: LinkspanError) -> LinkspanError:
     elif "/responses' is not supported" in error.message:
         error.with_hint('This model does not support the Responses API: choose api="chat".')
     return error
+
+
+def read_object(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+    """Parse an answer of a route beside chat, which must be a JSON object.
+
+    Raises:
+        InvalidResponseError: It is not a JSON object.
+        LinkspanError: The answer is an error with status 200.
+    """
+    parsed = parse_json(body, SCALEWAY.name)
+    raise_if_error(parsed, headers)
+    if not isinstance(parsed, dict):
+        raise InvalidResponseError(
+            f"{SCALEWAY.name}: the answer is a JSON {type(parsed).__name__}, not an object.",
+            provider=SCALEWAY.name,
+            request_id=request_id_of(headers),
+        )
+    return parsed
+
+
+def raise_if_error(parsed: Any, headers: Mapping[str, str]) -> None:
+    """Raise the error that a parsed answer with status 200 reports, if any.
+
+    Raises:
+        LinkspanError: It reports one.
+    """
+    error = error_in(parsed, SCALEWAY.name, headers, _explained)
+    if error is not None:
+        raise error
 
 
 def scaleway_base_url(base_url: str | None, project_id: str | None) -> str:

@@ -10,10 +10,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import InvalidRequestError, InvalidResponseError, UnsupportedContentError
-from linkspan.providers.chat_completions.decode import decode_usage, error_in
+from linkspan.providers.chat_completions.decode import decode_usage
 from linkspan.providers.error_bodies import request_id_of
-from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec
-from linkspan.providers.wire import as_name, parse_json
+from linkspan.providers.scaleway import SCALEWAY, read_object
+from linkspan.providers.wire import as_name
 from linkspan.rate_limits import rate_limit_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ __all__ = [
     "decode_embeddings",
     "encode_embeddings",
     "most_texts",
-    "read_object",
     "without_text",
 ]
 
@@ -124,8 +123,7 @@ def encode_embeddings(
     body: dict[str, Any] = {"model": model, "input": list(texts)}
     if len(texts) > _MOST_WRITTEN_OUT:
         # A quarter of the size of decimal numbers: 45 instead of 180 MB for 2,048 vectors of 4,096. Scaleway's samples
-        # use
-        # OpenAI's client, which always requests it. A server that ignores it sends numbers, which are decoded too.
+        # use OpenAI's client, which always requests it. A server that ignores it sends numbers, which are decoded too.
         body["encoding_format"] = "base64"
     if dimensions is not None:
         body["dimensions"] = dimensions
@@ -156,26 +154,6 @@ def decode_embeddings(
         raise InvalidResponseError(f"{_NAME}: {error}", provider=_NAME, request_id=request_id) from None
     model = as_name(parsed.get("model"), "model")
     return Embedded(vectors, decode_usage(parsed.get("usage")), model, request_id, rate_limit_of(headers))
-
-
-def read_object(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
-    """Parse an answer that must be a JSON object.
-
-    Raises:
-        InvalidResponseError: It is not a JSON object.
-        LinkspanError: The answer is an error with status 200.
-    """
-    parsed = parse_json(body, _NAME)
-    error = error_in(parsed, _NAME, headers, ScalewayChatCodec().explain)
-    if error is not None:
-        raise error
-    if not isinstance(parsed, dict):
-        raise InvalidResponseError(
-            f"{_NAME}: the answer is a JSON {type(parsed).__name__}, not an object.",
-            provider=_NAME,
-            request_id=request_id_of(headers),
-        )
-    return parsed
 
 
 def _vectors(data: Any, count: int) -> list[list[float]]:

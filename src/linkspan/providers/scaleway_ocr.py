@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 from linkspan.errors import InvalidRequestError, InvalidResponseError, UnsupportedContentError
 from linkspan.media import sniff_media_type
 from linkspan.providers.error_bodies import request_id_of
-from linkspan.providers.scaleway import SCALEWAY
-from linkspan.providers.scaleway_embeddings import read_object
+from linkspan.providers.scaleway import SCALEWAY, read_object
 from linkspan.providers.scaleway_transcription import Passage
 from linkspan.providers.wire import as_count, as_list, as_name, as_object
 from linkspan.rate_limits import rate_limit_of

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from linkspan.errors import InvalidRequestError, InvalidResponseError, UnsupportedContentError
 from linkspan.providers.chat_completions.decode import decode_usage
 from linkspan.providers.error_bodies import request_id_of
-from linkspan.providers.scaleway import SCALEWAY
-from linkspan.providers.scaleway_embeddings import read_object
+from linkspan.providers.scaleway import SCALEWAY, read_object
 from linkspan.providers.wire import as_name, as_number
 from linkspan.rate_limits import rate_limit_of
 

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from linkspan.errors import InvalidResponseError, UnsupportedContentError
 from linkspan.files import sniff_sound
 from linkspan.form import Form
-from linkspan.providers.chat_completions.decode import error_in
 from linkspan.providers.error_bodies import request_id_of
-from linkspan.providers.scaleway import SCALEWAY, ScalewayChatCodec
-from linkspan.providers.scaleway_embeddings import read_object
+from linkspan.providers.scaleway import SCALEWAY, raise_if_error, read_object
 from linkspan.providers.wire import as_list, as_name, as_number, as_object, as_text, parse_json
 from linkspan.rate_limits import rate_limit_of
 
@@ -189,9 +187,7 @@ def decode_transcript(body: bytes, headers: Mapping[str, str], *, response_forma
     known: dict[str, Any] = {"request_id": request_id_of(headers), "rate_limit": rate_limit_of(headers), "model": model}
     if response_format in TEXT_FORMATS:
         if body[:1] == b"{":
-            error = error_in(parse_json(body, _NAME), _NAME, headers, ScalewayChatCodec().explain)
-            if error is not None:
-                raise error
+            raise_if_error(parse_json(body, _NAME), headers)
         text = body.decode("utf-8", "replace")
         return Transcript(text.strip() if response_format == "text" else text, **known)
     parsed = read_object(body, headers)

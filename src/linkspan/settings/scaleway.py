@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003  # pydantic reads the annotations at run time
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -33,6 +34,7 @@ class ScalewaySettings(ListsModels, Connected):
     """A connection to Scaleway. Environment: ``SCW_SECRET_KEY``, ``SCALEWAY_API_KEY``; ``SCALEWAY_BASE_URL``."""
 
     _provider: ClassVar[Provider] = SCALEWAY
+    argument_aliases: ClassVar[Mapping[str, str]] = {**Connected.argument_aliases, "model_name": "model"}
     connection_fields: ClassVar[frozenset[str]] = frozenset({"project_id"})
 
     project_id: str | None = Field(
@@ -103,8 +105,6 @@ class ScalewayChatSettings(ScalewaySettings, ChatSettings):
 class ScalewayEmbeddingSettings(ScalewaySettings):
     """An embedding model of Scaleway."""
 
-    argument_aliases: ClassVar[dict[str, str]] = {**Connected.argument_aliases, "model_name": "model"}
-
     model: ModelName = Field(description="Name of the model; `model_name` is another name.")
     dimensions: int | None = Field(
         default=None,
@@ -131,8 +131,6 @@ class ScalewayEmbeddingSettings(ScalewaySettings):
 
 class ScalewayRerankSettings(ScalewaySettings):
     """A reranking model of Scaleway."""
-
-    argument_aliases: ClassVar[dict[str, str]] = {**Connected.argument_aliases, "model_name": "model"}
 
     model: ModelName = Field(
         default=DEFAULT_RERANK_MODEL, description="Name of the model; `model_name` is another name."

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt
 
-from linkspan.connection import Connected
 from linkspan.errors import ConfigurationError
 from linkspan.options import ModelName  # noqa: TC001  # pydantic reads the annotations at run time
 from linkspan.providers.scaleway import SCALEWAY
@@ -20,8 +19,6 @@ __all__ = ["ScalewayOCRSettings", "ScalewayTranscriptionSettings"]
 
 class ScalewayTranscriptionSettings(ScalewaySettings):
     """A transcription model of Scaleway."""
-
-    argument_aliases: ClassVar[dict[str, str]] = {**Connected.argument_aliases, "model_name": "model"}
 
     model: ModelName = Field(
         default=DEFAULT_TRANSCRIPTION_MODEL, description="Name of the model; `model_name` is another name."
@@ -78,8 +75,6 @@ class ScalewayTranscriptionSettings(ScalewaySettings):
 
 class ScalewayOCRSettings(ScalewaySettings):
     """An OCR model of Scaleway."""
-
-    argument_aliases: ClassVar[dict[str, str]] = {**Connected.argument_aliases, "model_name": "model"}
 
     model: ModelName = Field(default=DEFAULT_OCR_MODEL, description="Name of the model; `model_name` is another name.")
     pages: list[NonNegativeInt] | None = Field(default=None, description="Pages to read, counted from 0. Default: all.")

@@ -103,12 +103,22 @@ class ChatCompletionsCodec(OpenAICodec):
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream."""
-        decoder = ChatStreamDecoder(
+        return wanted_calls_decoder(self.chat_decoder(request, headers, choices=asked_choices(request)), request)
+
+    def chat_decoder(
+        self,
+        request: ChatRequest,
+        headers: Mapping[str, str],
+        *,
+        choices: int = 1,
+        of: type[ChatStreamDecoder] = ChatStreamDecoder,
+    ) -> ChatStreamDecoder:
+        """Create the innermost decoder of one stream, without filters."""
+        return of(
             self.provider,
             headers,
-            choices=asked_choices(request),
+            choices=choices,
             names=ToolNames(request),
             conversation=request.messages,
             explain=self.explain,
         )
-        return wanted_calls_decoder(decoder, request)

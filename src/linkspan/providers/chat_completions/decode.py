@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Completion, TokenLogprob, ToolCall, Usage
@@ -68,24 +69,12 @@ def decode_chat(
     conversation: Sequence[Message] = (),
     explain: Explain = unexplained,
 ) -> Completion:
-    """Decode a whole answer. Each tool call gets a unique id, and a ``problem`` if its arguments are broken.
+    """Decode a whole answer; see :func:`decode_answer`.
 
-    Args:
-        content: The body.
-        headers: The answer's headers.
-        provider: The API's short name.
-        conversation: The messages of the request; ids of their tool calls are not reused.
-        explain: Adds the API's hints to an error under status 200.
-
-    Raises:
-        InvalidResponseError: The answer is not a chat completion.
-        ServerError: The finish reason says that the server aborted the answer.
-        LinkspanError: The answer is an error under status 200.
+    Each tool call gets an id that ``conversation``, the request's messages, does not have, and a ``problem`` if its
+    arguments are broken.
     """
-
-    def decode_choice(choice: Any) -> Completion:
-        return _decode_choice(choice, provider, conversation)
-
+    decode_choice = partial(_decode_choice, provider=provider, conversation=conversation)
     return decode_answer(content, headers, provider, decode_choice, what="chat completion", explain=explain)
 
 
@@ -106,10 +95,10 @@ def decode_answer(
         provider: The API's short name.
         decode_choice: Decodes one choice.
         what: What the answer should be, for errors.
-        explain: Adds the API's hints to an error under status 200.
+        explain: Adds the API's hints to an error.
 
     Raises:
-        InvalidResponseError: The answer has no choices.
+        InvalidResponseError: The answer has no choices, or one of them is malformed.
         ServerError: The finish reason says that the server aborted the answer.
         LinkspanError: The answer is an error under status 200.
     """
@@ -218,13 +207,7 @@ def _decode_tool_call(call: Any, ids: CallIds, provider: str) -> ToolCall:
 
 
 def decode_usage(usage: Any, given: str = "prompt_tokens", made: str = "completion_tokens") -> Usage | None:
-    """Decode token counts; missing counts stay ``None``.
-
-    Args:
-        usage: The counts.
-        given: The API's name for the tokens of the prompt.
-        made: The API's name for the tokens of the answer.
-    """
+    """Decode token counts; missing counts stay ``None``. ``given`` and ``made`` are the API's names for the two."""
     if usage is None:
         return None
     usage = as_object(usage, "usage")

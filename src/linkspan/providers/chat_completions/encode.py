@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import ChatRequest, Message, Part, ResponseFormat, Tool, ToolChoice
 
-__all__ = ["Dialect", "encode_request", "prepare", "unsupported_part", "unsupported_role"]
+__all__ = ["Dialect", "encode_calls", "encode_request", "prepare", "unsupported_part", "unsupported_role", "url_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,14 +141,7 @@ def _put_assistant_turn(
     # Mistral's chat templates answer 400 to "" with tool calls; null works everywhere.
     encoded["content"] = None if message.tool_calls and content == "" else content
     if message.tool_calls:
-        encoded["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": object_text(call.arguments)},
-            }
-            for call in message.tool_calls
-        ]
+        encoded["tool_calls"] = encode_calls(message)
     if reasoning and send_reasoning:
         if dialect.reasoning_field is None:
             raise UnsupportedContentError(
@@ -157,6 +150,14 @@ def _put_assistant_turn(
                 provider=dialect.provider,
             )
         encoded[dialect.reasoning_field] = "".join(reasoning)
+
+
+def encode_calls(message: Message) -> list[dict[str, Any]]:
+    """Return the tool calls of a turn."""
+    return [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": object_text(call.arguments)}}
+        for call in message.tool_calls
+    ]
 
 
 def _encode_content(message: Message, dialect: Dialect, place: int) -> str | list[dict[str, Any]]:
@@ -188,15 +189,19 @@ def _encode_part(part: Part) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
     if isinstance(part, Image):
-        url = part.url if part.url is not None else f"data:{part.media_type};base64,{part.base64}"
+        url = url_of(part)
         image = {"url": url} if part.detail is None else {"url": url, "detail": part.detail}
         return {"type": "image_url", "image_url": image}
     if isinstance(part, Audio) and part.base64 is not None:
         return {"type": "input_audio", "input_audio": {"data": part.base64, "format": part.format}}
     if isinstance(part, Video):
-        url = part.url if part.url is not None else f"data:{part.media_type};base64,{part.base64}"
-        return {"type": "video_url", "video_url": {"url": url}}
+        return {"type": "video_url", "video_url": {"url": url_of(part)}}
     raise UnsupportedContentError(f"A part of type {kind_of_part(part)} has no Chat Completions form.")
+
+
+def url_of(part: Image | Video) -> str:
+    """Return a part's URL, or its data as one."""
+    return part.url if part.url is not None else f"data:{part.media_type};base64,{part.base64}"
 
 
 def _encode_tool(tool: Tool) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from linkspan.providers.datacrunch.provider import DATACRUNCH
 from linkspan.providers.filters.first_call import wanted_calls_decoder
 from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
 from linkspan.providers.idle_demands import without_idle_demands
-from linkspan.providers.tool_names import ToolNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,17 +122,11 @@ class DataCrunchChatCodec(ChatCompletionsCodec):
         completion = super().decode(body, headers, request)
         completion.model = _named(completion.model)
         put_common_words(completion)
-        return cut_at_stops(completion, request.stop, server_stops=True) if request.stop else completion
+        return cut_at_stops(completion, request.stop, server_stops=True)
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream, cut before the request's stop texts."""
-        decoder = _TGIStreamDecoder(
-            self.provider,
-            headers,
-            names=ToolNames(request),
-            conversation=request.messages,
-            explain=self.explain,
-        )
+        decoder = self.chat_decoder(request, headers, of=_TGIStreamDecoder)
         stopping = StoppingDecoder(decoder, request.stop, server_stops=True) if request.stop else decoder
         return wanted_calls_decoder(stopping, request)
 

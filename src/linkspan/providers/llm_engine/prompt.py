@@ -113,8 +113,7 @@ class LLMEnginePromptCodec:
             extra={**unknown_fields(parsed, KNOWN_FIELDS), **unknown_fields(output, KNOWN_OUTPUT)},
             raw=parsed,
         )
-        stops = stops_to_cut_at(request)
-        return cut_at_stops(completion, stops) if stops else completion
+        return cut_at_stops(completion, stops_to_cut_at(request))
 
     def decode_models(self, body: bytes, headers: Mapping[str, str]) -> list[LLMEngineModel]:
         """Decode the list of models."""

@@ -69,8 +69,7 @@ class ResponsesCodec(OpenAICodec):
             assembler.add(delta)
         completion = assembler.completion()
         completion.raw = parsed
-        completion = keep_wanted_calls(completion, request)
-        return cut_at_stops(completion, request.stop) if request.stop else completion
+        return cut_at_stops(keep_wanted_calls(completion, request), request.stop)
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream, cut at the request's stop texts."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from linkspan.call_history import object_text
 from linkspan.conversation import Image, NamedTool, Reasoning, Text
 from linkspan.errors import UnsupportedContentError
-from linkspan.providers.chat_completions.encode import prepare, unsupported_part, unsupported_role
+from linkspan.providers.chat_completions.encode import prepare, unsupported_part, unsupported_role, url_of
 from linkspan.providers.data_role import carry_data
 from linkspan.providers.idle_demands import without_idle_demands
 from linkspan.providers.tool_names import wire_name
@@ -186,9 +186,8 @@ def _checked(part: Part, allowed: tuple[type, ...], message: Message, dialect: D
     if dialect.check_part is not None:
         dialect.check_part(part)
     if isinstance(part, Image) and isinstance(part, allowed):
-        url = part.url if part.url is not None else f"data:{part.media_type};base64,{part.base64}"
-        # Servers require the field.
-        return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
+        # Servers require "detail".
+        return {"type": "input_image", "image_url": url_of(part), "detail": part.detail or "auto"}
     raise unsupported_part(part, message, dialect, place)
 
 
