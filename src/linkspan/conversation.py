@@ -44,9 +44,6 @@ __all__ = [
 Role = Literal["system", "user", "assistant", "tool", "data"]
 
 
-# --------------------------------------------------------------------------- parts of a message
-
-
 @dataclass(slots=True)
 class Text:
     """Plain text."""
@@ -100,8 +97,8 @@ class File:
 class Reasoning:
     """The model's reasoning before its answer.
 
-    ``encrypted`` has forms that only the server can read; some servers send them instead of the text or in addition to
-    it. In answers they are in ``extra``, under ``ENCRYPTED_REASONING``.
+    ``encrypted`` has forms that only the server can read, instead of the text or in addition to it. In answers they
+    are in ``extra``, under ``ENCRYPTED_REASONING``.
     """
 
     text: str
@@ -130,9 +127,6 @@ Part = Union[Text, Image, Audio, Video, File, Reasoning, UnknownPart]
 def kind_of_part(part: Part) -> str:
     """Return the kind of a part, for errors: ``"image"``, or the type of an unknown part."""
     return part.kind if isinstance(part, UnknownPart) else type(part).__name__.lower()
-
-
-# --------------------------------------------------------------------------- tools and messages
 
 
 @dataclass(slots=True)
@@ -181,13 +175,8 @@ ToolChoice = Union[Literal["auto", "none", "required"], NamedTool]
 class Message:
     """One turn of a conversation.
 
-    Args:
-        role: Who speaks.
-        parts: The content, in order. Empty means no content (an assistant turn that only calls tools).
-        name: Name of the speaker, or of the tool whose result this is.
-        tool_calls: Calls of an assistant turn.
-        tool_call_id: The call that a ``tool`` turn answers.
-        is_error: A ``tool`` turn that reports a failure.
+    ``parts`` is the content, in order; empty for an assistant turn that only calls tools. ``name`` is the speaker's, or
+    that of the tool whose result this is. A ``tool`` turn answers the call ``tool_call_id``; ``is_error``: it failed.
     """
 
     role: Role
@@ -256,9 +245,6 @@ class PromptRequest:
     extra_headers: Mapping[str, str] = field(default_factory=dict)
 
 
-# --------------------------------------------------------------------------- answers
-
-
 @dataclass(slots=True)
 class Usage:
     """Token counts from the server; ``None`` if the server did not send one.
@@ -274,12 +260,20 @@ class Usage:
     reasoning_tokens: int | None = None
     raw: Mapping[str, Any] | None = None
 
+    def counts(self) -> dict[str, int]:
+        """Return the known counts under Chat Completions' names, which both frameworks' own code looks for."""
+        named = {
+            "prompt_tokens": self.input_tokens,
+            "completion_tokens": self.output_tokens,
+            "total_tokens": self.total_tokens,
+        }
+        return {name: count for name, count in named.items() if count is not None}
+
 
 class TokenLogprob(NamedTuple):
     """A generated token and its log probability (``None`` if the server did not send it).
 
-    ``top`` has the most likely alternatives at this position. A tuple, because there is one per token: it is small, and
-    the garbage collector soon stops tracking it.
+    ``top`` has the most likely alternatives at this position. A tuple, because it is small, and there are many.
     """
 
     token: str
@@ -335,8 +329,7 @@ class Completion:
     ``finish_reason`` is the API's own value; ``None`` if it has none. ``model`` is the model that answered.
     ``request_id`` comes from the answer's headers, ``id`` from its body. ``extra`` has every field that linkspan does
     not model; ``alternatives`` the further answers if several were requested. ``raw`` is the body as received, ``None``
-    for a streamed answer. ``rate_limit`` has the rate limits from the answer's headers
-    (:func:`linkspan.rate_limits.rate_limit_of`).
+    for a streamed answer. ``rate_limit`` has the rate limits from the answer's headers.
     """
 
     text: str = ""

@@ -21,7 +21,7 @@ from linkspan.assembler import Assembler
 from linkspan.errors import InvalidResponseError
 from linkspan.finish_reasons import normalized_finish_reason
 from linkspan.langchain.answer_chunk import AnswerChunk, split_calls
-from linkspan.langchain.usage import partial_counts, to_usage_metadata, token_usage
+from linkspan.langchain.usage import partial_counts, to_usage_metadata
 from linkspan.prototype import Prototype
 from linkspan.unreadable import building_answer
 
@@ -54,7 +54,7 @@ def to_chat_result(completion: Completion, provider: str, model: str | None = No
     if completion.model is not None:
         llm_output["model_name"] = completion.model
     if completion.usage is not None:
-        llm_output["token_usage"] = token_usage(completion.usage)
+        llm_output["token_usage"] = {**(completion.usage.raw or {}), **completion.usage.counts()}
     generations = [_generation(completion, provider)]
     generations += [_generation(_alternative(other, completion), provider) for other in completion.alternatives]
     return _RESULT.with_fields({"generations": generations, "llm_output": llm_output})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from linkspan.langchain.chunks import logprob_entries
-from linkspan.langchain.usage import combine_outputs, token_counts
+from linkspan.langchain.usage import combine_outputs
 from linkspan.prototype import Prototype
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _info(completion: Completion, model: str | None) -> dict[str, Any] | None:
         "model_name": completion.model or model,
         "request_id": completion.request_id,
         "rate_limit": completion.rate_limit,
-        "token_usage": None if usage is None else token_counts(usage) or None,
+        "token_usage": None if usage is None else usage.counts() or None,
         "logprobs": None if completion.logprobs is None else logprob_entries(completion.logprobs),
     }
     return {name: fact for name, fact in facts.items() if fact is not None} or None
@@ -74,5 +74,5 @@ def _llm_output(completion: Completion, provider: str, model: str | None) -> dic
     if completion.model or model:
         output["model_name"] = completion.model or model
     if completion.usage is not None:
-        output["token_usage"] = token_counts(completion.usage)
+        output["token_usage"] = completion.usage.counts()
     return output

@@ -1,4 +1,4 @@
-"""Convert token counts to LangChain's ``usage_metadata`` and ``token_usage``, and add those of several calls."""
+"""Convert token counts to LangChain's ``usage_metadata``, and add those of several calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Usage
 
-__all__ = ["combine_outputs", "partial_counts", "to_usage_metadata", "token_counts", "token_usage"]
+__all__ = ["combine_outputs", "partial_counts", "to_usage_metadata"]
 
 
 def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
@@ -31,22 +31,7 @@ def to_usage_metadata(usage: Usage | None) -> UsageMetadata | None:
 
 def partial_counts(usage: Usage | None) -> dict[str, int] | None:
     """Return the known counts if ``usage_metadata`` cannot hold them because one is unknown."""
-    return token_counts(usage) or None if usage is not None and to_usage_metadata(usage) is None else None
-
-
-def token_usage(usage: Usage) -> Mapping[str, Any]:
-    """Return the server's object with the known counts, by the names that LangChain's own code looks for."""
-    return {**(usage.raw or {}), **token_counts(usage)}
-
-
-def token_counts(usage: Usage) -> dict[str, int]:
-    """Return the known counts, by the names that LangChain's own code looks for."""
-    counts = {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-    }
-    return {name: count for name, count in counts.items() if count is not None}
+    return usage.counts() or None if usage is not None and to_usage_metadata(usage) is None else None
 
 
 def combine_outputs(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from linkspan.tool_arguments import parse_arguments
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall, Usage
+    from linkspan.conversation import Completion, Delta, TokenLogprob, ToolCall
 
 __all__ = ["ResponseBuilder", "alternative_texts", "as_chat_response", "chat_response", "completion_response"]
 
@@ -246,22 +246,8 @@ def _raw(completion: Completion) -> dict[str, Any]:
             **completion.extra,
         }
     if completion.usage is not None:
-        raw["usage"] = _usage(completion.usage)
+        raw["usage"] = {**(completion.usage.raw or {}), **completion.usage.counts()}
     return raw
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    """Return token counts under the names that ``TokenCountingHandler`` expects, and under the server's own."""
-    return {**(usage.raw or {}), **_token_counts(usage)}
-
-
-def _token_counts(usage: Usage) -> dict[str, int]:
-    counts = {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-    }
-    return {name: count for name, count in counts.items() if count is not None}
 
 
 def _facts(completion: Completion) -> dict[str, Any]:
@@ -276,7 +262,7 @@ def _facts(completion: Completion) -> dict[str, Any]:
         "alternatives": [alternative.text for alternative in completion.alternatives] or None,
     }
     if completion.usage is not None:
-        facts |= _token_counts(completion.usage)
+        facts |= completion.usage.counts()
         facts["cached_tokens"] = completion.usage.cached_tokens
         facts["reasoning_tokens"] = completion.usage.reasoning_tokens
     if completion.extra:
