@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_jsonable_python
 
 from linkspan.errors import InvalidRequestError
-from linkspan.tool_arguments import parse_arguments
+from linkspan.tool_arguments import DEEPEST, parse_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +31,6 @@ INVALID = "invalid_arguments"
 
 #: Types without a JSON form that pydantic writes as one string or number.
 _WRITTEN_BY_PYDANTIC = (dt.date, dt.time, dt.timedelta, Decimal, UUID, PurePath)
-#: Deeper values count as recursive; servers do not read deeper either.
-_DEEPEST = 100
 
 
 def object_text(arguments: str) -> str:
@@ -103,8 +101,8 @@ class _PlainWriter:
         Raises:
             InvalidRequestError: The value has no JSON form.
         """
-        if depth > _DEEPEST:
-            raise self._refused(path, f"nested more than {_DEEPEST} levels deep")
+        if depth > DEEPEST:
+            raise self._refused(path, f"nested more than {DEEPEST} levels deep")
         value = _of_pydantic(value)
         if isinstance(value, Mapping):
             return self._mapping(value, path, depth)

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from linkspan.errors import ContentBlockedError, InvalidResponseError
 from linkspan.providers.filters.blocked import block_reason
-from linkspan.tool_arguments import CUT_OFF_REASONS, parse_arguments, unwrap_json_string
+from linkspan.tool_arguments import CUT_OFF_REASONS, JSON_DECODER, parse_arguments, unwrap_json_string
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,7 +165,7 @@ def read_json(text: str, *, is_cut: bool = False) -> str:
     if not value:
         raise ValueError("it is empty")
     try:
-        found, end = _DECODER.raw_decode(value)
+        found, end = JSON_DECODER.raw_decode(value)
     except ValueError as error:
         raise ValueError(_why_not_json(value, error)) from None
     rest = value[end:].strip(_BLANKS)
@@ -187,13 +187,6 @@ def validator_of(cls: type) -> Callable[[str], Any]:
     """Return a function that creates an object from JSON text: pydantic 2 or 1, or a dataclass."""
     read: Callable[[str], Any] | None = getattr(cls, "model_validate_json", None) or getattr(cls, "parse_raw", None)
     return TypeAdapter(cls).validate_json if read is None else read
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse_constant)
 
 
 def _without_fence(text: str) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CUT_OFF_REASONS",
+    "DEEPEST",
+    "JSON_DECODER",
     "WholenessWatch",
     "as_json_text",
     "judge_calls",
@@ -31,6 +33,8 @@ __all__ = [
 
 #: Finish reasons of an answer that the token limit cut off.
 CUT_OFF_REASONS = ("length", "max_tokens")
+#: Most levels of nested values. Servers do not read deeper ones either, and the frameworks' copies of them overflow.
+DEEPEST = 100
 
 
 def as_json_text(arguments: Any) -> str:
@@ -127,7 +131,10 @@ def unwrap_json_string(text: str) -> str:
 
 
 def parse_arguments(arguments: str) -> dict[str, Any] | None:
-    """Return the arguments as a dict; empty text and ``null`` mean no arguments. ``None`` if it is not an object."""
+    """Return the arguments as a dict; empty text and ``null`` mean no arguments. ``None`` if it is not an object.
+
+    Halves of UTF-16 pairs become U+FFFD, as in texts.
+    """
     if not arguments.strip():
         return {}
     try:
@@ -183,17 +190,32 @@ def _loads(arguments: str) -> Any:
     """Parse arguments into values that the next request can send again.
 
     Raises:
-        ValueError: They are not JSON: NaN and infinite numbers are not, either.
+        ValueError: They are not JSON, which NaN and infinite numbers are not, either; or they are nested too deeply.
     """
-    # Models write raw newlines into strings; ``strict=False`` accepts them.
-    value = json.loads(
-        unwrap_json_string(arguments), strict=False, parse_constant=_refuse_number, parse_float=_finite_number
-    )
+    text = unwrap_json_string(arguments)
+    value = JSON_DECODER.decode(text)
+    if _is_too_deep(text):
+        raise ValueError(f"values are nested more than {DEEPEST} levels deep")
     return _with_whole_characters(value) if _SURROGATE.search(arguments) else value
 
 
 #: The escape of half a UTF-16 pair; whether the other half is next to it, only the decoded text tells.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _is_too_deep(text: str) -> bool:
+    if text.count("{") + text.count("[") <= DEEPEST:
+        return False
+    depth = 0
+    in_string = False
+    for sign in _STRUCTURE.finditer(text):
+        if sign[0] == '"':
+            in_string = not in_string
+        elif len(sign[0]) == 1 and not in_string:
+            depth += 1 if sign[0] in "{[" else -1
+        if depth > DEEPEST:
+            return True
+    return False
 
 
 def _refuse_number(number: str) -> float:
@@ -203,6 +225,10 @@ def _refuse_number(number: str) -> float:
 def _finite_number(digits: str) -> float:
     number = float(digits)
     return number if math.isfinite(number) else _refuse_number(digits)
+
+
+#: Models write raw line breaks into strings; ``strict=False`` accepts them.
+JSON_DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse_number, parse_float=_finite_number)
 
 
 def _with_whole_characters(value: Any) -> Any:

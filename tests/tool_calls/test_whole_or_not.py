@@ -39,6 +39,7 @@ BROKEN = {
     "12": "type int",
     '{"amount": NaN}': "JSON has no number NaN",
     '{"amount": [-1e999]}': "JSON has no number -1e999",
+    f'{{"to": {"[" * 100}{"]" * 100}}}': "more than 100 levels",
 }
 #: Arguments that are: what servers send for none, and text as models write it.
 SOUND: dict[Any, dict[str, Any]] = {
