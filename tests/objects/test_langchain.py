@@ -412,6 +412,57 @@ async def test_a_class_takes_its_own_json(ask: Callable[..., Any], way: tuple[st
         assert await ask(schema, reply(text, by_call=name_for(way, schema.__name__))) == [expected] * 2, schema
 
 
+CHOICE: dict[str, Any] = {"anyOf": [{"type": "object", "required": ["a"]}, {"type": "object", "required": ["b"]}]}
+#: JSON Schemas without properties at their top: a value that fits, and one that does not.
+WITHOUT_PROPERTIES: list[tuple[dict[str, Any], Any, Any]] = [
+    ({"title": "Numbers", "type": "array", "items": {"type": "integer"}}, [1, 2], ["a"]),
+    ({"title": "Prices", "type": "object", "additionalProperties": {"type": "integer"}}, {"car": 31}, {"car": "x"}),
+    ({"title": "Choice", **CHOICE}, {"b": 1}, {"c": 1}),
+    ({"title": "Size", "enum": ["s", "m"]}, "m", "xl"),
+    ({"title": "Port", "$ref": "#/$defs/P", "$defs": {"P": {"type": "object", "required": ["p"]}}}, {"p": 1}, {}),
+    ({"name": "Port", "schema": {"type": "object", "required": ["p"]}}, {"p": 1}, {}),
+    ({"type": "json_schema", "json_schema": {"name": "Port", "schema": {"required": ["p"]}}}, {"p": 1}, {}),
+]
+
+
+@pytest.mark.parametrize(("schema", "fit", "unfit"), WITHOUT_PROPERTIES)
+def test_a_schema_without_properties_is_sent_whole(
+    make: Callable[..., Any], sandbox: Sandbox, schema: dict[str, Any], fit: Any, unfit: Any
+) -> None:
+    for kind, method in (("scaleway", "json_schema"), ("scaleway", "json_mode"), ("gray_swan", "json_mode")):
+        sandbox.reset()
+        sandbox.add_rule(json.dumps(fit), times=1)
+        sandbox.add_rule(json.dumps(unfit))
+        asked = make(LANGCHAIN, kind).with_structured_output(schema, method=method)
+        assert asked.invoke("?") == fit
+        with pytest.raises(OutputParserException):
+            asked.invoke("?")
+        if kind == "gray_swan" or method == "json_schema":
+            rule = next(
+                key for key in ("items", "additionalProperties", "anyOf", "enum", "required") if key in str(schema)
+            )
+            assert rule in str(sandbox.last_request.json)
+
+
+def test_a_tool_of_a_schema_without_properties_is_sent_whole(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    sandbox.add_rule("fine")
+    make(LANGCHAIN, "scaleway").bind_tools([WITHOUT_PROPERTIES[1][0]]).invoke("?")
+    function = sandbox.last_request.json["tools"][0]["function"]
+    assert function == {
+        "name": "Prices",
+        "parameters": {"type": "object", "additionalProperties": {"type": "integer"}},
+    }
+
+
+def test_json_mode_needs_no_title(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    sandbox.add_rule('{"port": "Ostra"}')
+    nameless = {"type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]}
+    for kind in ("scaleway", "gray_swan", "chat_v2", "chat_v1", "chat_generate", "chat_messages"):
+        for schema in (nameless, {"type": "function", "function": {"name": "Port", "parameters": nameless}}):
+            asked = make(LANGCHAIN, kind).with_structured_output(schema, method="json_mode")
+            assert asked.invoke("?") == {"port": "Ostra"}, kind
+
+
 def test_any_json_object(make: Callable[..., Any], sandbox: Sandbox) -> None:
     for kind in ("scaleway", "gray_swan", "chat_v2", "chat_v1", "chat_generate", "chat_messages"):
         sandbox.reset()

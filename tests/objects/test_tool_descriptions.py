@@ -155,6 +155,29 @@ def test_a_tool_that_refers_to_itself(make: Callable[..., Any], sandbox: Sandbox
     assert parameters["$defs"]["Tree"]["type"] == "object"
 
 
+def test_the_recursion_of_a_class_is_sent(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    def grow(tree: Tree) -> str:
+        """Grow."""
+        return str(tree)
+
+    grow.__annotations__ = {"tree": Tree, "return": str}
+    sandbox.add_rule("ok")
+    tools = [
+        (LANGCHAIN, Tree),
+        (LANGCHAIN, StructuredTool.from_function(grow)),
+        (LANGCHAIN, Tree.model_json_schema()),
+        (LLAMA_INDEX, FunctionTool.from_defaults(grow)),
+        (LLAMA_INDEX, FunctionTool.from_defaults(lambda **_: None, name="grow", fn_schema=Tree)),
+    ]
+    for kinds, tool in tools:
+        ask_with(make(kinds, "scaleway"), tool)
+        parameters = sandbox.last_request.json["tools"][0]["function"]["parameters"]
+        assert parameters["$defs"]["Tree"]["properties"]["branches"]["items"] == {"$ref": "#/$defs/Tree"}
+    make(LANGCHAIN, "scaleway").with_structured_output(Tree, include_raw=True).invoke("?")
+    sent = sandbox.last_request.json["response_format"]["json_schema"]
+    assert sent["schema"]["$defs"]["Tree"]["properties"]["branches"]["items"] == {"$ref": "#/$defs/Tree"}
+
+
 def ask_with(model: Any, tool: Any) -> None:
     if hasattr(model, "bind_tools"):
         model.bind_tools([tool]).invoke("?")

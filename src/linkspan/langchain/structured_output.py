@@ -89,7 +89,7 @@ def _json_mode(
     if model._has_json_mode():  # noqa: SLF001  # what a model's class says to this module
         wanted: dict[str, Any] = {"type": "json_object"}
     elif schema is not None and model._holds_to_schema():  # noqa: SLF001  # as above
-        wanted = _wire_format(schema_format(schema))
+        wanted = _wire_format(_unnamed_format(schema))
     else:
         return structured_by_prompt(model, schema, include_raw=include_raw, kwargs=kwargs)
     asked = {"kwargs": {"method": "json_mode", "strict": None}, "schema": schema}
@@ -170,7 +170,7 @@ def _instructions(schema: _Schema) -> str:
     words = "Answer with one JSON object and nothing else: no words around it, no code fence."
     if schema is None:
         return words
-    made = schema_format(schema, None)
+    made = _unnamed_format(schema)
     described = {**({"description": made.description} if made.description else {}), **(made.schema or {})}
     return f"{words} It must conform to this JSON Schema:\n{json.dumps(described, ensure_ascii=False)}"
 
@@ -210,11 +210,13 @@ def _tool_of(made: ResponseFormat) -> dict[str, Any]:
 
 
 def _any_json_parser(model: LinkspanChatModel, schema: _Schema, kwargs: Mapping[str, Any]) -> AnswerParser:
-    """Return the parser for an answer without a sent schema; any JSON Schema is allowed."""
-    if schema is None:
-        described: dict[str, Any] = {"type": "object"}
-    elif isinstance(schema, dict) and "title" not in schema and "name" not in schema:
-        described = schema
-    else:
-        described = dict(schema_format(schema).schema or {})
-    return AnswerParser.for_schema(schema, described, max_tokens=kwargs.get("max_tokens") or model.max_tokens)
+    """Return the parser for an answer without a sent schema."""
+    described: Mapping[str, Any] = {"type": "object"} if schema is None else _unnamed_format(schema).schema or {}
+    return AnswerParser.for_schema(schema, dict(described), max_tokens=kwargs.get("max_tokens") or model.max_tokens)
+
+
+def _unnamed_format(schema: dict[str, Any] | type) -> ResponseFormat:
+    """Return the response format of a schema whose name is not sent: a JSON schema needs no title."""
+    if isinstance(schema, dict) and not {"title", "name", "function", "json_schema"} & schema.keys():
+        schema = {"title": "answer", **schema}
+    return schema_format(schema)

@@ -10,6 +10,7 @@ from langchain_core.utils.function_calling import convert_to_openai_function, co
 
 from linkspan.conversation import ResponseFormat, Tool
 from linkspan.errors import ConfigurationError, UnsupportedContentError
+from linkspan.json_schema import standing_alone
 from linkspan.langchain.typed_dicts import with_plain_fields
 
 if TYPE_CHECKING:
@@ -31,9 +32,18 @@ __all__ = [
 ]
 
 
+#: Types of dicts that hold a schema with its name: a tool, and a response format.
+_ENVELOPES = ("function", "json_schema")
+
+
 def as_tool_dicts(tools: Sequence[ToolLike], strict: bool | None = None) -> list[dict[str, Any]]:
     """Convert tools to the dicts that LangChain's own code expects among bound arguments."""
-    return [convert_to_openai_tool(with_plain_fields(tool), strict=strict) for tool in tools]
+    return [_as_tool_dict(tool, strict) for tool in tools]
+
+
+def _as_tool_dict(tool: ToolLike, strict: bool | None) -> dict[str, Any]:
+    made = convert_to_openai_tool(_as_function(tool), strict=strict)
+    return {**made, "function": _with_recursion(made["function"], tool)} if "function" in made else made
 
 
 def to_tools(tools: Sequence[ToolLike], provider: str, strict: bool | None = None) -> list[Tool]:
@@ -75,7 +85,8 @@ def schema_format(schema: Any, strict: bool | None = None) -> ResponseFormat:
             f"{schema.__name__} is an Enum, not an object schema: use a class with a field of this type."
         )
     try:
-        function = convert_to_openai_function(_described(schema), strict=strict)
+        function = convert_to_openai_function(_as_function(_without_envelope(schema)), strict=strict)
+        function = _with_recursion(function, schema)
     except (ValueError, TypeError) as error:
         raise ConfigurationError(
             f"Cannot derive a JSON schema from {schema!r}: give a pydantic or TypedDict class, or a JSON schema with a "
@@ -85,14 +96,43 @@ def schema_format(schema: Any, strict: bool | None = None) -> ResponseFormat:
         "json_schema",
         schema=function.get("parameters") or {},
         name=function["name"],
-        strict=strict,
+        strict=function.get("strict"),
         description=function.get("description") or None,
     )
 
 
-def _described(schema: Any) -> Any:
-    """Return the function of a tool dict; core converts every other form."""
-    if not isinstance(schema, Mapping) or schema.get("type") != "function":
-        return with_plain_fields(schema)
-    function = schema.get("function", schema)
-    return {"parameters": {}, **function} if isinstance(function, Mapping) else schema
+def _without_envelope(schema: Any) -> Any:
+    """Return the function of a tool dict or of a response format; every other form is returned unchanged."""
+    if not isinstance(schema, Mapping):
+        return schema
+    kind = schema.get("type")
+    inner = schema.get(kind, schema) if isinstance(kind, str) and kind in _ENVELOPES else schema
+    if not isinstance(inner, Mapping) or "name" not in inner or "input_schema" in inner:
+        return inner
+    return {"parameters": inner.get("schema") or {}, **{key: value for key, value in inner.items() if key != "schema"}}
+
+
+def _as_function(given: Any) -> Any:
+    """Return a JSON Schema as a function: core converts only its ``properties``. Other forms are for core."""
+    if not isinstance(given, Mapping) or "name" in given or given.get("type") == "function":
+        return with_plain_fields(given)
+    schema = standing_alone(given) if "$ref" in given else given
+    return _function(schema["title"], schema.get("description"), schema) if schema.get("title") else given
+
+
+def _with_recursion(function: dict[str, Any], given: Any) -> dict[str, Any]:
+    """Restore the schema of a recursive class, or of a tool with one: core has ``{}`` in place of the recursion."""
+    if "{}" not in str(function.get("parameters")):
+        return function
+    arguments = getattr(given, "tool_call_schema", given)
+    if not hasattr(arguments, "model_json_schema"):
+        return function
+    schema = standing_alone(arguments.model_json_schema())
+    if "'$ref'" not in str(schema):
+        return function
+    return {**function, "parameters": _function("", None, schema)["parameters"]}
+
+
+def _function(name: str, description: str | None, schema: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = {key: value for key, value in schema.items() if key not in {"title", "description"}}
+    return {"name": name, **({"description": description} if description else {}), "parameters": parameters}
