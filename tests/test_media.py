@@ -55,3 +55,10 @@ def test_empty_and_broken_images_are_refused() -> None:
         image_from_bytes(b"")
     with pytest.raises(ConfigurationError, match="not base64"):
         image_from_base64("§§§", "image/png")
+
+
+def test_data_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="base64 text, not bytes"):
+        image_from_base64(encoded("PNG"), None)  # type: ignore[arg-type]  # as users have it
+    with pytest.raises(ConfigurationError, match="URL must be text, not int"):
+        image_from_url(5)  # type: ignore[arg-type]  # as above

@@ -56,6 +56,8 @@ def image_from_base64(base64: str, media_type: str | None, *, detail: str | None
     Raises:
         ConfigurationError: The text is not base64, or the image type is unknown.
     """
+    if not isinstance(base64, str):
+        raise ConfigurationError(f"The image's data must be base64 text, not {type(base64).__name__}.")
     base64 = re.sub(r"\s+", "", base64)
     try:
         head = b64.b64decode(base64[:_SNIFFED_BASE64], validate=True)
@@ -73,6 +75,8 @@ def image_from_url(url: str, *, detail: str | None = None) -> Image:
     Raises:
         ConfigurationError: The URL is neither ``http(s)`` nor a base64 ``data:`` URL.
     """
+    if not isinstance(url, str):
+        raise ConfigurationError(f"An image's URL must be text, not {type(url).__name__}.")
     if url[:5].lower() != "data:":
         if re.match(r"https?://[^\s/]", url, re.IGNORECASE):
             return Image(url=url, detail=detail)

@@ -34,8 +34,16 @@ PRIVATE: list[dict[str, Any]] = [
     {"type": "code_execution_result", "code_execution_result": "1", "outcome": 1},
     {"type": "thinking", "thinking": "hm", "signature": "s"},
     {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "opaque"},
-    {"type": "reasoning_content", "reasoning_content": {"text": "hm", "signature": "s"}},
     {"type": "reasoning_content", "reasoning_content": {"redactedContent": "opaque"}},
+]
+#: A thought as other providers spell it.
+THOUGHTS: list[dict[str, Any]] = [
+    {"type": "reasoning", "reasoning": "hm"},
+    {"type": "thinking", "thinking": "hm", "signature": "s"},
+    {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+    {"type": "reasoning_content", "reasoning_content": {"text": "hm", "signature": "s"}},
+    {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}]},
+    {"type": "reasoning", "id": "rs_1", "content": [{"type": "reasoning_text", "text": "hm"}]},
 ]
 WORDS: list[dict[str, Any]] = [
     {"type": "output_text", "text": "b", "annotations": []},
@@ -83,18 +91,30 @@ def test_a_call_from_before_tools_is_a_call(sandbox: Sandbox, api: str) -> None:
     assert call["id"]
 
 
-def test_thoughts_of_bedrock_are_thoughts(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("block", THOUGHTS, ids=str)
+def test_thoughts_of_other_providers_are_thoughts(sandbox: Sandbox, block: dict[str, Any]) -> None:
     subject = Subject("langchain", "Scaleway", sandbox)
-    thought = {"type": "reasoning_content", "reasoning_content": {"text": "hm", "signature": "s"}}
-    subject.ask("a", AIMessage([thought, {"type": "text", "text": "b"}]), "c", send_reasoning=True)
+    turns = ("a", AIMessage([block, {"type": "text", "text": "b"}]), "c")
+    subject.ask(*turns, send_reasoning=True)
     assert subject.sent()[1]["reasoning_content"] == "hm"
+    subject.ask(*turns)
+    assert subject.sent()[1] == {"role": "assistant", "content": "b"}
 
 
-@pytest.mark.parametrize("block", PRIVATE[:10], ids=lambda block: block["type"])
+CALL = {"type": "tool_use", "id": "t", "name": "fare", "input": {}}
+
+
+@pytest.mark.parametrize("block", [*PRIVATE[:10], CALL], ids=lambda block: block["type"])
 def test_what_a_user_sends_is_refused_by_name(sandbox: Sandbox, block: dict[str, Any]) -> None:
     subject = Subject("langchain", "Scaleway", sandbox)
     with pytest.raises(UnsupportedContentError, match=block["type"]):
         subject.ask(HumanMessage([block, {"type": "text", "text": "b"}]))
+
+
+def test_a_text_that_is_no_text_is_refused(sandbox: Sandbox) -> None:
+    subject = Subject("langchain", "Scaleway", sandbox)
+    with pytest.raises(UnsupportedContentError, match="'text'"):
+        subject.ask("a", AIMessage([{"type": "text", "text": {"value": "b"}}]), "c")
 
 
 def test_an_image_of_an_assistant_is_no_private_record(sandbox: Sandbox) -> None:

@@ -170,13 +170,7 @@ def _call_of_block(block: Mapping[str, Any]) -> tuple[str | None, str, Any]:
 def _parts(content: str | Sequence[str | Mapping[str, Any]], provider: str) -> list[Part]:
     if isinstance(content, str):
         return [Text(content)]
-    parts: list[Part] = []
-    for block in content:
-        if isinstance(block, str):
-            parts.append(Text(block))
-        elif block.get("type") not in _CALL_BLOCKS:
-            parts.append(_part(block, provider))
-    return parts
+    return [Text(block) if isinstance(block, str) else _part(block, provider) for block in content]
 
 
 def _spoken_parts(content: str | Sequence[str | Mapping[str, Any]], provider: str) -> list[Part]:
@@ -209,7 +203,8 @@ def _part_of_answer(block: Mapping[str, Any], provider: str) -> Part | None:
         return Reasoning(thought) if isinstance(thought, str) else None
     # A block with text is not a private record, whatever its type (``output_text``). Merged chunks of other
     # providers may lack a type.
-    return _part(block, provider) if kind in _READERS and kind != "text" else _text(block)
+    is_text = kind not in _READERS or (kind == "text" and block.get("text") is None)
+    return _text(block) if is_text else _part(block, provider)
 
 
 def _part(block: Mapping[str, Any], provider: str) -> Part:
@@ -247,11 +242,13 @@ def _plain_text(block: Mapping[str, Any]) -> Part | None:
 
 
 def _reasoning(block: Mapping[str, Any]) -> Part | None:
-    text = block.get("reasoning", block.get("thinking"))
-    if text is None and isinstance(block.get("summary"), list):
-        text = "\n".join(str(entry.get("text", "")) for entry in block["summary"] if isinstance(entry, Mapping))
+    forms = ("reasoning", "thinking", "summary", "content")
+    text = next((block[name] for name in forms if block.get(name) is not None), "")
+    if isinstance(text, list):
+        # OpenAI's and Mistral's forms: a list of texts.
+        text = "\n".join(str(entry.get("text", "")) for entry in text if isinstance(entry, Mapping))
     # A v1 reasoning block may contain only another provider's signature, which is not text to send.
-    return Reasoning(text or "") if text is None or isinstance(text, str) else None
+    return Reasoning(text) if isinstance(text, str) else None
 
 
 def _image_url(block: Mapping[str, Any]) -> Part | None:
