@@ -1,4 +1,4 @@
-"""Check names and values against the fields of a pydantic class, for constructors, changes and calls alike."""
+"""Fields of pydantic classes, and checks of names and values against them in constructors, changes and calls alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from inspect import cleandoc
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from linkspan.errors import ConfigurationError
 
@@ -19,7 +19,20 @@ if TYPE_CHECKING:
 
     from linkspan.connection import Connected
 
-__all__ = ["check_value", "documented", "near_match", "refuse_unknown", "takes_none", "validation_problems"]
+__all__ = [
+    "check_value",
+    "documented",
+    "near_match",
+    "refuse_unknown",
+    "sent_if_set",
+    "takes_none",
+    "validation_problems",
+]
+
+
+def sent_if_set(description: str, **rules: Any) -> Any:
+    """Return the field of a parameter that is not sent unless it is set; ``rules`` are pydantic's, such as ``gt=0``."""
+    return Field(default=None, description=f"{description} Not sent unless set.", **rules)
 
 
 def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

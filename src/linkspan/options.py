@@ -16,7 +16,7 @@ from linkspan.call_keywords import read_tool_choice
 from linkspan.connection import Connected
 from linkspan.conversation import ChatRequest, PromptRequest
 from linkspan.errors import ConfigurationError, UnsupportedContentError
-from linkspan.fields import near_match
+from linkspan.fields import near_match, sent_if_set
 from linkspan.providers.retirement import warn_if_retired
 from linkspan.redaction import is_secret_keyword
 from linkspan.turns import join_turns
@@ -101,10 +101,8 @@ class ModelSettings(Connected):
     call_keywords: ClassVar[frozenset[str]] = frozenset({"response_format", "tool_choice", "tools"})
 
     model: ModelName | None = Field(default=None, description="Name of the model; `model_name` is another name.")
-    temperature: float | None = Field(default=None, description="Randomness of the answer. Not sent unless set.")
-    max_tokens: int | None = Field(
-        default=None, gt=0, description="Most tokens to generate, including reasoning. Not sent unless set."
-    )
+    temperature: float | None = sent_if_set("Randomness of the answer.")
+    max_tokens: int | None = sent_if_set("Most tokens to generate, including reasoning.", gt=0)
     stop: StopTexts | None = Field(
         default=None,
         description="Texts that end the answer and are not part of it; a single string is allowed.",
@@ -246,13 +244,8 @@ class ChatSettings(ConversationSettings):
         "tool_results",
     }
 
-    top_p: float | None = Field(
-        default=None,
-        description="Nucleus sampling: consider only the most likely tokens up to this sum. Not sent unless set.",
-    )
-    seed: int | None = Field(
-        default=None, description="Seed of the sampling, for repeatable answers. Not sent unless set."
-    )
+    top_p: float | None = sent_if_set("Nucleus sampling: consider only the most likely tokens up to this sum.")
+    seed: int | None = sent_if_set("Seed of the sampling, for repeatable answers.")
     stream_usage: bool = Field(default=True, description="Request token counts in streams.")
     tool_results: Literal["tool", "data"] = Field(
         default="tool",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field, Strict
 
 from linkspan.connection import Connected
+from linkspan.fields import sent_if_set
 from linkspan.providers.cygnal import CYGNAL, CygnalCodec, Injection, ReasoningMode, cygnal_base_url
 from linkspan.providers.provider import first_set
 
@@ -34,9 +35,7 @@ class CygnalSettings(Connected):
         description="ID of the policy to apply, or a list: policies are merged, the first wins conflicts. Default: "
         "`GRAYSWAN_POLICY_ID` from the environment; without it, the service's own content safety rules.",
     )
-    rules: dict[str, str] | None = Field(
-        default=None, description="Additional rules, name to text. Not sent unless set."
-    )
+    rules: dict[str, str] | None = sent_if_set("Additional rules, name to text.")
     threshold: Annotated[float, Strict()] = Field(
         default=0.5,
         ge=0,
@@ -49,14 +48,10 @@ class CygnalSettings(Connected):
         "conversation: `untrusted`, if it ends with a tool result or other external text; `always`; or "
         "`never`.",
     )
-    reasoning_mode: ReasoningMode | None = Field(
-        default=None,
-        description="How much the service reasons before its verdict: `off`, `hybrid` or `thinking`. Not sent unless "
-        "set.",
+    reasoning_mode: ReasoningMode | None = sent_if_set(
+        "How much the service reasons before its verdict: `off`, `hybrid` or `thinking`."
     )
-    metadata: dict[str, Any] | None = Field(
-        default=None, description="Stored with each check in Gray Swan's activity log. Not sent unless set."
-    )
+    metadata: dict[str, Any] | None = sent_if_set("Stored with each check in Gray Swan's activity log.")
 
     @classmethod
     def _prepared(cls, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, Field
 
 from linkspan.errors import ConfigurationError
+from linkspan.fields import sent_if_set
 from linkspan.options import ModelName, ModelSettings
 from linkspan.providers.datacrunch import (
     DATACRUNCH,
@@ -152,45 +153,25 @@ class DataCrunchSettings(ListsModels, ModelSettings):
 class SharedParameters(BaseModel):
     """Parameters that the prompt and chat classes share."""
 
-    do_sample: bool | None = Field(
-        default=None,
-        description="Sample even if no other parameter turns sampling on. Not sent unless set.",
+    do_sample: bool | None = sent_if_set("Sample even if no other parameter turns sampling on.")
+    top_k: int | None = sent_if_set("Consider only this many of the most likely tokens, at least 1.")
+    typical_p: float | None = sent_if_set("Typical decoding mass, above 0; 1 turns it off.")
+    repetition_penalty: float | None = sent_if_set("Penalty above 0 for tokens that already appeared; 1 turns it off.")
+    frequency_penalty: float | None = sent_if_set(
+        "Penalty, -2.0 to 2.0, that grows with a token's count so far. TGI 1.4 or newer."
     )
-    top_k: int | None = Field(
-        default=None, description="Consider only this many of the most likely tokens, at least 1. Not sent unless set."
+    truncate: int | None = sent_if_set("Keep only this many tokens from the end of the prompt.")
+    watermark: bool | None = sent_if_set("Watermark the generated text.")
+    grammar: dict[str, Any] | None = sent_if_set(
+        'Required shape of the answer: `{"type": "json", "value": schema}` or `{"type": "regex", "value": ...}`. '
+        "TGI 1.4 or newer."
     )
-    typical_p: float | None = Field(
-        default=None, description="Typical decoding mass, above 0; 1 turns it off. Not sent unless set."
+    adapter_id: str | None = sent_if_set("ID of the LoRA adapter. TGI 2.1 or newer.")
+    presence_penalty: float | None = sent_if_set(
+        'Penalty, -2.0 to 2.0, for tokens that already appeared; `api="openai"` only.'
     )
-    repetition_penalty: float | None = Field(
-        default=None,
-        description="Penalty above 0 for tokens that already appeared; 1 turns it off. Not sent unless set.",
-    )
-    frequency_penalty: float | None = Field(
-        default=None,
-        description="Penalty, -2.0 to 2.0, that grows with a token's count so far. TGI 1.4 or newer. Not sent unless "
-        "set.",
-    )
-    truncate: int | None = Field(
-        default=None, description="Keep only this many tokens from the end of the prompt. Not sent unless set."
-    )
-    watermark: bool | None = Field(default=None, description="Watermark the generated text. Not sent unless set.")
-    grammar: dict[str, Any] | None = Field(
-        default=None,
-        description='Required shape of the answer: `{"type": "json", "value": schema}` or `{"type": "regex", "value": '
-        "...}`. TGI 1.4 or newer. Not sent unless set.",
-    )
-    adapter_id: str | None = Field(
-        default=None, description="ID of the LoRA adapter. TGI 2.1 or newer. Not sent unless set."
-    )
-    presence_penalty: float | None = Field(
-        default=None,
-        description='Penalty, -2.0 to 2.0, for tokens that already appeared; `api="openai"` only. Not sent unless set.',
-    )
-    min_p: float | None = Field(
-        default=None,
-        description='Minimum probability of a token relative to the most likely one, 0 to 1; `api="openai"` only. Not '
-        "sent unless set.",
+    min_p: float | None = sent_if_set(
+        'Minimum probability of a token relative to the most likely one, 0 to 1; `api="openai"` only.'
     )
 
 
@@ -209,36 +190,25 @@ class DataCrunchPromptSettings(DataCrunchSettings, SharedParameters):
         description="API to call: `generate`, TGI's own prompt API; or `openai`, the `/v1/completions` of vLLM and "
         "SGLang. Default: `openai` on Verda's gateway, else `generate`.",
     )
-    top_p: float | None = Field(
-        default=None,
-        description="Nucleus sampling: consider only the most likely tokens up to this sum, above 0; 1 means all. Not "
-        "sent unless set.",
+    top_p: float | None = sent_if_set(
+        "Nucleus sampling: consider only the most likely tokens up to this sum, above 0; 1 means all."
     )
-    seed: int | None = Field(
-        default=None, description="Seed of the sampling, 0 to 2^64-1, for repeatable answers. Not sent unless set."
+    seed: int | None = sent_if_set("Seed of the sampling, 0 to 2^64-1, for repeatable answers.")
+    best_of: int | None = sent_if_set(
+        "Generate this many answers and return the most likely. Needs sampling; works neither in streams nor with "
+        "`seed`."
     )
-    best_of: int | None = Field(
-        default=None,
-        description="Generate this many answers and return the most likely. Needs sampling; works neither in streams "
-        "nor with `seed`. Not sent unless set.",
-    )
-    return_full_text: bool | None = Field(
-        default=None, description="Return the prompt followed by the answer. Not sent unless set."
-    )
+    return_full_text: bool | None = sent_if_set("Return the prompt followed by the answer.")
     details: bool | None = Field(
         default=None,
         description="`False` requests the text only, without finish reason, token counts and tokens. Default: "
         "everything.",
     )
-    decoder_input_details: bool | None = Field(
-        default=None,
-        description="Request the prompt's tokens and their log probabilities, in `prefill`; not in streams. Not sent "
-        "unless set.",
+    decoder_input_details: bool | None = sent_if_set(
+        "Request the prompt's tokens and their log probabilities, in `prefill`; not in streams."
     )
-    top_n_tokens: int | None = Field(
-        default=None,
-        description="Request this many of the most likely tokens at each position, in `top_tokens`. Not sent unless "
-        "set.",
+    top_n_tokens: int | None = sent_if_set(
+        "Request this many of the most likely tokens at each position, in `top_tokens`."
     )
 
     def _prompt_codec(self) -> Codec[Any]:

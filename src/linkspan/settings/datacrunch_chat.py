@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from linkspan.errors import ConfigurationError
+from linkspan.fields import sent_if_set
 from linkspan.options import ChatSettings
 from linkspan.prompts import chat_templates, find_template
 from linkspan.providers.datacrunch import DATACRUNCH, DataCrunchChatCodec, OpenAIChatCodec, TGICodec, grammar_of
@@ -52,10 +53,7 @@ class DataCrunchChatSettings(DataCrunchSettings, TemplateSettings, SharedParamet
         "containers only; or `generate`, TGI's prompt API with a chat template. Default: `generate` with "
         "a `chat_template` and on the legacy endpoint, `openai` on Verda's gateway, else `messages`.",
     )
-    reasoning_effort: str | None = Field(
-        default=None,
-        description='How much a reasoning model reasons; `api="openai"` only. Not sent unless set.',
-    )
+    reasoning_effort: str | None = sent_if_set('How much a reasoning model reasons; `api="openai"` only.')
     short_tool_call_ids: bool = Field(
         default=False,
         description="Send tool call ids as nine letters and digits, which Mistral's chat templates require; "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from linkspan.errors import ConfigurationError
+from linkspan.fields import sent_if_set
 from linkspan.options import ChatSettings, ModelName
 from linkspan.providers.gray_swan import (
     CHAT_PARAMETERS,
@@ -40,18 +41,10 @@ class GraySwanSettings(ChatSettings):
 
     model: ModelName = Field(default=DEFAULT_MODEL, description="Name of the model; `model_name` is another name.")
     seed: int | None = Field(default=None, description="Refused: the API documents no seed.")
-    frequency_penalty: float | None = Field(
-        default=None, description="Penalty that grows with a token's count so far. Not sent unless set."
-    )
-    n: int | None = Field(
-        default=None,
-        ge=1,
-        description="Number of answers to generate; more than one cannot be streamed. Not sent unless set.",
-    )
-    moderate_before: bool | None = Field(
-        default=None,
-        description="Judging by its name, screens the input before generating; the API documents no more. Not sent "
-        "unless set.",
+    frequency_penalty: float | None = sent_if_set("Penalty that grows with a token's count so far.")
+    n: int | None = sent_if_set("Number of answers to generate; more than one cannot be streamed.", ge=1)
+    moderate_before: bool | None = sent_if_set(
+        "Judging by its name, screens the input before generating; the API documents no more."
     )
     path: str = Field(default=DEFAULT_PATH, description="The route below `base_url`.")
     raise_on_block: bool = Field(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, Field
 
+from linkspan.fields import sent_if_set
 from linkspan.options import ChatSettings, ModelName, ModelSettings
 from linkspan.providers.llm_engine import LLM_ENGINE, PROMPT_FIELDS, Auth, Framework, LLMEnginePromptCodec
 from linkspan.providers.llm_engine.models import HEALTH_PATH, decode_model, model_path
@@ -82,16 +83,10 @@ class LLMEngineSettings(ListsModels, ModelSettings):
 class GuidedDecoding(BaseModel):
     """Fields that force the shape of an answer: at most one per call, and only with `guided_decoding`."""
 
-    guided_json: dict[str, Any] | None = Field(
-        default=None, description="JSON Schema that the answer must follow. Not sent unless set."
-    )
-    guided_regex: str | None = Field(
-        default=None, description="Regular expression that the answer must match. Not sent unless set."
-    )
-    guided_choice: list[str] | None = Field(default=None, description="Allowed answers. Not sent unless set.")
-    guided_grammar: str | None = Field(
-        default=None, description="Context-free grammar that the answer must follow. Not sent unless set."
-    )
+    guided_json: dict[str, Any] | None = sent_if_set("JSON Schema that the answer must follow.")
+    guided_regex: str | None = sent_if_set("Regular expression that the answer must match.")
+    guided_choice: list[str] | None = sent_if_set("Allowed answers.")
+    guided_grammar: str | None = sent_if_set("Context-free grammar that the answer must follow.")
 
 
 class LLMEnginePromptSettings(LLMEngineSettings, GuidedDecoding):
@@ -108,25 +103,12 @@ class LLMEnginePromptSettings(LLMEngineSettings, GuidedDecoding):
         *(name for name in PROMPT_FIELDS if name not in {"temperature", "max_new_tokens", "stop_sequences"}),
     )
 
-    return_token_log_probs: bool | None = Field(
-        default=None, description="Request the log probability of each token. Not sent unless set."
-    )
-    presence_penalty: float | None = Field(
-        default=None, description="Penalty, 0.0 to 2.0, for tokens that already appeared. Not sent unless set."
-    )
-    frequency_penalty: float | None = Field(
-        default=None, description="Penalty, 0.0 to 2.0, that grows with a token's count so far. Not sent unless set."
-    )
-    top_k: int | None = Field(
-        default=None, description="Consider only this many of the most likely tokens; -1 for all. Not sent unless set."
-    )
-    top_p: float | None = Field(
-        default=None,
-        description="Nucleus sampling: consider only the most likely tokens up to this sum. Not sent unless set.",
-    )
-    include_stop_str_in_output: bool | None = Field(
-        default=None, description="Keep the stop text in the answer; vLLM only. Not sent unless set."
-    )
+    return_token_log_probs: bool | None = sent_if_set("Request the log probability of each token.")
+    presence_penalty: float | None = sent_if_set("Penalty, 0.0 to 2.0, for tokens that already appeared.")
+    frequency_penalty: float | None = sent_if_set("Penalty, 0.0 to 2.0, that grows with a token's count so far.")
+    top_k: int | None = sent_if_set("Consider only this many of the most likely tokens; -1 for all.")
+    top_p: float | None = sent_if_set("Nucleus sampling: consider only the most likely tokens up to this sum.")
+    include_stop_str_in_output: bool | None = sent_if_set("Keep the stop text in the answer; vLLM only.")
     skip_special_tokens: bool | None = Field(
         default=None,
         description="Remove special tokens from the answer; vLLM only. Not sent unless set; the server's default is "
@@ -177,23 +159,13 @@ class LLMEngineChatParameters(ChatSettings, GuidedDecoding):
         "guided_grammar",
     )
 
-    top_k: int | None = Field(
-        default=None, description="Consider only this many of the most likely tokens; -1 for all. Not sent unless set."
+    top_k: int | None = sent_if_set("Consider only this many of the most likely tokens; -1 for all.")
+    presence_penalty: float | None = sent_if_set("Penalty for tokens that already appeared.")
+    frequency_penalty: float | None = sent_if_set("Penalty that grows with a token's count so far.")
+    repetition_penalty: float | None = sent_if_set(
+        "Penalty above 0 for tokens that already appeared; 1 turns it off. v2 only."
     )
-    presence_penalty: float | None = Field(
-        default=None, description="Penalty for tokens that already appeared. Not sent unless set."
-    )
-    frequency_penalty: float | None = Field(
-        default=None, description="Penalty that grows with a token's count so far. Not sent unless set."
-    )
-    repetition_penalty: float | None = Field(
-        default=None,
-        description="Penalty above 0 for tokens that already appeared; 1 turns it off. v2 only. Not sent unless set.",
-    )
-    reasoning_effort: str | None = Field(
-        default=None, description="How much a reasoning model reasons. v2 only. Not sent unless set."
-    )
-    return_token_log_probs: bool | None = Field(
-        default=None,
-        description="Request the log probability of each token. v1 only (on v2: `logprobs`). Not sent unless set.",
+    reasoning_effort: str | None = sent_if_set("How much a reasoning model reasons. v2 only.")
+    return_token_log_probs: bool | None = sent_if_set(
+        "Request the log probability of each token. v1 only (on v2: `logprobs`)."
     )

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from linkspan.connection import Connected
 from linkspan.errors import ConfigurationError
+from linkspan.fields import sent_if_set
 from linkspan.options import ChatSettings, ModelName
 from linkspan.providers.likely_tokens import CHAT_LIKELY_TOKENS, LikelyTokens
 from linkspan.providers.responses import refused_parameter
@@ -68,18 +69,14 @@ class ScalewayChatSettings(ScalewaySettings, ChatSettings):
         "Responses API (gpt-oss-120b).",
     )
     model: ModelName = Field(description="Name of the model; `model_name` is another name.")
-    presence_penalty: float | None = Field(
-        default=None, description="Penalty, -2.0 to 2.0, for tokens that already appeared. Not sent unless set."
-    )
+    presence_penalty: float | None = sent_if_set("Penalty, -2.0 to 2.0, for tokens that already appeared.")
     frequency_penalty: float | None = Field(
         default=None,
         description="Penalty, -2.0 to 2.0, that grows with a token's count so far. Not sent unless set; models that "
         "do not support it refuse it.",
     )
-    reasoning_effort: str | None = Field(
-        default=None,
-        description='How much a reasoning model reasons. Values differ by model; "none" turns reasoning off if the '
-        "model allows. Not sent unless set.",
+    reasoning_effort: str | None = sent_if_set(
+        'How much a reasoning model reasons. Values differ by model; "none" turns reasoning off if the model allows.'
     )
 
     def _check(self) -> None:
@@ -106,11 +103,8 @@ class ScalewayEmbeddingSettings(ScalewaySettings):
     """An embedding model of Scaleway."""
 
     model: ModelName = Field(description="Name of the model; `model_name` is another name.")
-    dimensions: int | None = Field(
-        default=None,
-        gt=0,
-        description="Length of the vectors, for models that support several; any other length in the answer is an "
-        "error. Not sent unless set.",
+    dimensions: int | None = sent_if_set(
+        "Length of the vectors, for models that support several; any other length in the answer is an error.", gt=0
     )
     query_instruction: str = Field(
         default="", description="Text put before each query, unchanged: add your own space or line break."

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeInt
 
 from linkspan.errors import ConfigurationError
+from linkspan.fields import sent_if_set
 from linkspan.options import ModelName  # noqa: TC001  # pydantic reads the annotations at run time
 from linkspan.providers.scaleway import SCALEWAY
 from linkspan.providers.scaleway_ocr import DEFAULT_OCR_MODEL
@@ -26,19 +27,15 @@ class ScalewayTranscriptionSettings(ScalewaySettings):
     language: str | None = Field(
         default=None, description='Spoken language, such as "fr". Default: the model detects it.'
     )
-    prompt: str | None = Field(
-        default=None, description="Text that helps the model: names, terms, the preceding text. Not sent unless set."
-    )
-    temperature: float | None = Field(
-        default=None, ge=0, le=1, description="Sampling temperature, 0 to 1. Not sent unless set."
-    )
+    prompt: str | None = sent_if_set("Text that helps the model: names, terms, the preceding text.")
+    temperature: float | None = sent_if_set("Sampling temperature, 0 to 1.", ge=0, le=1)
     response_format: Literal["json", "text", "verbose_json", "srt", "vtt"] | None = Field(
         default=None,
         description='Format of the answer: "json" (the default) or "text" for the text only, "verbose_json" with '
         'language, duration and times, "srt" or "vtt" for subtitles.',
     )
-    timestamp_granularities: list[Literal["segment", "word"]] | None = Field(
-        default=None, description="Times to request; the answer is then `verbose_json`. Not sent unless set."
+    timestamp_granularities: list[Literal["segment", "word"]] | None = sent_if_set(
+        "Times to request; the answer is then `verbose_json`."
     )
     split_segments: bool = Field(
         default=False,
