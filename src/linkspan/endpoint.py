@@ -154,31 +154,21 @@ class Endpoint(Generic[RequestT]):
                 if not decoder.cut_short:
                     await events.drain()
 
-    # ------------------------------------------------------------------ helpers
-
-    def post(self, path: str, body: Mapping[str, Any] | Form, *, timeout: float | None = None) -> HttpResponse:
-        """Send a JSON body or a form to another route of the API."""
-        with self._redacted_errors:
-            return self.client.send(self._to_route(path, "POST", body, timeout))
-
-    async def apost(self, path: str, body: Mapping[str, Any] | Form, *, timeout: float | None = None) -> HttpResponse:
-        """Send a JSON body or a form to another route of the API."""
-        with self._redacted_errors:
-            return await self.client.asend(self._to_route(path, "POST", body, timeout))
+    # ------------------------------------------------------------------ other routes
 
     def call(
         self, path: str, body: Mapping[str, Any] | Form, decode: Decoder[ResultT], *, timeout: float | None = None
     ) -> ResultT:
         """Send a JSON body or a form to another route of the API, and decode the answer with ``decode``."""
         with self._redacted_errors:
-            return self._guarded.decode(self.post(path, body, timeout=timeout), decode)
+            return self._guarded.decode(self.client.send(self._to_route(path, "POST", body, timeout)), decode)
 
     async def acall(
         self, path: str, body: Mapping[str, Any] | Form, decode: Decoder[ResultT], *, timeout: float | None = None
     ) -> ResultT:
         """Send a JSON body or a form to another route of the API, and decode the answer with ``decode``."""
         with self._redacted_errors:
-            response = await self.apost(path, body, timeout=timeout)
+            response = await self.client.asend(self._to_route(path, "POST", body, timeout))
             if len(response.content) > _LARGE_ANSWER:
                 # Thousands of vectors: the event loop goes on meanwhile.
                 return await asyncio.to_thread(self._guarded.decode, response, decode)
@@ -211,6 +201,8 @@ class Endpoint(Generic[RequestT]):
     async def aclose(self) -> None:
         """Close the endpoint's connections."""
         await self.client.aclose()
+
+    # ------------------------------------------------------------------ helpers
 
     def _http_request(self, request: RequestT, *, stream: bool, timeout: float | None) -> HttpRequest:
         body = self.codec.encode(request, stream=stream)

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
-
 from langchain_core.embeddings import Embeddings
 from pydantic import Field
 
 from linkspan.langchain.component import LangChainComponent
-from linkspan.routes.embeddings import EmbeddingCall
-from linkspan.settings.scaleway import ScalewayEmbeddingSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from linkspan.providers.scaleway_embeddings import Embedded
+from linkspan.settings.scaleway_embeddings import ScalewayEmbeddingSettings
 
 __all__ = ["ScalewayEmbeddings"]
 
@@ -75,27 +66,3 @@ class ScalewayEmbeddings(ScalewayEmbeddingSettings, LangChainComponent, Embeddin
     async def aembed_query(self, text: str) -> list[float]:
         """Embed a query; see ``embed_query``."""
         return (await self.aembed([text], instruction=self.query_instruction)).vectors[0]
-
-    def embed(self, texts: Sequence[str], *, instruction: str = "") -> Embedded:
-        """Embed texts and return what LangChain's methods omit, too: usage, model and request id.
-
-        Args:
-            texts: The texts to embed.
-            instruction: Put before each text; none by default.
-
-        Returns:
-            ``vectors``, ``usage`` (the sum over all requests), ``model``, ``request_id`` (of a single request),
-            ``rate_limit`` (from the last answer's headers).
-        """
-        with self._errors():
-            return self._call().run(texts, instruction, self.max_concurrency)
-
-    async def aembed(self, texts: Sequence[str], *, instruction: str = "") -> Embedded:
-        """Embed texts; see ``embed``."""
-        with self._errors():
-            return await self._call().arun(texts, instruction, asyncio.Semaphore(self.max_concurrency))
-
-    def _call(self) -> EmbeddingCall:
-        return EmbeddingCall(
-            self._endpoint(), self.model, self.dimensions, self.chunk_size, self.extra_body, self.blank_texts
-        )

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Union
 from langchain_core.documents import BaseDocumentCompressor, Document
 
 from linkspan.langchain.component import LangChainComponent
-from linkspan.routes.rerank import RerankCall
-from linkspan.settings.scaleway import ScalewayRerankSettings
+from linkspan.settings.scaleway_rerank import ScalewayRerankSettings
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import Callbacks
@@ -80,9 +79,6 @@ class ScalewayRerank(ScalewayRerankSettings, LangChainComponent, BaseDocumentCom
     ) -> Sequence[Document]:
         """Return copies of the best documents, best first, with ``metadata["relevance_score"]``."""
         return _copies(documents, await self.arerank(documents, query))
-
-    def _call(self, top_n: int | None) -> RerankCall:
-        return RerankCall(self._endpoint(), self.model, self.top_n if top_n is None else top_n, self.extra_body)
 
 
 def _texts(documents: Sequence[Any]) -> list[Any]:

@@ -11,15 +11,14 @@ from pydantic import Field, PrivateAttr
 from linkspan.batching import LoopGates
 from linkspan.llama_index.component import LlamaIndexComponent
 from linkspan.providers.scaleway_embeddings import check_texts, without_text
-from linkspan.routes.embeddings import EmbeddingCall, placed
-from linkspan.settings.scaleway import ScalewayEmbeddingSettings
+from linkspan.routes.embeddings import placed
+from linkspan.settings.scaleway_embeddings import ScalewayEmbeddingSettings
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping, Sequence
 
     from llama_index.core.schema import BaseNode
-
-    from linkspan.providers.scaleway_embeddings import Embedded
 
 __all__ = ["ScalewayEmbedding"]
 
@@ -75,25 +74,8 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
         """Return the name under which LlamaIndex stores this class."""
         return "ScalewayEmbedding"
 
-    # ------------------------------------------------------------------ with what LlamaIndex omits
-
-    def embed(self, texts: Sequence[str], *, instruction: str = "") -> Embedded:
-        """Embed texts and return usage, model and request id, too. Sends no events and uses no cache.
-
-        Args:
-            texts: The texts to embed. An empty list sends nothing.
-            instruction: Put before each text; none by default.
-
-        Returns:
-            ``vectors``, ``usage`` (the sum over all requests), ``model``, ``request_id`` (of a single request),
-            ``rate_limit`` (from the last answer's headers).
-        """
-        return self._call().run(texts, instruction, self.max_concurrency)
-
-    async def aembed(self, texts: Sequence[str], *, instruction: str = "") -> Embedded:
-        """Embed texts; see ``embed``."""
-        gates = self._gates or LoopGates(self.max_concurrency)
-        return await self._call().arun(texts, instruction, gates.current())
+    def _gate(self) -> asyncio.Semaphore:
+        return (self._gates or LoopGates(self.max_concurrency)).current()
 
     # ------------------------------------------------------------------ LlamaIndex's methods
 
@@ -141,11 +123,6 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         return (await self.aembed(texts, instruction=self.text_instruction)).vectors
-
-    def _call(self) -> EmbeddingCall:
-        return EmbeddingCall(
-            self._endpoint(), self.model, self.dimensions, self.chunk_size, self.extra_body, self.blank_texts
-        )
 
 
 def _with_text(nodes: Sequence[BaseNode]) -> list[BaseNode]:

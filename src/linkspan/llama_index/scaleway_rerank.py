@@ -12,8 +12,7 @@ from llama_index_instrumentation import get_dispatcher
 
 from linkspan.errors import InvalidRequestError
 from linkspan.llama_index.component import LlamaIndexComponent
-from linkspan.routes.rerank import RerankCall
-from linkspan.settings.scaleway import ScalewayRerankSettings
+from linkspan.settings.scaleway_rerank import ScalewayRerankSettings
 
 if TYPE_CHECKING:
     from linkspan.providers.scaleway_rerank import Ranking
@@ -81,9 +80,6 @@ class ScalewayRerank(ScalewayRerankSettings, LlamaIndexComponent, BaseNodePostpr
             EventPayload.QUERY_STR: query.query_str,
             EventPayload.TOP_K: self.top_n or len(nodes),
         }
-
-    def _call(self) -> RerankCall:
-        return RerankCall(self._endpoint(), self.model, self.top_n, self.extra_body)
 
 
 def _query_of(query_bundle: QueryBundle | None) -> QueryBundle:

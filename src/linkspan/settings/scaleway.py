@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003  # pydantic reads the annotations at run time
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -20,7 +20,6 @@ from linkspan.providers.scaleway import (
     chat_codec,
     scaleway_base_url,
 )
-from linkspan.providers.scaleway_rerank import DEFAULT_RERANK_MODEL
 from linkspan.settings.listing import ListsModels
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from linkspan.providers.codec import Codec
     from linkspan.providers.provider import Provider
 
-__all__ = ["ScalewayChatSettings", "ScalewayEmbeddingSettings", "ScalewayRerankSettings", "ScalewaySettings"]
+__all__ = ["ScalewayChatSettings", "ScalewaySettings"]
 
 
 class ScalewaySettings(ListsModels, Connected):
@@ -97,36 +96,3 @@ class ScalewayChatSettings(ScalewaySettings, ChatSettings):
         if self.api is None:
             return info.tools
         return info.calls_tools_over("responses" if self.api == "responses" else "chat/completions")
-
-
-class ScalewayEmbeddingSettings(ScalewaySettings):
-    """An embedding model of Scaleway."""
-
-    model: ModelName = Field(description="Name of the model; `model_name` is another name.")
-    dimensions: int | None = sent_if_set(
-        "Length of the vectors, for models that support several; any other length in the answer is an error.", gt=0
-    )
-    query_instruction: str = Field(
-        default="", description="Text put before each query, unchanged: add your own space or line break."
-    )
-    chunk_size: int | None = Field(
-        default=None,
-        gt=0,
-        description="Most texts per request. Default: the model's limit (2,048 for qwen3-embedding-8b), or 32 if "
-        "unknown. A request holds at most 8 MiB of text, unless a single text is larger.",
-    )
-    max_concurrency: int = Field(default=4, gt=0, description="Most requests that run at once.")
-    blank_texts: Literal["error", "zeros"] = Field(
-        default="error",
-        description='How to handle empty and blank texts, which cannot be embedded: "error" refuses the call before '
-        'sending anything and names them; "zeros" returns a vector of zeros for each.',
-    )
-
-
-class ScalewayRerankSettings(ScalewaySettings):
-    """A reranking model of Scaleway."""
-
-    model: ModelName = Field(
-        default=DEFAULT_RERANK_MODEL, description="Name of the model; `model_name` is another name."
-    )
-    top_n: int | None = Field(default=None, gt=0, description="Number of best documents to return. Default: all.")
