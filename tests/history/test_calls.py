@@ -1,4 +1,4 @@
-"""Headers of one call, names of models that have none, and keywords that cannot be sent; in both frameworks."""
+"""Failed results, headers of one call, names of models without one, keywords that cannot be sent; in both frameworks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.callbacks import get_usage_metadata_callback
+from langchain_core.messages import ToolMessage
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.schema import ImageDocument
 
@@ -20,6 +22,23 @@ PROMPT_CLASSES = {
     "LLMEngine": ("llm_engine_url", {"model": "llama-2-7b"}),
     "DataCrunch": ("tgi_url", {}),
 }
+
+
+def test_a_failed_result_of_several_parts_says_so(subject: Subject) -> None:
+    texts = ["no such port", "ask again"]
+    if subject.framework == "langchain":
+        blocks: list[Any] = [{"type": "text", "text": text} for text in texts]
+        result: Any = ToolMessage(blocks, tool_call_id="c1", status="error")
+    else:
+        result = ChatMessage(
+            role=MessageRole.TOOL,
+            blocks=[TextBlock(text=text) for text in texts],
+            additional_kwargs={"tool_call_id": "c1", "is_error": True},
+        )
+    subject.ask("?", [("c1", "look", {})], result)
+    content = subject.sent()[2]["content"]
+    said = content if isinstance(content, str) else "\n".join(part["text"] for part in content)
+    assert said == "Error: no such port\nask again"
 
 
 @pytest.mark.parametrize("way", ["whole", "stream", "async", "astream"])

@@ -306,6 +306,17 @@ def test_a_class_that_no_call_can_carry(make: Callable[..., Any], sandbox: Sandb
     assert model.with_structured_output(Prices, method="function_calling").invoke("?") == Prices({"car": 31})
 
 
+def test_a_keyword_that_a_method_sets_itself(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
+    model = make(LANGCHAIN, "scaleway")
+    for method, keyword in (("function_calling", "tools"), ("json_schema", "response_format")):
+        with pytest.raises(errors.ConfigurationError, match=f"'{method}' sets {keyword} itself"):
+            model.with_structured_output(Timetable, method=method, **{keyword: [tool]})
+    sandbox.add_rule(WHOLE)
+    assert model.with_structured_output(Timetable, tools=[tool]).invoke("?") == Timetable(**FACTS)
+    assert sandbox.last_request.json["tools"] == [tool]
+
+
 # ------------------------------------------------------------------ refusals, reasoning
 
 

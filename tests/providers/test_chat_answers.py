@@ -226,6 +226,13 @@ def encode(*messages: Message, stream: bool = False, **fields: object) -> dict:
     return ScalewayChatCodec().encode(ChatRequest("m", list(messages), **fields), stream=stream)
 
 
+def test_a_failed_result_without_a_text_is_marked() -> None:
+    failed = Message("tool", [Image(url="https://x.test/a.png")], tool_call_id="c1", is_error=True)
+    content = encode(failed)["messages"][0]["content"]
+    assert [part["type"] for part in content] == ["text", "image_url"]
+    assert content[0]["text"] == "Error:"
+
+
 def test_a_whole_conversation_on_the_wire() -> None:
     body = encode(
         Message("system", [Text("Be brief")]),

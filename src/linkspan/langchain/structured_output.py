@@ -31,6 +31,11 @@ __all__ = ["Method", "parsed", "structured", "structured_by_prompt"]
 #: How to request the schema.
 Method = Literal["json_schema", "function_calling", "json_mode"]
 _Schema = Union[dict[str, Any], type, None]
+_KEYWORDS_OF_METHODS = {
+    "json_schema": {"response_format"},
+    "json_mode": {"response_format"},
+    "function_calling": {"tools", "tool_choice"},
+}
 
 
 def structured(
@@ -58,6 +63,9 @@ def structured(
     schema = with_plain_fields(schema)  # Core also reads the schema, for traces.
     asked = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     limit = kwargs.get("max_tokens") or model.max_tokens
+    taken = _KEYWORDS_OF_METHODS.get(method, set()) & kwargs.keys()
+    if taken:
+        raise ConfigurationError(f"method={method!r} sets {' and '.join(sorted(taken))} itself: leave it out.")
     if method == "json_mode":
         if strict is not None:
             raise ConfigurationError("method='json_mode' does not support strict: use method='json_schema'.")

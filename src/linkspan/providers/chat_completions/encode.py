@@ -162,8 +162,7 @@ def encode_calls(message: Message) -> list[dict[str, Any]]:
 
 def _encode_content(message: Message, dialect: Dialect, place: int) -> str | list[dict[str, Any]]:
     allowed = {"user": dialect.user_parts, "tool": dialect.tool_parts}.get(message.role, ())
-    content = _encode_parts(list(message.parts), allowed, message, dialect, place)
-    return message.marked_if_failed(content) if isinstance(content, str) else content
+    return _encode_parts(message.parts_marked_if_failed(), allowed, message, dialect, place)
 
 
 def _encode_parts(
