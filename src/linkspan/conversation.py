@@ -191,7 +191,7 @@ class Message:
         return f"Error: {text}" if self.is_error and "error" not in text[:40].lower() else text
 
     def parts_marked_if_failed(self) -> Sequence[Part]:
-        """Return the parts, with the first text marked as in ``marked_if_failed``; without a text, a mark comes first."""
+        """Return the parts, the first text marked as in ``marked_if_failed``; without a text, a mark comes first."""
         if not self.is_error:
             return self.parts
         for number, part in enumerate(self.parts):

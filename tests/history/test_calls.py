@@ -1,4 +1,4 @@
-"""Failed results, headers of one call, names of models without one, keywords that cannot be sent; in both frameworks."""
+"""Failed results, headers of one call, names of models without one, keywords that cannot be sent."""
 
 from __future__ import annotations
 

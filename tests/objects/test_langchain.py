@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import pytest
-from langchain_core.exceptions import OutputParserException
+from langchain_core.exceptions import ModelInvalidRequestError, OutputParserException
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, RootModel
 from pydantic import v1 as pydantic_v1
 from typing_extensions import NotRequired, TypedDict
@@ -304,6 +304,18 @@ def test_a_class_that_no_call_can_carry(make: Callable[..., Any], sandbox: Sandb
 
     sandbox.add_rule(Reply(tool_calls=[ToolCall("c", "Prices", '{"car": 31}')]))
     assert model.with_structured_output(Prices, method="function_calling").invoke("?") == Prices({"car": 31})
+
+
+@pytest.mark.parametrize("kind", LANGCHAIN)
+def test_what_is_refused_before_a_call_is_an_error_of_core_too(make: Callable[..., Any], kind: str) -> None:
+    model = make(LANGCHAIN, kind)
+    with pytest.raises(ModelInvalidRequestError, match="method"):
+        model.with_structured_output(Timetable, method="telepathy")
+    with pytest.raises(ModelInvalidRequestError, match="schema"):
+        model.with_structured_output(int)
+    if hasattr(model, "bind_tools"):
+        with pytest.raises(ModelInvalidRequestError, match="tool_choice names the tool 'other'"):
+            model.bind_tools([Timetable], tool_choice="other")
 
 
 def test_a_keyword_that_a_method_sets_itself(make: Callable[..., Any], sandbox: Sandbox) -> None:

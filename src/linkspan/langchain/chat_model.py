@@ -153,6 +153,7 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
 
     # ------------------------------------------------------------------ tools and structured output
 
+    @converted_errors()
     def bind_tools(
         self,
         tools: Sequence[Union[dict[str, Any], type, Callable[..., Any], BaseTool]],
@@ -188,6 +189,7 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
         kwargs.update({name: value for name, value in bound.items() if value is not None})
         return cast("Runnable[LanguageModelInput, AIMessage]", self.bind(tools=formatted, **kwargs))
 
+    @converted_errors()
     def with_structured_output(
         self,
         schema: dict[str, Any] | type | None = None,

@@ -208,6 +208,7 @@ class LinkspanLLM(CompletionInputs):
 
     # ------------------------------------------------------------------ structured output
 
+    @converted_errors()
     def with_structured_output(
         self,
         schema: dict[str, Any] | type,

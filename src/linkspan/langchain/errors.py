@@ -7,6 +7,7 @@ LangChain's middleware that retries, summarizes or reports catches core's classe
 from __future__ import annotations
 
 import json
+from contextlib import ContextDecorator
 from typing import TYPE_CHECKING, Any
 
 from langchain_core import exceptions as core
@@ -179,10 +180,11 @@ def as_model_error(error: errors.LinkspanError) -> ModelFailure:
     return made
 
 
-class converted_errors:  # noqa: N801  # reads as the verb it is: ``with converted_errors():``
-    """Convert linkspan errors raised in this context to their LangChain classes, with the original as cause."""
+class converted_errors(ContextDecorator):  # noqa: N801  # reads as the verb it is: ``with converted_errors():``
+    """Convert linkspan errors raised in this context to their LangChain classes, with the original as cause.
 
-    __slots__ = ()
+    Also a decorator of methods that raise before a call.
+    """
 
     def __enter__(self) -> None:
         return None

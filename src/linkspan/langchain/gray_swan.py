@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linkspan.langchain.chat_model import LinkspanChatModel
+from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.profiles import profile_of
 from linkspan.settings.gray_swan import GraySwanSettings
 
@@ -83,6 +84,7 @@ class ChatGraySwan(GraySwanSettings, LinkspanChatModel):
         own = {name: getattr(self, name) for name in ("path", "raise_on_block", "any_tool", "speaker_names")}
         return {**super()._identifying_params, **own}
 
+    @converted_errors()
     def with_structured_output(
         self,
         schema: dict[str, Any] | type | None = None,

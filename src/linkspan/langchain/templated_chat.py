@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr
 
 from linkspan.errors import ConfigurationError
 from linkspan.langchain.chat_model import LinkspanChatModel
+from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.profiles import profile_of_server
 from linkspan.prompts import ChatTemplate, guess_template
 from linkspan.settings.templated import TemplateSettings
@@ -85,6 +86,7 @@ class TemplatedChatModel(TemplateSettings, LinkspanChatModel):
                 )
         return model
 
+    @converted_errors()
     def with_structured_output(
         self,
         schema: dict[str, Any] | type | None = None,
