@@ -270,9 +270,14 @@ class ChatSettings(ConversationSettings):
             provider=self._provider.name,
         )
 
-    def _calls_tools(self, info: ModelInfo) -> bool:
-        """Return whether a model calls tools over the API of this object, as far as is known."""
-        return info.calls_tools_over("chat/completions")
+    @property
+    def _writes_prompts(self) -> bool:
+        """Whether a chat template turns conversations into prompts."""
+        return False
+
+    def _calls_tools(self, info: ModelInfo | None) -> bool:
+        """Return whether a model calls tools over the API of this object, as far as is known: ``None`` is unknown."""
+        return not self._writes_prompts and (info is None or info.calls_tools_over("chat/completions"))
 
     def _chat_request_of(
         self,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from llama_index.core.selectors import LLMSingleSelector, PydanticSingleSelector
+from llama_index.core.selectors.utils import get_selector_from_llm
 
 from linkspan import langchain, llama_index
 from tests.both.subjects import SUBJECTS, Server, Subject
@@ -35,6 +37,17 @@ def test_every_chat_model_of_langchains_has_a_profile(subject: Subject) -> None:
         mine = model.model_copy(update={"profile": {"max_input_tokens": 7}})
         mine.base_url = "http://127.0.0.2:9/v1"
         assert mine.profile == {"max_input_tokens": 7}
+
+
+@pytest.mark.parametrize(
+    "subject", [one for one in SUBJECTS if one.framework == "llama_index"], ids=lambda subject: subject.id
+)
+def test_llama_index_is_told_of_tools_where_the_api_has_them(subject: Subject) -> None:
+    with subject.make(Server()) as model:
+        assert model.metadata.is_function_calling_model is (subject.kind == "chat")
+        # Core asks for the choice by a tool call, or else in words.
+        expected = PydanticSingleSelector if subject.kind == "chat" else LLMSingleSelector
+        assert type(get_selector_from_llm(model)) is expected
 
 
 @pytest.mark.parametrize("way", ["info", "ainfo"])

@@ -41,9 +41,6 @@ class TemplatedChatModel(TemplateSettings, LinkspanChatModel):
 
     if TYPE_CHECKING:
 
-        @property
-        def _writes_prompts(self) -> bool: ...
-
         def _choice_options(self, choices: list[str]) -> dict[str, Any]: ...
 
     def _resolve_model_profile(self) -> ModelProfile | None:
@@ -51,7 +48,7 @@ class TemplatedChatModel(TemplateSettings, LinkspanChatModel):
         return dict(self._own_profile)  # type: ignore[return-value]  # a copy
 
     def _profile_with(self, window: int | None) -> ModelProfile:
-        return profile_of_server(tools=not self._writes_prompts, context_window=window)
+        return profile_of_server(tools=self._calls_tools(None), context_window=window)
 
     def _window_known(self) -> None:
         self._renew_profile(self.context_window or self._served_window())

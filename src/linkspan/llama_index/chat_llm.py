@@ -46,7 +46,8 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, CheckedToolStreams):
 
     is_function_calling_model: bool | None = Field(
         default=None,
-        description="Whether the model supports tools. Default: as in the catalogue; yes for an unknown model.",
+        description="Whether the model supports tools. Default: as in the catalogue; yes for an unknown model, unless "
+        "the API takes prompts.",
     )
 
     # ------------------------------------------------------------------ metadata
@@ -56,14 +57,14 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, CheckedToolStreams):
         """Metadata for LlamaIndex, from the catalogue; no network.
 
         A model that is unknown to the catalogue and to the server's last answers has a context window of 128,000
-        tokens, and tools.
+        tokens, and tools, unless the API takes prompts.
         """
         info = self._model_info()
         known = info.context_window if info is not None else None
         window = self.context_window or self._served_window() or known or DEFAULT_CONTEXT_WINDOW
         tools = self.is_function_calling_model
         if tools is None:
-            tools = info is None or self._calls_tools(info)
+            tools = self._calls_tools(info)
         return LLMMetadata(
             context_window=window,
             num_output=self.max_tokens or DEFAULT_NUM_OUTPUTS,

@@ -92,7 +92,7 @@ class ScalewayChatSettings(ScalewaySettings, ChatSettings):
         # Scaleway's page of 2025 lists `top_logprobs` as unsupported; without it, answers cover the chosen tokens only.
         return super()._likely_token_options() if self.api == "responses" else CHAT_LIKELY_TOKENS
 
-    def _calls_tools(self, info: ModelInfo) -> bool:
-        if self.api is None:
-            return info.tools
+    def _calls_tools(self, info: ModelInfo | None) -> bool:
+        if info is None or self.api is None:
+            return info is None or info.tools
         return info.calls_tools_over("responses" if self.api == "responses" else "chat/completions")
