@@ -35,6 +35,11 @@ class LlamaIndexComponent(Connected, BaseComponent):
     ``to_dict`` omits key and headers; ``from_dict`` reads the environment again.
     """
 
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name under which LlamaIndex stores this class: linkspan's, also for a class derived from it."""
+        return next(base.__name__ for base in cls.__mro__ if base.__module__.startswith("linkspan."))
+
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         memo = {} if memo is None else memo
         shared = (self.__dict__.get(name) for name in _SHARED_FIELDS)

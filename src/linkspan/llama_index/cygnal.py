@@ -50,11 +50,6 @@ class Cygnal(neutral.Cygnal, LlamaIndexComponent):
         ConfigurationError: At construction: an unknown or invalid argument, or no key.
     """
 
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name under which LlamaIndex stores this class."""
-        return "Cygnal"
-
     def _turns(self, content: Any) -> str | Sequence[Turn]:
         if isinstance(content, str):
             return content

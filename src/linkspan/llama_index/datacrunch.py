@@ -44,11 +44,6 @@ class DataCrunch(DataCrunchPromptSettings, CompletionLLM):
     _default_max_tokens: ClassVar[int] = DEFAULT_MAX_NEW_TOKENS
     _most_stops: ClassVar[int | None] = 4
 
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name under which LlamaIndex stores this class."""
-        return "DataCrunch"
-
 
 class ChatDataCrunch(DataCrunchChatSettings, ChatLLM):  # type: ignore[misc]  # pydantic's plugin repeats itself
     """Chat models of a vLLM, SGLang or TGI server, with tools. On containers and your own servers only.
@@ -67,8 +62,3 @@ class ChatDataCrunch(DataCrunchChatSettings, ChatLLM):  # type: ignore[misc]  # 
     Raises:
         ConfigurationError: An unknown or invalid argument, or the legacy endpoint, which has no chat route.
     """
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name under which LlamaIndex stores this class."""
-        return "ChatDataCrunch"

@@ -34,8 +34,3 @@ class GraySwan(GraySwanSettings, ChatLLM):
     Raises:
         ConfigurationError: An unknown or invalid argument, or no key.
     """
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name under which LlamaIndex stores this class."""
-        return "GraySwan"

@@ -37,11 +37,6 @@ class LLMEngine(LLMEnginePromptSettings, CompletionLLM):
 
     _default_max_tokens: ClassVar[int] = DEFAULT_MAX_NEW_TOKENS
 
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name under which LlamaIndex stores this class."""
-        return "LLMEngine"
-
 
 class ChatLLMEngine(LLMEngineChatSettings, ChatLLM):  # type: ignore[misc]  # pydantic's plugin repeats itself
     """Chat models of a self-hosted Scale LLM Engine, by its chat API (v2), with tools: for vLLM and SGLang endpoints.
@@ -57,8 +52,3 @@ class ChatLLMEngine(LLMEngineChatSettings, ChatLLM):  # type: ignore[misc]  # py
     Raises:
         ConfigurationError: An unknown or invalid argument, or no URL.
     """
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name under which LlamaIndex stores this class."""
-        return "ChatLLMEngine"

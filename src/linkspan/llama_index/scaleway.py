@@ -26,8 +26,3 @@ class Scaleway(ScalewayChatSettings, ChatLLM):
     Raises:
         ConfigurationError: An unknown or invalid argument, or no key.
     """
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name under which LlamaIndex stores this class."""
-        return "Scaleway"

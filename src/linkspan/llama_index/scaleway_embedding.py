@@ -69,11 +69,6 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
         self.__dict__["model_name"] = self.model
         self._gates = LoopGates(self.max_concurrency)
 
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name under which LlamaIndex stores this class."""
-        return "ScalewayEmbedding"
-
     def _gate(self) -> asyncio.Semaphore:
         return (self._gates or LoopGates(self.max_concurrency)).current()
 

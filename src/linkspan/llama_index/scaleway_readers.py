@@ -69,11 +69,6 @@ class ScalewayTranscriptionReader(ScalewayTranscriptionSettings, _ScalewayReader
         ConfigurationError: An unknown or invalid argument, or no key.
     """
 
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name under which LlamaIndex stores this class."""
-        return "ScalewayTranscriptionReader"
-
     def transcribe(self, file: FileSource, fs: Any = None) -> Transcript:
         """Transcribe a file and return what documents omit, too: request id, rate limits, the raw answer."""
         return self._call().run(_input_file(file, fs))
@@ -106,11 +101,6 @@ class ScalewayOCRReader(ScalewayOCRSettings, _ScalewayReader):
     Raises:
         ConfigurationError: An unknown or invalid argument, or no key.
     """
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name under which LlamaIndex stores this class."""
-        return "ScalewayOCRReader"
 
     def read(self, file: FileSource, fs: Any = None) -> OcrAnswer:
         """Read a file and return what documents omit, too: images, counts, request id, rate limits."""

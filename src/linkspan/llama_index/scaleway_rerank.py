@@ -37,11 +37,6 @@ class ScalewayRerank(ScalewayRerankSettings, LlamaIndexComponent, BaseNodePostpr
         ConfigurationError: An unknown or invalid argument, or no key.
     """
 
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name under which LlamaIndex stores this class."""
-        return "ScalewayRerank"
-
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
