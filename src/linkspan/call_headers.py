@@ -22,10 +22,6 @@ _NOT_THE_CALLERS = frozenset(
 def as_extra_headers(value: Any, api_key: SecretStr | None = None) -> dict[str, str]:
     """Check and return the additional headers of one call; none for ``None``.
 
-    Args:
-        value: The headers.
-        api_key: The object's key, which no header of a call may contain.
-
     Raises:
         ConfigurationError: They are not a mapping of texts, or a header carries a credential or describes the body.
             Errors name headers, never their values.

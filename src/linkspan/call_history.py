@@ -61,12 +61,6 @@ def arguments_text(arguments: Any, *, name: str, place: int, provider: str) -> s
 
     Dates, decimals, UUIDs, enums, paths, dataclasses and pydantic objects are written as pydantic writes them.
 
-    Args:
-        arguments: Text, a mapping, or nothing.
-        name: The tool's name, for errors.
-        place: The number of the message, for errors.
-        provider: The API's short name, for errors.
-
     Raises:
         InvalidRequestError: A value has no JSON form, such as a set, NaN or another object. The error names message,
             call and argument.

@@ -80,10 +80,7 @@ def lettered_question(text: str, options: Sequence[str]) -> LabelledQuestion:
 def decision_messages(question: LabelledQuestion, state: str, media: Sequence[Part] = ()) -> list[Message]:
     """Build the conversation with a question about a state, which is untrusted text.
 
-    Args:
-        question: The question.
-        state: The state, as text or JSON.
-        media: The images and other parts that the state refers to, in order.
+    ``media`` are the images and other parts that the state refers to, in order.
     """
     options = "\n".join(f"{label}: {meaning}" if meaning else label for label, meaning in question.options.items())
     labels = ", ".join(question.options)
@@ -128,13 +125,8 @@ def read_probabilities(
 
     If the server returns the most likely tokens at the label's position, a label's probability is the sum of its
     spellings (``Yes``, ``" yes"``), normalized over all labels. If it returns only the chosen token, the other options
-    share the rest evenly: exact for two options, an assumption for more.
-
-    Args:
-        completion: The answer.
-        question: The question.
-        provider: The API's short name, for errors.
-        least_mass: Least probability that the labels must have together.
+    share the rest evenly: exact for two options, an assumption for more. ``least_mass`` is the least probability that
+    the labels must have together.
 
     Raises:
         InvalidResponseError: The answer has no log probabilities, begins with reasoning, or is not a label.

@@ -34,10 +34,7 @@ _SOUND_SIGNATURES = (
 class InputFile:
     """A file's content, name and type.
 
-    Args:
-        content: Its bytes.
-        name: Its name, without folders; ``""`` if it has none.
-        media_type: The type given by its owner.
+    The name has no folders, and may be empty. The type is the one given by the file's owner.
     """
 
     content: bytes = field(repr=False)
@@ -84,9 +81,7 @@ def name_of(place: str | os.PathLike[str]) -> str:
 def read_path(path: str | os.PathLike[str], fs: Any = None) -> bytes:
     """Return a file's bytes; of one that is too large, just enough to detect that.
 
-    Args:
-        path: The file's path.
-        fs: An fsspec file system; ``None`` for the local one.
+    ``fs`` is an fsspec file system; ``None`` means the local one.
     """
     with Path(path).open("rb") if fs is None else fs.open(str(path), "rb") as file:
         content: bytes = file.read(LARGEST_FILE + 1)

@@ -19,11 +19,7 @@ __all__ = ["Form"]
 class Form:
     """A form.
 
-    Args:
-        fields: Texts, numbers, booleans, and lists of them.
-        file_name: The file's name, by whose ending servers recognize its format.
-        content: The file's bytes.
-        media_type: The file's type.
+    Fields are texts, numbers, booleans, and lists of them. Servers recognize a file's format by the ending of its name.
     """
 
     fields: Mapping[str, Any]

@@ -29,12 +29,7 @@ if TYPE_CHECKING:
 
 
 class GuardedCodec(Generic[RequestT]):
-    """Decodes with a codec and converts every failure, which may quote the answer but no secret.
-
-    Args:
-        codec: The API's codec.
-        secrets: What an error must not contain.
-    """
+    """Decodes with a codec and converts every failure, which may quote the answer but no secret."""
 
     __slots__ = ("_codec", "_secrets")
 
@@ -92,9 +87,7 @@ class GuardedCodec(Generic[RequestT]):
     def error(self, response: HttpResponse, model: str | None = None) -> LinkspanError:
         """Return the error of an unexpected answer.
 
-        Args:
-            response: The answer.
-            model: The model of the request, to be named if it is unknown.
+        It names the request's model, if that is unknown.
         """
         # Redacted first: shortening could leave a part of a secret.
         content = self._secrets.blank(worth_reading(response.content))

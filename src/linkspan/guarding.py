@@ -141,15 +141,7 @@ def place_of(turn: Message) -> GuardedPlace | None:
 
 @dataclass(frozen=True)
 class PlaceGuard:
-    """A guard at one place.
-
-    Args:
-        cygnal: The guard's client.
-        place: The place.
-        action: How to handle flagged text.
-        on_failure: How to handle text while the guard is down.
-        on_judgement: Called with each judgement.
-    """
+    """A guard at one place."""
 
     cygnal: Cygnal
     place: GuardedPlace
@@ -197,12 +189,7 @@ def place_guards(
 ) -> dict[GuardedPlace, PlaceGuard]:
     """Return a guard for each place that has an action.
 
-    Args:
-        cygnal: The guards' client.
-        actions: The action of each place; ``None`` turns it off.
-        on_failure: How to handle questions and answers while the guard is down.
-        on_tool_failure: How to handle tool calls and results while the guard is down.
-        on_judgement: Called with each judgement.
+    ``on_tool_failure`` is for tool calls and tool results, ``on_failure`` for all other text.
     """
     return {
         place: PlaceGuard(cygnal, place, action, on_tool_failure if place in _OF_TOOLS else on_failure, on_judgement)

@@ -18,12 +18,7 @@ _DEFINITIONS = frozenset({"$defs", "definitions"})
 
 
 class UnresolvableReferenceError(ValueError):
-    """A reference cannot be inlined.
-
-    Args:
-        reference: The reference, as in the schema.
-        why: The reason, as the end of a sentence about it.
-    """
+    """A reference cannot be inlined."""
 
     def __init__(self, reference: Any, why: str) -> None:
         super().__init__(f"the reference {reference!r} {why}")

@@ -22,10 +22,8 @@ class OwnedGenerator(AsyncGenerator[ItemT, None]):
 
     Event loops track async generators: ``asyncio.run`` closes all that remain, each in a separate task. If another
     generator reads and closes one as well, the two closings collide, and one fails ("asynchronous generator is already
-    running"). So the loop sees only the outermost generator, which its user may forget to close.
-
-    Args:
-        generator: A generator that was not started.
+    running"). So the loop sees only the outermost generator, which its user may forget to close. The generator must not
+    have started.
     """
 
     __slots__ = ("_generator", "_next")

@@ -147,12 +147,7 @@ def parse_arguments(arguments: str) -> dict[str, Any] | None:
 
 
 def judge_calls(calls: Iterable[ToolCall], finish_reason: str | None) -> None:
-    """Set the ``problem`` of each call of an answer, and replace empty arguments by ``{}``.
-
-    Args:
-        calls: The calls of one answer, as received so far.
-        finish_reason: The answer's finish reason, if known.
-    """
+    """Set the ``problem`` of each call of an answer, and replace empty arguments by ``{}``."""
     for call in calls:
         call.problem = problem_of_arguments(call.name, call.arguments, finish_reason)
         if call.problem is None:
@@ -164,11 +159,6 @@ def problem_of_arguments(name: str, arguments: str, finish_reason: str | None) -
 
     Empty arguments count as an object, because servers send them for tools without parameters; unless the token limit
     cut off the answer, perhaps before their first character.
-
-    Args:
-        name: The tool's name, for the text.
-        arguments: The model's arguments.
-        finish_reason: The answer's finish reason, if known.
     """
     cut_off = f"The arguments of {name} were cut off by max_tokens: raise it."
     if not arguments.strip():

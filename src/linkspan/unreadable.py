@@ -38,12 +38,7 @@ def invalid_response(
 ) -> LinkspanError:
     """Return the error for an answer that could not be decoded; a ``LinkspanError`` is returned unchanged.
 
-    Args:
-        error: What the decoder raised.
-        provider: The API's short name.
-        content: The body, or the data of the event.
-        response: The whole answer, if it is one.
-        so_far: The answer so far, of a stream.
+    ``content`` is the body or the data of the event; ``so_far`` the answer so far, of a stream.
     """
     if not isinstance(error, LinkspanError):
         made = InvalidResponseError(
@@ -83,12 +78,7 @@ def unreadable_error(error: Exception, provider: str, status_code: int, headers:
 
 
 class building_answer:  # noqa: N801  # reads as the verb it is: ``with building_answer(...):``
-    """Convert errors of a framework's classes about an answer's values to InvalidResponseError.
-
-    Args:
-        provider: The API's short name.
-        assembler: The answer so far, of a stream.
-    """
+    """Convert errors of a framework's classes about an answer's values to InvalidResponseError."""
 
     __slots__ = ("_assembler", "_provider")
 

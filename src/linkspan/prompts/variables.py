@@ -40,11 +40,7 @@ def messages_as_variables(
 ) -> list[dict[str, Any]]:
     """Return messages in the form that templates expect.
 
-    Args:
-        messages: The conversation.
-        contents: The text of each message.
-        change: Applied to each text.
-        send_reasoning: Whether to include reasoning of earlier turns.
+    ``contents`` has the text of each message; ``change`` is applied to each text.
     """
     return [
         _message_as_variable(number, message, content, change, send_reasoning=send_reasoning)

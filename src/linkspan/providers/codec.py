@@ -85,11 +85,7 @@ class Codec(Protocol[RequestT_contra]):
 
 
 class WrappedDecoder(Generic[DecoderT]):
-    """Base of stream decoders that filter another one. The base itself changes nothing.
-
-    Args:
-        inner: The wrapped decoder.
-    """
+    """Base of stream decoders that filter another one. The base itself changes nothing."""
 
     __slots__ = ("_inner",)
 
@@ -125,11 +121,7 @@ class WrappedDecoder(Generic[DecoderT]):
 
 
 class WrappedCodec(Generic[RequestT]):
-    """Base of codecs that wrap another one; implements the parts that do not depend on the request.
-
-    Args:
-        inner: The API's own codec.
-    """
+    """Base of codecs that wrap another one; implements the parts that do not depend on the request."""
 
     def __init__(self, inner: Codec[RequestT]) -> None:
         self.inner = inner

@@ -95,15 +95,7 @@ def encode_check(
 ) -> dict[str, Any]:
     """Encode the body of a check.
 
-    Args:
-        content: A text, or a conversation.
-        tools: The tools that the conversation's model may call.
-        untrusted: Whether the text comes from outside; it is then sent as a tool result.
-        policy_id: ID of one policy, or several.
-        rules: Additional rules, name to text.
-        reasoning_mode: How much the monitor reasons.
-        metadata: Stored with the activity.
-        extra_body: Merged last and unchanged.
+    A text from outside (``untrusted``) is sent as a tool result. ``extra_body`` is merged last and unchanged.
 
     Raises:
         InvalidRequestError: There is nothing to check, or a message has no role.

@@ -109,12 +109,6 @@ def decode_verdict(
     A malformed verdict, or one with an error, still counts if a readable finding flags the conversation: a failure that
     a program lets pass must not hide it.
 
-    Args:
-        body: The answer's body.
-        headers: The answer's headers.
-        threshold: The violation score from which the conversation is flagged.
-        injection_counts: Whether ``ipi`` and ``mutation`` flag it, too.
-
     Raises:
         InvalidResponseError: The answer is not a verdict.
         LinkspanError: The answer is an error with status 200.

@@ -24,10 +24,6 @@ def carry_data(request: ChatRequest, *, has_role: bool) -> Sequence[Message]:
     Fenced text is joined with an adjacent user turn, because many models' chat templates need user and assistant turns
     to alternate.
 
-    Args:
-        request: The request; not changed.
-        has_role: Whether the API has the role ``data``.
-
     Returns:
         The messages. The role ``data`` remains if the API has it, or if it must be refused: on an API without the role,
         unless ``data_role`` is ``"fenced"``.

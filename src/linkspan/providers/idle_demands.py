@@ -22,9 +22,7 @@ _IDLE: Mapping[str, tuple[Any, ...]] = {
 def without_idle_demands(parameters: Mapping[str, Any], *, has_tools: bool = False) -> dict[str, Any]:
     """Return the parameters that request something; ``None`` also requests nothing.
 
-    Args:
-        parameters: The parameters.
-        has_tools: Whether the request has tools, and the API the parameter ``parallel_tool_calls``.
+    ``has_tools``: the request has tools, and the API the parameter ``parallel_tool_calls``.
     """
     return {
         name: value

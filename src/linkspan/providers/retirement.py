@@ -26,10 +26,6 @@ def warn_if_retired(provider: Provider, model: str | None) -> None:
 
     Only names of the public service are looked up, not those of dedicated deployments, such as ``meta/NAME:fp8``,
     where a model lasts as long as its deployment.
-
-    Args:
-        provider: The API.
-        model: The name as the user gave it; ``None`` for an API with only one model.
     """
     info = known_models(provider.name).get(model) if model is not None else None
     if info is None:

@@ -80,10 +80,6 @@ def without_text(texts: Sequence[str]) -> list[int]:
 def check_texts(texts: Sequence[Any], *, may_be_blank: bool = False) -> None:
     """Refuse texts that Scaleway cannot embed, before anything is sent.
 
-    Args:
-        texts: The texts to embed.
-        may_be_blank: Whether texts may be empty or blank.
-
     Raises:
         UnsupportedContentError: ``texts`` is not a list of strings.
         InvalidRequestError: Texts are empty or blank; the error names their positions.
@@ -112,14 +108,7 @@ def check_texts(texts: Sequence[Any], *, may_be_blank: bool = False) -> None:
 def encode_embeddings(
     model: str, texts: Sequence[str], *, dimensions: int | None = None, extra_body: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Encode the body of one request.
-
-    Args:
-        model: Name of the model.
-        texts: The texts to embed, at least one.
-        dimensions: Length of the vectors, sent only if set.
-        extra_body: Merged last and unchanged.
-    """
+    """Encode the body of one request."""
     body: dict[str, Any] = {"model": model, "input": list(texts)}
     if len(texts) > _MOST_WRITTEN_OUT:
         # A quarter of the size of decimal numbers: 45 instead of 180 MB for 2,048 vectors of 4,096. Scaleway's samples
@@ -134,12 +123,6 @@ def decode_embeddings(
     body: bytes, headers: Mapping[str, str], *, count: int, dimensions: int | None = None
 ) -> Embedded:
     """Decode an answer: vectors sorted by ``index``, as lists of numbers or as base64 of little-endian float32.
-
-    Args:
-        body: The answer's body.
-        headers: The answer's headers.
-        count: Number of texts that were sent.
-        dimensions: The requested length; ``None`` for the model's default.
 
     Raises:
         InvalidResponseError: The answer does not hold exactly one vector of finite numbers per text.

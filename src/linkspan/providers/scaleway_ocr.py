@@ -86,11 +86,7 @@ def encode_ocr(
 ) -> dict[str, Any]:
     """Encode the body of a request.
 
-    Args:
-        document: A file, sent as a ``data:`` URL, or a URL that the service can reach.
-        model: Name of the model.
-        pages: Pages to read, counted from 0; ``None`` for all.
-        extra_body: Merged last and unchanged.
+    A file is sent as a ``data:`` URL. ``pages`` are counted from 0; ``None`` means all.
 
     Raises:
         InvalidRequestError: The file is empty or larger than 25 MB.
@@ -140,11 +136,6 @@ def explain_refusal(error: LinkspanError, document: InputFile | str) -> None:
 
 def decode_ocr(body: bytes, headers: Mapping[str, str], *, pages: Sequence[int] | None = None) -> OcrAnswer:
     """Decode an answer.
-
-    Args:
-        body: The answer's body.
-        headers: The answer's headers.
-        pages: The requested pages; ``None`` for all.
 
     Raises:
         InvalidResponseError: There are no pages, a page has no text or no valid index, or a requested page is missing.

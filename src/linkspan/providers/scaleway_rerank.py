@@ -68,15 +68,7 @@ def encode_rerank(
     top_n: int | None = None,
     extra_body: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Encode the body of a request.
-
-    Args:
-        model: Name of the model.
-        query: The text to compare the documents with.
-        documents: The documents' texts, at least one.
-        top_n: Number of best documents to return; ``None`` for all.
-        extra_body: Merged last and unchanged.
-    """
+    """Encode the body of a request."""
     body: dict[str, Any] = {"model": model, "query": query, "documents": list(documents)}
     if top_n is not None:
         body["top_n"] = min(top_n, len(documents))
@@ -109,12 +101,6 @@ def check_rerank(query: Any, documents: Sequence[Any], top_n: int | None) -> Non
 
 def decode_rerank(body: bytes, headers: Mapping[str, str], *, count: int, top_n: int | None = None) -> Ranking:
     """Decode an answer. Documents are identified by ``index`` only, and sorted by score.
-
-    Args:
-        body: The answer's body.
-        headers: The answer's headers.
-        count: Number of documents that were sent.
-        top_n: Number that was requested; ``None`` for all.
 
     Raises:
         InvalidResponseError: There are too few results, or one has no valid index or score.

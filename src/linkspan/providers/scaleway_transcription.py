@@ -130,12 +130,6 @@ def encode_transcription(
 ) -> Form:
     """Encode the form of a request.
 
-    Args:
-        file: The audio file.
-        model: Name of the model.
-        parameters: The parameters that are set, by the API's names.
-        extra_body: Further fields, merged last.
-
     Raises:
         InvalidRequestError: The file is empty or larger than 25 MB.
         UnsupportedContentError: The file's format is not supported.
@@ -173,12 +167,6 @@ def _ending_by_type(media_type: str | None) -> str:
 
 def decode_transcript(body: bytes, headers: Mapping[str, str], *, response_format: str, model: str) -> Transcript:
     """Decode an answer.
-
-    Args:
-        body: The answer's body.
-        headers: The answer's headers.
-        response_format: The requested format.
-        model: The model that was called.
 
     Raises:
         InvalidResponseError: The answer holds no text.

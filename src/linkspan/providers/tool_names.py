@@ -42,10 +42,8 @@ def _marked(cleaned: str, name: str) -> str:
 class ToolNames:
     """The names of one request's tools, on the wire and back. Each tool has its own.
 
-    Valid names do not change. If two names are equal once cleaned, the second one gets a hash.
-
-    Args:
-        request: The request. Tools that only earlier turns mention count too.
+    Valid names do not change. If two names are equal once cleaned, the second one gets a hash. Tools that only earlier
+    turns mention count too.
 
     Raises:
         ConfigurationError: Two tools of the request have one name.

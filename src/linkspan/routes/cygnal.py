@@ -20,12 +20,7 @@ __all__ = ["CygnalCheck"]
 class CygnalCheck:
     """A check, ready to send.
 
-    Args:
-        endpoint: The endpoint to call.
-        body: The request, see :func:`linkspan.providers.cygnal.encode_check`.
-        threshold: Violation score from which the conversation is flagged.
-        injection_counts: Whether the findings ``ipi`` and ``mutation`` flag it, too.
-        timeout: Seconds of silence allowed; ``None`` for the endpoint's default.
+    ``injection_counts``: the findings ``ipi`` and ``mutation`` flag the conversation, too.
     """
 
     endpoint: Endpoint[Any]

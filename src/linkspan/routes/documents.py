@@ -27,11 +27,7 @@ __all__ = ["OcrCall", "TranscriptionCall"]
 class TranscriptionCall:
     """How to transcribe audio.
 
-    Args:
-        endpoint: The endpoint to call.
-        model: Name of the model.
-        parameters: The parameters that are set, by the API's names.
-        extra_body: Further fields of the form.
+    ``parameters`` are those that are set, by the API's names.
     """
 
     endpoint: Endpoint[Any]
@@ -58,11 +54,7 @@ class TranscriptionCall:
 class OcrCall:
     """How to read documents.
 
-    Args:
-        endpoint: The endpoint to call.
-        model: Name of the model.
-        pages: Pages to read, counted from 0; ``None`` for all.
-        extra_body: Merged into the body last.
+    ``pages`` are counted from 0; ``None`` means all.
     """
 
     endpoint: Endpoint[Any]

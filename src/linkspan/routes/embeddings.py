@@ -73,13 +73,7 @@ _Texts: TypeAlias = "Sequence[PlacedText]"
 class EmbeddingCall:
     """How to embed texts.
 
-    Args:
-        endpoint: The endpoint to call.
-        model: Name of the model.
-        dimensions: Length of the vectors, ``None`` for the model's default.
-        batch_size: Most texts per request; ``None`` for the model's limit.
-        extra_body: Merged into each body last.
-        blank_texts: How to handle empty and blank texts: an error, or a vector of zeros.
+    ``batch_size`` is the most texts per request; ``None`` means the model's limit.
     """
 
     endpoint: Endpoint[Any]

@@ -25,14 +25,7 @@ __all__ = ["RerankCall"]
 
 @dataclass(frozen=True)
 class RerankCall:
-    """How to rank documents.
-
-    Args:
-        endpoint: The endpoint to call.
-        model: Name of the model.
-        top_n: Number of best documents to return; ``None`` for all.
-        extra_body: Merged into the body last.
-    """
+    """How to rank documents."""
 
     endpoint: Endpoint[Any]
     model: str

@@ -44,8 +44,7 @@ _ZLIB_HEADER = 2
 class Body:
     """A body, or its beginning.
 
-    Args:
-        limit: Most bytes to keep.
+    Keeps at most ``limit`` bytes.
     """
 
     __slots__ = ("_left", "_pieces")

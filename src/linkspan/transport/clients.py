@@ -41,9 +41,7 @@ class _LoopClient(NamedTuple):
 class Clients:
     """Returns the sync client, and the async client of the running event loop.
 
-    Args:
-        http_client: Use this client instead of creating one. It is never closed.
-        http_async_client: The same for async calls; the user must use it on one loop only.
+    Clients passed in are used instead of creating some, and never closed. An async one must be used on one loop only.
     """
 
     def __init__(self, http_client: httpx.Client | None, http_async_client: httpx.AsyncClient | None) -> None:

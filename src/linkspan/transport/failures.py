@@ -83,11 +83,7 @@ def _is_valid(url: str) -> bool:
 def interruption(exc: Exception, request: HttpRequest, headers: httpx.Headers, waited: float | None) -> LinkspanError:
     """Return the error for a stream that failed after its first event.
 
-    Args:
-        exc: httpx's error.
-        request: The request.
-        headers: The answer's headers.
-        waited: Seconds since the last event, if known.
+    ``waited`` is the number of seconds since the last event, if known.
     """
     host = request.host
     if isinstance(exc, httpx.DecodingError):

@@ -19,11 +19,7 @@ __all__ = ["PooledConnection"]
 
 
 class PooledConnection(httpcore.AsyncConnectionInterface):
-    """One of httpcore's connections.
-
-    Args:
-        connection: httpcore's own.
-    """
+    """One of httpcore's connections."""
 
     def __init__(self, connection: httpcore.AsyncConnectionInterface) -> None:
         self._connection = connection

@@ -71,11 +71,7 @@ class SyncTransport(httpx.HTTPTransport):
 class AsyncTransport(httpx.AsyncHTTPTransport):
     """Sends async requests; see :class:`SyncTransport`.
 
-    Args:
-        backend: Opens the connections; ``None`` leaves that to httpcore, for event loops other than asyncio's.
-        context: The TLS context.
-        proxy: The proxy to go through.
-        direct: The transport for hosts without a proxy, and a function that identifies them.
+    Without a ``backend``, httpcore opens the connections: for event loops other than asyncio's.
     """
 
     def __init__(

@@ -28,8 +28,7 @@ _MISTRAL_ID = re.compile(r"[a-zA-Z0-9]{9}")
 class CallIds:
     """Assigns ids to the calls of one answer: the server's id if it is new, else a generated one.
 
-    Args:
-        conversation: The messages before the answer, whose ids are not reused.
+    Ids of the messages before it, the ``conversation``, are not reused.
     """
 
     __slots__ = ("_conversation", "_taken")

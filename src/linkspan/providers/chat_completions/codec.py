@@ -27,11 +27,7 @@ __all__ = ["ChatCompletionsCodec", "OpenAICodec"]
 
 
 class OpenAICodec:
-    """Base of codecs for OpenAI-compatible servers: the key, the list of models, and errors on any route.
-
-    Args:
-        provider: The API's short name.
-    """
+    """Base of codecs for OpenAI-compatible servers: the key, the list of models, and errors on any route."""
 
     #: The route of the list of models.
     models_path = MODELS_PATH

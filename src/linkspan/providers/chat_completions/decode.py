@@ -89,13 +89,7 @@ def decode_answer(
 ) -> Completion:
     """Decode the frame around the choices of a whole answer, on the routes for chats and for prompts.
 
-    Args:
-        content: The body.
-        headers: The answer's headers.
-        provider: The API's short name.
-        decode_choice: Decodes one choice.
-        what: What the answer should be, for errors.
-        explain: Adds the API's hints to an error.
+    ``what`` says in errors what the answer should be.
 
     Raises:
         InvalidResponseError: The answer has no choices, or one of them is malformed.

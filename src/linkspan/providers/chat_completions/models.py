@@ -64,11 +64,6 @@ class ListedModel:
 def decode_models(body: bytes, headers: Mapping[str, str], provider: str) -> list[ListedModel]:
     """Decode the list: ``{"object": "list", "data": [{"id", "object", "created", "owned_by", …}]}``, or ``data`` alone.
 
-    Args:
-        body: The answer's body.
-        headers: The answer's headers.
-        provider: The API's short name.
-
     Returns:
         The models in the order of the answer.
 

@@ -41,13 +41,8 @@ _DONE = b"[DONE]"
 class ChatStreamDecoder:
     """State of one stream.
 
-    Args:
-        provider: The API's short name.
-        headers: The answer's headers.
-        choices: Number of requested answers (``n``).
-        names: The names of the request's tools, to restore them in the calls.
-        conversation: The messages of the request; ids of their tool calls are not reused.
-        explain: Adds the API's hints to an error in the stream.
+    ``choices`` is the number of requested answers (``n``). ``names`` restores the names of the request's tools in
+    calls, and ids of earlier calls in the ``conversation`` are not reused.
 
     Finish reason, usage, model and unknown fields are held back for the last delta. Servers send them on any chunk, on
     several, or as running totals, and frameworks would add up repeated values.

@@ -47,9 +47,6 @@ class ToolCallStream:
     Handles what servers were seen to send: several fragments in one delta, interleaved calls, ids or names repeated or
     new in each fragment, no index, one index for all calls, no id, one id for all calls, arguments that are null,
     empty, an object, or JSON inside a JSON string.
-
-    Args:
-        ids: Assigns ids to calls; each choice of an answer has its own.
     """
 
     __slots__ = ("_by_id", "_by_index", "_by_index_and_id", "_calls", "_ids")

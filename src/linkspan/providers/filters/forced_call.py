@@ -33,10 +33,6 @@ class ForcedCallCodec(WrappedCodec["ChatRequest"]):
     """Sends a JSON schema as a required tool, and returns the arguments of its call as the text.
 
     Calls of other names, and further ones of the same name, remain calls. Text beside the call moves to ``extra``.
-
-    Args:
-        inner: The API's codec.
-        title: The API's name for people.
     """
 
     def __init__(self, inner: Codec[ChatRequest], title: str) -> None:
@@ -157,12 +153,7 @@ class _Choice:
 class _ForcedCallDecoder(WrappedDecoder[StreamDecoder]):
     """Yields the arguments of a streamed call as text: as they arrive, or at the end if the answer is not an object.
 
-    Text waits for the end, because a call may follow.
-
-    Args:
-        inner: Decodes the stream.
-        name: The tool's name.
-        is_wrapped: Whether the answer is an argument of the call.
+    Text waits for the end, because a call may follow. ``is_wrapped``: the answer is an argument of the call.
     """
 
     __slots__ = ("_choices", "_is_wrapped", "_name")

@@ -150,10 +150,6 @@ class ThinkTagDecoder(WrappedDecoder["StreamDecoder"]):
 
     A tail held back is returned before the next tool call, finish reason or the end. Everything else of a delta passes
     unchanged; log probabilities stay with their piece.
-
-    Args:
-        inner: The API's decoder.
-        inside: Whether the prompt has opened the block.
     """
 
     __slots__ = ("_id", "_inside", "_splitters")
@@ -230,9 +226,6 @@ class ThinkTagCodec(WrappedCodec[RequestT]):
     """A codec that returns the text between think tags as reasoning. Everything else is the inner codec's.
 
     If a prompt ends with the opening tag, its answer starts inside the block.
-
-    Args:
-        inner: The API's codec.
     """
 
     def path(self, request: RequestT, *, stream: bool) -> str:

@@ -65,10 +65,6 @@ def prompt_parameters(request: PromptRequest, *, guided_decoding: bool = False) 
     ``max_tokens`` is sent as ``max_new_tokens``; ``stop_sequences`` also holds the request's ``stop``. Fields that are
     ``None`` or have no effect (``n=1``) are not sent.
 
-    Args:
-        request: The request.
-        guided_decoding: Whether the endpoint obeys the ``guided_*`` fields.
-
     Raises:
         UnsupportedContentError: The server would silently ignore a field: v1 does not have it, or it is guided and the
             endpoint has no guided decoding.

@@ -48,10 +48,6 @@ class PromptStreamDecoder:
     ``finished: true`` ends the answer, whatever the server appends. Without it the answer is incomplete, except from
     TensorRT-LLM, which never sends it: there, the end of the stream ends the answer. DeepSpeed counts no tokens and
     repeats the whole text at the end, of which only new text is used.
-
-    Args:
-        headers: The answer's headers.
-        ends_unsaid: Whether the server never sends ``finished: true`` (TensorRT-LLM).
     """
 
     #: This decoder never ends an answer before the server does.

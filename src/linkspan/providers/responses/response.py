@@ -33,12 +33,7 @@ def finish_reason_of(
 ) -> str:
     """Return the finish reason, in Chat Completions' terms.
 
-    Args:
-        response: The response.
-        status: ``completed`` or ``incomplete``.
-        usage: Its token counts.
-        limit: The request's limit of generated tokens.
-        calls: Whether it calls a function.
+    ``limit`` is the request's limit of generated tokens.
     """
     if status == "incomplete":
         reason = as_name(as_object(response.get("incomplete_details"), "incomplete_details").get("reason"), "reason")

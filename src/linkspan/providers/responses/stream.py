@@ -70,13 +70,7 @@ _JOINT = "\n\n"
 class ResponsesDecoder:
     """Decodes one answer.
 
-    Args:
-        provider: The API's short name.
-        headers: The answer's headers.
-        names: The names of the request's tools, to be restored in calls.
-        conversation: The messages of the request; ids of their tool calls are not reused.
-        limit: The request's limit of generated tokens, if any.
-        explain: Adds the API's hints to an error.
+    ``limit`` is the request's limit of generated tokens; for the rest see :class:`ChatStreamDecoder`.
     """
 
     #: This decoder never ends an answer before the server does.
