@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import ConfigurationError
-from linkspan.redaction import SHORTEST_SECRET, names_secret
+from linkspan.redaction import SHORTEST_SECRET, is_credential
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -34,7 +34,7 @@ def as_extra_headers(value: Any, api_key: SecretStr | None = None) -> dict[str, 
     for name, text in value.items():
         if not isinstance(name, str) or not isinstance(text, str):
             raise ConfigurationError(f"extra_headers must map names to texts: the value of {name!r} is not a text.")
-        if names_secret(name) or (len(key) >= SHORTEST_SECRET and key in text):
+        if is_credential(name, text) or (len(key) >= SHORTEST_SECRET and key in text):
             raise ConfigurationError(
                 f"The header {name!r} of extra_headers is a credential, which cannot be set for one call: set it at "
                 "construction, in api_key or default_headers, where linkspan keeps it out of logs and traces."

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from linkspan.errors import InvalidRequestError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 __all__ = ["encode_json", "unwritable_field"]
+
+#: Most names in the path to a wrong value: each level is tried as a whole.
+_DEEPEST_PATH = 20
 
 
 def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
@@ -38,9 +39,15 @@ def _unwritable(provider: str, reason: str) -> InvalidRequestError:
 
 def unwritable_field(body: Mapping[str, Any]) -> str:
     """Return the dotted path of the first field that JSON cannot carry; ``""`` if there is none."""
-    name = next((name for name, value in body.items() if not _is_writable({name: value})), "")
-    inner = unwritable_field(body[name]) if name and isinstance(body[name], dict) else ""
-    return f"{name}.{inner}" if inner else str(name)
+    path: list[str] = []
+    value: Any = body
+    while isinstance(value, Mapping) and len(path) < _DEEPEST_PATH:
+        wrong = [name for name, item in value.items() if not _is_writable({name: item})]
+        if not wrong:
+            break
+        path.append(str(wrong[0]))
+        value = value[wrong[0]]
+    return ".".join(path)
 
 
 def _is_writable(value: Any) -> bool:

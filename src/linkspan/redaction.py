@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["MASK", "MaskedHeaders", "Secrets", "is_secret_keyword", "mask_headers", "names_secret"]
+__all__ = ["MASK", "MaskedHeaders", "Secrets", "is_credential", "is_secret_keyword", "mask_headers", "names_secret"]
 
 MASK = "**********"
 
@@ -19,8 +19,11 @@ MASK = "**********"
 SHORTEST_SECRET = 6
 
 _SECRET_NAME = re.compile(
-    r"authorization|authenticat|cookie|secret|token|passw|credential|signature|(^|[-_])(api|auth|access)?[-_]?key$"
+    r"authorization|authenticat|cookie|secret|token|passw|passphrase|(^|[-_])pwd$|credential|signature|jwt|bearer"
+    r"|(^|[-_.])auth([-_.]|$)|(^|[-_.])(api|auth|access|subscription)?[-_.]?key$"
 )
+#: A value that is a credential whatever its name is.
+_CREDENTIAL = re.compile(r"\s*(?:bearer|basic)\s+\S", re.IGNORECASE)
 #: Rate limit headers of answers count tokens; users need to see them.
 _HARMLESS_NAME = re.compile(r"^(x-)?ratelimit-|tokens$")
 
@@ -31,12 +34,22 @@ _HEADER_WORDS = frozenset({"default_headers", "extra_headers", "extra_query", "h
 _DEEPEST = 100
 #: Shorter pieces of base64 are not searched for, because they occur by chance.
 _SHORTEST_BASE64 = 8
+#: Characters of a secret that are searched for: the beginning tells it from other text, and a pattern for a token of
+#: thousands of characters would take seconds to compile.
+_SEARCHED = 48
+#: A break of a line within a secret, plain or escaped, with the next line's indentation.
+_BREAK = r"\r?\n[ \t]*|\\{1,8}[rn]"
 
 
 def names_secret(name: str) -> bool:
     """Return whether the value of a header or argument of this name is a credential."""
     lowered = name.lower()
     return _SECRET_NAME.search(lowered) is not None and _HARMLESS_NAME.search(lowered) is None
+
+
+def is_credential(name: str, value: str) -> bool:
+    """Return whether a header is a credential: by its name, or by the scheme ``Bearer`` or ``Basic`` in its value."""
+    return names_secret(name) or _CREDENTIAL.match(value) is not None
 
 
 def is_secret_keyword(name: str, value: Any) -> bool:
@@ -52,7 +65,7 @@ def is_secret_keyword(name: str, value: Any) -> bool:
 
 def mask_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers with asterisks for each value that looks like a credential."""
-    return {name: MASK if names_secret(name) else value for name, value in headers.items()}
+    return {name: MASK if is_credential(name, value) else value for name, value in headers.items()}
 
 
 class MaskedHeaders(dict[str, str]):
@@ -68,7 +81,8 @@ class Secrets:
     r"""Secrets that no error may show; masks them.
 
     A secret is found as plain text and in the encodings that servers and proxies repeat: percent-encoded (in either
-    case, once or twice), with JSON, HTML or ``\x`` escapes of all or some characters, and inside base64.
+    case, several times), with JSON, HTML or ``\x`` escapes of all or some characters, inside base64, and with line
+    breaks in it. Of a long secret, the beginning is found, and blanked with what follows it.
 
     Args:
         texts: The secrets. Those of fewer than six characters are placeholders and are ignored.
@@ -91,7 +105,7 @@ class Secrets:
 
     def with_sent(self, headers: Mapping[str, str]) -> Secrets:
         """Return these secrets together with the credentials in headers."""
-        values = [str(value) for name, value in headers.items() if names_secret(name)]
+        values = [str(value) for name, value in headers.items() if is_credential(name, str(value))]
         return Secrets([*self._texts, *(part for value in values for part in _credentials(value))])
 
     def found_in(self, text: str | bytes) -> bool:
@@ -112,7 +126,9 @@ class Secrets:
             for name, value in list(vars(one).items()):
                 setattr(one, name, self._blank(value, 0))
             self._drop_request(one)
-            if self.found_in(f"{one}{one!r}"):
+            # An error of an encoding keeps what could not be encoded, and does not show all of it.
+            hidden = getattr(one, "object", "") if isinstance(one, UnicodeError) else ""
+            if self.found_in(f"{one}{one!r}") or self.found_in(hidden):
                 _cut_off(error, one)  # an exception whose text does not come from its arguments
 
     def _drop_request(self, error: BaseException) -> None:
@@ -170,16 +186,20 @@ def _cut_off(error: BaseException, unclean: BaseException) -> None:
 
 
 def _credentials(value: str) -> Iterator[str]:
-    """Return the secret parts of a header's value: all of it or what follows a scheme, cookies, a password."""
-    scheme, blank, credential = value.strip().partition(" ")
-    yield credential.strip() if blank else scheme
-    for part in re.split(r"[;,\s]+", value):
+    """Return the secret parts of a header's value: all of it or what follows a scheme, parameters, a password."""
+    scheme, *rest = value.split(None, 1)
+    credential = rest[0].strip() if rest else scheme
+    yield credential.strip("\"'")
+    for part in re.split(r"[;,\s]+", credential if "=" not in scheme else value):
         name, equals, text = part.partition("=")
         if equals and name and text.strip("="):
-            yield text
+            yield text.strip("\"'")
+        else:
+            yield part.partition(":")[2] or part
     if scheme.lower() == "basic":
+        padded = credential + "=" * (-len(credential) % 4)
         try:
-            user, _, password = base64.b64decode(credential, validate=True).decode().partition(":")
+            user, _, password = base64.b64decode(padded, validate=True).decode().partition(":")
         except ValueError:
             return
         yield from (user, password)
@@ -188,35 +208,54 @@ def _credentials(value: str) -> Iterator[str]:
 @lru_cache(maxsize=64)
 def _compiled(secrets: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
     # One pattern per encoding: each starts with one of a few characters, which re finds at the speed of C.
-    writings = [_loosely(secret) for secret in sorted(secrets, key=len, reverse=True)]
-    for secret in secrets:
-        writings.extend(f"{_loosely(encoded)}(?:[A-Za-z0-9+/_-]|%2[BbFf])*(?:=|%3[Dd])*" for encoded in _base64(secret))
+    heads = [(secret[:_SEARCHED], secret[_SEARCHED:]) for secret in sorted(secrets, key=len, reverse=True)]
+    writings = [f"{_loosely(head)}{_tail(rest)}" for head, rest in heads]
+    for head, rest in heads:
+        end = f"(?:[A-Za-z0-9+/_-]|%2[BbFf]{f'|{_BREAK}' if rest else ''})*(?:=|%3[Dd])*"
+        writings.extend(f"{_loosely(encoded)}{end}" for encoded in _base64(head))
     return tuple(map(re.compile, writings))
 
 
 def _loosely(text: str) -> str:
     """Return a pattern for a text in which each character may be escaped in one of the usual ways."""
-    return "".join(map(_character, text))
+    return f"(?:{_BREAK}){{0,3}}".join(map(_character, text))
+
+
+def _tail(rest: str) -> str:
+    """Return a pattern for the rest of a long secret, in any writing."""
+    return f"(?:[A-Za-z0-9%&#;+/{re.escape(''.join(sorted(set(rest))))}]|{_BREAK}){{0,{6 * len(rest)}}}" if rest else ""
 
 
 def _character(character: str) -> str:
     escaped = re.escape(character)
     if ord(character) > 0x7F:
-        percent = "".join(f"%(?:25){{0,3}}{_hex(byte)}" for byte in character.encode("utf-8", "replace"))
+        percent = "".join(f"%(?:25){{0,9}}{_hex(byte)}" for byte in character.encode("utf-8", "replace"))
         return f"(?:{escaped}|{percent})"
     code = _hex(ord(character))
-    # A second layer of JSON, or ``repr``, doubles backslashes. Each alternative starts with a different character.
-    ways = [escaped, f"%(?:25){{0,3}}{code}", rf"\\\\{{0,7}}(?:u00{code}|x{code}|{escaped})"]
-    entity = f"|{_ENTITIES[character]}" if character in _ENTITIES else ""
-    ways.append(f"&(?:amp;){{0,3}}(?:#0{{0,5}}{ord(character)}|#[xX]0{{0,5}}{code}{entity});")
+    # More layers of JSON, or ``repr``, double backslashes. Each alternative starts with a different character.
+    more = "" if character == "\\" else r"\\{0,15}"
+    ways = [escaped, f"%(?:25){{0,9}}{code}", rf"\\{more}(?:u00{code}|x{code}|{escaped})"]
+    names = "".join(f"|{name}" for name in _entities().get(character, ()))
+    ways.append(f"&(?:amp;){{0,9}}(?:#0{{0,5}}{ord(character)}|#[xX]0{{0,5}}{code}{names});?")
     if character in "+/-_":  # the two alphabets of base64
         ways.append(re.escape("-_+/"["+/-_".index(character)]))
+    if character == "+":  # a form's blank
+        ways.append(" ")
     if character == " ":
         ways.append(r"\+")
     return f"(?:{'|'.join(ways)})"
 
 
-_ENTITIES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos", "=": "equals", "/": "sol", "+": "plus"}
+@lru_cache(maxsize=1)
+def _entities() -> dict[str, list[str]]:
+    """Return HTML's names of each ASCII character that has some."""
+    from html.entities import html5  # noqa: PLC0415  # for the first failure only
+
+    found: dict[str, list[str]] = {}
+    for name, text in html5.items():
+        if text.isascii() and name.endswith(";"):
+            found.setdefault(text, []).append(name[:-1])
+    return found
 
 
 def _hex(byte: int) -> str:

@@ -45,6 +45,20 @@ def test_an_unknown_argument_is_refused_with_the_known_one(subject: Subject) -> 
         subject.make(time_out=3)
 
 
+@every
+def test_a_key_that_is_not_utf_8_is_refused(subject: Subject) -> None:
+    with pytest.raises(ConfigurationError, match="not UTF-8") as caught:
+        subject.make(api_key="half-a-key\udc80")
+    assert "half-a-key" not in repr(caught.value)
+
+
+@every
+def test_an_address_that_is_no_address_is_refused(subject: Subject) -> None:
+    for address in ("http://[::1", "http://[zz]/v1", "http://xn--a/v1", "http://host/\udc80", "http://a\uff0fb/v1"):
+        with pytest.raises(ConfigurationError, match=r"^base_url "):
+            subject.make(base_url=address)
+
+
 WRONG_ARGUMENTS: list[tuple[str, Any]] = [
     ("timeout", 0),
     ("timeout", True),

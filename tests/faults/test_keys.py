@@ -7,6 +7,7 @@ import json
 import logging
 import pickle
 import traceback
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -40,6 +41,11 @@ WRITINGS = {
     "unicode escapes": "".join(f"\\u{ord(letter):04x}" for letter in KEY),
     "html": KEY.replace("/", "&#47;").replace("+", "&#x2B;"),
     "html, every character": "".join(f"&#{ord(letter)};" for letter in KEY),
+    "percent five times": reduce(lambda text, _: quote(text, safe=""), range(5), KEY),
+    "html, names": KEY.replace("/", "&sol;").replace("+", "&plus;").replace("=", "&equals;"),
+    "html, without semicolons": "".join(f"&#{ord(letter)}" for letter in KEY),
+    "on two lines": f"{KEY[:14]}\\r\\n  {KEY[14:]}",
+    "form": KEY.replace("+", " "),
     "html, every character, hexadecimal": "".join(f"&#x{ord(letter):x};" for letter in KEY),
 }
 #: What must not be seen: each writing, and a part of the key that a careless cut would leave.
@@ -262,16 +268,46 @@ def test_what_a_proxy_repeats_of_its_password_is_not_shown(
         model.close()
 
 
-@pytest.mark.parametrize("name", ["X-Gateway-Token", "Cookie", "X-Amz-Signature", "Proxy-Authorization", "X-Secret"])
-def test_secrets_of_default_headers_are_found_by_the_rule_of_masking(name: str) -> None:
-    value = "session=gw-5ecret-0123456789" if name == "Cookie" else "gw-5ecret-0123456789"
+GATEWAY_KEY = "gw-5ecret-0123456789"
+BASIC = base64.b64encode(f"user:{GATEWAY_KEY}".encode()).decode()
+CREDENTIALS = [
+    *((name, GATEWAY_KEY) for name in ("X-Gateway-Token", "X-Amz-Signature", "Proxy-Authorization", "X-Secret")),
+    *((name, GATEWAY_KEY) for name in ("X-Auth", "X-JWT", "Subscription-Key", "X-Passphrase")),
+    ("X-Forwarded-User", f"Bearer {GATEWAY_KEY}"),
+    ("X-Upstream", f"basic {BASIC.rstrip('=')}"),
+    ("Authorization", f'Token token="{GATEWAY_KEY}"'),
+    ("Authorization", f"ApiKey user:{GATEWAY_KEY}"),
+    ("Authorization", f'Digest username="user", response="{GATEWAY_KEY}"'),
+    ("Cookie", f"session={GATEWAY_KEY}"),
+    ("Cookie", f'theme=dark; session="{GATEWAY_KEY}"'),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), CREDENTIALS)
+@pytest.mark.parametrize("make", [ChatScaleway, llama_index.Scaleway], ids=["langchain", "llama_index"])
+def test_credentials_of_default_headers_are_secrets(make: type[Any], name: str, value: str) -> None:
     with LoopbackServer() as server:
-        model = ChatScaleway(model="m", api_key=KEY, base_url=server.url, max_retries=0, default_headers={name: value})
-        server.always(http(400, _error(message="bad gw-5ecret-0123456789", code="gw-5ecret-0123456789")))
+        model = make(model="m", api_key=KEY, base_url=server.url, max_retries=0, default_headers={name: value})
+        server.always(http(400, _error(message=f"bad {GATEWAY_KEY}", code=GATEWAY_KEY)))
         with pytest.raises(LinkspanError) as caught:
-            model.invoke("x")
+            calls(model)[0]()
         assert_clean(list(everything(caught.value)), "gw-5ecret")
-        assert_clean([repr(model), str(model), repr(dict(model))], "gw-5ecret")
+        assert_clean([repr(model), str(model), repr(dict(model))], "gw-5ecret", BASIC.rstrip("="))
+
+
+@pytest.mark.parametrize("make", [ChatScaleway, llama_index.Scaleway], ids=["langchain", "llama_index"])
+def test_a_token_of_thousands_of_characters_is_a_secret(make: type[Any]) -> None:
+    token = "".join(f"{number:x}/{number * 7919:X}." for number in range(1, 400))
+    encoded = base64.b64encode(token.encode()).decode()
+    writings = [token, quote(token, safe=""), encoded, quote(encoded, safe=""), f"{token[:900]}\n{token[900:]}"]
+    with LoopbackServer() as server:
+        model = make(model="m", api_key=token, base_url=server.url, max_retries=0)
+        for writing in writings:
+            server.always(http(400, _error(message=f"bad {writing}", code=writing)))
+            with pytest.raises(LinkspanError, match=r"bad \*{10}") as caught:
+                calls(model)[0]()
+            ends = (writing[-12:], writing[:12], writing[len(writing) // 2 :][:24])
+            assert_clean(list(everything(caught.value)), *ends)
 
 
 @pytest.mark.parametrize(

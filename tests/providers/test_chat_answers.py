@@ -320,6 +320,11 @@ def test_what_json_cannot_carry_is_named(server) -> None:
         encode_json({"text": "\ud800"}, "scaleway")
     with pytest.raises(InvalidRequestError, match="JSON"):
         encode_json({"temperature": float("nan")}, "scaleway")
+    deep: dict[str, Any] = {}
+    for _ in range(3_000):
+        deep = {"deeper": deep}
+    with pytest.raises(InvalidRequestError, match=r"'options\.deeper\.deeper"):
+        encode_json({"options": deep}, "scaleway")
 
 
 def test_the_project_is_part_of_the_address(monkeypatch: pytest.MonkeyPatch) -> None:

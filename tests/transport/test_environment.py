@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from linkspan.errors import ConfigurationError
@@ -29,6 +31,8 @@ NO_PROXIES = [
     f"http://{'a' * 70}:80",
     "http://",
     "http://user:sk-password@127.0.0.1:99999",
+    "http://user:sk-password\udc80@127.0.0.1:9",
+    "http://xn--a:80",
 ]
 
 
@@ -41,7 +45,7 @@ async def test_a_proxy_that_cannot_be_used(face, ask, environment, name):
         assert "sk-password" not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", ["[::1", "http://[::1", "host:port:9", "x\x01y"])
+@pytest.mark.parametrize("value", ["[::1", "http://[::1", "host:port:9", "x\x01y", "\udc80"])
 async def test_an_exception_from_proxies_that_cannot_be_read(face, ask, environment, value):
     environment.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
     environment.setenv("NO_PROXY", value)
@@ -74,7 +78,7 @@ async def test_files_that_cannot_be_used(face, ask, environment, tmp_path, name)
     (tmp_path / "no.pem").write_text("no certificate")
     values = {
         "SSL_CERT_FILE": [tmp_path / "missing.pem", tmp_path, tmp_path / "no.pem"],
-        "SSL_CERT_DIR": [tmp_path / "missing"],
+        "SSL_CERT_DIR": [tmp_path / "missing", f"{tmp_path}{os.pathsep}{tmp_path / 'missing'}", "x" * 5_000],
         "SSLKEYLOGFILE": [tmp_path / "missing" / "keys", tmp_path],
     }
     environment.delenv("SSL_CERT_FILE", raising=False)
@@ -84,7 +88,16 @@ async def test_files_that_cannot_be_used(face, ask, environment, tmp_path, name)
             await face.send(ask())
 
 
-@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example", "\u00fc" * 60 + ".example", ".example"])
+async def test_several_directories_of_certificates(server, face, ask, environment, tmp_path):
+    environment.delenv("SSL_CERT_FILE", raising=False)
+    environment.setenv("SSL_CERT_DIR", f"{tmp_path}{os.pathsep}{tmp_path.parent}")
+    server.answer(http(200, b"fine"))
+    assert (await face.send(ask())).content == b"fine"
+
+
+@pytest.mark.parametrize(
+    "host", ["xn--a.example", "a..b", f"{'a' * 64}.example", "\u00fc" * 60 + ".example", ".example"]
+)
 async def test_hosts_that_cannot_exist(face, ask, host):
     with pytest.raises(ConfigurationError):
         await face.send(ask(url=f"http://{host}/v1"))
@@ -92,7 +105,15 @@ async def test_hosts_that_cannot_exist(face, ask, host):
 
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_redirects_to_what_is_no_address(server, face, ask, streamed):
-    for location in ("//[", "javascript:alert(1)", "mailto:a@b", "http://[::1", "http://a:port/", "x://"):
+    for location in (
+        "//[",
+        "javascript:alert(1)",
+        "mailto:a@b",
+        "http://[::1",
+        "http://a:port/",
+        "x://",
+        "http://xn--a/",
+    ):
         server.requests.clear()
         server.answer(http(302, headers={"location": location}))
         with pytest.raises(ConfigurationError, match="redirects"):

@@ -262,6 +262,9 @@ def test_errors_other_than_ours_are_not_retried(server, ask):
         ({"retry-after-ms": "x", "retry-after": "4"}, 4.0),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 -0000"}, 0.0),
+        ({"retry-after": f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT"}, None),
+        ({"retry-after": f"Mon, 01 Jan 2026 {'9' * 20}:00:00 GMT"}, None),
+        ({"retry-after": f"Mon, 01 Jan 2026 00:00:00 +{'9' * 20}"}, None),
     ],
 )
 def test_retry_after(headers, seconds):

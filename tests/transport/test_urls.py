@@ -47,6 +47,8 @@ def test_normalised(url, normalised):
         ("https://host\\evil", "backslash"),
         ("https://host/v1?api-version=1", "query"),
         ("https://host/v1#part", "fragment"),
+        ("https://host/\udc80", "not UTF-8"),
+        ("https://xn--a/v1", "international"),
         ("https://sk-secret@host/v1", "user name or password"),
         ("https://user:sk-secret@host/v1", "user name or password"),
         ("https://host/v1?key=sk-secret", "query"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -51,7 +52,7 @@ class Provider:
         """Return the key: the argument, else from the environment. A blank key counts as missing.
 
         Raises:
-            ConfigurationError: The argument is not a string.
+            ConfigurationError: The argument is not a string, or the key is not UTF-8.
         """
         if isinstance(explicit, SecretStr):
             explicit = explicit.get_secret_value()
@@ -60,6 +61,11 @@ class Provider:
                 f"api_key must be text or a SecretStr, not {type(explicit).__name__}.", provider=self.name
             )
         value = (explicit or "").strip() or first_set(self.api_key_env)
+        if value and re.search("[\ud800-\udfff]", value):
+            raise ConfigurationError(
+                f"The key for {self.title} contains bytes that are not UTF-8: read it again, as text.",
+                provider=self.name,
+            )
         return SecretStr(value) if value else None
 
     def resolve_base_url(self, explicit: str | None) -> str:

@@ -278,7 +278,7 @@ def _message(client: httpx.Client | httpx.AsyncClient, request: HttpRequest, *, 
         return client.build_request(
             request.method, _parsed(request.url), headers=headers, content=request.content, timeout=timeout
         )
-    except httpx.InvalidURL as exc:
+    except (httpx.InvalidURL, UnicodeError) as exc:
         raise unusable_address(exc, request) from None
 
 

@@ -8,7 +8,6 @@ import ipaddress
 import os
 import ssl
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 from urllib.request import getproxies
@@ -43,8 +42,10 @@ def shared_tls_context() -> ssl.SSLContext:
 
 @functools.lru_cache(maxsize=4)
 def _new_tls_context(cert_file: str | None, cert_dir: str | None, key_log: str | None) -> ssl.SSLContext:
-    if not cert_file and cert_dir and not Path(cert_dir).is_dir():  # OpenSSL would accept it, and trust nobody
-        raise ConfigurationError(f"SSL_CERT_DIR names {cert_dir!r}, which is not a directory. Correct or unset it")
+    # One or more directories. OpenSSL would accept anything, and trust nobody.
+    for place in cert_dir.split(os.pathsep) if cert_dir and not cert_file else ():
+        if not os.path.isdir(place):  # noqa: PTH112  # unlike Path.is_dir, False for a name that cannot exist
+            raise ConfigurationError(f"SSL_CERT_DIR names {place!r}, which is not a directory. Correct or unset it")
     try:
         return httpx.create_ssl_context()
     except (OSError, ValueError) as error:  # an ssl.SSLError is an OSError
@@ -120,7 +121,7 @@ def proxies_of_environment() -> Proxies:
         pattern = _direct_pattern(entry)
         try:
             httpx.URL(pattern)
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise ConfigurationError(
                 f"{_variable('no')} holds {entry!r}, which is neither a host nor an address nor a network. Correct it"
             ) from error
@@ -129,9 +130,12 @@ def proxies_of_environment() -> Proxies:
 
 
 def proxy_passwords() -> list[str]:
-    """Return the passwords of the environment's proxies, which a proxy may repeat in errors."""
-    credentials = [address.rpartition("@")[0].rpartition("//")[2] for address in getproxies().values()]
-    return [unquote(password) for password in (part.partition(":")[2] for part in credentials) if password]
+    """Return the passwords of the environment's proxies, which a proxy may repeat in errors.
+
+    A user name without a password is a token.
+    """
+    users = [address.rpartition("@")[0].rpartition("//")[2] for address in getproxies().values()]
+    return [unquote(user.partition(":")[2] or user) for user in users if user]
 
 
 def _variable(scheme: str) -> str:
@@ -151,12 +155,12 @@ def _proxy(address: str, variable: str) -> httpx.Proxy:
 def _faults_of_proxy(address: str) -> Iterator[str]:
     try:
         url = httpx.URL(address)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):  # an environment may hold bytes that are not UTF-8
         yield "is not a valid URL: check the host and the port (0 to 65535)"
         return
     if url.scheme not in _PROXY_SCHEMES:
         yield f"has an unknown scheme: use one of {', '.join(_PROXY_SCHEMES)}"
-    fault = host_fault(url.host)
+    fault = host_fault(url.raw_host.decode("ascii"))
     if fault is not None:
         yield fault
     if url.port is not None and not 0 < url.port <= 65535:

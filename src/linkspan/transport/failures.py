@@ -22,7 +22,7 @@ from linkspan.errors import (
 )
 from linkspan.redaction import mask_headers
 from linkspan.transport.retries import retry_after_seconds
-from linkspan.transport.urls import public_url
+from linkspan.transport.urls import host_fault, public_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,9 @@ def connection_error(exc: httpx.RequestError, request: HttpRequest, seconds: flo
 def unusable_address(exc: Exception, request: HttpRequest) -> ConfigurationError:
     """Return the error for a URL that httpx cannot use: the request's or a redirect's."""
     shown = public_url(request.url)
-    if isinstance(exc, httpx.RemoteProtocolError) or (isinstance(exc, httpx.InvalidURL) and _is_valid(request.url)):
+    if isinstance(exc, httpx.RemoteProtocolError) or (
+        isinstance(exc, (httpx.InvalidURL, UnicodeError)) and _is_valid(request.url)
+    ):
         message = f"{shown!r} redirects to something that is not an http(s) URL. Check base_url"
     else:
         message = f"{shown!r} is not a valid URL: {exc}"
@@ -74,10 +76,9 @@ def unusable_address(exc: Exception, request: HttpRequest) -> ConfigurationError
 
 def _is_valid(url: str) -> bool:
     try:
-        httpx.URL(url)
-    except httpx.InvalidURL:
+        return host_fault(httpx.URL(url).host) is None
+    except (httpx.InvalidURL, UnicodeError):
         return False
-    return True
 
 
 def interruption(exc: Exception, request: HttpRequest, headers: httpx.Headers, waited: float | None) -> LinkspanError:

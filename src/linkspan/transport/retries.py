@@ -124,7 +124,7 @@ def _number(value: str | None) -> float | None:
 def _seconds_until(date: str) -> float | None:
     try:
         moment = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year, hour or time zone of twenty digits
         return None
     if moment.tzinfo is None:  # "-0000": HTTP's dates are in UTC
         moment = moment.replace(tzinfo=timezone.utc)

@@ -8,6 +8,8 @@ import socket
 import unicodedata
 from urllib.parse import SplitResult, urlsplit
 
+import httpx
+
 from linkspan.errors import ConfigurationError
 from linkspan.redaction import MASK
 
@@ -91,7 +93,19 @@ def host_fault(host: str) -> str | None:
         longest = max(map(len, labels if host.isascii() else host.encode("idna").split(b".")))
     except UnicodeError:
         longest = 64
-    return "has a host with a part that is too long" if longest > 63 else None
+    if longest > 63:
+        return "has a host with a part that is too long"
+    return "has a host with an invalid international part (xn--)" if _is_broken_punycode(host) else None
+
+
+def _is_broken_punycode(host: str) -> bool:
+    if "xn--" not in host.lower():
+        return False
+    try:
+        _ = httpx.URL(f"//{host}").host  # reading it decodes it
+    except (httpx.InvalidURL, UnicodeError):
+        return True
+    return False
 
 
 def _is_internal(host: str) -> bool:
@@ -110,8 +124,8 @@ def _is_internal(host: str) -> bool:
 
 def _split(url: str) -> tuple[str | None, SplitResult | None]:
     """Return what is wrong with a URL, or its parts."""
-    if re.search(r"[\x00-\x20\x7f\\]", url):
-        return "contains a blank, a control character or a backslash: remove it", None
+    if re.search(r"[\x00-\x20\x7f\\\ud800-\udfff]", url):
+        return "contains a blank, a control character, a backslash or a byte that is not UTF-8: remove it", None
     if "://" not in url:
         return "has no scheme: write https:// before it, or http:// for a local server", None
     try:

@@ -97,7 +97,7 @@ def container_name(base_url: str) -> str:
 
 def is_legacy(url: str) -> bool:
     """Whether a URL is that of the public legacy service."""
-    return urlsplit(url).netloc.lower() == urlsplit(DATACRUNCH.default_base_url or "").netloc
+    return _host(url) == _host(DATACRUNCH.default_base_url or "")
 
 
 def is_gateway(url: str) -> bool:
