@@ -190,16 +190,6 @@ class Message:
         """Return the text of a tool's result, marked if it is an error, because few APIs have a field for that."""
         return f"Error: {text}" if self.is_error and "error" not in text[:40].lower() else text
 
-    def parts_marked_if_failed(self) -> Sequence[Part]:
-        """Return the parts, the first text marked as in ``marked_if_failed``; without a text, a mark comes first."""
-        if not self.is_error:
-            return self.parts
-        for number, part in enumerate(self.parts):
-            if isinstance(part, Text):
-                marked = Text(self.marked_if_failed(part.text))
-                return [*self.parts[:number], marked, *self.parts[number + 1 :]]
-        return [Text("Error:"), *self.parts]
-
 
 @dataclass(slots=True)
 class ResponseFormat:

@@ -33,9 +33,8 @@ __all__ = [
 _LONGEST_MESSAGE = 1000
 #: Codes, types and request ids are short; a longer text is something else.
 _LONGEST_WORD = 200
-#: Most bytes read of a body that is not JSON, and of JSON.
+#: Most bytes read of a body that is not JSON.
 _LONGEST_PAGE = 8_192
-_LONGEST_JSON = 1024 * 1024
 _MOST_LIST_ITEMS = 3
 #: Most items kept of a list or an object in a body.
 _MOST_SHOWN = 20
@@ -76,7 +75,7 @@ def request_id_of(headers: Mapping[str, str]) -> str | None:
 def read_error_body(content: bytes) -> ErrorBody:
     """Decode the body of an error answer: JSON of any known shape, HTML, plain text or nothing."""
     try:
-        parsed = from_json(content[:_LONGEST_JSON])
+        parsed = from_json(content)
     except ValueError:
         text = content[:_LONGEST_PAGE].decode("utf-8", "replace").strip("\ufeff \t\r\n\0")
         if not text:

@@ -42,10 +42,7 @@ _ZLIB_HEADER = 2
 
 
 class Body:
-    """A body, or its beginning.
-
-    Keeps at most ``limit`` bytes.
-    """
+    """A body, or its first ``limit`` bytes."""
 
     __slots__ = ("_left", "_pieces")
 

@@ -162,7 +162,18 @@ def encode_calls(message: Message) -> list[dict[str, Any]]:
 
 def _encode_content(message: Message, dialect: Dialect, place: int) -> str | list[dict[str, Any]]:
     allowed = {"user": dialect.user_parts, "tool": dialect.tool_parts}.get(message.role, ())
-    return _encode_parts(message.parts_marked_if_failed(), allowed, message, dialect, place)
+    return _encode_parts(_marked_if_failed(message), allowed, message, dialect, place)
+
+
+def _marked_if_failed(message: Message) -> Sequence[Part]:
+    """Return a turn's parts; of a failed tool's result, the first text is marked, or else a mark comes first."""
+    if not message.is_error:
+        return message.parts
+    for number, part in enumerate(message.parts):
+        if isinstance(part, Text):
+            marked = Text(message.marked_if_failed(part.text))
+            return [*message.parts[:number], marked, *message.parts[number + 1 :]]
+    return [Text("Error:"), *message.parts]
 
 
 def _encode_parts(

@@ -82,7 +82,7 @@ def stop_texts(request: PromptRequest) -> tuple[str, ...]:
         request.parameters.get("stop"),
         (request.extra_body.get("parameters") or {}).get("stop"),
     ):
-        found.extend([value] if isinstance(value, str) else value or ())
+        found.extend(_as_list(value))
     return tuple(dict.fromkeys(found))
 
 
