@@ -89,6 +89,23 @@ def test_arguments_whose_header_comes_with_each_piece(api: Api) -> None:
     assert len(values) == LONG // 9 + 1_001
 
 
+@pytest.mark.parametrize("api", CHAT)
+def test_calls_that_are_read_with_each_chunk(api: Api) -> None:
+    # As agents of LlamaIndex do; those of LangChain add the chunks up and read the sum.
+    items = '{"b": [1]}'
+    pieces = [piece('{"a": [' + f"{items}," * (LONG // 11) + items, id="c"), *[piece(f",{items}")] * 2_000, piece("]}")]
+    wire = Wire()
+    model = api.make(**wire.clients())
+    wire.respond = lambda: httpx.Response(200, stream=Pieces(*pieces, END))
+    if hasattr(model, "stream_chat"):
+        for chunk in model.stream_chat([ChatMessage("x")]):
+            calls = model.get_tool_calls_from_response(chunk, error_on_no_tool_call=False)
+        assert len(calls[0].tool_kwargs["a"]) == LONG // 11 + 2_001
+    else:
+        seen = [chunk.tool_calls for chunk in model.stream("x")]
+        assert len(seen[0][0]["args"]["a"]) == LONG // 11 + 1
+
+
 def test_hundreds_of_calls_and_scores_in_a_sum() -> None:
     scores = {"content": [{"token": "a", "logprob": -0.5}]}
     calls = [

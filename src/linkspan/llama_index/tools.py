@@ -241,7 +241,7 @@ class CheckedToolStreams(FunctionCallingLLM):
 def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> list[ToolSelection]:
     """Return the calls of an answer in order, or those parsed so far from a chunk before the last.
 
-    The arguments are copies: a tool may change its own, and the history keeps the model's.
+    The arguments of a finished answer are copies: a tool may change its own, and the history keeps the model's.
 
     Raises:
         InvalidResponseError: The answer has ended, and the arguments of a call are not one whole JSON object.
@@ -259,7 +259,7 @@ def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> l
     else:
         arguments = _whole_arguments(calls, response)
     return [
-        ToolSelection(tool_id=call_id or f"call_{number}", tool_name=name, tool_kwargs=deepcopy(given))
+        ToolSelection(tool_id=call_id or f"call_{number}", tool_name=name, tool_kwargs=given)
         for number, ((call_id, name, _), given) in enumerate(zip(calls, arguments, strict=True))
     ]
 
@@ -302,6 +302,6 @@ def _whole_arguments(calls: Sequence[tuple[str | None, str, Any]], response: Cha
             ),
         )
     return [
-        arguments if isinstance(arguments, dict) else parse_arguments(call.arguments) or {}
+        deepcopy(arguments) if isinstance(arguments, dict) else parse_arguments(call.arguments) or {}
         for call, (_, _, arguments) in zip(read, calls, strict=True)
     ]
