@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import pytest
 from langchain_core.exceptions import ModelInvalidRequestError, OutputParserException
+from langchain_core.messages import HumanMessage
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, RootModel
 from pydantic import v1 as pydantic_v1
 from typing_extensions import NotRequired, TypedDict
@@ -316,6 +317,32 @@ def test_what_is_refused_before_a_call_is_an_error_of_core_too(make: Callable[..
     if hasattr(model, "bind_tools"):
         with pytest.raises(ModelInvalidRequestError, match="tool_choice names the tool 'other'"):
             model.bind_tools([Timetable], tool_choice="other")
+
+
+@pytest.mark.parametrize("kind", LANGCHAIN)
+def test_tools_and_objects_of_a_model_with_fallbacks(make: Callable[..., Any], sandbox: Sandbox, kind: str) -> None:
+    sandbox.add_rule(lambda call: reply(WHOLE, by_call="Timetable" if call.tools else None))
+    model: Any = make(LANGCHAIN, kind, base_url="http://127.0.0.1:9").with_fallbacks([make(LANGCHAIN, kind)])
+    assert model.with_structured_output(Timetable).invoke("?") == Timetable(**FACTS)
+    assert model.get_num_tokens_from_messages([HumanMessage("How late is it?")]) > 0
+    if (kind, "function_calling") in LANGCHAIN_WAYS:
+        (call,) = model.bind_tools([Timetable]).invoke("?").tool_calls
+        assert call["args"] == FACTS
+
+
+class Mixed(TypedDict):
+    """A TypedDict with a class of pydantic in it, which core cannot read."""
+
+    timetable: Timetable
+
+
+@pytest.mark.filterwarnings("ignore:Mixing V1 and V2 models")
+def test_what_core_cannot_read_is_refused_with_what_it_can(make: Callable[..., Any]) -> None:
+    model = make(LANGCHAIN, "scaleway")
+    for given in (Mixed, {"google_search": {}}, {"$ref": "#/$defs/A"}):
+        for bind in (model.with_structured_output, lambda given: model.bind_tools([given])):
+            with pytest.raises(errors.ConfigurationError, match="Cannot derive a JSON schema"):
+                bind(given)
 
 
 def test_a_keyword_that_a_method_sets_itself(make: Callable[..., Any], sandbox: Sandbox) -> None:

@@ -6,10 +6,13 @@ separate modules.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, ClassVar, Union, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable
 from pydantic import Field
 
 from linkspan.call_keywords import read_response_format, read_tool_choice
@@ -22,7 +25,7 @@ from linkspan.langchain.language_model import LinkspanLanguageModel
 from linkspan.langchain.messages import to_conversation
 from linkspan.langchain.profiles import profile_of
 from linkspan.langchain.registration import CHAT_MODELS
-from linkspan.langchain.tools import as_tool_dicts, schema_format, to_tools
+from linkspan.langchain.tools import Method, ToolChoiceLike, ToolLike, as_tool_dicts, schema_format, to_tools
 from linkspan.langchain.usage import combine_outputs
 from linkspan.options import ChatSettings
 from linkspan.owned_generator import OwnedGenerator
@@ -30,18 +33,14 @@ from linkspan.providers.catalog import model_info
 from linkspan.unreadable import building_answer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.language_models import ModelProfile
-    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
-    from langchain_core.runnables import Runnable
-    from langchain_core.tools import BaseTool
 
     from linkspan.conversation import ChatRequest
-    from linkspan.langchain.structured_output import Method
-    from linkspan.langchain.tools import ToolChoiceLike
 
 __all__ = ["LinkspanChatModel"]
 
@@ -156,7 +155,7 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
     @converted_errors()
     def bind_tools(
         self,
-        tools: Sequence[Union[dict[str, Any], type, Callable[..., Any], BaseTool]],
+        tools: Sequence[ToolLike],
         *,
         tool_choice: ToolChoiceLike = None,
         strict: bool | None = None,

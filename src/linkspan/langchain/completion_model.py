@@ -11,6 +11,8 @@ from contextlib import closing
 from enum import EnumMeta
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.runnables import Runnable
 from pydantic import Field
 
 from linkspan.assembler import Assembler
@@ -19,6 +21,7 @@ from linkspan.errors import ConfigurationError
 from linkspan.langchain.completion_inputs import CompletionInputs
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.generations import to_generation_chunk, to_llm_result
+from linkspan.langchain.tools import Method
 from linkspan.options import refuse_chat_keywords
 from linkspan.owned_generator import OwnedGenerator
 from linkspan.unreadable import building_answer
@@ -27,12 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-    from langchain_core.language_models import LanguageModelInput
     from langchain_core.outputs import GenerationChunk, LLMResult
-    from langchain_core.runnables import Runnable
 
     from linkspan.conversation import Completion, Delta, PromptRequest
-    from linkspan.langchain.structured_output import Method
     from linkspan.providers.codec import Codec
 
 __all__ = ["LinkspanLLM"]

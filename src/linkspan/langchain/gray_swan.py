@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.runnables import Runnable
+
 from linkspan.langchain.chat_model import LinkspanChatModel
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.profiles import profile_of
+from linkspan.langchain.tools import Method
 from linkspan.settings.gray_swan import GraySwanSettings
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import LanguageModelInput, ModelProfile
-    from langchain_core.runnables import Runnable
-
-    from linkspan.langchain.structured_output import Method
+    from langchain_core.language_models import ModelProfile
 
 __all__ = ["ChatGraySwan"]
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.language_models import BaseLanguageModel, LangSmithParams
+from langchain_core.messages import BaseMessage
 from pydantic import model_validator
 
 import linkspan
 from linkspan.langchain.component import LangChainComponent
+from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.token_counting import count_message_tokens, count_text_tokens
 from linkspan.langchain.tools import as_tool_dicts
 from linkspan.options import ModelSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from langchain_core.messages import BaseMessage
     from typing_extensions import Self
 
     _LanguageModel = BaseLanguageModel[Any]
@@ -102,6 +102,7 @@ class LinkspanLanguageModel(ModelSettings, LangChainComponent, _LanguageModel):
             )
         return self.custom_get_token_ids(text)
 
+    @converted_errors()
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Estimate the tokens of a conversation and its tools; no network."""
         return count_message_tokens(messages, as_tool_dicts(tools or ()), self.custom_get_token_ids)

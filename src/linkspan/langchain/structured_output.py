@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Union, cast
+from typing import TYPE_CHECKING, Any, Union, cast
 
 from langchain_core.messages import HumanMessage, SystemMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
@@ -13,7 +13,7 @@ from langchain_core.runnables import AddableDict, RunnableGenerator, RunnableLam
 from linkspan.errors import ConfigurationError
 from linkspan.json_schema import takes_object
 from linkspan.langchain.answer_parsers import AnswerParser, merged
-from linkspan.langchain.tools import schema_format
+from linkspan.langchain.tools import Method, schema_format
 from linkspan.langchain.typed_dicts import with_plain_fields
 
 if TYPE_CHECKING:
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from linkspan.conversation import ResponseFormat
     from linkspan.langchain.chat_model import LinkspanChatModel
 
-__all__ = ["Method", "parsed", "structured", "structured_by_prompt"]
+__all__ = ["parsed", "structured", "structured_by_prompt"]
 
-#: How to request the schema.
-Method = Literal["json_schema", "function_calling", "json_mode"]
 _Schema = Union[dict[str, Any], type, None]
 _KEYWORDS_OF_METHODS = {
     "json_schema": {"response_format"},

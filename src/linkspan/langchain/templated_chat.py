@@ -6,23 +6,23 @@ from dataclasses import asdict
 from enum import EnumMeta
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.runnables import Runnable
 from pydantic import Field, PrivateAttr
 
 from linkspan.errors import ConfigurationError
 from linkspan.langchain.chat_model import LinkspanChatModel
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.profiles import profile_of_server
+from linkspan.langchain.tools import Method
 from linkspan.prompts import ChatTemplate, guess_template
 from linkspan.settings.templated import TemplateSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from langchain_core.language_models import LanguageModelInput, ModelProfile
+    from langchain_core.language_models import ModelProfile
     from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
-    from langchain_core.runnables import Runnable
-
-    from linkspan.langchain.structured_output import Method
 
 __all__ = ["TemplatedChatModel"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import EnumMeta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
 
@@ -24,8 +24,17 @@ if TYPE_CHECKING:
     ToolLike: TypeAlias = Union[dict[str, Any], type, Callable[..., Any], BaseTool]
     #: Values of ``tool_choice``.
     ToolChoiceLike: TypeAlias = Union[str, bool, dict[str, Any], None]
+else:
+    # Core resolves the annotations of a model's methods where the model has fallbacks, and its tools take long to load.
+    ToolLike = ToolChoiceLike = Any
+
+#: How to request a schema.
+Method = Literal["json_schema", "function_calling", "json_mode"]
 
 __all__ = [
+    "Method",
+    "ToolChoiceLike",
+    "ToolLike",
     "as_tool_dicts",
     "schema_format",
     "to_tools",
@@ -42,7 +51,7 @@ def as_tool_dicts(tools: Sequence[ToolLike], strict: bool | None = None) -> list
 
 
 def _as_tool_dict(tool: ToolLike, strict: bool | None) -> dict[str, Any]:
-    made = convert_to_openai_tool(_as_function(tool), strict=strict)
+    made = _converted(convert_to_openai_tool, tool, strict)
     return {**made, "function": _with_recursion(made["function"], tool)} if "function" in made else made
 
 
@@ -84,14 +93,7 @@ def schema_format(schema: Any, strict: bool | None = None) -> ResponseFormat:
         raise ConfigurationError(
             f"{schema.__name__} is an Enum, not an object schema: use a class with a field of this type."
         )
-    try:
-        function = convert_to_openai_function(_as_function(_without_envelope(schema)), strict=strict)
-        function = _with_recursion(function, schema)
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(
-            f"Cannot derive a JSON schema from {schema!r}: give a pydantic or TypedDict class, or a JSON schema with a "
-            f"'title'. ({error})"
-        ) from error
+    function = _with_recursion(_converted(convert_to_openai_function, _without_envelope(schema), strict), schema)
     return ResponseFormat(
         "json_schema",
         schema=function.get("parameters") or {},
@@ -110,6 +112,16 @@ def _without_envelope(schema: Any) -> Any:
     if not isinstance(inner, Mapping) or "name" not in inner or "input_schema" in inner:
         return inner
     return {"parameters": inner.get("schema") or {}, **{key: value for key, value in inner.items() if key != "schema"}}
+
+
+def _converted(convert: Callable[..., dict[str, Any]], given: Any, strict: bool | None) -> dict[str, Any]:
+    try:
+        return convert(_as_function(given), strict=strict)
+    except (ValueError, TypeError, RuntimeError) as error:  # RuntimeError: of pydantic 1, which reads TypedDict classes
+        raise ConfigurationError(
+            f"Cannot derive a JSON schema from {given!r}: give a pydantic class, a TypedDict class without pydantic "
+            f"classes in its fields, or a JSON schema with a 'title'. ({error})"
+        ) from error
 
 
 def _as_function(given: Any) -> Any:
