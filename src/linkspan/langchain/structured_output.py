@@ -60,31 +60,32 @@ def structured(
     """
     schema = with_plain_fields(schema)  # Core also reads the schema, for traces.
     asked = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
-    limit = kwargs.get("max_tokens") or model.max_tokens
-    taken = _KEYWORDS_OF_METHODS.get(method, set()) & kwargs.keys()
+    if method not in _KEYWORDS_OF_METHODS:
+        raise ConfigurationError(f"method={method!r} is unknown: use 'json_schema', 'function_calling' or 'json_mode'.")
+    taken = _KEYWORDS_OF_METHODS[method] & kwargs.keys()
     if taken:
         raise ConfigurationError(f"method={method!r} sets {' and '.join(sorted(taken))} itself: leave it out.")
     if method == "json_mode":
         if strict is not None:
             raise ConfigurationError("method='json_mode' does not support strict: use method='json_schema'.")
         return _json_mode(model, schema, include_raw=include_raw, kwargs=kwargs)
+    if schema is None:
+        raise ConfigurationError(f"method={method!r} needs a schema; without one use method='json_mode'.")
+    made = schema_format(schema, strict)
+    parameters = dict(made.schema or {})
+    tool = None
     if method == "json_schema":
-        made = schema_format(_required(schema, method), strict)
         bound = model.bind(response_format=_wire_format(made), ls_structured_output_format=asked, **kwargs)
-        parser = AnswerParser.for_schema(schema, dict(made.schema or {}), name=made.name, max_tokens=limit)
-    elif method == "function_calling":
-        made = schema_format(_required(schema, method), strict)
-        name = str(made.name)
-        parameters = dict(made.schema or {})
+    else:
+        tool = str(made.name)
         if not takes_object(parameters):
             raise ConfigurationError(
-                f"{name} must be the schema of an object, as arguments of a tool call are: put it into a class with "
+                f"{tool} must be the schema of an object, as arguments of a tool call are: put it into a class with "
                 "one field, or use method='json_schema'."
             )
-        bound = model.bind_tools([_tool_of(made)], tool_choice=name, ls_structured_output_format=asked, **kwargs)  # type: ignore[assignment]  # bind_tools promises less than it returns
-        parser = AnswerParser.for_schema(schema, parameters, name=name, tool=name, max_tokens=limit)
-    else:
-        raise ConfigurationError(f"method={method!r} is unknown: use 'json_schema', 'function_calling' or 'json_mode'.")
+        bound = model.bind_tools([_tool_of(made)], tool_choice=tool, ls_structured_output_format=asked, **kwargs)  # type: ignore[assignment]  # bind_tools promises less than it returns
+    limit = kwargs.get("max_tokens") or model.max_tokens
+    parser = AnswerParser.for_schema(schema, parameters, name=made.name, tool=tool, max_tokens=limit)
     return parsed(bound, parser, include_raw=include_raw)
 
 
@@ -196,12 +197,6 @@ def _with_instructions(instructions: str, given: LanguageModelInput) -> list[Bas
         else [*first.content, {"type": "text", "text": instructions}]
     )
     return [first.model_copy(update={"content": content}), *messages[1:]]
-
-
-def _required(schema: _Schema, method: str) -> dict[str, Any] | type:
-    if schema is None:
-        raise ConfigurationError(f"method={method!r} needs a schema; without one use method='json_mode'.")
-    return schema
 
 
 def _wire_format(made: ResponseFormat) -> dict[str, Any]:
