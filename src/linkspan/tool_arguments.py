@@ -182,9 +182,8 @@ def _loads(arguments: str) -> Any:
     Raises:
         ValueError: They are not JSON, which NaN and infinite numbers are not, either; or they are nested too deeply.
     """
-    text = unwrap_json_string(arguments)
-    value = JSON_DECODER.decode(text)
-    if _is_too_deep(text):
+    value = JSON_DECODER.decode(unwrap_json_string(arguments))
+    if _is_too_deep(value):
         raise ValueError(f"values are nested more than {DEEPEST} levels deep")
     return _with_whole_characters(value) if _SURROGATE.search(arguments) else value
 
@@ -193,19 +192,11 @@ def _loads(arguments: str) -> Any:
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def _is_too_deep(text: str) -> bool:
-    if text.count("{") + text.count("[") <= DEEPEST:
+def _is_too_deep(value: Any, level: int = 1) -> bool:
+    if not isinstance(value, (dict, list)):
         return False
-    depth = 0
-    in_string = False
-    for sign in _STRUCTURE.finditer(text):
-        if sign[0] == '"':
-            in_string = not in_string
-        elif len(sign[0]) == 1 and not in_string:
-            depth += 1 if sign[0] in "{[" else -1
-        if depth > DEEPEST:
-            return True
-    return False
+    items = value.values() if isinstance(value, dict) else value
+    return level > DEEPEST or any(_is_too_deep(item, level + 1) for item in items)
 
 
 def _refuse_number(number: str) -> float:
