@@ -22,11 +22,7 @@ ResultT = TypeVar("ResultT")
 
 
 class LoopGates:
-    """One semaphore per event loop, so that concurrent calls share one limit.
-
-    Args:
-        limit: Most concurrent holders, per event loop.
-    """
+    """One semaphore of ``limit`` per event loop, shared by concurrent calls."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit

@@ -31,12 +31,9 @@ _WORDS: dict[str, FinishReason] = {
 
 
 def normalized_finish_reason(word: str, *, calls_tools: bool, is_refusal: bool) -> FinishReason:
-    """Return the normalized finish reason of an answer.
+    """Return the normalized form of an API's finish reason; unknown ones become ``"other"``.
 
-    Args:
-        word: The API's finish reason; unknown ones become ``"other"``.
-        calls_tools: Whether the answer calls tools, for which some servers send ``stop``.
-        is_refusal: Whether it contains a refusal.
+    Some servers send ``stop`` for answers that call tools.
     """
     if is_refusal:
         return "refusal"

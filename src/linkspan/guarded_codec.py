@@ -85,10 +85,7 @@ class GuardedCodec(Generic[RequestT]):
         raise failure
 
     def error(self, response: HttpResponse, model: str | None = None) -> LinkspanError:
-        """Return the error of an unexpected answer.
-
-        It names the request's model, if that is unknown.
-        """
+        """Return the error of an unexpected answer. It names the request's model if the server does not know it."""
         # Redacted first: shortening could leave a part of a secret.
         content = self._secrets.blank(worth_reading(response.content))
         status, headers = response.status_code, response.headers

@@ -111,11 +111,7 @@ class ModelSettings(Connected):
     # ------------------------------------------------------------------ the options of one call
 
     def _call_options(self, kwargs: Mapping[str, Any], stop: Sequence[str] | str | None = None) -> CallOptions:
-        """Return the options of one call.
-
-        Args:
-            kwargs: The call's keywords.
-            stop: The framework's own argument for stop texts; it overrides the keyword.
+        """Return the options of one call. ``stop``, the framework's own argument, overrides the keyword.
 
         Raises:
             ConfigurationError: A keyword belongs to the constructor or is a typo, or a value is wrong.

@@ -32,9 +32,7 @@ __all__ = ["AnswerParser", "ChoiceParser", "choices_of", "json_schema_of", "merg
 def json_schema_of(schema: dict[str, Any] | type, strict: bool | None = None) -> dict[str, Any]:
     """Return the JSON schema of a pydantic or TypedDict class; a JSON schema is returned unchanged.
 
-    Args:
-        schema: The class or schema.
-        strict: With ``True``, all fields are required and no others allowed.
+    With ``strict=True``, all fields are required and no others allowed.
 
     Raises:
         ConfigurationError: If the schema is unusable.

@@ -41,12 +41,8 @@ __all__ = [
 def to_chat_result(completion: Completion, provider: str, model: str | None = None) -> ChatResult:
     """Return a whole answer, with its alternatives, as LangChain's result.
 
-    The usage covers the whole call and is on the first message only.
-
-    Args:
-        completion: The answer.
-        provider: The API's short name.
-        model: The requested model, used if the API does not name the one that answered.
+    The usage covers the whole call and is on the first message only. ``model`` is the requested one, used if the API
+    does not name the one that answered.
     """
     if completion.model is None and model is not None:
         completion = replace(completion, model=model)
@@ -122,11 +118,8 @@ class ChunkBuilder:
     """Builds the chunks of one stream.
 
     Most chunks are a piece of text, and validating one costs more than reading it from the wire. So they are copied
-    from a validated one, which has every field of this release of core with its default.
-
-    Args:
-        provider: The API's short name.
-        model: The requested model, used if the API does not name the one that answers.
+    from a validated one, which has every field of this release of core with its default. ``model`` is the requested
+    one, used if the API does not name the one that answers.
 
     Attributes:
         assembler: Receives each delta that became a chunk: it has the answer so far if the stream breaks.

@@ -44,13 +44,7 @@ _RefusalError: Any = getattr(core, "ModelRefusalError", core.ModelInvalidRequest
 
 
 class ErrorResponse:
-    """The HTTP answer of an error, in the form that langchain-core's tracing expects.
-
-    Args:
-        status_code: The HTTP status.
-        headers: The answer's headers, credentials masked.
-        body: Parsed JSON or text.
-    """
+    """The HTTP answer of an error, in the form that langchain-core's tracing expects; credentials are masked."""
 
     __slots__ = ("_body", "headers", "status_code")
 

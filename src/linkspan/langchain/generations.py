@@ -22,10 +22,7 @@ __all__ = ["to_generation_chunk", "to_llm_result"]
 def to_llm_result(completions: Sequence[Completion], provider: str, model: str | None) -> LLMResult:
     """Return the answers to several prompts as one result.
 
-    Args:
-        completions: An answer per prompt.
-        provider: The API's short name.
-        model: The requested model, used if the API does not name the one that answered.
+    ``model`` is the requested one, used if the API does not name the one that answered.
     """
     return LLMResult(
         generations=[

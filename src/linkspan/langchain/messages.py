@@ -46,10 +46,6 @@ _CALL_BLOCKS = frozenset(
 def to_conversation(messages: Sequence[BaseMessage], provider: str) -> list[Message]:
     """Convert LangChain messages to neutral ones.
 
-    Args:
-        messages: The messages that core passes to ``_generate``.
-        provider: The API's short name, for errors.
-
     Raises:
         UnsupportedContentError: No API supports a role or content block.
         InvalidRequestError: Arguments of an earlier call are not JSON, or a tool result has no call id.

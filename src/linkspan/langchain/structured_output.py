@@ -45,15 +45,7 @@ def structured(
     include_raw: bool,
     kwargs: dict[str, Any],
 ) -> Runnable[LanguageModelInput, Any]:
-    """Return the model with the schema bound, followed by its parser.
-
-    Args:
-        model: The chat model.
-        schema: A pydantic class, a dataclass, a TypedDict class or a JSON schema.
-        method: How to request the schema.
-        strict: Sent with the schema, if given.
-        include_raw: Whether to return raw message, parsed object and parsing error.
-        kwargs: Bound unchanged.
+    """Return the model with the schema bound, followed by its parser; see ``with_structured_output``.
 
     Raises:
         ConfigurationError: If the method is unknown or the schema is missing or unusable.
@@ -116,13 +108,8 @@ def structured_by_prompt(
 ) -> Runnable[LanguageModelInput, Any]:
     """Return a chat model with the schema in its system message, followed by a parser of the answer's text.
 
-    For APIs without a JSON mode: only the instruction makes the model follow the schema.
-
-    Args:
-        model: The chat model.
-        schema: A pydantic class, a dataclass, a TypedDict class or a JSON schema; ``None`` for any JSON object.
-        include_raw: Whether to return raw message, parsed object and parsing error.
-        kwargs: Bound unchanged.
+    For APIs without a JSON mode: only the instruction makes the model follow the schema. Without one, it may answer
+    with any JSON object.
 
     Raises:
         ConfigurationError: If the schema is unusable.

@@ -69,12 +69,7 @@ def warned_answer(answer: AnswerT, judgement: Judgement) -> AnswerT:
 
 
 def refused(judgement: Judgement, withheld: Mapping[str, Any] = MappingProxyType({})) -> ChatResponse:
-    """Return the notice as a refusal.
-
-    Args:
-        judgement: The judgement.
-        withheld: The ``additional_kwargs`` of the answer in whose place it stands.
-    """
+    """Return the notice as a refusal; ``withheld`` are the ``additional_kwargs`` of the answer that it replaces."""
     refusal = chat_response(refusal_of(judgement.notice))
     # What was withheld was paid for.
     paid = {name: withheld[name] for name in _PAID if name in withheld}

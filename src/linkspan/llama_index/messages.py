@@ -65,10 +65,7 @@ def messages_from_llama_index(
 ) -> list[Message]:
     """Convert LlamaIndex messages to neutral ones. The input is not changed.
 
-    Args:
-        messages: LlamaIndex messages.
-        provider: The API's short name, for errors.
-        drop_cache_points: Leave out ``CachePoint``: the API caches by itself.
+    ``drop_cache_points`` leaves out ``CachePoint``: the API caches by itself.
 
     Raises:
         UnsupportedContentError: A message has an unsupported block, or an unknown data marker.

@@ -19,10 +19,7 @@ __all__ = ["ProgramPrompt"]
 class ProgramPrompt(BasePromptTemplate):  # type: ignore[no-redef]  # a field of core is named kwargs
     """The caller's prompt with a parser's instructions. The caller's own object does not change.
 
-    Args:
-        prompt: The caller's prompt.
-        llm: The LLM that the program is for.
-        write: Formats the prompt as one text, for prompt APIs.
+    ``write`` formats the prompt as one text, for prompt APIs.
     """
 
     _prompt: BasePromptTemplate = PrivateAttr()

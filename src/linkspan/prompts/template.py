@@ -323,9 +323,7 @@ def guess_template(model: str) -> ChatTemplate | None:
 def find_template(template: ChatTemplate | str | None, model: str | None) -> ChatTemplate | None:
     """Return the given template, or else the one that belongs to the model's name.
 
-    Args:
-        template: A template, the name of one, or Jinja source (recognized by a ``{``).
-        model: The model's name, used if there is no template.
+    A text with a ``{`` is Jinja source, any other one the name of a template.
 
     Raises:
         ConfigurationError: The name is unknown, or the source is not valid Jinja.

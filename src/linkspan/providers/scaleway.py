@@ -157,9 +157,8 @@ class _EitherCodec(WrappedCodec["ChatRequest"]):
 def chat_codec(api: ScalewayAPI | None) -> Codec[ChatRequest]:
     """Return the codec of a chat class.
 
-    Args:
-        api: The API to call. ``None`` means Chat Completions, except for requests with tools to a model that calls
-            tools only over the Responses API.
+    ``None`` means Chat Completions, except for requests with tools to a model that calls tools only over the Responses
+    API.
     """
     if api is None:
         return _EitherCodec()

@@ -25,9 +25,7 @@ async def cancelled_once(
 ) -> ResultT:
     """Await ``work``; forward the first cancellation, and shield its clean-up from further ones.
 
-    Args:
-        work: The work.
-        undo: Called with the result if the work finished despite the cancellation; ``None`` drops the result.
+    ``undo`` is called with the result if the work finished despite the cancellation; without it, the result is dropped.
     """
     task = asyncio.ensure_future(work)
     try:

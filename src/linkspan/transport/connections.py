@@ -120,10 +120,6 @@ def shut_down(sock: Any) -> None:
 def shut_down_later(response: httpx.Response, seconds: float) -> threading.Timer | None:
     """Bound a read on a connection without deadlines, by shutting it down from another thread.
 
-    Args:
-        response: The answer that is read.
-        seconds: When to shut it down.
-
     Returns:
         The timer, to be cancelled after the read; ``None`` if the connection has no known socket.
     """

@@ -48,11 +48,9 @@ def _text(address: tuple[Any, ...]) -> str:
 async def first_connected(
     attempts: Sequence[Callable[[], Coroutine[Any, Any, ResultT]]], close: Callable[[ResultT], None]
 ) -> ResultT:
-    """Return the first successful result. Each attempt starts when the previous one failed or takes long.
+    """Return the first connection. Each attempt starts when the previous one failed or takes long.
 
-    Args:
-        attempts: Functions that open a connection.
-        close: Closes a connection that is no longer needed.
+    ``close`` closes a connection that is no longer needed.
 
     Raises:
         OSError: All failed; this is the first one's error.

@@ -34,11 +34,7 @@ _LIMITS = {"max_keepalive_connections": 20, "keepalive_expiry": 30.0}
 class SyncTransport(httpx.HTTPTransport):
     """Sends sync requests.
 
-    Args:
-        backend: Opens the connections.
-        context: The TLS context.
-        proxy: The proxy to go through.
-        direct: The transport for hosts without a proxy, and a function that identifies them.
+    ``direct`` is the transport for hosts without a proxy, and a function that identifies them.
     """
 
     def __init__(

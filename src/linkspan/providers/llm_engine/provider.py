@@ -32,10 +32,7 @@ Framework = Literal["deepspeed", "lightllm", "sglang", "tensorrt_llm", "text_gen
 def auth_headers(api_key: str, auth: Auth) -> dict[str, str]:
     """Return the headers that carry the key.
 
-    Args:
-        api_key: The key.
-        auth: ``"basic"`` sends the key as user name with an empty password, and as ``x-api-key``. ``"bearer"`` sends a
-            bearer token.
+    ``"basic"`` sends it as user name with an empty password, and as ``x-api-key``; ``"bearer"`` as a bearer token.
 
     Raises:
         ConfigurationError: The key contains a colon, which would end the user name.

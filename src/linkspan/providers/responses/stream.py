@@ -204,9 +204,7 @@ class ResponsesDecoder:
     def end_with(self, response: Mapping[str, Any], event: str) -> Iterator[Delta]:
         """Process the response that ends the answer: yield what it adds to the stream.
 
-        Args:
-            response: The response.
-            event: The status by the event's name, used if the response has none.
+        ``event`` is the status by the event's name, used if the response has none.
 
         Raises:
             InvalidResponseError: It contradicts the stream, or is not final.
