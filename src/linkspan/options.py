@@ -15,7 +15,7 @@ from linkspan.call_headers import as_extra_headers
 from linkspan.call_keywords import read_tool_choice
 from linkspan.connection import Connected
 from linkspan.conversation import ChatRequest, PromptRequest
-from linkspan.errors import ConfigurationError, UnsupportedContentError
+from linkspan.errors import ConfigurationError, InvalidRequestError, UnsupportedContentError
 from linkspan.fields import near_match, sent_if_set
 from linkspan.providers.retirement import warn_if_retired
 from linkspan.redaction import is_secret_keyword
@@ -287,7 +287,10 @@ class ChatSettings(ConversationSettings):
 
         Raises:
             ConfigurationError: The choice of tools does not fit the tools.
+            InvalidRequestError: There is no message.
         """
+        if not messages:
+            raise InvalidRequestError("chat needs at least one message", provider=self._provider.name)
         fields = options.fields
         return ChatRequest(
             model=options.model,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from linkspan.errors import LinkspanError
+from linkspan.errors import InvalidRequestError, LinkspanError
 from tests.both.subjects import SUBJECTS, Server, Subject
 
 CHATS = [subject for subject in SUBJECTS if subject.kind in {"chat", "template"}]
@@ -70,6 +70,14 @@ def test_without_it_a_strict_template_says_what_to_do(subject: Subject) -> None:
     server = Server()
     with subject.make(server, chat_template="llama-2") as model, pytest.raises(LinkspanError, match="join_turns"):
         ask(subject, model)
+    assert not server.requests
+
+
+@pytest.mark.parametrize("subject", CHATS, ids=lambda subject: subject.id)
+def test_a_conversation_without_messages_is_refused(subject: Subject) -> None:
+    server = Server()
+    with subject.make(server) as model, pytest.raises(InvalidRequestError, match="at least one message"):
+        ask(subject, model, turns=[])
     assert not server.requests
 
 

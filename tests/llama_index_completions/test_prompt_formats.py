@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from llama_index.core import ChatPromptTemplate, PromptTemplate
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRole, TextBlock, ToolCallBlock
+from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.output_parsers import PydanticOutputParser
 from llama_index.core.prompts import RichPromptTemplate
 from llama_index.core.prompts.base import SelectorPromptTemplate
@@ -385,6 +386,18 @@ def test_a_template_that_has_the_data_role(make: Callable[..., Any], prompt_kind
 def test_no_messages_are_refused(make: Callable[..., Any], prompt_kind: str, settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError, match="at least one message"):
         make(prompt_kind, **settings, callback_manager=None).chat([])
+
+
+@pytest.mark.parametrize("settings", [{}, {"chat_template": "chatml"}])
+def test_a_conversation_goes_on_after_reasoning(
+    make: Callable[..., Any], prompt_kind: str, sandbox: Sandbox, settings: dict[str, Any]
+) -> None:
+    sandbox.add_rule("<think>Let me see.</think>It is 34.", times=1)
+    sandbox.add_rule("It is 68.")
+    engine = SimpleChatEngine.from_defaults(llm=make(prompt_kind, split_reasoning=True, **settings))
+    assert [str(engine.chat(question)) for question in ("30+4?", "And twice?")] == ["It is 34.", "It is 68."]
+    assert "It is 34." in prompt_of(sandbox.last_request)
+    assert "Let me see." not in prompt_of(sandbox.last_request)
 
 
 def test_a_function_of_the_users_sees_other_messages_untouched(make: Callable[..., Any], sandbox: Sandbox) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 
-from linkspan.conversation import DATA_ROLE_ADVICE, Text, kind_of_part
+from linkspan.conversation import DATA_ROLE_ADVICE, Reasoning, Text, kind_of_part
 from linkspan.errors import UnsupportedContentError
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.providers.data_role import fence_data
@@ -21,6 +21,8 @@ __all__ = ["for_function", "plain_lines"]
 
 def plain_lines(messages: Sequence[Message], *, provider: str, data_role: Literal["error", "fenced"]) -> str:
     """Return a conversation as lines that begin with the role; the assistant continues the last one.
+
+    Reasoning is left out.
 
     Raises:
         UnsupportedContentError: It has parts other than text, or untrusted text without ``data_role="fenced"``.
@@ -65,7 +67,7 @@ def _text(message: Message, place: int, provider: str) -> str:
             provider=provider,
         )
     for part in message.parts:
-        if not isinstance(part, Text):
+        if not isinstance(part, (Text, Reasoning)):  # reasoning of earlier turns is left out, as by chat templates
             raise UnsupportedContentError(
                 f"message {place} holds {kind_of_part(part)}, and {provider} takes a prompt: text only.",
                 provider=provider,
