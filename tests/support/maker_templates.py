@@ -200,6 +200,19 @@ MAKERS = [
         "### System:\n",
     ),
     Maker("plain words", _by_role("System: {}\n", "Human: {}\n", "Assistant: {}\n", "Assistant:"), "\n", "System: "),
+    Maker(
+        "tags with a role",
+        _turns('<turn role="ROLE">\n', "\n", '<turn role="assistant">\n'),
+        "",
+        '<turn role="system">',
+    ),
+    Maker(
+        "numbered turns",
+        "{% for m in messages %}Turn {{ loop.index }} [{{ m.role }}]: {{ m.content }}\n{% endfor %}"
+        + _GO.replace("GO", "'Turn %d [assistant]:' % (messages | length + 1)"),
+        "\n",
+        "Turn 7 [system]: ",
+    ),
     Maker("plain words, glued", _turns("@@ROLE@@", "", "@@assistant@@"), "", "@@system@@"),
     Maker(
         "chatglm",

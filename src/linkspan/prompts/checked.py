@@ -22,6 +22,7 @@ __all__ = ["Placeholders", "render_checked"]
 
 #: Digits only, because no template filter changes them; random, so that no text can contain them.
 _MARK = "".join(str(1 + secrets.randbelow(9)) for _ in range(24))
+_PIECES_OF_MARK = tuple(_MARK[place : place + 8] for place in range(0, len(_MARK), 8))
 _PLACEHOLDER = re.compile(_MARK + r"(\d{6})")
 #: Shorter ids are kept: a placeholder that short could occur in the template itself.
 _SHORTEST_ID = 6
@@ -64,6 +65,12 @@ class Placeholders:
         )
 
     @staticmethod
+    def are_broken_in(skeleton: str) -> bool:
+        """Return whether a rendered prompt has parts of placeholders: then the texts are not between the markers."""
+        rest = _PLACEHOLDER.sub("", skeleton)
+        return any(piece in rest or piece[::-1] in rest for piece in _PIECES_OF_MARK)
+
+    @staticmethod
     def after_last(skeleton: str) -> str:
         """Return the template's own text after the last placeholder of a rendered prompt."""
         return _PLACEHOLDER.split(skeleton)[-1]
@@ -97,6 +104,11 @@ def render_checked(
             f"The chat template {name} depends on the messages' text, so they cannot be checked for special "
             f"tokens: {error.message} If you trust every text, set special_tokens='keep'."
         ) from error
+    if placeholders.are_broken_in(skeleton):
+        raise UnsupportedContentError(
+            f"The chat template {name} cuts or reverses the messages' text, so they cannot be checked for special "
+            "tokens. If you trust every text, set special_tokens='keep'."
+        )
     markers = markers_of(placeholders.segments(skeleton))
     change: Change = unchanged
     if markers.first_in("\0".join(text for text, _ in placeholders.texts)) is not None:

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Markers", "Segment", "can_be_broken_up", "markers_of", "tokens_in"]
 
-#: A token in a rendered prompt: ``<|user|>``, ``<turn|>``, ``<<SYS>>``, ``</s>``, ``[|user|]``,
-#: ``[/INST]``, ``[gMASK]``.
-_TOKEN = re.compile(r"<{1,2}/?[^<>\s]{1,60}>{1,2}|\[\|[^|\[\]\s]{1,60}\|\]|\[/?[A-Za-z]{0,20}[A-Z][A-Z_]{1,40}\]")
+#: A token in a rendered prompt: ``<|user|>``, ``<turn|>``, ``<<SYS>>``, ``</s>``, ``<turn role="user">``,
+#: ``[|user|]``, ``[/INST]``, ``[gMASK]``.
+_TOKEN = re.compile(
+    r"<{1,2}/?[^<>\s]{1,60}>{1,2}|<[A-Za-z]\w{0,40} [^<>]{1,80}>|\[\|[^|\[\]\s]{1,60}\|\]"
+    r"|\[/?[A-Za-z]{0,20}[A-Z][A-Z_]{1,40}\]"
+)
 #: A token in a template's source, where comparisons and comments contain angle brackets too.
 _TOKEN_IN_SOURCE = re.compile(
     r"<\|[^|<>\s]{1,60}\|>|<\uff5c[^\uff5c<>\s]{1,60}\uff5c>|\[\|[^|\[\]\s]{1,60}\|\]"
@@ -182,8 +185,8 @@ def _compiled(pieces: Collection[str]) -> Markers:
         if any(shape.fullmatch(piece) for _, shape in shapes):
             continue
         number = re.search(r"\d", piece)
-        if number is not None and number.start() > 1 and _TOKEN.fullmatch(piece):
-            # <extra_id_1> is one of a numbered series.
+        if number is not None and number.start() > 1:
+            # <extra_id_1> is one of a numbered series, and so is "Turn 1 [user]:".
             numbered = re.sub(r"\d+", lambda _: r"\d+", re.escape(piece))
             patterns.append((piece[: number.start()], re.compile(numbered)))
         else:
