@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt  # noqa: TC003  # pydantic reads the annotations
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import pytest
@@ -28,6 +29,11 @@ class Crew(BaseModel):
 
     names: list[str]
     captain: Optional[str] = None  # noqa: UP045  # Python 3.10
+
+
+@dataclass
+class Sailor:
+    name: str
 
 
 PROMPT = PromptTemplate("Who is aboard? {text}")
@@ -296,6 +302,23 @@ def test_modes_that_cannot_be(make: Callable[..., Any], sandbox: Sandbox) -> Non
             make(LLAMA_INDEX, kind, pydantic_program_mode=mode).structured_predict(Crew, PROMPT, text="?")
     with pytest.raises(ConfigurationError, match="tools"):
         make(LLAMA_INDEX, "scaleway").structured_predict(Crew, PROMPT, {"tools": []}, text="?")
+    form = {"response_format": {"type": "json_object"}}
+    with pytest.raises(ConfigurationError, match="response_format"):
+        make(LLAMA_INDEX, "scaleway").structured_predict(Crew, PROMPT, form, text="?")
+    assert len(sandbox.requests) == 0
+
+
+@pytest.mark.parametrize("way", [*READERS, ("datacrunch", "default")], ids="-".join)
+@pytest.mark.parametrize("output_cls", [Sailor, list[int], dict, Crew | None, CREW, {"type": "object"}, None], ids=repr)
+async def test_only_classes_of_pydantic_are_asked_for(
+    make: Callable[..., Any], sandbox: Sandbox, way: tuple[str, str], output_cls: Any
+) -> None:
+    llm = make(LLAMA_INDEX, way[0], pydantic_program_mode=way[1])
+    asked = (output_cls, PROMPT)
+    with pytest.raises(ConfigurationError, match="output_cls must be a class of pydantic 2"):
+        llm.structured_predict(*asked, text="?")
+    with pytest.raises(ConfigurationError, match="output_cls must be a class of pydantic 2"):
+        [step async for step in await llm.astream_structured_predict(*asked, text="?")]
     assert len(sandbox.requests) == 0
 
 

@@ -20,6 +20,7 @@ from linkspan.json_schema import standing_alone, takes_object
 from linkspan.llama_index.language_model import LinkspanLLM
 from linkspan.llama_index.program_prompt import ProgramPrompt
 from linkspan.llama_index.structured_answers import GrowingObject, answer_of
+from linkspan.llama_index.tools import is_pydantic_class
 from linkspan.owned_generator import OwnedGenerator
 
 if TYPE_CHECKING:
@@ -153,8 +154,14 @@ class NativeStructuredOutput(LinkspanLLM):
         """Return the request for an object, as mode, model and arguments require.
 
         Raises:
-            ConfigurationError: The model or the arguments do not support the mode.
+            ConfigurationError: The class is not pydantic's, or the model or the arguments do not support the mode.
         """
+        if not is_pydantic_class(output_cls):
+            raise ConfigurationError(
+                f"output_cls must be a class of pydantic 2 (a subclass of pydantic.BaseModel), not {output_cls!r}: put "
+                "other types into a field of one.",
+                provider=self._provider.name,
+            )
         kwargs = {name: value for name, value in (llm_kwargs or {}).items() if name not in _OF_THE_PROGRAM}
         if kwargs.get("tools") is not None:
             raise ConfigurationError("structured_predict creates its own tool: llm_kwargs must not contain tools.")
@@ -181,6 +188,12 @@ class NativeStructuredOutput(LinkspanLLM):
         kwargs: dict[str, Any],
         prompt_args: Mapping[str, Any],
     ) -> _Question:
+        if kwargs.get("response_format") is not None:
+            raise ConfigurationError(
+                "structured_predict creates its own response_format from the class: llm_kwargs must not contain one, "
+                "unless pydantic_program_mode is 'llm'.",
+                provider=self._provider.name,
+            )
         reader = self._reader(output_cls, kwargs)
         subject = self._subject(prompt, kwargs, prompt_args)
         schema = {"name": output_cls.__name__, "schema": output_cls.model_json_schema()}

@@ -29,6 +29,7 @@ __all__ = [
     "CheckedToolStreams",
     "chat_arguments",
     "first_call_only",
+    "is_pydantic_class",
     "pydantic_format",
     "tool_from",
     "tool_selections",
@@ -123,13 +124,18 @@ def tool_from(tool: Any) -> Tool:
     )
 
 
+def is_pydantic_class(schema: Any) -> bool:
+    """Whether it is a class of pydantic 2. On Python 3.10, ``issubclass`` fails for ``list[int]``."""
+    return BaseModel in getattr(schema, "__mro__", ())
+
+
 def pydantic_format(schema: Any) -> ResponseFormat:
     """Return the response format of a pydantic class.
 
     Raises:
         ConfigurationError: The schema is not a pydantic class.
     """
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
+    if is_pydantic_class(schema):
         described = schema.model_json_schema()
         return ResponseFormat(
             "json_schema", schema=described, name=schema.__name__, description=described.get("description")
