@@ -13,7 +13,7 @@ from llama_index.core.base.llms.types import ChatMessage
 
 from linkspan import langchain, llama_index
 from linkspan.conversation import Message, Reasoning, Text, Tool, ToolCall
-from linkspan.errors import ConfigurationError, UnsupportedContentError
+from linkspan.errors import APIConnectionError, ConfigurationError, UnsupportedContentError
 from linkspan.prompts import ChatTemplate, chat_templates
 from tests.support.maker_templates import MAKERS, Maker
 
@@ -238,6 +238,19 @@ def test_a_template_that_cannot_be_checked_is_refused_unless_texts_are_trusted()
     assert ChatTemplate.from_jinja(source, special_tokens="keep").render(say(("user", "a=b"))) == "<|user|>b"
     with pytest.raises(UnsupportedContentError, match="fails on this conversation"):
         ChatTemplate.from_jinja(source).render(say(("user", "ab")))
+
+
+@pytest.mark.parametrize("class_", CLASSES)
+def test_thousands_of_markers_are_broken_up_at_once(class_: str) -> None:
+    template = ChatTemplate.from_jinja(
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}", special_tokens="escape"
+    )
+    page = "".join(f"<|a{number}|>" for number in range(100_000))  # each by itself: quarters of an hour
+    with pytest.raises(APIConnectionError):
+        CLASSES[class_](chat_template=template, data_role="fenced")(page, True)
+    prompt = template.render(say(("user", page)))
+    assert prompt.startswith("<|user|>< |a0|>< |a1|>")
+    assert prompt.count("<|") == 1
 
 
 @pytest.mark.filterwarnings("ignore:Found no markers of turns")

@@ -37,8 +37,8 @@ _SHORTEST_BASE64 = 8
 #: Characters of a secret that are searched for: the beginning tells it from other text, and a pattern for a token of
 #: thousands of characters would take seconds to compile.
 _SEARCHED = 48
-#: A break of a line within a secret, plain or escaped, with the next line's indentation.
-_BREAK = r"\r?\n[ \t]*|\\{1,8}[rn]"
+#: A break of a line within a secret, plain, escaped or folded into a blank, and indentation.
+_BREAK = r"[ \t]|\r?\n|\\{1,8}[rn]"
 
 
 def names_secret(name: str) -> bool:
@@ -82,7 +82,7 @@ class Secrets:
 
     A secret is found as plain text and in the encodings that servers and proxies repeat: percent-encoded (in either
     case, several times), with JSON, HTML or ``\x`` escapes of all or some characters, inside base64, and with line
-    breaks in it. Of a long secret, the beginning is found, and blanked with what follows it.
+    breaks or blanks in it. Of a long secret, the beginning is found, and blanked with what follows it.
 
     Args:
         texts: The secrets. Those of fewer than six characters are placeholders and are ignored.
@@ -218,7 +218,7 @@ def _compiled(secrets: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
 
 def _loosely(text: str) -> str:
     """Return a pattern for a text in which each character may be escaped in one of the usual ways."""
-    return f"(?:{_BREAK}){{0,3}}".join(map(_character, text))
+    return f"(?:{_BREAK}){{0,8}}".join(map(_character, text))
 
 
 def _tail(rest: str) -> str:

@@ -87,6 +87,9 @@ def _failures() -> dict[str, list[Any]]:
         "redirect, password": [http(302, b"", headers={"location": f"https://u:{KEY}@x.example/"})],
         "redirect, port": [http(302, b"", headers={"location": f"https://x.example:{KEY}/"})],
         "redirect, fragment": [http(302, b"", headers={"location": f"https://x.example/#{KEY}"})],
+        "folded header": [
+            f"HTTP/1.1 400 x\r\nx-said: {KEY[:14]}\r\n  {KEY[14:]}\r\ncontent-length: 0\r\n\r\n".encode()
+        ],
         "reason": [f"HTTP/1.1 500 {KEY}\r\ncontent-length: 0\r\n\r\n".encode()],
         "status line": [f"HTTP/1.1 {KEY}\r\n\r\n".encode(), Close()],
         "header line": [f"HTTP/1.1 200 OK\r\n{KEY} {KEY}\r\n\r\n".encode(), Close()],

@@ -102,10 +102,12 @@ class Markers:
 
     def broken_up(self, text: str) -> str:
         """Return a text with a space inserted into each marker, so that the model reads plain text."""
-        marker = self.first_in(text)
-        while marker is not None:  # breaking one marker up may leave another that overlapped it
-            text = text.replace(marker, _broken(marker))
-            marker = self.first_in(text)
+        while self.first_in(text) is not None:  # breaking one marker up may leave another that overlapped it
+            for literal in self.literals:
+                text = text.replace(literal, _broken(literal))
+            for hint, pattern in self.patterns:
+                if hint in text:
+                    text = pattern.sub(lambda found: _broken(found.group()), text)
         return text
 
 
