@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Message
 from linkspan.errors import ConfigurationError
 from linkspan.fields import check_value, near_match
-from linkspan.providers.cygnal import encode_check, is_untrusted
-from linkspan.routes.cygnal import CygnalCheck
+from linkspan.providers.cygnal import MONITOR_PATH, encode_check, is_untrusted
+from linkspan.providers.cygnal_verdict import decode_verdict
 from linkspan.settings.cygnal import CygnalSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from linkspan.guarded_codec import Decoder
     from linkspan.providers.cygnal import Turn
     from linkspan.providers.cygnal_verdict import Verdict
 
@@ -61,14 +63,16 @@ class Cygnal(CygnalSettings):
             LinkspanError: Any other failure, see ``linkspan.errors``.
         """
         with self._errors():
-            return self._check_of(content, tools, untrusted, settings).run()
+            body, decode = self._check_of(content, tools, untrusted, settings)
+            return self._endpoint().call(MONITOR_PATH, body, decode, timeout=settings.get("timeout"))
 
     async def acheck(
         self, content: Any, *, tools: Sequence[Any] = (), untrusted: bool | None = None, **settings: Any
     ) -> Verdict:
         """Check a text or a conversation; see ``check``."""
         with self._errors():
-            return await self._check_of(content, tools, untrusted, settings).arun()
+            body, decode = self._check_of(content, tools, untrusted, settings)
+            return await self._endpoint().acall(MONITOR_PATH, body, decode, timeout=settings.get("timeout"))
 
     def _turns(self, content: Any) -> str | Sequence[Turn]:
         """Return the content to check, in the neutral form. Frameworks' classes convert their own messages first."""
@@ -80,7 +84,8 @@ class Cygnal(CygnalSettings):
 
     def _check_of(
         self, content: Any, tools: Sequence[Any], untrusted: bool | None, call: dict[str, Any]
-    ) -> CygnalCheck:
+    ) -> tuple[dict[str, Any], Decoder[Verdict]]:
+        """Return the request's body, and what decodes its answer."""
         values = self._values(call)
         turns = self._turns(content)
         from_outside = is_untrusted(turns) if untrusted is None else untrusted
@@ -93,7 +98,7 @@ class Cygnal(CygnalSettings):
         )
         injection = values["injection"]
         counts = injection == "always" or (injection == "untrusted" and from_outside)
-        return CygnalCheck(self._endpoint(), body, values["threshold"], counts, call.get("timeout"))
+        return body, partial(decode_verdict, threshold=values["threshold"], injection_counts=counts)
 
     def _values(self, call: dict[str, Any]) -> dict[str, Any]:
         """Merge the settings of one call over the object's.

@@ -8,7 +8,7 @@ from typing import Any
 
 from linkspan.errors import InvalidRequestError
 
-__all__ = ["encode_json", "unwritable_field"]
+__all__ = ["encode_json"]
 
 #: Most names in the path to a wrong value: each level is tried as a whole.
 _DEEPEST_PATH = 20
@@ -29,7 +29,7 @@ def encode_json(body: Mapping[str, Any], provider: str) -> bytes:
         )
         raise _unwritable(provider, reason) from None
     except (TypeError, ValueError, RecursionError) as error:
-        field = unwritable_field(body)
+        field = _unwritable_field(body)
         raise _unwritable(provider, f"{field!r}: {error}" if field else str(error)) from error
 
 
@@ -37,7 +37,7 @@ def _unwritable(provider: str, reason: str) -> InvalidRequestError:
     return InvalidRequestError(f"{provider}: the request cannot be written as JSON: {reason}", provider=provider)
 
 
-def unwritable_field(body: Mapping[str, Any]) -> str:
+def _unwritable_field(body: Mapping[str, Any]) -> str:
     """Return the dotted path of the first field that JSON cannot carry; ``""`` if there is none."""
     path: list[str] = []
     value: Any = body

@@ -26,7 +26,6 @@ __all__ = [
     "as_json_text",
     "judge_calls",
     "parse_arguments",
-    "problem_of_arguments",
     "read_unfinished",
     "unwrap_json_string",
 ]
@@ -149,12 +148,12 @@ def parse_arguments(arguments: str) -> dict[str, Any] | None:
 def judge_calls(calls: Iterable[ToolCall], finish_reason: str | None) -> None:
     """Set the ``problem`` of each call of an answer, and replace empty arguments by ``{}``."""
     for call in calls:
-        call.problem = problem_of_arguments(call.name, call.arguments, finish_reason)
+        call.problem = _problem_of(call.name, call.arguments, finish_reason)
         if call.problem is None:
             call.arguments = call.arguments if call.arguments.strip() else "{}"
 
 
-def problem_of_arguments(name: str, arguments: str, finish_reason: str | None) -> str | None:
+def _problem_of(name: str, arguments: str, finish_reason: str | None) -> str | None:
     """Return why a call must not run, because its arguments are not one whole JSON object; ``None`` if it may.
 
     Empty arguments count as an object, because servers send them for tools without parameters; unless the token limit

@@ -18,7 +18,7 @@ from linkspan.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["ALIASES", "FAMILIES", "Family", "family_named", "family_of_model", "tokens_beside"]
+__all__ = ["FAMILIES", "Family", "family_named", "family_of_model", "tokens_beside"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 #: Aliases. Where a maker changed the format, the bare name means the first one.
-ALIASES: dict[str, str] = {
+_ALIASES: dict[str, str] = {
     "codellama": "llama-2",
     "deepseek-r1-distill": "deepseek-r1",
     "gemma-2": "gemma",
@@ -191,10 +191,10 @@ def family_named(name: str) -> tuple[str, Family]:
         ConfigurationError: The name is unknown.
     """
     key = _normalized(name)
-    key = ALIASES.get(key, key)
+    key = _ALIASES.get(key, key)
     if key in FAMILIES:
         return key, FAMILIES[key]
-    near = get_close_matches(key, [*FAMILIES, *ALIASES], n=3, cutoff=0.6)
+    near = get_close_matches(key, [*FAMILIES, *_ALIASES], n=3, cutoff=0.6)
     meant = f" Did you mean {' or '.join(near)}?" if near else ""
     raise ConfigurationError(
         f"Unknown chat template {name!r}.{meant} Known are {', '.join(sorted(FAMILIES))}; for a template of your own "

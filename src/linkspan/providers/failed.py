@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Completion
 
-__all__ = ["FAILED_FINISH_REASONS", "failure_of", "raise_if_failed"]
+__all__ = ["failure_of", "raise_if_failed"]
 
 #: vLLM ends an answer with ``error`` after a failure of the engine; vLLM and SGLang with ``abort`` if a request was
 #: aborted. A tuple, because servers also send unhashable finish reasons.
-FAILED_FINISH_REASONS = ("error", "abort")
+_FAILED = ("error", "abort")
 
 
 def failure_of(finish_reasons: Iterable[str | None], provider: str, request_id: str | None) -> ServerError | None:
     """Return the error for an answer with one of these finish reasons; ``None`` if none of them means failure."""
     for reason in finish_reasons:
-        if reason in FAILED_FINISH_REASONS:
+        if reason in _FAILED:
             return ServerError(
                 f"{provider}: the server gave up on the answer (finish reason {reason!r}); the error's partial holds "
                 "what had arrived.",

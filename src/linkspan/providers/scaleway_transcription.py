@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_TRANSCRIPTION_MODEL",
-    "TEXT_FORMATS",
     "TRANSCRIPTIONS_PATH",
     "Passage",
     "TimedText",
@@ -35,7 +34,7 @@ TRANSCRIPTIONS_PATH = "audio/transcriptions"
 #: The only serverless model for this route.
 DEFAULT_TRANSCRIPTION_MODEL = "whisper-large-v3"
 #: Response formats that are text, not JSON.
-TEXT_FORMATS = frozenset({"text", "srt", "vtt"})
+_TEXT_FORMATS = frozenset({"text", "srt", "vtt"})
 
 #: File name endings by the media type that the first bytes show.
 _FORMATS = {
@@ -173,7 +172,7 @@ def decode_transcript(body: bytes, headers: Mapping[str, str], *, response_forma
         LinkspanError: The answer is an error with status 200.
     """
     known: dict[str, Any] = {"request_id": request_id_of(headers), "rate_limit": rate_limit_of(headers), "model": model}
-    if response_format in TEXT_FORMATS:
+    if response_format in _TEXT_FORMATS:
         if body[:1] == b"{":
             raise_if_error(parse_json(body, _NAME), headers)
         text = body.decode("utf-8", "replace")

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from linkspan.transport.messages import HttpRequest
 
 __all__ = [
-    "FIRST_DELAY",
     "LONGEST_DELAY",
     "LONGEST_RETRY_AFTER",
     "async_sleep",
@@ -42,7 +41,7 @@ __all__ = [
 AnswerT = TypeVar("AnswerT")
 
 #: Seconds before the first retry; doubles with each further one. Half of it is random.
-FIRST_DELAY = 0.5
+_FIRST_DELAY = 0.5
 #: Longest delay in seconds, unless the server requests more.
 LONGEST_DELAY = 8.0
 #: Longest delay in seconds that a server may request. For a longer one, the call fails at once, with the time in
@@ -137,7 +136,7 @@ def _wait(state: tenacity.RetryCallState) -> float:
     if isinstance(error, LinkspanError) and error.retry_after is not None:
         return error.retry_after
     # Half fixed, half random: clients that failed together do not retry together, yet none retries at once.
-    delay = min(FIRST_DELAY * 2.0 ** (state.attempt_number - 1), LONGEST_DELAY)
+    delay = min(_FIRST_DELAY * 2.0 ** (state.attempt_number - 1), LONGEST_DELAY)
     return delay * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
 
 

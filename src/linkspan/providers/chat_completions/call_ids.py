@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Message
 
-__all__ = ["CallIds", "new_call_id", "with_ids_for_model"]
+__all__ = ["CallIds", "with_ids_for_model"]
 
 #: Mistral's model families. Their servers need ids of nine letters and digits: vLLM truncates longer ones, and answers
 #: 400 to shorter ones such as ``0`` or ``call_0``.
@@ -42,14 +42,9 @@ class CallIds:
         if self._taken is None:
             self._taken = set(_ids_in(self._conversation))
         known = isinstance(wire_id, str) and wire_id and wire_id not in self._taken
-        call_id: str = wire_id if known else new_call_id()
+        call_id: str = wire_id if known else f"call_{uuid4().hex[:24]}"
         self._taken.add(call_id)
         return call_id
-
-
-def new_call_id() -> str:
-    """Return a new id."""
-    return f"call_{uuid4().hex[:24]}"
 
 
 def _ids_in(messages: Sequence[Message]) -> Iterable[str]:

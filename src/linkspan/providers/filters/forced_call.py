@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from linkspan.conversation import ChatRequest, Completion, ToolCallDelta
     from linkspan.providers.codec import Codec
 
-__all__ = ["TEXT_BESIDE_CALL", "ForcedCallCodec"]
+__all__ = ["ForcedCallCodec"]
 
 #: The key in an answer's ``extra`` of text beside the forced call.
-TEXT_BESIDE_CALL = "text_beside_call"
+_TEXT_BESIDE_CALL = "text_beside_call"
 
 #: The argument for answers that are not objects, because a call's arguments are an object.
 _ONLY = "answer"
@@ -97,7 +97,7 @@ def _answer_of_call(completion: Completion, name: str, *, is_wrapped: bool) -> C
         forced = next((call for call in answer.tool_calls if call.name == name), None)
         if forced is not None:
             if answer.text.strip():
-                answer.extra[TEXT_BESIDE_CALL] = answer.text
+                answer.extra[_TEXT_BESIDE_CALL] = answer.text
             answer.text = _unwrapped(forced.arguments) if is_wrapped else forced.arguments
             answer.tool_calls = [call for call in answer.tool_calls if call is not forced]
         answer.finish_reason = _finish_reason(answer.finish_reason, calls=bool(answer.tool_calls))
@@ -179,7 +179,7 @@ class _ForcedCallDecoder(WrappedDecoder[StreamDecoder]):
             closing = Delta(id=last.id, choice=number) if number else last
             closing.text += choice.rest(is_wrapped=self._is_wrapped)
             if choice.index is not None and choice.text.strip():
-                closing.extra = {**(closing.extra or {}), TEXT_BESIDE_CALL: choice.text}
+                closing.extra = {**(closing.extra or {}), _TEXT_BESIDE_CALL: choice.text}
             if number and (closing.text or closing.extra):
                 deltas.append(closing)
         return [*deltas, last]
