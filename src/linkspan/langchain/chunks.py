@@ -19,10 +19,11 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from linkspan.assembler import Assembler
 from linkspan.errors import InvalidResponseError
-from linkspan.finish_reasons import normalized_finish_reason
 from linkspan.langchain.answer_chunk import AnswerChunk, split_calls
 from linkspan.langchain.usage import partial_counts, to_usage_metadata
 from linkspan.prototype import Prototype
+from linkspan.providers.filters.blocked import BLOCKED_FINISH_REASONS
+from linkspan.tool_arguments import CUT_OFF_REASONS
 from linkspan.unreadable import building_answer
 
 if TYPE_CHECKING:
@@ -250,12 +251,27 @@ def _finish(answer: Completion) -> dict[str, str]:
     """Return the finish fields of core 1.8.4 and later; nothing if the API sends no finish reason."""
     if answer.finish_reason is None:
         return {}
-    reason = normalized_finish_reason(
-        answer.finish_reason, calls_tools=bool(answer.tool_calls), is_refusal=bool(answer.refusal)
-    )
+    reason = _NORMALIZED.get(answer.finish_reason, "other")
+    if answer.refusal:
+        reason = "refusal"
+    elif reason == "stop" and answer.tool_calls:  # as some servers send
+        reason = "tool_call"
     # No API suspends an answer, core's other state. Unknown finish reasons get no state.
     state = {} if reason == "other" else {"finish_state": "complete"}
     return {"normalized_finish_reason": reason, **state}
+
+
+#: Core's names for the finish reasons of Chat Completions servers and their imitators.
+_NORMALIZED = {
+    "stop": "stop",
+    # TGI's and LightLLM's own, which remain if an answer was not read to its end.
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    **dict.fromkeys(CUT_OFF_REASONS, "length"),
+    "tool_calls": "tool_call",
+    "function_call": "tool_call",
+    **dict.fromkeys(BLOCKED_FINISH_REASONS, "refusal"),
+}
 
 
 def _note_on_broken_calls(text: str, calls: Sequence[ToolCall]) -> str:
