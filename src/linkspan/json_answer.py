@@ -17,7 +17,13 @@ from pydantic_core import from_json
 
 from linkspan.errors import ContentBlockedError, InvalidResponseError
 from linkspan.providers.filters.blocked import block_reason
-from linkspan.tool_arguments import CUT_OFF_REASONS, JSON_DECODER, parse_arguments, unwrap_json_string
+from linkspan.tool_arguments import (
+    CUT_OFF_REASONS,
+    JSON_DECODER,
+    parse_arguments,
+    unwrap_json_string,
+    with_whole_characters,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,6 +160,8 @@ def was_cut(answer: Completion, max_tokens: int | None = None) -> bool:
 def read_json(text: str, *, is_cut: bool = False) -> str:
     """Return the one JSON value of a text as strict JSON. Allows a code fence, blanks and raw line breaks.
 
+    A lone surrogate (half of a UTF-16 pair) becomes U+FFFD.
+
     Args:
         text: The model's text.
         is_cut: Whether the token limit cut it off. Then a top-level number or literal may be incomplete.
@@ -176,10 +184,10 @@ def read_json(text: str, *, is_cut: bool = False) -> str:
     if is_cut and not isinstance(found, (dict, list, str)):
         raise ValueError("a top-level number or literal may be incomplete")
     try:
-        json.loads(value[:end])
+        from_json(value[:end])
     except ValueError:
-        # Raw line breaks inside strings, which pydantic's parser refuses.
-        return json.dumps(found)
+        # Raw line breaks and lone surrogates inside strings, which pydantic's parser refuses.
+        return json.dumps(with_whole_characters(found))
     return value[:end]
 
 
@@ -198,7 +206,8 @@ def _without_fence(text: str) -> str:
 
 
 def _why_not_json(value: str, error: ValueError) -> str:
-    if _is_beginning_of_json(value):
+    # Any other error is about a whole number, such as NaN.
+    if isinstance(error, json.JSONDecodeError) and _is_beginning_of_json(value):
         return _HALF
     if value[0] not in "{[" and ("{" in value or "[" in value):
         return "there is text before the JSON"

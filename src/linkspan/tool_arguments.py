@@ -28,6 +28,7 @@ __all__ = [
     "parse_arguments",
     "read_unfinished",
     "unwrap_json_string",
+    "with_whole_characters",
 ]
 
 #: Finish reasons of an answer that the token limit cut off.
@@ -184,7 +185,7 @@ def _loads(arguments: str) -> Any:
     value = JSON_DECODER.decode(unwrap_json_string(arguments))
     if _is_too_deep(value):
         raise ValueError(f"values are nested more than {DEEPEST} levels deep")
-    return _with_whole_characters(value) if _SURROGATE.search(arguments) else value
+    return with_whole_characters(value) if _SURROGATE.search(arguments) else value
 
 
 #: The escape of half a UTF-16 pair; whether the other half is next to it, only the decoded text tells.
@@ -211,7 +212,7 @@ def _finite_number(digits: str) -> float:
 JSON_DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse_number, parse_float=_finite_number)
 
 
-def _with_whole_characters(value: Any) -> Any:
+def with_whole_characters(value: Any) -> Any:
     """Return the value with U+FFFD in place of lone surrogates, as in texts: UTF-8 cannot carry them."""
     text = json.dumps(value, ensure_ascii=False)
     return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))

@@ -113,6 +113,19 @@ def test_a_number_that_the_limit_ended_may_be_half_of_one(text: str) -> None:
         read_json(text, is_cut=True)
 
 
+def test_half_a_surrogate_pair_is_a_replacement_character() -> None:
+    assert json.loads(read_json('{"a\\udc00": "\\ud83d \\ud83d\\ude42"}')) == {"a\ufffd": "\ufffd 🙂"}
+    for reader, answer in answers('{"a": "\\ud83d"}'):
+        assert reader.read(answer) == {"a": "\ufffd"}
+
+
+def test_a_number_that_json_lacks_is_not_said_to_be_cut_off() -> None:
+    for reader, answer in answers('{"a": [1e999]}'):
+        with pytest.raises(InvalidResponseError, match="JSON has no number 1e999") as caught:
+            reader.read(answer)
+        assert "cut" not in str(caught.value)
+
+
 def test_values_that_python_reads_and_json_has_not() -> None:
     for text in (
         *('{"a": NaN}', '{"a": Infinity}', '{"a": -Infinity}', '{"a": 1e999}', "{'a': 1}", '{"a": 1,}', "{a: 1}"),
