@@ -127,14 +127,15 @@ class Connected(BaseModel):
 
     def __init__(self, **settings: Any) -> None:
         cls = type(self)
-        settings = cls._prepared(settings)
-        try:
-            super().__init__(**settings)
-        except ValidationError as error:
-            raise ConfigurationError(
-                f"{cls.__name__}: {validation_problems(error)}", provider=cls._provider.name
-            ) from None
-        self._check()
+        with self._errors():
+            settings = cls._prepared(settings)
+            try:
+                super().__init__(**settings)
+            except ValidationError as error:
+                raise ConfigurationError(
+                    f"{cls.__name__}: {validation_problems(error)}", provider=cls._provider.name
+                ) from None
+            self._check()
         self._complete = True
         self._warn()
 
@@ -165,7 +166,7 @@ class Connected(BaseModel):
         warn_if_retired(self._provider, getattr(self, "model", None))
 
     def _errors(self) -> AbstractContextManager[None]:
-        """Return a context manager that converts errors of calls to the framework's own."""
+        """Return a context manager that converts errors to the framework's own."""
         return contextlib.nullcontext()
 
     # ------------------------------------------------------------------ construction
@@ -254,7 +255,8 @@ class Connected(BaseModel):
     def __setattr__(self, name: str, value: Any) -> None:
         # The frameworks' validators also set fields during construction.
         if name in type(self).model_fields and (self.__pydantic_private__ or {}).get("_complete"):
-            self._change({name: value})
+            with self._errors():
+                self._change({name: value})
         else:
             super().__setattr__(name, value)
 
@@ -301,11 +303,12 @@ class Connected(BaseModel):
         Raises:
             ConfigurationError: ``update`` names an unknown field, or a value is wrong.
         """
-        update = self._with_aliases_resolved(update or {})
-        refuse_unknown(type(self), update)
-        copied = super().model_copy(deep=deep)
-        if update:
-            copied._change(update)  # noqa: SLF001  # of the same class
+        with self._errors():
+            update = self._with_aliases_resolved(update or {})
+            refuse_unknown(type(self), update)
+            copied = super().model_copy(deep=deep)
+            if update:
+                copied._change(update)  # noqa: SLF001  # of the same class
         return copied
 
     def __copy__(self) -> Self:

@@ -317,6 +317,13 @@ def test_what_is_refused_before_a_call_is_an_error_of_core_too(make: Callable[..
     if hasattr(model, "bind_tools"):
         with pytest.raises(ModelInvalidRequestError, match="tool_choice names the tool 'other'"):
             model.bind_tools([Timetable], tool_choice="other")
+    for change in (
+        lambda: make(LANGCHAIN, kind, temperature="hot"),
+        lambda: model.model_copy(update={"temperature": "hot"}),
+        lambda: setattr(model, "temperature", "hot"),
+    ):
+        with pytest.raises(ModelInvalidRequestError, match="temperature"):
+            change()
 
 
 @pytest.mark.parametrize("kind", LANGCHAIN)
