@@ -28,6 +28,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/datacrunch/container/generate": {"inputs": "Hi", "parameters": {"max_new_tokens": 5}},
     "/datacrunch/v1/completions/generate": {"model": "m", "inputs": "Hi"},
     "/datacrunch/container/v1/chat/completions": {"model": "m", **CHAT},
+    "/datacrunch/vllm/v1/chat/completions": {"model": "m", **CHAT},
     "/datacrunch/vllm/v1/completions": {"model": "m", "prompt": "Hi", "max_tokens": 5},
     "/scaleway/v1/rerank": {"model": "qwen3-embedding-8b", "query": "Hi", "documents": ["Hi"]},
     "/scaleway/v1/ocr": {"model": "mistral-ocr-2512", "document": {"type": "image_url"}, "pages": [0]},
@@ -47,8 +48,31 @@ ROUTES: dict[str, dict[str, Any]] = {
         "tools": [],
     },
 }
+TOOL = {"type": "function", "function": {"name": "f"}}
+#: Schemas that are invalid, or ask for more than a memory holds.
+SCHEMAS: list[dict[str, Any]] = [
+    {"type": []},
+    {"enum": 5},
+    {"anyOf": {"a": 1}},
+    {"allOf": [5]},
+    {"type": "object", "required": 5},
+    {"type": "integer", "exclusiveMinimum": []},
+    {"type": "string", "maxLength": "x"},
+    {"type": "string", "minLength": 10**12},
+    {"type": "array", "minItems": 10**12},
+    {"type": "array", "minItems": 9_000, "items": {"type": "array", "minItems": 9_000}},
+]
 #: Fields that are odd further inside.
 INSIDE: dict[str, list[dict[str, Any]]] = {
+    "/scaleway/v1/chat/completions": [
+        {"tools": [TOOL], "tool_choice": {"type": "function", "function": [5]}},
+        *({"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}} for schema in SCHEMAS),
+        *(
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}], "tool_choice": TOOL}
+            for schema in SCHEMAS
+        ),
+    ],
+    "/datacrunch/vllm/v1/chat/completions": [{"structured_outputs": odd} for odd in (5, "x", [5], True)],
     "/scaleway/v1/ocr": [
         {"document": {"type": "image_url", "image_url": {}}},
         {"document": {"type": "image_url", "image_url": "https://[x"}},

@@ -134,7 +134,8 @@ def _tool_choice(body: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) ->
         if choice != "none" and not tools:
             raise RequestError("When using `tool_choice`, `tools` must be set.", field="tool_choice")
         return choice
-    name = (choice.get("function") or {}).get("name")
+    function = choice.get("function")
+    name = function.get("name") if isinstance(function, Mapping) else None
     if name not in [tool["function"]["name"] for tool in tools]:
         raise RequestError(f"tool_choice names {name!r}, which is not among the tools", field="tool_choice")
     return choice

@@ -8,6 +8,8 @@ from typing import Any
 __all__ = ["example_of"]
 
 _MAX_DEPTH = 16
+#: Most values, and characters of a text, of an example.
+_MOST = 10_000
 _BY_FORMAT = {
     "date": "2025-01-01",
     "date-time": "2025-01-01T00:00:00Z",
@@ -23,45 +25,57 @@ def example_of(schema: Any) -> Any:
 
     Required properties are set, optional ones omitted. Numbers are their minimum or 0, texts are ``"text"`` or a value
     of their format, lists have ``minItems`` items. ``$ref`` is resolved within the schema.
+
+    Raises:
+        ValueError: The schema is invalid, or asks for more than 10,000 values or characters.
     """
-    return _example(schema, schema, 0)
+    try:
+        return _Builder(schema).example(schema)
+    except (TypeError, AttributeError, LookupError) as error:
+        raise ValueError(f"the JSON Schema is invalid: {error}") from error
 
 
-def _example(schema: Any, root: Any, depth: int) -> Any:
-    if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
-        return None
-    for key in ("const", "default"):
-        if key in schema:
-            return schema[key]
-    for key in ("enum", "examples"):
-        if schema.get(key):
-            return schema[key][0]
-    other = _other_schema(schema, root)
-    return _example(other, root, depth + 1) if other is not None else _of_type(schema, root, depth)
+class _Builder:
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._left = _MOST
 
+    def example(self, schema: Any, depth: int = 0) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"the JSON Schema asks for more than {_MOST} values")
+        if not isinstance(schema, Mapping) or depth > _MAX_DEPTH:
+            return None
+        for key in ("const", "default"):
+            if key in schema:
+                return schema[key]
+        for key in ("enum", "examples"):
+            if schema.get(key):
+                return schema[key][0]
+        other = self._other_schema(schema)
+        return self.example(other, depth + 1) if other is not None else self._of_type(schema, depth)
 
-def _other_schema(schema: Mapping[str, Any], root: Any) -> Any:
-    """Return the schema that this one refers to, or ``None`` if it refers to none."""
-    if "$ref" in schema:
-        return _follow(str(schema["$ref"]), root)
-    for key in ("anyOf", "oneOf"):
-        if schema.get(key):
-            return schema[key][0]
-    return _merged(schema, root) if schema.get("allOf") else None
+    def _other_schema(self, schema: Mapping[str, Any]) -> Any:
+        """Return the schema that this one refers to, or ``None`` if it refers to none."""
+        if "$ref" in schema:
+            return _follow(str(schema["$ref"]), self._root)
+        for key in ("anyOf", "oneOf"):
+            if schema.get(key):
+                return schema[key][0]
+        return _merged(schema, self._root) if schema.get("allOf") else None
 
-
-def _of_type(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
-    kind = schema.get("type", "object" if "properties" in schema else None)
-    if isinstance(kind, list):
-        kind = kind[0]
-    if kind == "object":
-        properties = schema.get("properties", {})
-        return {name: _example(properties.get(name), root, depth + 1) for name in schema.get("required", ())}
-    if kind == "array":
-        return [_example(schema.get("items"), root, depth + 1) for _ in range(schema.get("minItems", 0))]
-    if kind in ("integer", "number"):
-        return _smallest_number(schema)
-    return {"boolean": False, "string": _text(schema)}.get(str(kind))
+    def _of_type(self, schema: Mapping[str, Any], depth: int) -> Any:
+        kind = schema.get("type", "object" if "properties" in schema else None)
+        if isinstance(kind, list):
+            kind = kind[0]
+        if kind == "object":
+            properties = schema.get("properties", {})
+            return {name: self.example(properties.get(name), depth + 1) for name in schema.get("required", ())}
+        if kind == "array":
+            return [self.example(schema.get("items"), depth + 1) for _ in range(schema.get("minItems", 0))]
+        if kind in ("integer", "number"):
+            return _smallest_number(schema)
+        return {"boolean": False, "string": _text(schema)}.get(str(kind))
 
 
 def _follow(reference: str, root: Any) -> Any:
@@ -95,5 +109,8 @@ def _smallest_number(schema: Mapping[str, Any]) -> float:
 
 def _text(schema: Mapping[str, Any]) -> str:
     text = _BY_FORMAT.get(schema.get("format", ""), "text")
-    text = text.ljust(schema.get("minLength", 0), "x")
+    shortest = schema.get("minLength", 0)
+    if shortest > _MOST:
+        raise ValueError(f"the JSON Schema asks for more than {_MOST} characters")
+    text = text.ljust(shortest, "x")
     return text[: schema["maxLength"]] if "maxLength" in schema else text

@@ -105,7 +105,13 @@ class ScriptedEngine:
         return (text or None) if reply.body is None else HTTPAnswer(200, reply.body, reply.headers)
 
     def _reply_to(self, call: Call) -> Reply:
-        return self._rules_reply_to(call) or _echo(call)
+        reply = self._rules_reply_to(call)
+        if reply is None:
+            try:
+                return _echo(call)
+            except ValueError as error:  # of a schema in the request
+                return Reply(fault=ErrorEvent(after=0, message=str(error), status=400))
+        return reply
 
     def _rules_reply_to(self, call: Call) -> Reply | None:
         with self._lock:

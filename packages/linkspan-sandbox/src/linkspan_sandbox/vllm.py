@@ -155,6 +155,8 @@ def _read_prompt(body: Any) -> Call:
 def _guide(body: Mapping[str, Any]) -> Guide | None:
     """Parse ``structured_outputs``."""
     wanted = body.get("structured_outputs") or {}
+    if not isinstance(wanted, Mapping):
+        raise wire.RequestError("Input should be a valid dictionary", field="structured_outputs")
     for kind in ("json", "choice", "regex", "grammar"):
         if wanted.get(kind) is not None:
             return Guide(kind, wanted[kind])
