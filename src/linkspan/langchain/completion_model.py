@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable
 from pydantic import Field
 
 from linkspan.assembler import Assembler
-from linkspan.batching import batches_of, run_batches, run_batches_async
+from linkspan.concurrency import acall_each, call_each
 from linkspan.errors import ConfigurationError
 from linkspan.langchain.completion_inputs import CompletionInputs
 from linkspan.langchain.errors import converted_errors
@@ -73,14 +73,10 @@ class LinkspanLLM(CompletionInputs):
             endpoint = self._endpoint()
             if self._streams(prompts, kwargs):
                 return self._result([self._drain(prompts[0], stop, run_manager, kwargs)], requests)
-            return self._result(
-                run_batches(
-                    batches_of(requests, 1),
-                    lambda batch: endpoint.complete(batch[0][0], timeout=batch[0][1]),
-                    self.max_concurrency,
-                ),
-                requests,
+            answers = call_each(
+                requests, lambda asked: endpoint.complete(asked[0], timeout=asked[1]), self.max_concurrency
             )
+            return self._result(answers, requests)
 
     async def _agenerate(
         self,
@@ -94,14 +90,9 @@ class LinkspanLLM(CompletionInputs):
             endpoint = self._endpoint()
             if self._streams(prompts, kwargs):
                 return self._result([await self._adrain(prompts[0], stop, run_manager, kwargs)], requests)
-            return self._result(
-                await run_batches_async(
-                    batches_of(requests, 1),
-                    lambda batch: endpoint.acomplete(batch[0][0], timeout=batch[0][1]),
-                    asyncio.Semaphore(self.max_concurrency),
-                ),
-                requests,
-            )
+            gate = asyncio.Semaphore(self.max_concurrency)
+            answers = await acall_each(requests, lambda asked: endpoint.acomplete(asked[0], timeout=asked[1]), gate)
+            return self._result(answers, requests)
 
     def _stream(
         self,

@@ -10,7 +10,7 @@ from langchain_core.decisions import BaseDecisionModel, ClassifierResponse, Noul
 from langchain_core.messages import BaseMessage
 from pydantic import Field
 
-from linkspan.batching import batches_of, run_batches, run_batches_async
+from linkspan.concurrency import acall_each, call_each
 from linkspan.conversation import Message, Text, kind_of_part
 from linkspan.cygnal import Cygnal as NeutralCygnal  # noqa: TC001  # pydantic reads the annotations at run time
 from linkspan.errors import UnsupportedContentError
@@ -61,15 +61,15 @@ class CygnalDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has 
 
     def _classify(self, state: Any, questions: Mapping[str, Any]) -> Any:
         with converted_errors():
-            turns, rules = _turns_of(state), _rules_of(questions)
-            verdicts = run_batches(rules, lambda rule: self.cygnal.check(turns, **rule[0]), self.max_concurrency)
+            turns, rules = _turns_of(state), [_as_rule(name, asked) for name, asked in questions.items()]
+            verdicts = call_each(rules, lambda rule: self.cygnal.check(turns, **rule), self.max_concurrency)
             return self._response(dict(zip(questions, verdicts, strict=True)))
 
     async def _aclassify(self, state: Any, questions: Mapping[str, Any]) -> Any:
         with converted_errors():
-            turns, rules = _turns_of(state), _rules_of(questions)
+            turns, rules = _turns_of(state), [_as_rule(name, asked) for name, asked in questions.items()]
             gate = asyncio.Semaphore(self.max_concurrency)
-            verdicts = await run_batches_async(rules, lambda rule: self.cygnal.acheck(turns, **rule[0]), gate)
+            verdicts = await acall_each(rules, lambda rule: self.cygnal.acheck(turns, **rule), gate)
             return self._response(dict(zip(questions, verdicts, strict=True)))
 
     def _response(self, verdicts: Mapping[str, Verdict]) -> Any:
@@ -84,11 +84,6 @@ class CygnalDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has 
             usage=usage if counts else None,
             request_id=next((one.request_id for one in verdicts.values() if one.request_id), None),
         )
-
-
-def _rules_of(questions: Mapping[str, Any]) -> list[Sequence[dict[str, Any]]]:
-    """Return the settings of each question's check, as a batch of its own."""
-    return batches_of([_as_rule(name, asked) for name, asked in questions.items()], 1)
 
 
 def _as_rule(name: str, question: Any) -> dict[str, Any]:

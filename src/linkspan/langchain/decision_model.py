@@ -23,7 +23,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.messages.ai import add_usage
 from pydantic import Field
 
-from linkspan.batching import batches_of, run_batches, run_batches_async
+from linkspan.concurrency import acall_each, call_each
 from linkspan.decisions import (
     ANSWER_TOKENS,
     LabelledQuestion,
@@ -114,17 +114,15 @@ class ChatDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it
         with converted_errors():
             asked = self._asked(state, questions)
             endpoint = self.chat._endpoint()  # noqa: SLF001  # asked as the chat model asks it
-            calls = batches_of([request for _, request in asked], 1)
-            answers = run_batches(calls, lambda call: endpoint.complete(call[0]), self.max_concurrency)
+            answers = call_each([request for _, request in asked], endpoint.complete, self.max_concurrency)
             return self._response(questions, [labelled for labelled, _ in asked], answers)
 
     async def _aclassify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
         with converted_errors():
             asked = self._asked(state, questions)
             endpoint = self.chat._endpoint()  # noqa: SLF001  # asked as the chat model asks it
-            calls = batches_of([request for _, request in asked], 1)
             gate = asyncio.Semaphore(self.max_concurrency)
-            answers = await run_batches_async(calls, lambda call: endpoint.acomplete(call[0]), gate)
+            answers = await acall_each([request for _, request in asked], endpoint.acomplete, gate)
             return self._response(questions, [labelled for labelled, _ in asked], answers)
 
     # ------------------------------------------------------------------ requests

@@ -12,10 +12,10 @@ from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, Query
 from pydantic import Field
 
 from linkspan import cygnal as neutral
-from linkspan.batching import batches_of, run_batches, run_batches_async
+from linkspan.concurrency import acall_each, call_each
 from linkspan.conversation import Message, Text, Tool
 from linkspan.errors import ConfigurationError
-from linkspan.guarding import JUDGEMENT_KEY, Judgement, OnFailure, PlaceGuard
+from linkspan.guarding import JUDGEMENT_KEY, Check, Judgement, OnFailure, PlaceGuard
 from linkspan.llama_index.component import LlamaIndexComponent
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.tools import tool_from
@@ -24,7 +24,6 @@ from linkspan.providers.cygnal import CYGNAL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from linkspan.guarding import Check
     from linkspan.providers.cygnal import Turn
 
 __all__ = ["Cygnal", "CygnalPostprocessor", "NodeAction", "judged_chat_messages"]
@@ -126,7 +125,7 @@ class CygnalPostprocessor(BaseNodePostprocessor):
         nodes: list[NodeWithScore],
         query_bundle: QueryBundle | None = None,  # noqa: ARG002  # core's signature
     ) -> list[NodeWithScore]:
-        judgements = run_batches(self._checks(nodes), lambda check: check[0].ask(), self.max_concurrency)
+        judgements = call_each(self._checks(nodes), Check.ask, self.max_concurrency)
         return _kept(nodes, judgements)
 
     async def _apostprocess_nodes(
@@ -135,12 +134,12 @@ class CygnalPostprocessor(BaseNodePostprocessor):
         query_bundle: QueryBundle | None = None,  # noqa: ARG002  # core's signature
     ) -> list[NodeWithScore]:
         gate = asyncio.Semaphore(self.max_concurrency)
-        judgements = await run_batches_async(self._checks(nodes), lambda check: check[0].aask(), gate)
+        judgements = await acall_each(self._checks(nodes), Check.aask, gate)
         return _kept(nodes, judgements)
 
-    def _checks(self, nodes: Sequence[NodeWithScore]) -> Sequence[Sequence[Check]]:
+    def _checks(self, nodes: Sequence[NodeWithScore]) -> list[Check]:
         guard = PlaceGuard(self.cygnal, "documents", _ACTIONS[self.action], self.on_failure, self.on_judgement)
-        return batches_of([guard.check([_turn_of(node)]) for node in nodes], 1)
+        return [guard.check([_turn_of(node)]) for node in nodes]
 
 
 def _kept(nodes: Sequence[NodeWithScore], judgements: Sequence[Judgement]) -> list[NodeWithScore]:

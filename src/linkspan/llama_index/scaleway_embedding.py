@@ -8,7 +8,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import MetadataMode
 from pydantic import Field, PrivateAttr
 
-from linkspan.batching import LoopGates
+from linkspan.concurrency import LoopGates
 from linkspan.llama_index.component import LlamaIndexComponent
 from linkspan.providers.scaleway_embeddings import check_texts, without_text
 from linkspan.routes.embeddings import placed

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from linkspan.batching import batches_of, run_batches, run_batches_async
+from linkspan.concurrency import acall_each, call_each
 from linkspan.conversation import Usage
 from linkspan.errors import InvalidRequestError, InvalidResponseError, LinkspanError
 from linkspan.providers.scaleway import SCALEWAY
@@ -86,12 +87,12 @@ class EmbeddingCall:
     def run(self, texts: Sequence[str], instruction: str, max_concurrency: int) -> Embedded:
         """Embed texts, each after the instruction. Without texts, no request is sent."""
         batches = self._batches(texts, instruction)
-        return self._whole(texts, run_batches(batches, self._ask, max_concurrency))
+        return self._whole(texts, call_each(batches, self._ask, max_concurrency))
 
     async def arun(self, texts: Sequence[str], instruction: str, gate: asyncio.Semaphore) -> Embedded:
         """Embed texts; see :meth:`run`."""
         batches = self._batches(texts, instruction)
-        return self._whole(texts, await run_batches_async(batches, self._aask, gate))
+        return self._whole(texts, await acall_each(batches, self._aask, gate))
 
     def _batches(self, texts: Sequence[str], instruction: str) -> list[_Texts]:
         check_texts(texts, may_be_blank=self.blank_texts == "zeros")
@@ -100,7 +101,7 @@ class EmbeddingCall:
             text if isinstance(text, PlacedText) else made for text, made in zip(texts, placed(texts), strict=True)
         ]
         sent = [text.after(instruction) for place, text in enumerate(known) if place not in blank]
-        return batches_of(sent, self.batch_size or most_texts(self.model), most=LARGEST_INPUT, weigh=PlacedText.size)
+        return _batches_of(sent, self.batch_size or most_texts(self.model))
 
     def _ask(self, batch: _Texts) -> Embedded:
         try:
@@ -142,6 +143,17 @@ class EmbeddingCall:
         for place in blank:
             whole.vectors.insert(place, [0.0] * length)
         return whole
+
+
+def _batches_of(texts: _Texts, most: int) -> list[_Texts]:
+    """Split texts into batches of at most ``most`` texts and ``LARGEST_INPUT`` bytes; a larger text is alone."""
+    starts, size = [0], 0
+    for place, text in enumerate(texts):
+        size += text.size()
+        if place > starts[-1] and (size > LARGEST_INPUT or place - starts[-1] == most):
+            starts.append(place)
+            size = text.size()
+    return [texts[start:end] for start, end in pairwise([*starts, len(texts)])] if texts else []
 
 
 def _is_too_much(error: LinkspanError, batch: _Texts) -> bool:
