@@ -126,8 +126,8 @@ def _print_lines(name: ProviderName, rows: list[dict[str, Any]]) -> None:
         console.stream("\t".join(values) + "\n")
 
 
-def _word(name: str, missing: str = "") -> Callable[[dict[str, Any]], str]:
-    return lambda row: str(row.get(name) or missing)
+def _word(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda row: str(row.get(name) or "")
 
 
 def _short(name: str) -> Callable[[dict[str, Any]], str]:

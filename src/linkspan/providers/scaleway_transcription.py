@@ -185,7 +185,7 @@ def decode_transcript(body: bytes, headers: Mapping[str, str], *, response_forma
     return Transcript(
         parsed["text"],
         language=as_name(parsed.get("language"), "language"),
-        duration=_seconds(parsed.get("duration"), "duration"),
+        duration=_duration(parsed.get("duration")),
         segments=[_part(part, "text") for part in as_list(parsed.get("segments"), "segments")],
         words=[_part(part, "word") for part in as_list(parsed.get("words"), "words")],
         raw=parsed,
@@ -193,10 +193,10 @@ def decode_transcript(body: bytes, headers: Mapping[str, str], *, response_forma
     )
 
 
-def _seconds(value: Any, name: str) -> float | None:
+def _duration(value: Any) -> float | None:
     # OpenAI's older servers send the duration as text.
     try:
-        return float(value) if isinstance(value, str) else as_number(value, name)
+        return float(value) if isinstance(value, str) else as_number(value, "duration")
     except ValueError:
         return None
 
