@@ -20,7 +20,8 @@
 
 There is one warning: ``ModelRetiredWarning`` (a UserWarning), for a model at its end of life.
 
-No message, body or representation of an error contains a key or repeats the prompt.
+No message, body or representation of an error contains a key. None repeats the prompt, unless the server quotes it in
+its message.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class LinkspanError(Exception):
         code: The API's own error code or type.
         request_id: The API's id of the request, for its support.
         retry_after: Seconds to wait, if the server sent them.
-        body: The error body: parsed JSON or text, without keys and without the prompt.
+        body: The error body: parsed JSON or text, without keys and the fields that repeat the request.
         headers: The answer's headers, credentials masked.
         is_retryable: Whether the same call may succeed later; ``None`` means the class's default.
         partial: The streamed answer so far, or the invalid answer; ``partial_text`` is its text.

@@ -7,7 +7,7 @@ import pytest
 
 from linkspan.errors import LinkspanError
 from linkspan.providers.error_bodies import read_error_body
-from tests.faults.wire import LANGCHAIN, Api, Wire
+from tests.faults.wire import LANGCHAIN, LLAMA_INDEX, Api, Wire
 
 BODIES = {
     "titles": b"<html>" + b"<title>" * 40_000,
@@ -37,6 +37,18 @@ def test_a_large_or_odd_body_becomes_a_short_error(number: int, api: Api) -> Non
             list(model.stream("x")) if place % 2 else model.invoke("x")
         assert len(str(caught.value)) < 2500, name
         assert len(caught.value.code or "") <= 200, name
+
+
+@pytest.mark.parametrize("api", [*LANGCHAIN, *LLAMA_INDEX], ids=lambda api: api.name)
+def test_fields_that_repeat_the_request_are_dropped(api: Api) -> None:
+    wire = Wire()
+    model = api.make(**wire.clients())
+    for name in ("input", "inputs", "prompt", "messages", "query", "documents"):
+        for body in ({"error": {"message": "no", name: ["psst"]}}, {"message": "no", name: {"content": "psst"}}):
+            wire.respond = lambda body=body: httpx.Response(400, json=body)  # type: ignore[misc]
+            with pytest.raises(LinkspanError, match="no") as caught:
+                model.invoke("psst") if hasattr(model, "invoke") else model.complete("psst")
+            assert "psst" not in f"{caught.value} {vars(caught.value)}", name
 
 
 def test_a_pages_title_is_told() -> None:

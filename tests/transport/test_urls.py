@@ -49,6 +49,8 @@ def test_normalised(url, normalised):
         ("https://host/v1#part", "fragment"),
         ("https://host/\udc80", "not UTF-8"),
         ("https://xn--a/v1", "international"),
+        ("http://evil%2ecom/v1", "percent sign"),
+        ("http://evil.com%23.local/v1", "percent sign"),
         ("https://sk-secret@host/v1", "user name or password"),
         ("https://user:sk-secret@host/v1", "user name or password"),
         ("https://host/v1?key=sk-secret", "query"),

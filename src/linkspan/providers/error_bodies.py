@@ -40,6 +40,8 @@ _MOST_LIST_ITEMS = 3
 _MOST_SHOWN = 20
 #: Most steps in the path of an invalid field.
 _MOST_STEPS = 20
+#: Fields in which servers and gateways repeat a request.
+_REPEATED = frozenset({"input", "inputs", "ctx", "prompt", "messages", "query", "documents"})
 _UNEXPLAINED = "the server gave no explanation"
 
 #: Texts by which servers say that prompt and answer do not fit. Compiled with the
@@ -210,10 +212,10 @@ def _as_text(value: Any) -> str:
 
 
 def _clean(value: Any) -> Any:
-    """Drop what repeats the request: FastAPI puts the refused value, often the prompt, into ``input``."""
+    """Drop the fields that repeat the request: FastAPI puts the refused value, often the prompt, into ``input``."""
     if isinstance(value, dict):
         names = list(value)[:_MOST_SHOWN]
-        return {_shorten(name): _clean(value[name]) for name in names if name not in {"input", "ctx"}}
+        return {_shorten(name): _clean(value[name]) for name in names if name not in _REPEATED}
     if isinstance(value, list):
         return [_clean(item) for item in value[:_MOST_SHOWN]]
     return _shorten(value) if isinstance(value, str) else value

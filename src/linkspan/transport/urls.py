@@ -86,6 +86,8 @@ def host_fault(host: str) -> str | None:
     """Return what is wrong with a host name; ``None`` if it may exist."""
     if ":" in host:  # an IPv6 address
         return None
+    if "%" in host:  # a proxy could decode it, to another host than the one that was checked
+        return "has a host with a percent sign"
     labels = host.rstrip(".").split(".")
     if not all(labels):
         return "has a host with an empty part"
