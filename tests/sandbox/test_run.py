@@ -145,3 +145,8 @@ def test_takes_an_engine_of_ones_own() -> None:
 def test_engine_that_cannot_start_is_told_to_the_caller() -> None:
     with pytest.raises(ConfigurationError, match="no fuel"):
         run(OwnEngine(fails=True)).start()
+
+
+def test_without_a_request_there_is_no_last_one() -> None:
+    with run() as sandbox, pytest.raises(IndexError, match="no request has arrived"):
+        _ = sandbox.last_request

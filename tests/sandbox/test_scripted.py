@@ -62,11 +62,60 @@ class TestRules:
             assert answer(Client(sandbox.scaleway_url).post("the capital?")) == "Paris"
 
     @pytest.mark.parametrize(
-        ("rule", "word"), [({"reply": ["a", "list"]}, "reply must be .* not list"), ({"when": 7}, "when .* not int")]
+        ("rule", "words"),
+        [
+            ({"reply": ["a", "list"]}, r"a rule's reply must be .*, not \['a', 'list'\]"),
+            ({"reply": HTTPError(429)}, r"a rule's reply must be .* Reply\(fault=...\)"),
+            ({"when": 7}, "a rule's when must be .*, not 7"),
+            ({"role": "human"}, "a rule's role must be .*user.*, not 'human'"),
+            ({"api": "grayswan"}, "a rule's api must be .*gray_swan.*, not 'grayswan'"),
+            ({"times": "1"}, "a rule's times must be a whole number, not '1'"),
+        ],
     )
-    def test_that_make_no_sense_are_refused(self, sandbox: Sandbox, rule: dict[str, Any], word: str) -> None:
-        with pytest.raises(ConfigurationError, match=word):
+    def test_that_make_no_sense_are_refused(self, sandbox: Sandbox, rule: dict[str, Any], words: str) -> None:
+        with pytest.raises(ConfigurationError, match=words):
             sandbox.add_rule(**{"reply": "text", **rule})
+
+    @pytest.mark.parametrize(
+        ("reply", "words"),
+        [
+            ({"text": {"port": "Ostra"}}, "a reply's text must be .*body=.*, not {'port': 'Ostra'}"),
+            ({"reasoning": None}, "a reply's reasoning must be .*, not None"),
+            ({"tool_calls": ToolCall(None, "fare", "{}")}, "a reply's tool_calls must be a list of ToolCall"),
+            ({"tool_calls": [{"name": "fare"}]}, "a reply's tool_calls must be a list of ToolCall"),
+            ({"tool_calls": [ToolCall(None, "fare", {"port": "Ostra"})]}, "the arguments of fare must be JSON text"),  # type: ignore[arg-type]
+            ({"fault": 429}, r"a reply's fault must be HTTPError\(...\) or .*, not 429"),
+            ({"fault": Cut}, "a reply's fault must be .*, not <class"),
+            ({"usage": {"prompt_tokens": 1}}, "a reply's usage must be a linkspan.conversation.Usage"),
+            ({"delay": "1"}, "a reply's delay must be a number of seconds, not '1'"),
+            ({"headers": {"retry-after": 1}}, "a reply's headers must be a dictionary of texts"),
+        ],
+    )
+    def test_with_replies_that_make_no_sense_are_refused(self, reply: dict[str, Any], words: str) -> None:
+        with pytest.raises(ConfigurationError, match=words):
+            Reply(**reply)
+
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [({"status": "429"}, "status must be a number"), ({"headers": {"retry-after": 1}}, "headers must be a dict")],
+    )
+    def test_with_errors_that_make_no_sense_are_refused(self, error: dict[str, Any], words: str) -> None:
+        with pytest.raises(ConfigurationError, match=words):
+            HTTPError(**{"status": 429, **error})
+
+    @pytest.mark.parametrize("place", ["reply", "when"])
+    def test_whose_function_raises_say_so(
+        self, sandbox: Sandbox, client: Client, place: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fails(call: Call) -> str:
+            assert call.max_tokens, "no limit"
+            return "sound"
+
+        sandbox.add_rule(**{"reply": "text", place: fails})
+        message = client.post().json()["error"]["message"]
+        assert message.startswith("a rule's function raised AssertionError: no limit")
+        assert "no limit" in str(caplog.records[0].exc_info)
+        assert client.post(max_tokens=7).status_code == 200
 
     def test_whose_function_returns_nothing_say_so(self, sandbox: Sandbox, client: Client) -> None:
         sandbox.add_rule(lambda call: None)  # type: ignore[return-value]  # what is refused

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, NoReturn, Union
 
+from linkspan.conversation import ToolCall, Usage
 from linkspan.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
-    from linkspan.conversation import ToolCall, Usage
     from linkspan_sandbox.engine import Call
 
 __all__ = ["TEXT_ROUTES", "Cut", "EndEarly", "ErrorEvent", "Fault", "HTTPError", "Reply", "Rule", "Stall"]
@@ -19,6 +20,8 @@ __all__ = ["TEXT_ROUTES", "Cut", "EndEarly", "ErrorEvent", "Fault", "HTTPError",
 #: The routes without a language model, and those of them whose answer is a text.
 _ROUTES = ("embeddings", "rerank", "monitor", "transcriptions", "ocr")
 TEXT_ROUTES = ("transcriptions", "ocr")
+_APIS = ("scaleway", "gray_swan", "llm_engine", "datacrunch")
+_ROLES = ("system", "developer", "user", "assistant", "tool", "data")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class HTTPError:
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     message: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.status, int):
+            _refuse("an HTTPError's status", self.status, "a number")
+        _check_headers("an HTTPError's headers", self.headers)
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,20 @@ class EndEarly:
 
 
 Fault = Union[HTTPError, ErrorEvent, Cut, Stall, EndEarly]
+_FAULTS = (HTTPError, ErrorEvent, Cut, Stall, EndEarly)
+
+
+def _is_list_of(value: object, kind: type) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(item, kind) for item in value)
+
+
+def _check_headers(name: str, headers: object) -> None:
+    if not isinstance(headers, Mapping) or not all(isinstance(text, str) for pair in headers.items() for text in pair):
+        _refuse(name, headers, "a dictionary of texts")
+
+
+def _refuse(name: str, value: object, wanted: str) -> NoReturn:
+    raise ConfigurationError(f"{name} must be {wanted}, not {value!r:.100}")
 
 
 @dataclass(frozen=True)
@@ -81,11 +103,14 @@ class Reply:
         model: Name of the model that answered; default: the requested one.
         delay: Seconds before the first piece.
         pause: Seconds before each further piece.
-        fault: A fault to simulate.
+        fault: A fault to simulate, such as ``HTTPError(429)``.
         events: The stream's exact events (dicts as JSON, texts unchanged) instead of all of the above. No end marker is
             added.
         body: The exact JSON answer, for a call that is not streamed.
         headers: Headers to add to an answer given as ``body``.
+
+    Raises:
+        ConfigurationError: A value has the wrong type.
     """
 
     text: str | Sequence[str] = ""
@@ -100,6 +125,25 @@ class Reply:
     events: Sequence[str | Mapping[str, Any]] | None = None
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("text", "reasoning"):
+            text = getattr(self, name)
+            if not isinstance(text, str) and not _is_list_of(text, str):
+                _refuse(f"a reply's {name}", text, "a text or a list of texts (JSON: body=...)")
+        if not _is_list_of(self.tool_calls, ToolCall):
+            _refuse("a reply's tool_calls", self.tool_calls, "a list of ToolCall")
+        for call in self.tool_calls:
+            if not isinstance(call.arguments, str):
+                _refuse(f"the arguments of {call.name}", call.arguments, "JSON text, as a model writes them")
+        if self.fault is not None and not isinstance(self.fault, _FAULTS):
+            _refuse("a reply's fault", self.fault, " or ".join(f"{fault.__name__}(...)" for fault in _FAULTS))
+        if self.usage is not None and not isinstance(self.usage, Usage):
+            _refuse("a reply's usage", self.usage, "a linkspan.conversation.Usage")
+        for name in ("delay", "pause"):
+            if not isinstance(getattr(self, name), (int, float)):
+                _refuse(f"a reply's {name}", getattr(self, name), "a number of seconds")
+        _check_headers("a reply's headers", self.headers)
 
 
 @dataclass
@@ -118,6 +162,9 @@ class Rule:
             the rule applies to that route. Its reply may have a ``body``, a ``delay`` or a ``fault`` (an error, a cut
             or a stall); for transcriptions and OCR also a ``text``, the file's content (form feeds separate pages).
             ``None``: calls of a language model.
+
+    Raises:
+        ConfigurationError: A value has the wrong type, or there is no such ``role``, ``api`` or ``route``.
     """
 
     reply: Reply | str | Callable[[Call], Reply | str]
@@ -130,17 +177,16 @@ class Rule:
     used: int = 0
 
     def __post_init__(self) -> None:
-        if self.route not in (None, *_ROUTES):
-            raise ConfigurationError(f"a rule's route must be {' or '.join(_ROUTES)}, not {self.route!r}")
+        for name, known in (("role", _ROLES), ("api", _APIS), ("route", _ROUTES)):
+            if getattr(self, name) not in (None, *known):
+                raise ConfigurationError(f"a rule's {name} must be {' or '.join(known)}, not {getattr(self, name)!r}")
         if not isinstance(self.reply, (Reply, str)) and not callable(self.reply):
-            raise ConfigurationError(
-                f"a rule's reply must be a text, a Reply or a function of the Call, not {type(self.reply).__name__}"
-            )
+            hint = ", as in Reply(fault=...)" if isinstance(self.reply, _FAULTS) else ""
+            _refuse("a rule's reply", self.reply, f"a text, a Reply{hint} or a function of the Call")
         if self.when is not None and not isinstance(self.when, (str, re.Pattern)) and not callable(self.when):
-            raise ConfigurationError(
-                "a rule's when must be a text, a compiled pattern or a function of the Call, not "
-                f"{type(self.when).__name__}"
-            )
+            _refuse("a rule's when", self.when, "a text, a compiled pattern or a function of the Call")
+        if self.times is not None and not isinstance(self.times, int):
+            _refuse("a rule's times", self.times, "a whole number")
 
     def matches(self, call: Call) -> bool:
         """Whether this rule applies to the call."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import re
 import threading
 import zlib
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ScriptedEngine"]
 
+_log = logging.getLogger(__name__)
 _WORDS = re.compile(r"\s*\S+|\s+\Z")
 #: Log probability of every scripted token: an arbitrary constant that tests can compare with.
 LOGPROB = -0.25
@@ -114,13 +116,18 @@ class ScriptedEngine:
         return reply
 
     def _rules_reply_to(self, call: Call) -> Reply | None:
-        with self._lock:
-            rule = next((rule for rule in self.rules if rule.matches(call)), None)
-            if rule is not None:
-                rule.used += 1
-        if rule is None:
-            return None
-        reply = rule.reply(call) if callable(rule.reply) else rule.reply
+        try:
+            with self._lock:
+                rule = next((rule for rule in self.rules if rule.matches(call)), None)
+                if rule is not None:
+                    rule.used += 1
+            if rule is None:
+                return None
+            reply = rule.reply(call) if callable(rule.reply) else rule.reply
+        except Exception as error:  # noqa: BLE001  # a test's own function may raise anything
+            _log.exception("a rule's function failed")
+            wrong = f"a rule's function raised {type(error).__name__}: {error}"
+            return Reply(fault=ErrorEvent(after=0, message=wrong))
         if isinstance(reply, str):
             return Reply(text=reply)
         if not isinstance(reply, Reply):

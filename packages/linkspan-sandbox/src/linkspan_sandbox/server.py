@@ -146,6 +146,8 @@ class Sandbox:
         Raises:
             IndexError: No request has arrived.
         """
+        if not self._requests:
+            raise IndexError("no request has arrived")
         return self._requests[-1]
 
     @property
