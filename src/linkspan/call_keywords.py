@@ -1,11 +1,11 @@
-"""The tool choice and the response format of a call, in all forms in which callers write them."""
+"""The tools, tool choice and response format of a call, in all forms in which callers write them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from linkspan.conversation import NamedTool, ResponseFormat
+from linkspan.conversation import NamedTool, ResponseFormat, Tool
 from linkspan.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -13,9 +13,49 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import ToolChoice
 
-__all__ = ["read_response_format", "read_tool_choice"]
+__all__ = ["listed_tools", "read_function", "read_response_format", "read_tool_choice"]
 
+#: Types of a function's fields, and their names for errors.
+_FUNCTION_FIELDS: Mapping[str, tuple[type, str]] = {
+    "name": (str, "text"),
+    "description": (str, "text"),
+    "parameters": (Mapping, "a JSON Schema object"),
+    "strict": (bool, "True or False"),
+}
 _CHOICES: Mapping[str, ToolChoice] = {"auto": "auto", "none": "none", "any": "required", "required": "required"}
+
+
+def listed_tools(tools: Any) -> list[Any]:
+    """Return the tools of a call as a list; ``None`` means none.
+
+    Raises:
+        ConfigurationError: It is not a list of tools.
+    """
+    if tools is None:
+        return []
+    if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
+        raise ConfigurationError(f"tools must be a list of tools, not {type(tools).__name__}.")
+    return list(tools)
+
+
+def read_function(function: Mapping[str, Any]) -> Tool:
+    """Return the tool of a function dict in the Chat Completions form.
+
+    Raises:
+        ConfigurationError: It has no name, or a field is of the wrong type.
+    """
+    if not function.get("name"):
+        raise ConfigurationError(f"A tool has no name: {dict(function)!r}. Give its function a 'name'.")
+    for field, (kind, words) in _FUNCTION_FIELDS.items():
+        value = function.get(field)
+        if value is not None and not isinstance(value, kind):
+            raise ConfigurationError(f"The {field} of a tool must be {words}, not {type(value).__name__}.")
+    return Tool(
+        name=function["name"],
+        description=function.get("description") or None,
+        parameters=function.get("parameters") or {},
+        strict=function.get("strict"),
+    )
 
 
 def read_tool_choice(choice: Any, names: Sequence[str]) -> ToolChoice | None:

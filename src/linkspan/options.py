@@ -41,6 +41,8 @@ __all__ = [
 def _named(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be blank: pass the name of a model")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError("must not contain half of a UTF-16 pair")
     return value
 
 

@@ -52,7 +52,9 @@ WRONG_VALUES: list[tuple[str, Any]] = [
     ("timeout", float("nan")),
     ("extra_body", ["a"]),
     ("stop", [1]),
+    ("stop", 5),
     ("model", " "),
+    ("model", "half a pair: \ud800"),
 ]
 
 
@@ -201,6 +203,25 @@ def test_a_choice_among_tools(subject: Subject, server: Server) -> None:
         subject.ask(model, tools=[TOOL], tool_choice="lok")
     with pytest.raises(ConfigurationError, match="Unknown tool_choice"):
         subject.ask(model, tools=[TOOL], tool_choice=7)
+
+
+WRONG_FUNCTIONS: list[Any] = [
+    5,
+    {"name": 5},
+    {"name": ""},
+    {"name": "look", "description": ["Look."]},
+    {"name": "look", "parameters": 5},
+    {"name": "look", "strict": "yes"},
+]
+
+
+@chats
+def test_what_is_no_tool_is_refused_before_anything_is_sent(subject: Subject, server: Server) -> None:
+    model = subject.make(server)
+    for tools in (5, "look", TOOL, [5], *([{"type": "function", "function": one}] for one in WRONG_FUNCTIONS)):
+        with pytest.raises((ConfigurationError, UnsupportedContentError)):
+            subject.ask(model, tools=tools)
+    assert not server.requests
 
 
 @pytest.mark.parametrize("subject", [s for s in SUBJECTS if s.kind != "chat"], ids=lambda subject: subject.id)

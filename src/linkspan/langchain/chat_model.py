@@ -145,7 +145,7 @@ class LinkspanChatModel(ChatSettings, LinkspanLanguageModel, BaseChatModel):
         request = self._chat_request_of(
             to_conversation(messages, self._provider.name),
             options,
-            tools=to_tools(keywords.get("tools") or (), self._provider.name, keywords.get("strict")),
+            tools=to_tools(keywords.get("tools"), self._provider.name, keywords.get("strict")),
             response_format=read_response_format(keywords.get("response_format"), schema_format),
         )
         return request, options.timeout

@@ -76,7 +76,7 @@ class LinkspanLanguageModel(ModelSettings, LangChainComponent, _LanguageModel):
             params["ls_max_tokens"] = max_tokens
         stops = self.stop if stop is None else stop
         if stops:
-            params["ls_stop"] = [stops] if isinstance(stops, str) else list(stops)
+            params["ls_stop"] = list(stops) if isinstance(stops, (list, tuple)) else [stops]
         return params
 
     @classmethod
@@ -105,4 +105,4 @@ class LinkspanLanguageModel(ModelSettings, LangChainComponent, _LanguageModel):
     @converted_errors()
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Estimate the tokens of a conversation and its tools; no network."""
-        return count_message_tokens(messages, as_tool_dicts(tools or ()), self.custom_get_token_ids)
+        return count_message_tokens(messages, as_tool_dicts(tools), self.custom_get_token_ids)

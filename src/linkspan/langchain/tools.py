@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
 
-from linkspan.conversation import ResponseFormat, Tool
+from linkspan.call_keywords import listed_tools, read_function
+from linkspan.conversation import ResponseFormat
 from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.json_schema import standing_alone
 from linkspan.langchain.typed_dicts import with_plain_fields
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias, Union
 
     from langchain_core.tools import BaseTool
+
+    from linkspan.conversation import Tool
 
     #: A tool for ``bind_tools``: a LangChain tool, a function, a pydantic or TypedDict class, a JSON schema or tool
     #: dict.
@@ -45,17 +48,19 @@ __all__ = [
 _ENVELOPES = ("function", "json_schema")
 
 
-def as_tool_dicts(tools: Sequence[ToolLike], strict: bool | None = None) -> list[dict[str, Any]]:
+def as_tool_dicts(tools: Sequence[ToolLike] | None, strict: bool | None = None) -> list[dict[str, Any]]:
     """Convert tools to the dicts that LangChain's own code expects among bound arguments."""
-    return [_as_tool_dict(tool, strict) for tool in tools]
+    return [_as_tool_dict(tool, strict) for tool in listed_tools(tools)]
 
 
 def _as_tool_dict(tool: ToolLike, strict: bool | None) -> dict[str, Any]:
     made = _converted(convert_to_openai_tool, tool, strict)
-    return {**made, "function": _with_recursion(made["function"], tool)} if "function" in made else made
+    if isinstance(tool, Mapping) or "function" not in made:
+        return made
+    return {**made, "function": _with_recursion(made["function"], tool)}
 
 
-def to_tools(tools: Sequence[ToolLike], provider: str, strict: bool | None = None) -> list[Tool]:
+def to_tools(tools: Sequence[ToolLike] | None, provider: str, strict: bool | None = None) -> list[Tool]:
     """Convert tools to neutral ones.
 
     Raises:
@@ -72,14 +77,7 @@ def _to_tool(tool: dict[str, Any], provider: str) -> Tool:
             f"A tool of type {tool.get('type')!r} runs on its own provider's servers; {provider} takes functions only.",
             provider=provider,
         )
-    if not function.get("name"):
-        raise ConfigurationError(f"A tool has no name: {dict(tool)!r}. Give its function a 'name'.")
-    return Tool(
-        name=function["name"],
-        description=function.get("description") or None,
-        parameters=function.get("parameters") or {},
-        strict=function.get("strict"),
-    )
+    return read_function(function)
 
 
 def schema_format(schema: Any, strict: bool | None = None) -> ResponseFormat:

@@ -12,7 +12,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.constants import DEFAULT_NUM_OUTPUTS
 from pydantic import Field
 
-from linkspan.call_keywords import read_response_format
+from linkspan.call_keywords import listed_tools, read_response_format
 from linkspan.conversation import Message, Text
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.structured import NativeStructuredOutput
@@ -104,7 +104,7 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, CheckedToolStreams):
         request = self._chat_request_of(
             messages,
             options,
-            tools=[tool_from(tool) for tool in keywords.get("tools") or ()],
+            tools=[tool_from(tool) for tool in listed_tools(keywords.get("tools"))],
             response_format=read_response_format(keywords.get("response_format"), pydantic_format),
         )
         return request, options.timeout

@@ -12,7 +12,8 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from pydantic import BaseModel, ConfigDict
 
-from linkspan.conversation import Completion, ResponseFormat, Tool, ToolCall
+from linkspan.call_keywords import read_function
+from linkspan.conversation import Completion, ResponseFormat, ToolCall
 from linkspan.errors import ConfigurationError, InvalidResponseError
 from linkspan.json_schema import standing_alone
 from linkspan.llama_index.partial_answers import PartialChatResponse
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from llama_index.core.base.llms.types import ChatResponseAsyncGen, ChatResponseGen
     from llama_index.core.tools.types import BaseTool
+
+    from linkspan.conversation import Tool
 
 __all__ = [
     "CheckedToolStreams",
@@ -116,12 +119,7 @@ def tool_from(tool: Any) -> Tool:
             "tools: each must be a LlamaIndex tool, a function or a dict of the form "
             f'{{"type": "function", "function": {{"name": ..., "parameters": ...}}}}, not {type(tool).__name__}'
         )
-    return Tool(
-        name=function["name"],
-        description=function.get("description"),
-        parameters=function.get("parameters") or {},
-        strict=function.get("strict"),
-    )
+    return read_function(function)
 
 
 def is_pydantic_class(schema: Any) -> bool:
