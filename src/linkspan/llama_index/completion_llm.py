@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 from collections.abc import Mapping, Sequence  # noqa: TC003  # pydantic reads the annotations at run time
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
@@ -18,20 +17,18 @@ from linkspan.conversation import ChatRequest, Message, Text
 from linkspan.errors import ConfigurationError, InvalidRequestError
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.prompt_format import for_function, plain_lines
-from linkspan.llama_index.responses import as_chat_response
 from linkspan.llama_index.structured import NativeStructuredOutput
 from linkspan.llama_index.tools import pydantic_format
 from linkspan.options import ConversationSettings, refuse_chat_keywords
-from linkspan.owned_generator import OwnedGenerator
 from linkspan.prompts import ChatTemplate, find_template
 from linkspan.providers.filters.thinking import ThinkTagCodec
 from linkspan.providers.templated_chat import TemplatedChatCodec
 from linkspan.settings.templated import TemplateSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import Callable
 
-    from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ChatResponseAsyncGen, ChatResponseGen
+    from llama_index.core.base.llms.types import ChatMessage
     from llama_index.core.prompts.base import BasePromptTemplate
 
     from linkspan.conversation import PromptRequest
@@ -255,30 +252,6 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
 
     def _subject(self, prompt: BasePromptTemplate, kwargs: dict[str, Any], prompt_args: Mapping[str, Any]) -> Any:
         return self._written(prompt, prompt_args, kwargs.pop("data_role", None) or self.data_role)
-
-    def _ask(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponse:
-        return as_chat_response(self.complete(subject, True, **kwargs))
-
-    async def _aask(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponse:
-        return as_chat_response(await self.acomplete(subject, True, **kwargs))
-
-    def _ask_in_pieces(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponseGen:
-        def pieces() -> Generator[ChatResponse, None, None]:
-            with contextlib.closing(self.stream_complete(subject, True, **kwargs)) as chunks:
-                for chunk in chunks:
-                    yield as_chat_response(chunk)
-
-        return pieces()
-
-    async def _aask_in_pieces(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponseAsyncGen:
-        stream = await self.astream_complete(subject, True, **kwargs)
-
-        async def pieces() -> AsyncGenerator[ChatResponse, None]:
-            async with OwnedGenerator(stream) as chunks:
-                async for chunk in chunks:
-                    yield as_chat_response(chunk)
-
-        return pieces()
 
 
 def _of_the_user(function: Any) -> Callable[[Any], Any] | None:

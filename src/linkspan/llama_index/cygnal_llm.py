@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Generator  # noqa: TC003  
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from llama_index.core.base.llms.generic_utils import messages_to_prompt as generic_messages_to_prompt
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -13,8 +14,9 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
 )
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.core.llms.llm import LLM  # noqa: TC002  # pydantic reads the annotations at run time
-from pydantic import Field
+from llama_index.core.llms.llm import LLM, default_completion_to_prompt
+from llama_index.core.types import PydanticProgramMode
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from linkspan import cygnal as neutral  # noqa: TC001  # pydantic reads the annotations at run time
 from linkspan.errors import ConfigurationError
@@ -29,7 +31,9 @@ from linkspan.guarding import (
     settle,
 )
 from linkspan.llama_index.cygnal import Cygnal, judged_chat_messages
+from linkspan.llama_index.guarded_objects import question_for
 from linkspan.llama_index.judged_answers import as_completion, judged_message, refused, turns_of, warned_answer
+from linkspan.llama_index.structured_predict import StructuredOutput
 from linkspan.llama_index.tools import CheckedToolStreams
 from linkspan.providers.cygnal import says_nothing
 
@@ -43,17 +47,30 @@ if TYPE_CHECKING:
         CompletionResponseGen,
     )
     from llama_index.core.llms.llm import ToolSelection
+    from llama_index.core.prompts.base import BasePromptTemplate
     from llama_index.core.tools import BaseTool
 
     from linkspan.conversation import Message
     from linkspan.guarding import Check, GuardedPlace
+    from linkspan.llama_index.structured_predict import Question
 
 __all__ = ["CygnalLLM"]
 
 AnswerT = TypeVar("AnswerT", ChatResponse, CompletionResponse)
 
+#: Settings of any LLM that only the LLM itself reads, with the values that mean that they are not set.
+_OF_THE_LLM: Mapping[str, tuple[Any, ...]] = {
+    "completion_to_prompt": (None, default_completion_to_prompt),
+    "messages_to_prompt": (None, generic_messages_to_prompt),
+    "output_parser": (None,),
+    "pydantic_program_mode": (PydanticProgramMode.DEFAULT,),
+    "query_wrapper_prompt": (None,),
+    "rate_limiter": (None,),
+    "system_prompt": (None,),
+}
 
-class CygnalLLM(CheckedToolStreams):
+
+class CygnalLLM(StructuredOutput, CheckedToolStreams):
     """Wraps an LLM and guards its input and answers; chat engines, query engines and agents use it like any LLM.
 
     Example:
@@ -73,8 +90,9 @@ class CygnalLLM(CheckedToolStreams):
     is appended; with ``observe``, nothing changes. The memory of a chat engine keeps everything, including flagged
     questions: later checks send them as part of the conversation.
 
-    Everything else is the LLM's: settings, tools, token counts. Structured answers use LlamaIndex's default for such a
-    model.
+    Everything else is the LLM's: settings, prompts, tools, callbacks, token counts. Structured output is requested as
+    the LLM would request it. It is the whole object, or an error: ``ContentBlockedError`` if the answer was withheld.
+    An object has no place for a warning: with ``answers="warn"``, it comes without.
 
     Args:
         llm: The LLM.
@@ -91,9 +109,13 @@ class CygnalLLM(CheckedToolStreams):
         on_judgement: Called with each ``linkspan.guarding.Judgement``.
 
     Raises:
-        ContentBlockedError: When run: see ``raise_on_block`` and ``hold_streams``.
+        ConfigurationError: A setting of the LLM, such as ``system_prompt``, was given here.
+        ContentBlockedError: When run: see ``raise_on_block`` and ``hold_streams``. A withheld object.
         LinkspanError: When run: the guard failed.
     """
+
+    # A typo must not leave a place as it is by default.
+    model_config = ConfigDict(extra="forbid")
 
     llm: LLM
     cygnal: neutral.Cygnal = Field(default_factory=Cygnal)
@@ -105,6 +127,29 @@ class CygnalLLM(CheckedToolStreams):
     raise_on_block: bool = False
     hold_streams: bool = True
     on_judgement: Callable[[Judgement], None] | None = Field(default=None, exclude=True)
+
+    #: Whether ``warn`` appends its warning to answers.
+    _appends_warnings: bool = PrivateAttr(default=True)
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name in _OF_THE_LLM:
+            self._refuse_setting(name, getattr(self, name))
+        # They report the LLM's calls.
+        self.callback_manager = self.callback_manager if "callback_manager" in settings else self.llm.callback_manager
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute. The LLM gets the callbacks, too: LlamaIndex's ``Settings`` set them so."""
+        self._refuse_setting(name, value)
+        super().__setattr__(name, value)
+        if name == "callback_manager":
+            self.llm.callback_manager = value
+
+    def _refuse_setting(self, name: str, value: Any) -> None:
+        if value not in _OF_THE_LLM.get(name, (value,)):
+            raise ConfigurationError(
+                f"{name} is a setting of the LLM: give it to the {self.llm.class_name()}, not to {type(self).__name__}."
+            )
 
     @classmethod
     def class_name(cls) -> str:
@@ -227,7 +272,7 @@ class CygnalLLM(CheckedToolStreams):
                 return refusal if isinstance(answer, ChatResponse) else as_completion(refusal)
             if judgement.action == "warn":
                 warning = warning or judgement
-        return answer if warning is None else warned_answer(answer, warning)
+        return warned_answer(answer, warning) if warning is not None and self._appends_warnings else answer
 
     def _refusal(self, judgement: Judgement, withheld: Mapping[str, Any] = MappingProxyType({})) -> ChatResponse:
         if self.raise_on_block:
@@ -274,6 +319,37 @@ class CygnalLLM(CheckedToolStreams):
         if judged is seen[-1]:
             return seen if self._holds else []
         return [judged]
+
+    # ------------------------------------------------------------------ prompts and objects, as the LLM requests them
+
+    def _get_prompt(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
+        return self.llm._get_prompt(prompt, **prompt_args)  # noqa: SLF001  # core's hook
+
+    def _get_messages(self, prompt: BasePromptTemplate, **prompt_args: Any) -> list[ChatMessage]:
+        return self.llm._get_messages(prompt, **prompt_args)  # noqa: SLF001  # core's hook
+
+    def _parse_output(self, output: str) -> str:
+        return self.llm._parse_output(output)  # noqa: SLF001  # core's hook
+
+    def _extend_messages(self, messages: list[ChatMessage]) -> list[ChatMessage]:
+        return self.llm._extend_messages(messages)  # noqa: SLF001  # core's hook
+
+    def _structured_question(
+        self,
+        output_cls: type[Any],
+        prompt: BasePromptTemplate,
+        llm_kwargs: Mapping[str, Any] | None,
+        prompt_args: Mapping[str, Any],
+    ) -> Question:
+        return question_for(self.llm, output_cls, prompt, llm_kwargs, prompt_args)
+
+    def _object_source(self) -> CygnalLLM:
+        if self.answers != "warn":
+            return self
+        # A warning after the text of an object would break it.
+        plain = self.model_copy()
+        plain._appends_warnings = False  # noqa: SLF001  # its own class
+        return plain
 
     # ------------------------------------------------------------------ tools, as the LLM has them
 

@@ -9,6 +9,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageR
 from llama_index.core.program.streaming_utils import process_streaming_content_incremental
 
 from linkspan.conversation import Completion, ToolCall, Usage
+from linkspan.llama_index.tools import legacy_call
 from linkspan.tool_arguments import as_json_text
 
 if TYPE_CHECKING:
@@ -44,13 +45,12 @@ def _reasoning_of(response: ChatResponse) -> str:
 def _calls_of(message: ChatMessage) -> list[ToolCall]:
     """Return the calls with their arguments as text, the model's own text if the message kept it."""
     kept = message.additional_kwargs.get("tool_calls") or ()
-    if kept and all(isinstance(call, dict) for call in kept):
-        return [
-            ToolCall(call.get("id"), call["function"]["name"] or "", as_json_text(call["function"]["arguments"]))
-            for call in kept
-        ]
-    blocks = (block for block in message.blocks if isinstance(block, ToolCallBlock))
-    return [ToolCall(block.tool_call_id, block.tool_name, as_json_text(block.tool_kwargs)) for block in blocks]
+    blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    if blocks and not all(isinstance(call, dict) for call in kept or (None,)):
+        calls = [(block.tool_call_id, block.tool_name, block.tool_kwargs) for block in blocks]
+    else:
+        calls = [legacy_call(call) for call in kept]
+    return [ToolCall(call_id, name, as_json_text(arguments)) for call_id, name, arguments in calls]
 
 
 class GrowingObject:

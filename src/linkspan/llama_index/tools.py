@@ -33,6 +33,7 @@ __all__ = [
     "chat_arguments",
     "first_call_only",
     "is_pydantic_class",
+    "legacy_call",
     "pydantic_format",
     "tool_from",
     "tool_selections",
@@ -255,7 +256,7 @@ def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> l
     if blocks:
         calls = [(block.tool_call_id, block.tool_name, block.tool_kwargs) for block in blocks]
     else:
-        calls = [_legacy(call) for call in response.message.additional_kwargs.get("tool_calls") or ()]
+        calls = [legacy_call(call) for call in response.message.additional_kwargs.get("tool_calls") or ()]
     if not calls and error_on_no_tool_call:
         raise ValueError("Expected at least one tool call, but the model answered without any")
     if isinstance(response, PartialChatResponse):
@@ -268,7 +269,8 @@ def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> l
     ]
 
 
-def _legacy(call: Any) -> tuple[str | None, str, Any]:
+def legacy_call(call: Any) -> tuple[str | None, str, Any]:
+    """Return the id, the name and the arguments of a call in ``additional_kwargs``, in the form of any LLM."""
     if isinstance(call, dict):
         function = call.get("function") or {}
         return call.get("id"), function.get("name") or "", function.get("arguments")
