@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from linkspan.conversation import Completion
-from linkspan.errors import ContentBlockedError, InvalidResponseError, LinkspanError
+from linkspan.errors import ConfigurationError, ContentBlockedError, InvalidResponseError, LinkspanError
 from linkspan.providers.cygnal import CYGNAL, is_untrusted, says_nothing
 
 if TYPE_CHECKING:
@@ -141,13 +141,29 @@ def place_of(turn: Message) -> GuardedPlace | None:
 
 @dataclass(frozen=True)
 class PlaceGuard:
-    """A guard at one place."""
+    """A guard at one place.
+
+    Raises:
+        ConfigurationError: The action, or ``on_failure``, is unknown.
+    """
 
     cygnal: Cygnal
     place: GuardedPlace
     action: Action
     on_failure: OnFailure = "raise"
     on_judgement: Callable[[Judgement], None] | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            (self.place, self.action, get_args(Action)),
+            ("on_failure", self.on_failure, get_args(OnFailure)),
+        ):
+            if value not in known:
+                # An unknown action would let flagged text pass.
+                raise ConfigurationError(
+                    f"{CYGNAL.title}: {name} must be one of {', '.join(map(repr, known))}, not {value!r}.",
+                    provider=CYGNAL.name,
+                )
 
     def check(self, content: Any, tools: Sequence[Any] = (), *, untrusted: bool | None = None) -> Check:
         """Return a check of a text or a conversation, ready to run."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from llama_index.core.base.llms.types import CachePoint, ChatMessage, CitableBlock
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from linkspan import cygnal as neutral
 from linkspan.concurrency import acall_each, call_each
@@ -108,6 +108,9 @@ class CygnalPostprocessor(BaseNodePostprocessor):
     Raises:
         LinkspanError: When run: the guard failed.
     """
+
+    # A typo must not leave the guard as it is by default.
+    model_config = ConfigDict(extra="forbid")
 
     cygnal: neutral.Cygnal = Field(default_factory=Cygnal)
     action: NodeAction = "drop"
