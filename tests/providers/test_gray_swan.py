@@ -223,8 +223,9 @@ def test_the_environment_names_key_and_address(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("GRAYSWAN_API_KEY", " ")
     assert GRAY_SWAN.resolve_api_key(None) is None
     assert GRAY_SWAN.resolve_base_url(None) == "https://api.grayswan.ai"
-    with pytest.raises(ConfigurationError, match="GRAYSWAN_API_KEY"):
-        connect(GraySwanChatCodec(), GRAY_SWAN, api_key=None, base_url="https://api.grayswan.ai")
+    for url in ("https://api.grayswan.ai", "https://api.grayswan.ai:443/v1"):
+        with pytest.raises(ConfigurationError, match="GRAYSWAN_API_KEY"):
+            connect(GraySwanChatCodec(), GRAY_SWAN, api_key=None, base_url=url)
     monkeypatch.setenv("GRAYSWAN_API_KEY", "k")
     monkeypatch.setenv("GRAY_SWAN_BASE_URL", "https://own.test/x")
     assert GRAY_SWAN.resolve_api_key(None) == SecretStr("k")

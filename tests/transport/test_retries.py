@@ -114,6 +114,16 @@ async def test_host_that_does_not_exist(face, ask, monkeypatch):
         await face.send(ask(url="https://nowhere.invalid/v1"))
 
 
+async def test_the_host_of_a_proxy_that_does_not_exist(face, ask, monkeypatch):
+    def no_such_host(*_args, **_kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_host)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:3128")
+    with pytest.raises(APIConnectionError, match=r"api\.invalid, or that of its proxy, could not be resolved"):
+        await face.send(ask(url="https://api.invalid/v1"))
+
+
 async def test_connect_timeout_is_apart_from_timeout(face, ask):
     # A listener whose queue is full does not complete further handshakes.
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from linkspan.errors import ConfigurationError
 
-__all__ = ["Provider", "first_set"]
+__all__ = ["Provider", "first_set", "host_of"]
 
 
 def first_set(names: tuple[str, ...]) -> str | None:
@@ -88,13 +88,14 @@ class Provider:
         Raises:
             ConfigurationError: The base URL is the public service's and there is no key.
         """
-        public = {*self.keyed_hosts, *([_host(self.default_base_url)] if self.default_base_url else [])}
-        if api_key is None and _host(base_url) in public:
+        public = {*self.keyed_hosts, *([host_of(self.default_base_url)] if self.default_base_url else [])}
+        if api_key is None and host_of(base_url) in public:
             raise ConfigurationError(
                 f"{self.title} needs a key: give api_key, or set {' or '.join(self.api_key_env)}.",
                 provider=self.name,
             )
 
 
-def _host(url: str) -> str:
-    return url.split("//", 1)[-1].split("/", 1)[0].lower()
+def host_of(url: str) -> str:
+    """Return the host of a URL, lower-cased; also of a malformed one, which ``check_base_url`` reports."""
+    return url.split("//", 1)[-1].split("/", 1)[0].rpartition("@")[2].partition(":")[0].lower()

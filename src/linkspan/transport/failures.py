@@ -9,6 +9,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
+from urllib.request import getproxies
 
 import httpx
 
@@ -158,8 +159,10 @@ def _connect_error(exc: httpx.RequestError, host: str, request: HttpRequest) -> 
                 is_retryable=False,
             )
         if isinstance(cause, socket.gaierror):
+            place = f"{host}, or that of its proxy," if getproxies() else host
             return APIConnectionError(
-                f"The host name {host} could not be resolved: {cause.strerror}. Check base_url and the network",
+                f"The host name {place} could not be resolved: {cause.strerror}. Check base_url, the network and proxy "
+                "settings",
                 provider=request.provider,
             )
     by_proxy = " through the proxy" if isinstance(exc, httpx.ProxyError) else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from linkspan.errors import ConfigurationError
-from linkspan.providers.provider import Provider
+from linkspan.providers.provider import Provider, host_of
 
 if TYPE_CHECKING:
     from linkspan.providers.datacrunch.parameter_apis import API
@@ -97,12 +97,12 @@ def container_name(base_url: str) -> str:
 
 def is_legacy(url: str) -> bool:
     """Whether a URL is that of the public legacy service."""
-    return _host(url) == _host(DATACRUNCH.default_base_url or "")
+    return host_of(url) == host_of(DATACRUNCH.default_base_url or "")
 
 
 def is_gateway(url: str) -> bool:
     """Whether a URL is that of Verda's gateway, which has only Chat Completions."""
-    return _host(url) == _GATEWAY
+    return host_of(url) == _GATEWAY
 
 
 def _refuse_cloud_api(url: str, given: str | None) -> None:
@@ -111,15 +111,11 @@ def _refuse_cloud_api(url: str, given: str | None) -> None:
     Raises:
         ConfigurationError: It is that URL. For other tools, ``VERDA_BASE_URL`` means the cloud API.
     """
-    if _host(url) in _CLOUD_APIS:
+    if host_of(url) in _CLOUD_APIS:
         source = "base_url" if (given or "").strip() else f"the environment ({' or '.join(DATACRUNCH.base_url_env)})"
         raise ConfigurationError(
-            f"{_host(url)}, from {source}, is the cloud API: it manages deployments and serves no model. Give base_url="
-            '"https://containers.datacrunch.io/<deployment>", or "https://inference.verda.com/v1" with api="openai".',
+            f"{host_of(url)}, from {source}, is the cloud API: it manages deployments and serves no model. Give "
+            'base_url="https://containers.datacrunch.io/<deployment>", or "https://inference.verda.com/v1" with '
+            'api="openai".',
             provider=DATACRUNCH.name,
         )
-
-
-def _host(url: str) -> str:
-    # Accepts malformed URLs too: check_base_url reports what is wrong with them.
-    return url.split("//", 1)[-1].split("/", 1)[0].rpartition("@")[2].partition(":")[0].lower()
