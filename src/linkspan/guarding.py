@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from linkspan.conversation import Completion
 from linkspan.errors import ConfigurationError, ContentBlockedError, InvalidResponseError, LinkspanError
-from linkspan.providers.cygnal import CYGNAL, is_untrusted, says_nothing
+from linkspan.providers.cygnal import CYGNAL, UNTRUSTED_ROLES, says_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -134,7 +134,7 @@ def refusal_of(notice: str) -> Completion:
 
 def place_of(turn: Message) -> GuardedPlace | None:
     """Return the place at which a new message is judged; ``None`` for the assistant's and for system messages."""
-    if is_untrusted([turn]):
+    if turn.role in UNTRUSTED_ROLES:
         return "tool_results"
     return "questions" if turn.role == "user" else None
 

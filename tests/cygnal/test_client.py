@@ -334,3 +334,29 @@ async def test_one_guard_in_many_tasks(each_guard: Cygnal) -> None:
     verdicts = await asyncio.gather(*(each_guard.acheck(text) for text in texts))
     assert [verdict.flagged for verdict in verdicts] == [bool(number % 2) for number in range(10)]
     await each_guard.aclose()
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        {"violation": 0, "error": False, "error_message": "The model is overloaded."},
+        {"violation": 0, "ignored_inputs": [{"type": "text", "reason": "too long"}]},
+    ],
+)
+def test_a_check_that_failed_or_read_half_is_an_error(verdict: dict[str, Any]) -> None:
+    with LoopbackServer() as server, Cygnal(base_url=server.url, api_key=KEY, max_retries=0) as guard:
+        server.always(http(200, json.dumps(verdict).encode()))
+        with pytest.raises(errors.LinkspanError, match="check") as caught:
+            guard.check("Hello.")
+        assert caught.value.is_retryable or isinstance(caught.value, errors.InvalidResponseError)
+        server.always(http(200, json.dumps({**verdict, "violation": 0.9}).encode()))
+        assert guard.check("Hello.").flagged
+
+
+@pytest.mark.parametrize("end", [{"role": "user", "content": " "}, {"role": "system", "content": "Be brief."}])
+def test_a_blank_or_system_end_hides_no_injection(guard: Cygnal, end: dict[str, str]) -> None:
+    page = {"role": "tool", "content": PAGE, "tool_call_id": "c"}
+    message = Message(end["role"], [Text(end["content"])])  # type: ignore[arg-type]  # a role
+    for turns in ([page, end], [Message("data", [Text(PAGE)]), message]):
+        assert guard.check(turns, threshold=1).reasons == ["indirect prompt injection"]
+    assert guard.check([page, {"role": "user", "content": "How long?"}], threshold=1).reasons == []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CYGNAL",
     "MONITOR_PATH",
+    "UNTRUSTED_ROLES",
     "CygnalCodec",
     "Injection",
     "ReasoningMode",
@@ -50,7 +51,7 @@ Injection = Literal["untrusted", "always", "never"]
 
 #: Roles whose text comes from outside. The API has no role ``data``: it is sent as ``tool``, the role for which
 #: Gray Swan's own plugin acts on ``ipi``.
-_UNTRUSTED_ROLES = frozenset({"data", "function", "tool"})
+UNTRUSTED_ROLES = frozenset({"data", "function", "tool"})
 
 if TYPE_CHECKING:
     #: A neutral message, or one in the API's form: ``{"role": ..., "content": ...}``.
@@ -118,12 +119,14 @@ def encode_check(
 
 
 def is_untrusted(content: str | Sequence[Turn]) -> bool:
-    """Whether a conversation ends with a tool result or other text from outside."""
-    if not isinstance(content, (list, tuple)) or not content:
+    """Whether a conversation ends with a tool result or other text from outside.
+
+    Blank messages and system messages do not hide what stands before them.
+    """
+    if not isinstance(content, (list, tuple)):
         return False
-    last = content[-1]
-    role = last.role if isinstance(last, Message) else last.get("role") if isinstance(last, dict) else None
-    return role in _UNTRUSTED_ROLES
+    roles = (_role_of(turn) for turn in reversed(content))
+    return next((role for role in roles if role not in {None, "system", "developer"}), None) in UNTRUSTED_ROLES
 
 
 def says_nothing(content: str | Sequence[Turn]) -> bool:
@@ -140,6 +143,17 @@ def says_nothing(content: str | Sequence[Turn]) -> bool:
         if turn.role != "system" and not _is_blank(turn):
             return turn.role == "assistant" and place > 0
     return True
+
+
+def _role_of(turn: Any) -> str | None:
+    """Return the role of a message with content."""
+    if isinstance(turn, Message):
+        return None if _is_blank(turn) else turn.role
+    if not isinstance(turn, dict):
+        return None
+    said = turn.get("content")
+    is_blank = not said or (isinstance(said, str) and not said.strip())
+    return None if is_blank and not turn.get("tool_calls") else turn.get("role")
 
 
 def _is_blank(message: Message) -> bool:

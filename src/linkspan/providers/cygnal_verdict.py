@@ -44,7 +44,7 @@ class Verdict:
         observe_violation: The score of rules that a policy only observes; never flags.
         block_message: The policy's message to show instead.
         reasoning: The monitor's reasoning, if any.
-        ignored_inputs: Content that was not checked, such as images: ``{"type", "reason", "description"}``.
+        ignored_inputs: Media that were not checked, such as images: ``{"type", "reason", "description"}``.
         scanner_output: The scanners' findings.
         usage: Tokens that the check used.
         activity_id: The check's id in Gray Swan's log.
@@ -133,6 +133,9 @@ def _whole_verdict(
     violation = as_number(parsed.get("violation"), "violation")
     if violation is None:
         raise _malformed("the answer has no violation score", request_id)
+    ignored = [as_object(one, "ignored_inputs[]") for one in _list(parsed, "ignored_inputs")]
+    if any(str(one.get("type")).strip().lower() == "text" for one in ignored):
+        raise _malformed("the service did not check all of the text, see ignored_inputs", request_id)
     observed = as_number(parsed.get("observe_violation"), "observe_violation")
     for name, score in (("violation", violation), ("observe_violation", observed)):
         if score is not None and not (isfinite(score) and 0 <= score <= 1):
@@ -147,7 +150,7 @@ def _whole_verdict(
         observe_violation=observed,
         block_message=as_text(parsed.get("block_message"), "block_message") or None,
         reasoning=as_text(parsed.get("reasoning"), "reasoning"),
-        ignored_inputs=[as_object(one, "ignored_inputs[]") for one in _list(parsed, "ignored_inputs")],
+        ignored_inputs=ignored,
         scanner_output=as_object(parsed.get("scanner_output"), "scanner_output"),
         usage=_usage(parsed),
         activity_id=as_name(parsed.get("activity_id"), "activity_id"),
@@ -193,9 +196,10 @@ def _readable_flag(value: Any) -> bool:
 
 def _raise_if_error(parsed: Mapping[str, Any], headers: Mapping[str, str]) -> None:
     error = parsed.get("error")
-    if error in (None, False, ""):
+    explained = parsed.get("error_message")
+    if error in (None, False, "") and not (isinstance(explained, str) and explained.strip()):
         return
-    if error is not True:
+    if error not in (None, False, "", True):
         # A gateway's error, in another form than the API's.
         raise CygnalCodec().explain(make_error(CYGNAL.name, read_error(parsed), headers=headers))
     said = next((parsed[name] for name in ("error_message", "message", "detail") if parsed.get(name)), None)
