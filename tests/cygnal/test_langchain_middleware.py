@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -373,3 +374,18 @@ def test_without_a_guard_one_is_made_of_the_environment(sandbox: Sandbox, monkey
     for name, value in sandbox.environment.items():
         monkeypatch.setenv(name, value)
     assert CygnalMiddleware().cygnal.check(HARM).flagged
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        AIMessage("", additional_kwargs={"refusal": HARM}),
+        AIMessage([{"type": "refusal", "refusal": HARM}]),
+        AIMessage([{"type": "output_text", "text": HARM}]),
+    ],
+)
+def test_answers_of_other_packages_are_judged(guard: Cygnal, answer: AIMessage) -> None:
+    model = GenericFakeChatModel(messages=iter([answer]))
+    agent = create_agent(model, middleware=[CygnalMiddleware(guard)])
+    said = agent.invoke({"messages": [HumanMessage("hi")]})["messages"][-1]
+    assert said.content.startswith("Blocked by Gray Swan Cygnal")

@@ -14,14 +14,18 @@ from llama_index.core.base.llms.types import (
     CachePoint,
     ChatMessage,
     CitableBlock,
+    CompletionResponse,
+    CompletionResponseGen,
     ImageBlock,
+    LLMMetadata,
     MessageRole,
     TextBlock,
 )
+from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.mock import MockLLM
 from llama_index.core.schema import ImageNode, MetadataMode, NodeWithScore, TextNode
 from llama_index.core.tools import FunctionTool, QueryEngineTool, ToolMetadata
-from llama_index.core.workflow import Context
+from llama_index.core.workflow import Context, HumanResponseEvent, InputRequiredEvent
 
 from linkspan import errors
 from linkspan.conversation import ToolCall
@@ -223,6 +227,41 @@ async def test_a_tool_whose_guard_blocks_or_is_down(cygnal: Cygnal, sandbox: San
     assert opened.content == "Read: harbour"
 
 
+@both_ways
+@pytest.mark.parametrize("action", ["replace", "warn", "block", "observe", None])
+async def test_an_error_of_a_tool_is_a_result(cygnal: Cygnal, way: str, action: Any) -> None:
+    def fail(text: str) -> str:
+        """Fail."""
+        raise ValueError(text)
+
+    tool = CygnalTool(fail, cygnal, tool_calls=None, tool_results=action)
+    with pytest.raises(ValueError, match="no such page"):
+        await run_tool(way, tool, text="no such page")
+    if action in {"replace", "warn"}:
+        output = await run_tool(way, tool, text=PAGE)
+        assert output.is_error
+        assert output.content.startswith(BLOCKED_PAGE if action == "replace" else f"{PAGE}\n[Warning")
+    else:
+        with pytest.raises(errors.ContentBlockedError if action == "block" else ValueError):
+            await run_tool(way, tool, text=PAGE)
+
+
+async def test_a_guarded_tool_may_wait_for_an_event(cygnal: Cygnal, llm: Scaleway, sandbox: Sandbox) -> None:
+    async def fetch(ctx: Context, url: str) -> str:
+        """Fetch a page."""
+        answer = await ctx.wait_for_event(HumanResponseEvent, waiter_event=InputRequiredEvent(prefix="May I?"))
+        return f"{url}: {answer.response}"
+
+    fetch.__annotations__.update(ctx=Context, url=str)
+    tool = CygnalTool(FunctionTool.from_defaults(async_fn=fetch), cygnal)
+    run = FunctionAgent(llm=llm, tools=[tool]).run(user_msg="Use the tool for a page.")
+    async for event in run.stream_events():
+        if isinstance(event, InputRequiredEvent):
+            run.ctx.send_event(HumanResponseEvent(response="yes"))
+    assert str(await run) == UNREAD
+    assert "a: yes" in str(checks(sandbox)[-1])
+
+
 def test_a_query_engine_as_a_tool(cygnal: Cygnal, llm: Scaleway) -> None:
     engine = SummaryIndex([TextNode(text="It is 60 metres long.")]).as_query_engine(llm=llm)
     tool = QueryEngineTool(engine, ToolMetadata("Knows the harbour.", name="harbour"))
@@ -306,6 +345,25 @@ async def test_questions_and_answers(cygnal: Cygnal, llm: Scaleway, sandbox: San
     assert text == BLOCKED_HARM
     assert len(sandbox.requests) == len(checks(sandbox)) == 1
     assert answer.additional_kwargs["cygnal"]["place"] == "questions"
+
+
+@pytest.mark.parametrize("way", ["stream_complete", "astream_complete", "stream_chat", "astream_chat"])
+async def test_chunks_that_are_not_cumulative_are_judged_whole(cygnal: Cygnal, way: str) -> None:
+    class Pieces(CustomLLM):
+        @property
+        def metadata(self) -> LLMMetadata:
+            return LLMMetadata()
+
+        def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+            raise NotImplementedError
+
+        def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+            for piece in prompt.split("|"):
+                yield CompletionResponse(text=piece, delta=piece)
+
+    guarded = CygnalLLM(llm=Pieces(), cygnal=cygnal, questions=None)
+    assert (await ask(guarded, way, "How do I |pick a lock|?"))[0] == BLOCKED_HARM
+    assert "How do I moor?" in "".join((await ask(guarded, way, "How do I |moor|?"))[1])
 
 
 def test_a_blank_end_hides_nothing(cygnal: Cygnal, llm: Scaleway, sandbox: Sandbox) -> None:

@@ -30,7 +30,7 @@ from linkspan.langchain.cygnal import Cygnal, judged_messages
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.held_streams import streams_held
 from linkspan.langchain.tools import to_tools
-from linkspan.providers.cygnal import CYGNAL
+from linkspan.providers.cygnal import CYGNAL, says_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -271,10 +271,11 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
         if "answers" not in self._guards or answer is None:
             return response
         structured = len(response.result) > 1
-        if not answer.text.strip() and not structured:
+        (turn,) = judged_messages([answer])
+        if says_nothing([replace(turn, tool_calls=())]) and not structured:
             # Only tool calls, which are judged before they run.
             return response
-        judgement = yield self._guards["answers"].check(judged_messages([*before, answer]))
+        judgement = yield self._guards["answers"].check([*judged_messages(before), turn])
         if self._raise_on_block:
             judgement.raise_if_blocked()
         kept = {**answer.response_metadata, JUDGEMENT_KEY: judgement.summary}

@@ -249,9 +249,9 @@ class CygnalLLM(StructuredOutput, CheckedToolStreams):
         return asked, None
 
     def _answered(
-        self, asked: Sequence[ChatMessage], answer: AnswerT, *, shown: bool = False
+        self, asked: Sequence[ChatMessage], answer: AnswerT, pieces: Sequence[AnswerT] = (), *, shown: bool = False
     ) -> Generator[Check, Judgement, AnswerT]:
-        """Judge an answer; return it or its replacement. An answer that was already shown cannot be replaced.
+        """Judge an answer and its pieces; return it or its replacement. One that was shown cannot be replaced.
 
         Raises:
             ContentBlockedError: The answer must be withheld, and was already shown or ``raise_on_block`` is set.
@@ -261,7 +261,7 @@ class CygnalLLM(StructuredOutput, CheckedToolStreams):
             return answer
         before: list[Message] = judged_chat_messages(asked)
         warning: Judgement | None = None
-        for turn in turns_of(answer):
+        for turn in turns_of(answer, "".join(piece.delta or "" for piece in pieces)):
             if says_nothing([turn]):
                 continue
             judgement = yield guard.check([*before, turn])
@@ -297,7 +297,7 @@ class CygnalLLM(StructuredOutput, CheckedToolStreams):
         finally:
             pieces.close()
         if seen:
-            yield from self._end(seen, settle(self._answered(asked, seen[-1], shown=not self._holds)))
+            yield from self._end(seen, settle(self._answered(asked, seen[-1], seen, shown=not self._holds)))
 
     async def _astream(
         self, asked: Sequence[ChatMessage], pieces: AsyncGenerator[AnswerT, None]
@@ -311,7 +311,7 @@ class CygnalLLM(StructuredOutput, CheckedToolStreams):
         finally:
             await pieces.aclose()
         if seen:
-            for piece in self._end(seen, await asettle(self._answered(asked, seen[-1], shown=not self._holds))):
+            for piece in self._end(seen, await asettle(self._answered(asked, seen[-1], seen, shown=not self._holds))):
                 yield piece
 
     def _end(self, seen: Sequence[AnswerT], judged: AnswerT) -> Sequence[AnswerT]:

@@ -34,6 +34,7 @@ class CygnalTool(FunctionTool):
         >>> agent = FunctionAgent(llm=llm, tools=[CygnalTool(fetch_page, Cygnal(policy_id="..."))])
 
     A call is judged before the tool runs, its result before it is returned; for results, `ipi` and `mutation` count.
+    The text of an error that the tool raises is a result, too: a harmless error is raised again.
     Actions for flagged ones: with ``replace``, the result is a notice, marked as an error, and a flagged call does not
     run; with ``warn``, a warning is appended to the result; with ``observe``, nothing changes; ``block`` raises
     ``ContentBlockedError``, which LlamaIndex's agents show to the model as the tool's error. ``None`` turns a place
@@ -84,7 +85,16 @@ class CygnalTool(FunctionTool):
             after = before.ask()
             if after.withholds:
                 return self._refused(after, kwargs)
-        output = self._tool.call(*args, **kwargs)
+        try:
+            output = self._tool.call(*args, **kwargs)
+        except Exception as error:
+            # Agents show it to the model.
+            output = self._error_output(str(error), kwargs)
+            check = None if _is_interrupt(error) else self._result_check(args, kwargs, output)
+            judgement = None if check is None else check.ask()
+            if judgement is None or judgement.action in {"pass", "observe"}:
+                raise
+            return self._judged(output, judgement, kwargs)
         check = self._result_check(args, kwargs, output)
         output = _with_warning(output, after)
         return output if check is None else self._judged(output, check.ask(), kwargs)
@@ -96,7 +106,16 @@ class CygnalTool(FunctionTool):
             after = await before.aask()
             if after.withholds:
                 return self._refused(after, kwargs)
-        output = await self._tool.acall(*args, **kwargs)
+        try:
+            output = await self._tool.acall(*args, **kwargs)
+        except Exception as error:
+            # Agents show it to the model.
+            output = self._error_output(str(error), kwargs)
+            check = None if _is_interrupt(error) else self._result_check(args, kwargs, output)
+            judgement = None if check is None else await check.aask()
+            if judgement is None or judgement.action in {"pass", "observe"}:
+                raise
+            return self._judged(output, judgement, kwargs)
         check = self._result_check(args, kwargs, output)
         output = _with_warning(output, after)
         return output if check is None else self._judged(output, await check.aask(), kwargs)
@@ -132,14 +151,22 @@ class CygnalTool(FunctionTool):
 
     def _refused(self, judgement: Judgement, kwargs: dict[str, Any]) -> ToolOutput:
         judgement.raise_if_blocked()
+        return self._error_output(judgement.notice, kwargs)
+
+    def _error_output(self, text: str, kwargs: dict[str, Any]) -> ToolOutput:
         given = {name: value for name, value in kwargs.items() if name != self.ctx_param_name}
-        name, notice = self.metadata.get_name(), judgement.notice
-        return ToolOutput(tool_name=name, content=notice, raw_input=given, raw_output=notice, is_error=True)
+        name = self.metadata.get_name()
+        return ToolOutput(tool_name=name, content=text, raw_input=given, raw_output=text, is_error=True)
 
     def _judged(self, output: ToolOutput, judgement: Judgement, kwargs: dict[str, Any]) -> ToolOutput:
         if judgement.withholds:
             return self._refused(judgement, kwargs)
         return _with_warning(output, judgement)
+
+
+def _is_interrupt(error: Exception) -> bool:
+    """Whether it is no failure: a workflow pauses a tool that waits for an event by an exception."""
+    return type(error).__module__.partition(".")[0] == "workflows"
 
 
 def _with_warning(output: ToolOutput, judgement: Judgement | None) -> ToolOutput:

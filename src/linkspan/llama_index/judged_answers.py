@@ -36,11 +36,17 @@ _PAID = (
 AnswerT = TypeVar("AnswerT", ChatResponse, CompletionResponse)
 
 
-def turns_of(answer: ChatResponse | CompletionResponse) -> list[Message]:
-    """Return an answer and its alternatives, each as a turn."""
-    others = [Message("assistant", [Text(text)]) for text in alternative_texts(answer)]
+def turns_of(answer: ChatResponse | CompletionResponse, streamed: str = "") -> list[Message]:
+    """Return an answer and its alternatives, each as a turn.
+
+    ``streamed`` are the pieces of a stream that ends with this answer. It is one more turn if the answer lacks it, as
+    with an LLM whose chunks have only their own text.
+    """
+    text = answer.text if isinstance(answer, CompletionResponse) else answer.message.content or ""
+    texts = [*alternative_texts(answer), *([] if streamed.strip() in text else [streamed])]
+    others = [Message("assistant", [Text(other)]) for other in texts]
     if isinstance(answer, CompletionResponse):
-        return [Message("assistant", [Text(answer.text)]), *others]
+        return [Message("assistant", [Text(text)]), *others]
     return [*judged_chat_messages([answer.message]), *others]
 
 
