@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from llama_index.core.base.llms.types import ChatMessage, ThinkingBlock
 
-from linkspan.errors import InterruptedStreamError, InvalidResponseError, LinkspanError, ServerError
+from linkspan.errors import (
+    InterruptedStreamError,
+    InvalidRequestError,
+    InvalidResponseError,
+    LinkspanError,
+    RateLimitError,
+    ServerError,
+)
 from linkspan.langchain import ChatScaleway
 from linkspan.llama_index import Scaleway
 from linkspan_sandbox import Reply
@@ -60,6 +67,15 @@ class Asker:
         if self.framework == "langchain":
             return _seen_message(self.model.invoke("x", **options))
         return _seen_response(asyncio.run(self.model.achat([ChatMessage("x")], **options)))
+
+    def sent_back(self, seen: Seen) -> Any:
+        """Return the input of a next call, with an answer's reasoning."""
+        self.sandbox.reset()
+        if self.framework == "langchain":
+            self.model.invoke([seen.raw, ("user", "and?")], send_reasoning=True)
+        else:
+            self.model.chat([seen.raw.message, ChatMessage("and?")], send_reasoning=True)
+        return self.sandbox.requests[-1].json["input"]
 
     def fails(self, *events: Any) -> LinkspanError:
         """Return the error of a stream."""
@@ -317,6 +333,24 @@ def test_an_answer_that_failed(asker: Asker, end: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "kind"),
+    [("rate_limit_exceeded", RateLimitError), ("invalid_prompt", InvalidRequestError), ("server_error", ServerError)],
+)
+def test_the_code_of_an_error_is_its_kind(asker: Asker, code: str, kind: type[LinkspanError]) -> None:
+    told = {"code": code, "message": "it broke"}
+    failed = response(status="failed", error=told)
+    for error in (
+        asker.fails(created(), *said(HELLO, "Hello", done=False), {"type": "error", **told, "param": None}),
+        asker.fails({"type": "error", **told, "param": None}),
+        asker.fails(created(), event("failed", response=failed)),
+    ):
+        assert isinstance(error, kind)
+        assert error.code == code
+    with pytest.raises(kind, match="it broke"):
+        asker.ask(failed)
+
+
+@pytest.mark.parametrize(
     ("reason", "finish"),
     [("max_output_tokens", "length"), ("content_filter", "content_filter"), ("other", "other"), ("", "incomplete")],
 )
@@ -396,16 +430,27 @@ def test_chat_completions_are_not_this_api(asker: Asker) -> None:
         asker.ask({"id": "c", "object": "chat.completion", "choices": []})
 
 
+@pytest.mark.parametrize("way", ["whole", "streamed", "with other ids at the end", "at the end", "before the end"])
+def test_encrypted_reasoning_needs_no_text(asker: Asker, way: str) -> None:
+    secrets = [reasoning(item_id=f"rs_{name}", encrypted_content=name) for name in "ab"]
+    output = [*secrets, HELLO]
+    late = [{**item, "encrypted_content": None} for item in output] if way == "at the end" else output
+    items = [event("output_item.done", output_index=place, item=item) for place, item in enumerate(late)]
+    if way == "with other ids at the end":
+        output = [{**item, "id": f"other_{item['id']}"} for item in output]
+    end = [HELLO] if way == "before the end" else output
+    seen = asker.ask(response(*output)) if way == "whole" else asker.stream(created(), *items, ended(*end))
+    assert (seen.text, seen.reasoning) == ("Hello wörld", "")
+    assert [item["encrypted_content"] for item in asker.sent_back(seen) if item.get("type") == "reasoning"] == [
+        "a",
+        "b",
+    ]
+
+
 def test_encrypted_reasoning_goes_back_as_it_came(asker: Asker) -> None:
     thought = reasoning("Hm.", encrypted_content="c2VjcmV0")
     seen = asker.stream(created(), *said(thought, "Hm."), *said(HELLO, "Hello wörld", place=1), ended(thought, HELLO))
-    sandbox = asker.sandbox
-    sandbox.reset()
-    if asker.framework == "langchain":
-        asker.model.invoke([seen.raw, ("user", "and?")], send_reasoning=True)
-    else:
-        asker.model.chat([seen.raw.message, ChatMessage("and?")], send_reasoning=True)
-    item, spoken, _ = sandbox.requests[-1].json["input"]
+    item, spoken, _ = asker.sent_back(seen)
     content = [{"type": "reasoning_text", "text": "Hm."}]
     wanted = {"type": "reasoning", "summary": [], "content": content, "encrypted_content": "c2VjcmV0"}
     assert {name: value for name, value in item.items() if name != "id"} == wanted

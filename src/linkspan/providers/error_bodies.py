@@ -52,6 +52,14 @@ _OVERFLOW = (
     r"|exceed_context_size|Input tokens exceed the configured limit|ContextWindowExceededError"
 )
 
+#: The status of OpenAI's codes, which errors within an answer have instead of one.
+_STATUS_OF_CODE: Mapping[str | None, int] = {
+    "invalid_prompt": 400,
+    "invalid_request_error": 400,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+}
+
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-inference-id")
 
 
@@ -124,8 +132,9 @@ def make_error(
     headers: Mapping[str, str] | None = None,
     request_id: str | None = None,
 ) -> LinkspanError:
-    """Create the error for a body. Without a status it is a :class:`ServerError`."""
-    status = status_code if status_code is not None and status_code >= 400 else found.status
+    """Create the error for a body. Without a status or a code that implies one, it is a :class:`ServerError`."""
+    in_body = found.status or _STATUS_OF_CODE.get(found.code)
+    status = status_code if status_code is not None and status_code >= 400 else in_body
     cls = error_class_for_status(status) if status is not None else ServerError
     if any(re.search(_OVERFLOW, said, re.IGNORECASE) for said in (found.message, found.code or "")):
         cls = ContextOverflowError
@@ -168,7 +177,9 @@ def _from_object(error: Mapping[str, Any]) -> ErrorBody:
         return ErrorBody(_as_text(content["error"]), status=_status(error.get("status_code")))
     message = error.get("message") or error.get("detail") or error or f"{_UNEXPLAINED} ({{}})"
     code = error.get("code")
-    named = error.get("error_code") or error.get("type") or (code if isinstance(code, str) else None)
+    # The Responses API's event of type "error" has the kind of error in "code" only.
+    kind = None if error.get("type") == "error" else error.get("type")
+    named = error.get("error_code") or kind or (code if isinstance(code, str) else None)
     status = _status(code) or _status(error.get("http_status_code")) or _status(error.get("status"))
     return ErrorBody(_as_text(message), code=short_text(named), status=status)
 

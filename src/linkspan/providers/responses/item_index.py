@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linkspan.providers.responses.items import SPOKEN_KINDS, Item, said_by
-from linkspan.providers.wire import as_object, as_text
+from linkspan.providers.wire import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,13 +63,12 @@ class ItemIndex:
             item = self._by_index.get(index)
         return item is not None and item.kind not in SPOKEN_KINDS
 
-    def paired(self, output: Sequence[Any]) -> Iterator[tuple[Item, Mapping[str, Any]]]:
+    def paired(self, entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Item, Mapping[str, Any]]]:
         """Yield each item of the output with its streamed counterpart.
 
         Paired by id where ids agree, else by their order within their kind: vLLM changes the ids here, and omits blank
         items on either side.
         """
-        entries = [as_object(entry, "an item of the output") for entry in output]
         named = self._named_in(entries)
         taken = {id(item) for item in named.values()}
         unnamed: dict[str, Iterator[Item]] = {

@@ -158,7 +158,9 @@ class ResponsesDecoder:
         if kind == "response.output_item.added":
             yield from self._open(self._item_of(event, None, begins=True), as_object(event.get("item"), "item"))
         elif kind == "response.output_item.done":
-            yield from self._whole_item(self._item_of(event, None), as_object(event.get("item"), "item"))
+            fields = as_object(event.get("item"), "item")
+            yield from self._whole_item(self._item_of(event, None), fields)
+            self._keep_encrypted(fields)
         elif kind in _ENDS:
             yield from self.end_with(as_object(event.get("response"), "response"), kind.removeprefix("response."))
         elif kind in _STARTS:
@@ -218,8 +220,11 @@ class ResponsesDecoder:
             raise self._error({"error": error})
         if status not in {"completed", "incomplete"}:
             raise self._invalid(f"the answer has not ended: its status is {status!r}")
-        for item, fields in self._items.paired(as_list(response.get("output"), "output")):
+        output = [as_object(entry, "an item of the output") for entry in as_list(response.get("output"), "output")]
+        for item, fields in self._items.paired(output):
             yield from self._whole_item(item, fields)
+        for fields in output:
+            self._keep_encrypted(fields)
         self._usage = decode_usage(response.get("usage"), "input_tokens", "output_tokens")
         calls = any(item.kind == "function_call" for item in self._items)
         self._finish = finish_reason_of(response, status, self._usage, self._limit, calls=calls)
@@ -266,9 +271,14 @@ class ResponsesDecoder:
                 self._extra.setdefault("annotations", []).extend(notes)
         elif item.kind not in SPOKEN_KINDS:
             self._extra.setdefault("other_output", []).append(dict(fields))
-        encrypted = fields.get("encrypted_content") if item.kind == "reasoning" else None
+
+    def _keep_encrypted(self, fields: Mapping[str, Any]) -> None:
+        """Keep a whole item's encrypted reasoning once; the item may have no other content."""
+        encrypted = fields.get("encrypted_content") if fields.get("type") == "reasoning" else None
         if encrypted:
-            self._extra.setdefault(ENCRYPTED_REASONING, []).append(as_text(encrypted, "encrypted_content"))
+            kept = self._extra.setdefault(ENCRYPTED_REASONING, [])
+            if encrypted not in kept:
+                kept.append(as_text(encrypted, "encrypted_content"))
 
     # ------------------------------------------------------------------ contents of items
 
