@@ -10,7 +10,7 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.schema import ImageNode, TextNode
 
-from linkspan.errors import InvalidRequestError, InvalidResponseError
+from linkspan.errors import InvalidRequestError, InvalidResponseError, UnsupportedContentError
 from linkspan.langchain import ScalewayEmbeddings
 from linkspan.llama_index import ScalewayEmbedding
 from tests.support.loopback import LoopbackServer, http
@@ -135,6 +135,24 @@ def test_zeros_keep_vectors_in_line(server: LoopbackServer, settings: dict[str, 
     nothing = [0.0] * 256
     assert vectors == [nothing, vector_of("a"), nothing, vector_of("b"), nothing]
     assert server.requests[0].json()["input"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_batch_of_texts_without_words_has_the_length_of_the_others(
+    server: LoopbackServer, settings: dict[str, Any], is_async: bool
+) -> None:
+    model = ScalewayEmbedding(embed_batch_size=2, blank_texts="zeros", **settings)
+    texts = ["", " ", "a", "", " ", "", " ", "b", "c"]
+    vectors = asyncio.run(model.aget_text_embedding_batch(texts)) if is_async else model.get_text_embedding_batch(texts)
+    nothing = [0.0] * 256
+    assert vectors == [vector_of(text) if text.strip() else nothing for text in texts]
+    assert sizes(server) == [1, 2]
+
+
+def test_texts_of_an_iterator_are_all_embedded(settings: dict[str, Any], embed: Any) -> None:
+    assert embed((text for text in TEXTS[:3]), **settings) == [vector_of(text) for text in TEXTS[:3]]
+    with pytest.raises(UnsupportedContentError, match="not a single NoneType"):
+        embed(None, **settings)
 
 
 def test_zeros_need_a_length(server: LoopbackServer, settings: dict[str, Any], embed: Any) -> None:

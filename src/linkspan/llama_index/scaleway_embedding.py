@@ -10,8 +10,8 @@ from pydantic import Field, PrivateAttr
 
 from linkspan.concurrency import LoopGates
 from linkspan.llama_index.component import LlamaIndexComponent
-from linkspan.providers.scaleway_embeddings import check_texts, without_text
-from linkspan.routes.embeddings import placed
+from linkspan.providers.scaleway_embeddings import without_text
+from linkspan.routes.embeddings import with_text, with_zeros
 from linkspan.settings.scaleway_embeddings import ScalewayEmbeddingSettings
 
 if TYPE_CHECKING:
@@ -88,18 +88,17 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[list[float]]:
         """Embed texts, ``embed_batch_size`` at a time."""
-        return super().get_text_embedding_batch(self._checked(texts), show_progress, **kwargs)
+        checked = self._call().checked(texts)
+        vectors = super().get_text_embedding_batch(with_text(checked), show_progress, **kwargs)
+        return with_zeros(checked, vectors, self.dimensions)
 
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[list[float]]:
         """Embed texts, ``embed_batch_size`` at a time."""
-        return await super().aget_text_embedding_batch(self._checked(texts), show_progress, **kwargs)
-
-    def _checked(self, texts: Sequence[str]) -> list[Any]:
-        """Return the texts with their positions for errors, because core passes them in parts."""
-        check_texts(texts, may_be_blank=self.blank_texts == "zeros")
-        return placed(texts)
+        checked = self._call().checked(texts)
+        vectors = await super().aget_text_embedding_batch(with_text(checked), show_progress, **kwargs)
+        return with_zeros(checked, vectors, self.dimensions)
 
     def _get_query_embedding(self, query: str) -> list[float]:
         return self.embed([query], instruction=self.query_instruction).vectors[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ __all__ = [
     "EMBEDDINGS_PATH",
     "LARGEST_INPUT",
     "Embedded",
-    "check_texts",
+    "checked_texts",
     "decode_embeddings",
     "encode_embeddings",
     "most_texts",
@@ -77,17 +78,18 @@ def without_text(texts: Sequence[str]) -> list[int]:
     return [place for place, text in enumerate(texts) if not text or text.isspace()]
 
 
-def check_texts(texts: Sequence[Any], *, may_be_blank: bool = False) -> None:
-    """Refuse texts that Scaleway cannot embed, before anything is sent.
+def checked_texts(given: Iterable[Any], *, may_be_blank: bool = False) -> list[str]:
+    """Return the texts as a list; refuse those that Scaleway cannot embed, before anything is sent.
 
     Raises:
-        UnsupportedContentError: ``texts`` is not a list of strings.
+        UnsupportedContentError: ``given`` does not hold strings.
         InvalidRequestError: Texts are empty or blank; the error names their positions.
     """
-    if isinstance(texts, (str, bytes)):
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise UnsupportedContentError(
-            f"{_NAME}: embeddings take a list of texts, not a single {type(texts).__name__}.", provider=_NAME
+            f"{_NAME}: embeddings take a list of texts, not a single {type(given).__name__}.", provider=_NAME
         )
+    texts = list(given)
     for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise UnsupportedContentError(
@@ -103,6 +105,7 @@ def check_texts(texts: Sequence[Any], *, may_be_blank: bool = False) -> None:
             'empty pages), or set blank_texts="zeros" to get a vector of zeros for each.',
             provider=_NAME,
         )
+    return texts
 
 
 def encode_embeddings(

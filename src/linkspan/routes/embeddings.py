@@ -14,7 +14,7 @@ from linkspan.providers.scaleway_embeddings import (
     EMBEDDINGS_PATH,
     LARGEST_INPUT,
     Embedded,
-    check_texts,
+    checked_texts,
     decode_embeddings,
     encode_embeddings,
     most_texts,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from linkspan.endpoint import Endpoint
 
-__all__ = ["EmbeddingCall", "PlacedText", "placed"]
+__all__ = ["EmbeddingCall", "PlacedText", "placed", "with_text", "with_zeros"]
 
 _CONTENT_TOO_LARGE = 413
 
@@ -63,8 +63,38 @@ class PlacedText(str):
 
 
 def placed(texts: Sequence[str]) -> list[PlacedText]:
-    """Return the texts with their positions in this list."""
-    return [PlacedText.at(place, len(texts), text) for place, text in enumerate(texts)]
+    """Return the texts with their positions: those that they know, else those in this list."""
+    return [
+        text if isinstance(text, PlacedText) else PlacedText.at(place, len(texts), text)
+        for place, text in enumerate(texts)
+    ]
+
+
+def with_text(texts: Sequence[PlacedText]) -> list[PlacedText]:
+    """Return the texts that are not blank."""
+    blank = set(without_text(texts))
+    return [text for place, text in enumerate(texts) if place not in blank]
+
+
+def with_zeros(texts: Sequence[str], vectors: list[list[float]], dimensions: int | None) -> list[list[float]]:
+    """Insert a vector of zeros for each blank text into the vectors of the others, in place.
+
+    Raises:
+        InvalidRequestError: All texts are blank, and ``dimensions`` is ``None``.
+    """
+    blank = without_text(texts)
+    if not blank:
+        return vectors
+    length = len(vectors[0]) if vectors else dimensions
+    if length is None:
+        raise InvalidRequestError(
+            f"{SCALEWAY.name}: all {len(texts)} texts are blank, so the length of a vector of zeros is unknown: "
+            f"set dimensions, or leave the texts out.",
+            provider=SCALEWAY.name,
+        )
+    for place in blank:
+        vectors.insert(place, [0.0] * length)
+    return vectors
 
 
 _Texts: TypeAlias = "Sequence[PlacedText]"
@@ -86,21 +116,20 @@ class EmbeddingCall:
 
     def run(self, texts: Sequence[str], instruction: str, max_concurrency: int) -> Embedded:
         """Embed texts, each after the instruction. Without texts, no request is sent."""
-        batches = self._batches(texts, instruction)
-        return self._whole(texts, call_each(batches, self._ask, max_concurrency))
+        texts = self.checked(texts)
+        return self._whole(texts, call_each(self._batches(texts, instruction), self._ask, max_concurrency))
 
     async def arun(self, texts: Sequence[str], instruction: str, gate: asyncio.Semaphore) -> Embedded:
         """Embed texts; see :meth:`run`."""
-        batches = self._batches(texts, instruction)
-        return self._whole(texts, await acall_each(batches, self._aask, gate))
+        texts = self.checked(texts)
+        return self._whole(texts, await acall_each(self._batches(texts, instruction), self._aask, gate))
 
-    def _batches(self, texts: Sequence[str], instruction: str) -> list[_Texts]:
-        check_texts(texts, may_be_blank=self.blank_texts == "zeros")
-        blank = set(without_text(texts))
-        known = [
-            text if isinstance(text, PlacedText) else made for text, made in zip(texts, placed(texts), strict=True)
-        ]
-        sent = [text.after(instruction) for place, text in enumerate(known) if place not in blank]
+    def checked(self, texts: Sequence[str]) -> list[PlacedText]:
+        """Return the texts with their positions; refuse those that cannot be embedded."""
+        return placed(checked_texts(texts, may_be_blank=self.blank_texts == "zeros"))
+
+    def _batches(self, texts: _Texts, instruction: str) -> list[_Texts]:
+        sent = [text.after(instruction) for text in with_text(texts)]
         return _batches_of(sent, self.batch_size or most_texts(self.model))
 
     def _ask(self, batch: _Texts) -> Embedded:
@@ -127,21 +156,10 @@ class EmbeddingCall:
     def _decoder(self, count: int) -> Callable[[bytes, Mapping[str, str]], Embedded]:
         return lambda body, headers: decode_embeddings(body, headers, count=count, dimensions=self.dimensions)
 
-    def _whole(self, texts: Sequence[str], parts: Sequence[Embedded]) -> Embedded:
+    def _whole(self, texts: _Texts, parts: Sequence[Embedded]) -> Embedded:
         """Join the answers of all batches, with a vector of zeros for each text that was not sent."""
         whole = _joined(parts)
-        blank = without_text(texts)
-        if not blank:
-            return whole
-        length = len(whole.vectors[0]) if whole.vectors else self.dimensions
-        if length is None:
-            raise InvalidRequestError(
-                f"{SCALEWAY.name}: all {len(texts)} texts are blank, so the length of a vector of zeros is unknown: "
-                f"set dimensions, or leave the texts out.",
-                provider=SCALEWAY.name,
-            )
-        for place in blank:
-            whole.vectors.insert(place, [0.0] * length)
+        whole.vectors = with_zeros(texts, whole.vectors, self.dimensions)
         return whole
 
 
