@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langchain_core.document_loaders import Blob
 
-from linkspan.errors import InvalidRequestError, InvalidResponseError, UnsupportedContentError
+from linkspan.errors import ConfigurationError, InvalidRequestError, InvalidResponseError, UnsupportedContentError
 from linkspan.files import LARGEST_FILE, name_of
 from linkspan.langchain import ScalewayOCRParser
 from linkspan.llama_index import ScalewayOCRReader
@@ -71,7 +71,7 @@ def test_a_file_travels_inside_the_request(
 
 def test_pages_are_those_that_were_asked_for(read: Read) -> None:
     assert [one["page"] for _, one in read("ocr", PDF, pages=[2, 0])] == [0, 2]
-    with pytest.raises(InvalidResponseError, match=r"the requested pages \[7\] are missing"):
+    with pytest.raises(InvalidResponseError, match=r"the pages \[7\] are missing"):
         read("ocr", PDF, pages=[0, 7])
 
 
@@ -129,6 +129,7 @@ def test_a_refused_file_says_that_addresses_are_documented(sandbox: Sandbox, rea
         ({"pages": [{"index": 0}]}, "no text"),
         ({"pages": [{"markdown": "a"}]}, "index None is missing"),
         ({"pages": [{"index": 0, "markdown": "a"}, {"index": 0, "markdown": "b"}]}, "twice"),
+        ({"pages": [{"index": index, "markdown": "a"} for index in (0, 2, 3, 9)]}, r"the pages \[1, 4\] are missing"),
         ({"pages": "all"}, "pages must be a list"),
         ([], "not an object"),
     ],
@@ -145,6 +146,15 @@ def test_pages_come_in_their_order(sandbox: Sandbox, read: Read) -> None:
     pages = [{"index": 1, "markdown": "second"}, {"index": 0, "markdown": "first"}]
     sandbox.add_rule(Reply(body={"pages": pages}), route="ocr")
     assert [text for text, _ in read("ocr", PDF)] == ["first", "second"]
+
+
+def test_a_page_that_was_not_asked_for_is_left_out(sandbox: Sandbox, read: Read) -> None:
+    sandbox.reset()
+    pages = [{"index": index, "markdown": str(index)} for index in range(3)]
+    sandbox.add_rule(Reply(body={"pages": pages}), route="ocr")
+    assert [text for text, _ in read("ocr", PDF, pages=[1])] == ["1"]
+    with pytest.raises(ConfigurationError, match="pages: List should have at least 1 item"):
+        read("ocr", PDF, pages=[])
 
 
 def test_what_documents_have_no_place_for(settings: dict[str, Any]) -> None:

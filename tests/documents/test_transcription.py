@@ -198,6 +198,32 @@ def test_wrong_answers_are_errors(sandbox: Sandbox, read: Read, meeting: Path, b
         read("transcription", meeting, split_segments=True)
 
 
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [({"text": "Hello.", "usage": {"seconds": 1}}, "Hello."), ("{laughs} Hello.", "{laughs} Hello.")],
+    ids=["a server that answers in JSON", "text that looks like JSON"],
+)
+def test_text_is_the_transcript_only(sandbox: Sandbox, read: Read, meeting: Path, body: Any, wanted: str) -> None:
+    sandbox.reset()
+    sandbox.add_rule(Reply(body=body), route="transcriptions")
+    assert [text for text, _ in read("transcription", meeting, response_format="text")] == [wanted]
+
+
+def test_a_page_is_no_transcript(sandbox: Sandbox, read: Read, meeting: Path) -> None:
+    sandbox.reset()
+    page = Reply(body="<title>Sign in</title>", headers={"content-type": "text/html; charset=utf-8"})
+    sandbox.add_rule(page, route="transcriptions")
+    with pytest.raises(InvalidResponseError, match="an HTML page: Sign in; check base_url"):
+        read("transcription", meeting, response_format="text")
+
+
+def test_json_is_no_subtitle(sandbox: Sandbox, read: Read, meeting: Path) -> None:
+    sandbox.reset()
+    sandbox.add_rule(Reply(body={"text": "Hello."}), route="transcriptions")
+    with pytest.raises(InvalidResponseError, match="JSON instead of srt"):
+        read("transcription", meeting, response_format="srt")
+
+
 @pytest.mark.parametrize("response_format", ["json", "text"])
 def test_an_error_under_status_200_is_one(sandbox: Sandbox, read: Read, meeting: Path, response_format: str) -> None:
     sandbox.reset()

@@ -75,6 +75,8 @@ def test_bad_input_is_refused_before_the_network(server: LoopbackServer, setting
         reranker.rerank(TEXTS, "")
     with pytest.raises(UnsupportedContentError, match="document 1 is of type int"):
         reranker.rerank(["a", 1], QUERY)  # type: ignore[list-item]  # what is wrong here
+    with pytest.raises(UnsupportedContentError, match="not a single string"):
+        reranker.rerank("a text", QUERY)
     with pytest.raises(InvalidRequestError, match="top_n=0"):
         reranker.rerank(TEXTS, QUERY, top_n=0)
     for wrong in (True, "2", 1.5):

@@ -81,7 +81,9 @@ class ScalewayRerank(ScalewayRerankSettings, LangChainComponent, BaseDocumentCom
         return _copies(documents, await self.arerank(documents, query))
 
 
-def _texts(documents: Sequence[Any]) -> list[Any]:
+def _texts(documents: Sequence[Any]) -> Sequence[Any]:
+    if isinstance(documents, str):
+        return documents  # refused by the call; its letters are no documents
     return [document.page_content if isinstance(document, Document) else document for document in documents]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import mimetypes
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -135,18 +136,23 @@ def explain_refusal(error: LinkspanError, document: InputFile | str) -> None:
 
 
 def decode_ocr(body: bytes, headers: Mapping[str, str], *, pages: Sequence[int] | None = None) -> OcrAnswer:
-    """Decode an answer.
+    """Decode an answer. Pages that were not requested are left out.
 
     Raises:
-        InvalidResponseError: There are no pages, a page has no text or no valid index, or a requested page is missing.
+        InvalidResponseError: There are no pages, a page has no text or no valid index, or a page is missing.
         LinkspanError: The answer is an error with status 200.
     """
     parsed = read_object(body, headers)
     request_id = request_id_of(headers)
     found = sorted(_pages(as_list(parsed.get("pages"), "pages"), request_id), key=lambda page: page.index)
-    missing = sorted(set(pages or ()) - {page.index for page in found})
+    if pages is None:
+        # Each first page of a gap.
+        missing = [page.index + 1 for page, later in pairwise(found) if later.index > page.index + 1]
+    else:
+        missing = sorted(set(pages) - {page.index for page in found})
+        found = [page for page in found if page.index in pages]
     if not found or missing:
-        what = f"the requested pages {missing} are missing" if missing else "it holds no pages"
+        what = f"the pages {missing} are missing" if missing else "it holds no pages"
         raise InvalidResponseError(
             f"{_NAME}: OCR's answer is incomplete: {what}.", provider=_NAME, request_id=request_id
         )

@@ -79,7 +79,7 @@ def check_rerank(query: Any, documents: Sequence[Any], top_n: int | None) -> Non
     """Refuse input that cannot be ranked, before anything is sent.
 
     Raises:
-        UnsupportedContentError: The query or a document is not a string.
+        UnsupportedContentError: The query or a document is not a string, or there is a string instead of a list.
         InvalidRequestError: The query is empty or blank, or ``top_n`` below 1.
     """
     if not isinstance(query, str):
@@ -88,6 +88,10 @@ def check_rerank(query: Any, documents: Sequence[Any], top_n: int | None) -> Non
         )
     if not query.strip():
         raise InvalidRequestError(f"{_NAME}: the query to rerank by is empty or blank.", provider=_NAME)
+    if isinstance(documents, str):
+        raise UnsupportedContentError(
+            f"{_NAME}: reranking takes a list of documents, not a single string.", provider=_NAME
+        )
     for index, document in enumerate(documents):
         if not isinstance(document, str):
             raise UnsupportedContentError(

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic_core import from_json
+
 from linkspan.errors import InvalidResponseError, UnsupportedContentError
 from linkspan.files import sniff_sound
 from linkspan.form import Form
-from linkspan.providers.error_bodies import request_id_of
-from linkspan.providers.scaleway import SCALEWAY, raise_if_error, read_object
-from linkspan.providers.wire import as_list, as_name, as_number, as_object, as_text, parse_json
+from linkspan.providers.error_bodies import read_error_body, request_id_of
+from linkspan.providers.scaleway import SCALEWAY, read_object
+from linkspan.providers.wire import as_list, as_name, as_number, as_object, as_text
 from linkspan.rate_limits import rate_limit_of
 
 if TYPE_CHECKING:
@@ -168,19 +170,27 @@ def decode_transcript(body: bytes, headers: Mapping[str, str], *, response_forma
     """Decode an answer.
 
     Raises:
-        InvalidResponseError: The answer holds no text.
+        InvalidResponseError: The answer holds no text, or is in another format.
         LinkspanError: The answer is an error with status 200.
     """
     known: dict[str, Any] = {"request_id": request_id_of(headers), "rate_limit": rate_limit_of(headers), "model": model}
-    if response_format in _TEXT_FORMATS:
-        if body[:1] == b"{":
-            raise_if_error(parse_json(body, _NAME), headers)
+    if response_format in _TEXT_FORMATS and not _holds_object(body):
+        if "html" in headers.get("content-type", ""):
+            raise InvalidResponseError(
+                f"{_NAME}: {read_error_body(body).message}.", provider=_NAME, request_id=known["request_id"]
+            )
         text = body.decode("utf-8", "replace")
         return Transcript(text.strip() if response_format == "text" else text, **known)
     parsed = read_object(body, headers)
     if not isinstance(parsed.get("text"), str):
         raise InvalidResponseError(
             f"{_NAME}: the answer holds no transcript.", provider=_NAME, request_id=known["request_id"]
+        )
+    if response_format in _TEXT_FORMATS - {"text"}:
+        raise InvalidResponseError(
+            f"{_NAME}: the answer is JSON instead of {response_format}: the model may not support that format.",
+            provider=_NAME,
+            request_id=known["request_id"],
         )
     return Transcript(
         parsed["text"],
@@ -191,6 +201,14 @@ def decode_transcript(body: bytes, headers: Mapping[str, str], *, response_forma
         raw=parsed,
         **known,
     )
+
+
+def _holds_object(body: bytes) -> bool:
+    """Whether an answer is a JSON object: an error, or from a server that ignores the text formats, such as vLLM."""
+    try:
+        return body[:1] == b"{" and isinstance(from_json(body), dict)
+    except ValueError:
+        return False
 
 
 def _duration(value: Any) -> float | None:

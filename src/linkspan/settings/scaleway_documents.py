@@ -74,7 +74,9 @@ class ScalewayOCRSettings(ScalewaySettings):
     """An OCR model of Scaleway."""
 
     model: ModelName = Field(default=DEFAULT_OCR_MODEL, description="Name of the model; `model_name` is another name.")
-    pages: list[NonNegativeInt] | None = Field(default=None, description="Pages to read, counted from 0. Default: all.")
+    pages: list[NonNegativeInt] | None = Field(
+        default=None, min_length=1, description="Pages to read, counted from 0. Default: all."
+    )
 
     def _call(self) -> OcrCall:
         return OcrCall(self._endpoint(), self.model, self.pages, self.extra_body)
