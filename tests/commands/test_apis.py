@@ -18,6 +18,8 @@ from tests.commands.conftest import KEY
 from tests.support.loopback import LoopbackServer, http
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from linkspan_sandbox import Sandbox
 
 LINKSPAN = [sys.executable, "-c", "from linkspan.cli import main; main()"]
@@ -113,6 +115,48 @@ def test_models_that_cannot_be_asked_are_the_catalogues_and_an_error(no_apis: No
     assert outcome.exit_code == 1
     assert "SCW_SECRET_KEY" in told["error"]
     assert told["models"]
+
+
+@pytest.fixture
+def others(no_apis: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
+    """A server that is the address of all APIs."""
+    with LoopbackServer() as server:
+        for name in ("SCALEWAY_BASE_URL", "LLM_ENGINE_BASE_PATH", "DATACRUNCH_BASE_URL"):
+            monkeypatch.setenv(name, server.url)
+        yield server
+
+
+def test_models_say_that_the_api_did_not_list_them(others: LoopbackServer) -> None:
+    others.always(http(403, b'{"status": 403, "error": "FORBIDDEN", "message": "no"}'))
+    outcome = linkspan("models", "scaleway")
+    assert outcome.exit_code == 1
+    assert "from linkspan's catalogue; the API did not list them" in outcome.stderr
+
+
+@pytest.mark.parametrize("api", ["scaleway", "llm-engine", "datacrunch"])
+def test_an_empty_list_is_said(others: LoopbackServer, api: str) -> None:
+    others.always(http(body=b'{"data": [], "model_endpoints": []}'))
+    outcome = linkspan("models", api)
+    assert (outcome.exit_code, outcome.stdout) == (0, "")
+    assert "0 models, listed by the API" in outcome.stderr
+
+
+def test_the_servers_window_is_shown(others: LoopbackServer) -> None:
+    others.always(http(body=b'{"data": [{"id": "any", "max_model_len": 12345}]}'))
+    assert lines_of(linkspan("models", "datacrunch"))[0]["context_window"] == "12345"
+    assert as_json(linkspan("models", "datacrunch", "--json"))["models"][0]["context_window"] == 12345
+
+
+def test_a_page_is_no_api(others: LoopbackServer) -> None:
+    others.always(http(body=b"<!DOCTYPE html><title>Sign in</title>"))
+    outcome = linkspan("doctor", "--json")
+    assert outcome.exit_code == 1
+    assert {name for name, state in states(outcome).items() if state == "failed"} == {
+        "scaleway",
+        "llm-engine",
+        "datacrunch",
+    }
+    assert all("HTML page" in api["explanation"] for api in as_json(outcome)["apis"] if api["base_url"] == others.url)
 
 
 def test_models_of_an_api_without_a_list_are_the_catalogues(no_apis: None) -> None:

@@ -47,7 +47,11 @@ _BASE_URL = typer.Option(
     help="The API's base URL. Default: the environment variable, then the public service.", metavar="URL"
 )
 _PROJECT = typer.Option(help="Scaleway's project ID, if not the key's default project.", metavar="ID")
-_API = typer.Option("--api", help="DataCrunch: openai, messages or generate. LLM Engine: v2 or v1.", metavar="NAME")
+_API = typer.Option(
+    "--api",
+    help="DataCrunch: openai, messages or generate. LLM Engine: v2 or v1. Scaleway: chat or responses.",
+    metavar="NAME",
+)
 _JSON = typer.Option("--json", help="Print JSON, for scripts.")
 
 

@@ -92,8 +92,8 @@ def chat_settings(name: ProviderName, model: str | None, address: Address) -> Co
     """
     if address.project_id and name is not ProviderName.SCALEWAY:
         raise ConfigurationError("--project-id is only for Scaleway: other APIs have no projects.")
-    if address.api and name not in (ProviderName.LLM_ENGINE, ProviderName.DATACRUNCH):
-        raise ConfigurationError("--api is only for LLM Engine and DataCrunch: the others have one API.")
+    if address.api and name is ProviderName.GRAY_SWAN:
+        raise ConfigurationError("--api is not for Gray Swan, which has one API.")
     if model is None and name in _NEED_A_MODEL:
         raise ConfigurationError(f"Choose a model with --model; `linkspan models {name.value}` lists them.")
     given: dict[str, Any] = {"model": model, "base_url": address.base_url, "timeout": address.timeout}

@@ -26,7 +26,9 @@ from linkspan.errors import (
     RateLimitError,
 )
 from linkspan.providers.datacrunch import DATACRUNCH, datacrunch_base_url
-from linkspan.providers.datacrunch.provider import is_legacy
+from linkspan.providers.datacrunch.provider import is_gateway, is_legacy
+from linkspan.providers.error_bodies import refuse_page
+from linkspan.routes.models import list_models
 from linkspan.transport.urls import public_url
 
 if TYPE_CHECKING:
@@ -36,13 +38,9 @@ __all__ = ["examine"]
 
 _PACKAGES = ("linkspan", "httpx", "pydantic", "langchain-core", "llama-index-core")
 
-#: A route of each API that generates nothing. Gray Swan has none: its 405 for a wrong method suffices.
-_PROBES = {
-    ProviderName.SCALEWAY: "models",
-    ProviderName.GRAY_SWAN: "chat/completion",
-    ProviderName.LLM_ENGINE: "v1/llm/model-endpoints",
-    ProviderName.DATACRUNCH: "health",
-}
+#: A route that generates nothing, of each API without a list of models. Gray Swan has none: its 405 for a wrong method
+#: suffices.
+_PROBES = {ProviderName.GRAY_SWAN: "chat/completion", ProviderName.DATACRUNCH: "health"}
 
 _EXPLAINED: tuple[tuple[type[LinkspanError], str], ...] = (
     (AuthenticationError, "The service rejects the key. Check that the key belongs to this service and is complete."),
@@ -126,7 +124,10 @@ def _probe(name: ProviderName) -> str:
         return "Not called: the legacy address has no free route."
     endpoint = chat_endpoint(name, "any", Address(timeout=10, max_retries=0))
     try:
-        endpoint.get(_PROBES[name])
+        if name not in _PROBES or is_gateway(endpoint.base_url):
+            list_models(endpoint)
+        else:
+            endpoint.read(_PROBES[name], partial(refuse_page, PROVIDERS[name].name))
     except LinkspanError as error:
         if name is ProviderName.GRAY_SWAN and error.status_code == 405:
             return "The route exists; only a paid call could check the key."

@@ -46,7 +46,7 @@ def show_models(name: ProviderName, address: Address, *, offline: bool, show_all
     if as_json:
         sys.stdout.write(f"{json.dumps({'models': rows, 'error': failure and str(failure)}, default=_jsonable)}\n")
     else:
-        _print(name, rows, asked=listed is not None, show_all=show_all)
+        _print(name, rows, asked=listed is not None, failed=failure is not None, show_all=show_all)
         if failure is not None:
             console.failure("Listing the models", failure)
     return 0 if failure is None else 1
@@ -81,18 +81,22 @@ def _rows(listed: list[ListedModel] | None, known: Any) -> list[dict[str, Any]]:
 
 def _listed_facts(model: ListedModel) -> dict[str, Any]:
     """Return the API's facts about a model, without its raw and internal fields."""
-    return {name: fact for name, fact in vars(model).items() if fact is not None and name not in {"info", "extra"}}
+    facts = {**vars(model), "context_window": model.context_window}
+    return {name: fact for name, fact in facts.items() if fact is not None and name not in {"info", "extra"}}
 
 
-def _print(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool, show_all: bool) -> None:
+def _print(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool, failed: bool, show_all: bool) -> None:
     shown = rows if show_all else [row for row in rows if row.get("status") != "retired"]
-    if not rows:
+    if not rows and not asked:
         return
-    if console.out.is_terminal:
+    if rows and console.out.is_terminal:
         _print_table(name, shown, asked=asked)
-    else:
+    elif rows:
         _print_lines(name, shown)
-    unasked = "the API was not called" if name in _LISTING else "the API has no list"
+    if failed:
+        unasked = "the API did not list them"
+    else:
+        unasked = "the API was not called" if name in _LISTING else "the API has no list"
     source = "listed by the API" if asked else f"from linkspan's catalogue; {unasked}"
     console.hint(f"{PROVIDERS[name].title}: {len(shown)} models, {source}.")
     dates = sorted({str(row["as_of"]) for row in shown if row.get("as_of")})

@@ -25,6 +25,7 @@ __all__ = [
     "make_error",
     "read_error",
     "read_error_body",
+    "refuse_page",
     "request_id_of",
     "short_text",
     "wrong_kind_of_answer",
@@ -168,6 +169,18 @@ def wrong_kind_of_answer(
         body=shown,
         headers=mask_headers(headers),
     )
+
+
+def refuse_page(provider: str, body: bytes, headers: Mapping[str, str]) -> None:
+    """Refuse a web page, such as a proxy's login, under status 200 on a route whose answer has no fixed format.
+
+    Raises:
+        InvalidResponseError: It is one.
+    """
+    if "html" in headers.get("content-type", "") or body[:20].lower().startswith((b"<!doctype html", b"<html")):
+        raise InvalidResponseError(
+            f"{provider}: {read_error_body(body).message}.", provider=provider, request_id=request_id_of(headers)
+        )
 
 
 def _from_object(error: Mapping[str, Any]) -> ErrorBody:

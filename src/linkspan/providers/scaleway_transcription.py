@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from linkspan.errors import InvalidResponseError, UnsupportedContentError
 from linkspan.files import sniff_sound
 from linkspan.form import Form
-from linkspan.providers.error_bodies import read_error_body, request_id_of
+from linkspan.providers.error_bodies import refuse_page, request_id_of
 from linkspan.providers.scaleway import SCALEWAY, read_object
 from linkspan.providers.wire import as_list, as_name, as_number, as_object, as_text
 from linkspan.rate_limits import rate_limit_of
@@ -175,10 +175,7 @@ def decode_transcript(body: bytes, headers: Mapping[str, str], *, response_forma
     """
     known: dict[str, Any] = {"request_id": request_id_of(headers), "rate_limit": rate_limit_of(headers), "model": model}
     if response_format in _TEXT_FORMATS and not _holds_object(body):
-        if "html" in headers.get("content-type", ""):
-            raise InvalidResponseError(
-                f"{_NAME}: {read_error_body(body).message}.", provider=_NAME, request_id=known["request_id"]
-            )
+        refuse_page(_NAME, body, headers)
         text = body.decode("utf-8", "replace")
         return Transcript(text.strip() if response_format == "text" else text, **known)
     parsed = read_object(body, headers)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from linkspan.errors import NotFoundError, ServerError
+from linkspan.providers.datacrunch.provider import DATACRUNCH
 from linkspan.providers.datacrunch.server import decode_health, decode_info
+from linkspan.providers.error_bodies import refuse_page
 
 if TYPE_CHECKING:
     from linkspan.endpoint import Endpoint
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ahealth", "ainfo", "health", "info"]
 
+_no_page = partial(refuse_page, DATACRUNCH.name)
 _ONLY_TGI = "Only TGI has this route: on vLLM and SGLang, list_models() returns the model and its window."
 
 
@@ -23,7 +27,7 @@ def health(endpoint: Endpoint[Any]) -> ServerHealth:
         LinkspanError: No connection, a wrong key, or no such route.
     """
     try:
-        endpoint.get("health")
+        endpoint.read("health", _no_page)
     except ServerError as error:
         return decode_health(error)
     return decode_health(None)
@@ -32,7 +36,7 @@ def health(endpoint: Endpoint[Any]) -> ServerHealth:
 async def ahealth(endpoint: Endpoint[Any]) -> ServerHealth:
     """Check whether the server can generate; see :func:`health`."""
     try:
-        await endpoint.aget("health")
+        await endpoint.aread("health", _no_page)
     except ServerError as error:
         return decode_health(error)
     return decode_health(None)

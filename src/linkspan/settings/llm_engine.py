@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, Field
 
 from linkspan.fields import sent_if_set
 from linkspan.options import ChatSettings, ModelName, ModelSettings
+from linkspan.providers.error_bodies import refuse_page
 from linkspan.providers.llm_engine import LLM_ENGINE, PROMPT_FIELDS, Auth, Framework, LLMEnginePromptCodec
 from linkspan.providers.llm_engine.models import HEALTH_PATH, decode_model, model_path
 from linkspan.providers.llm_engine.prompt_fields import schema_refusal
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from linkspan.providers.provider import Provider
 
 __all__ = ["GuidedDecoding", "LLMEngineChatParameters", "LLMEnginePromptSettings", "LLMEngineSettings"]
+
+_no_page = partial(refuse_page, LLM_ENGINE.name)
 
 
 class LLMEngineSettings(ListsModels, ModelSettings):
@@ -72,12 +76,12 @@ class LLMEngineSettings(ListsModels, ModelSettings):
             LinkspanError: The gateway is down, or not at this address.
         """
         with self._errors():
-            self._endpoint().get(HEALTH_PATH)
+            self._endpoint().read(HEALTH_PATH, _no_page)
 
     async def acheck_health(self) -> None:
         """Check that the gateway is up; see ``check_health``."""
         with self._errors():
-            await self._endpoint().aget(HEALTH_PATH)
+            await self._endpoint().aread(HEALTH_PATH, _no_page)
 
 
 class GuidedDecoding(BaseModel):

@@ -65,7 +65,7 @@ class ServerInfo:
 
 
 def decode_health(error: ServerError | None) -> ServerHealth:
-    """Decode the outcome of ``GET /health``: any answer means healthy, 503 unhealthy.
+    """Decode the outcome of ``GET /health``: any answer but a web page means healthy, 503 unhealthy.
 
     Raises:
         ServerError: Any other failure.
