@@ -47,14 +47,12 @@ class JSONAnswerReader:
         validate: Creates the object from a text that is one whole JSON value. Raises ``ValueError`` (such as pydantic's
             ``ValidationError``) if the value does not match the schema.
         tool: Parse the arguments of this tool's call; ``None`` to parse the text.
-        max_tokens: The requested token limit, to detect a cut-off answer of an API without finish reasons.
         provider: The API's short name, for errors.
     """
 
     name: str
     validate: Callable[[str], Any]
     tool: str | None = None
-    max_tokens: int | None = None
     provider: str | None = None
 
     def read(self, answer: Completion) -> Any:
@@ -65,7 +63,7 @@ class JSONAnswerReader:
             InvalidResponseError: The answer is not one whole object of the schema; ``partial`` is the answer.
         """
         refuse_blocked(answer, self.name, self.provider)
-        is_cut = was_cut(answer, self.max_tokens)
+        is_cut = was_cut(answer)
         source = self._text(answer, is_cut=is_cut) if self.tool is None else self._arguments(answer, is_cut=is_cut)
         try:
             return self.validate(read_json(source, is_cut=is_cut))
@@ -149,12 +147,9 @@ def refuse_blocked(answer: Completion, name: str, provider: str | None = None) -
         )
 
 
-def was_cut(answer: Completion, max_tokens: int | None = None) -> bool:
-    """Whether the token limit cut off an answer: by its finish reason, or else by its token count."""
-    if answer.finish_reason is not None:
-        return answer.finish_reason in CUT_OFF_REASONS
-    made = answer.usage.output_tokens if answer.usage is not None else None
-    return max_tokens is not None and made is not None and made >= max_tokens
+def was_cut(answer: Completion) -> bool:
+    """Whether the token limit cut off an answer."""
+    return answer.finish_reason in CUT_OFF_REASONS
 
 
 def read_json(text: str, *, is_cut: bool = False) -> str:

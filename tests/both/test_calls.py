@@ -255,3 +255,22 @@ def test_a_schema_is_sent_or_refused_by_name(subject: Subject, server: Server) -
         assert "GraySwan" in subject.name
     else:
         assert '"a"' in server.requests[-1].content.decode()
+
+
+# ------------------------------------------------------------------ answers
+
+
+@pytest.mark.parametrize(
+    "subject", [one for one in SUBJECTS if one.name == "LLMEngine"], ids=lambda subject: subject.id
+)
+async def test_an_answer_at_the_limit_says_so_where_the_api_does_not(subject: Subject, server: Server) -> None:
+    """The server counts one token."""
+    for limit, told in ((1, "length"), (2, None)):
+        model = subject.make(server, max_tokens=limit)
+        if subject.framework == "langchain":
+            results = [model.generate(["hi"]), await model.agenerate(["hi"])]
+            found = [(result.generations[0][0].generation_info or {}).get("finish_reason") for result in results]
+        else:
+            answers = [model.complete("hi"), await model.acomplete("hi")]
+            found = [answer.additional_kwargs.get("finish_reason") for answer in answers]
+        assert found == [told] * 2

@@ -89,7 +89,7 @@ def test_langchain_generate(tape: Tape) -> None:
     assert "".join(token["token"] for token in info["logprobs"]) == generation.text
     check_usage(info["token_usage"], tape)
     check_usage((result.llm_output or {})["token_usage"], tape)
-    assert "finish_reason" not in info
+    assert info["finish_reason"] == "length"
     assert tape.request == {
         "prompt": PROMPT,
         "max_new_tokens": 24,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linkspan.conversation import Completion, ToolCall, Usage
+from linkspan.conversation import Completion, ToolCall
 from linkspan.errors import InvalidResponseError
 from linkspan.json_answer import JSONAnswerReader, read_json
 
@@ -134,13 +134,6 @@ def test_values_that_python_reads_and_json_has_not() -> None:
         for reader, answer in answers(text):
             with pytest.raises(InvalidResponseError):
                 reader.read(answer)
-
-
-def test_the_count_tells_of_the_limit_where_no_finish_reason_does() -> None:
-    reader = JSONAnswerReader("Thing", json.loads, None, 5)
-    for counted, advice in ((5, "limit cut it off: raise"), (4, "If the token limit")):
-        with pytest.raises(InvalidResponseError, match=advice):
-            reader.read(Completion(text='{"a', usage=Usage(output_tokens=counted)))
 
 
 def test_arguments_that_were_encoded_twice() -> None:

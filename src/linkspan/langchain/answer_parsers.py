@@ -126,7 +126,6 @@ class AnswerParser(BaseTransformOutputParser[Any]):
         *,
         name: str | None = None,
         tool: str | None = None,
-        max_tokens: int | None = None,
     ) -> AnswerParser:
         """Return the parser of a schema.
 
@@ -136,7 +135,6 @@ class AnswerParser(BaseTransformOutputParser[Any]):
             json_schema: The JSON schema that was sent.
             name: The schema's name, for errors.
             tool: Parse the arguments of this tool's call; by default parse the text.
-            max_tokens: The requested token limit, for errors.
 
         Raises:
             ConfigurationError: The schema is not a valid JSON Schema.
@@ -144,7 +142,7 @@ class AnswerParser(BaseTransformOutputParser[Any]):
         is_class = isinstance(schema, type) and (is_basemodel_subclass(schema) or is_dataclass(schema))
         validate = validator_of(cast("type", schema)) if is_class else _schema_validator(json_schema)
         shown = schema.__name__ if isinstance(schema, type) else name or "object of the schema"
-        return cls(reader=JSONAnswerReader(shown, validate, tool, max_tokens), is_class=is_class)
+        return cls(reader=JSONAnswerReader(shown, validate, tool), is_class=is_class)
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:  # noqa: ARG002  # core's signature
         """Return the object of a finished answer.

@@ -43,8 +43,8 @@ class ChatLLMEngine(LLMEngineChatSettings, TemplatedChatModel):  # type: ignore[
         ChatLLMEngine(model="deepseek-r1", split_reasoning=True)
 
     Response metadata:
-        ``model_provider``, ``model_name``, ``finish_reason`` (v2 only), ``request_id``, ``logprobs``,
-        ``extra``; token counts in ``message.usage_metadata``.
+        ``model_provider``, ``model_name``, ``finish_reason`` (v1: ``length``, ``stop`` or none), ``request_id``,
+        ``logprobs``, ``extra``; token counts in ``message.usage_metadata``.
 
     Environment: ``SCALE_API_KEY``; ``LLM_ENGINE_BASE_PATH``. Source: docs/apis/llm_engine.md.
 

@@ -237,7 +237,7 @@ class LinkspanLLM(CompletionInputs):
         else:
             json_schema = answer_parsers.json_schema_of(schema, strict)
             options = self._schema_options(json_schema)
-            parser = answer_parsers.AnswerParser.for_schema(schema, json_schema, max_tokens=self.max_tokens)
+            parser = answer_parsers.AnswerParser.for_schema(schema, json_schema)
         asked = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
         bound = self.bind(**options, ls_structured_output_format=asked, **kwargs)
         return structured_output.parsed(bound, parser, include_raw=include_raw)

@@ -43,7 +43,8 @@ class LLMEngine(LLMEnginePromptSettings, LinkspanLLM):
     Response metadata:
         ``generation_info`` of ``generate``, or of a stream's last chunk: ``request_id``, ``model_name``,
         ``token_usage`` (if the server counts), ``logprobs`` (with ``return_token_log_probs``). The API sends no finish
-        reason.
+        reason: ``finish_reason`` is ``length`` if the server counted as many tokens as the limit, ``stop`` if linkspan
+        cut the answer at a stop text, and absent otherwise.
 
     Environment: ``SCALE_API_KEY``; ``LLM_ENGINE_BASE_PATH``. Source: docs/apis/llm_engine.md.
 

@@ -76,8 +76,7 @@ def structured(
                 "one field, or use method='json_schema'."
             )
         bound = model.bind_tools([_tool_of(made)], tool_choice=tool, ls_structured_output_format=asked, **kwargs)  # type: ignore[assignment]  # bind_tools promises less than it returns
-    limit = kwargs.get("max_tokens") or model.max_tokens
-    parser = AnswerParser.for_schema(schema, parameters, name=made.name, tool=tool, max_tokens=limit)
+    parser = AnswerParser.for_schema(schema, parameters, name=made.name, tool=tool)
     return parsed(bound, parser, include_raw=include_raw)
 
 
@@ -93,7 +92,7 @@ def _json_mode(
         return structured_by_prompt(model, schema, include_raw=include_raw, kwargs=kwargs)
     asked = {"kwargs": {"method": "json_mode", "strict": None}, "schema": schema}
     bound = model.bind(response_format=wanted, ls_structured_output_format=asked, **kwargs)
-    return parsed(bound, _any_json_parser(model, schema, kwargs), include_raw=include_raw)
+    return parsed(bound, _any_json_parser(schema), include_raw=include_raw)
 
 
 def parsed(
@@ -118,7 +117,7 @@ def structured_by_prompt(
     asked = {"kwargs": {"method": "json_mode"}, "schema": schema}
     told = RunnableLambda(partial(_with_instructions, _instructions(schema)), name="tell_the_shape")
     bound = told | model.bind(ls_structured_output_format=asked, **kwargs)
-    return parsed(bound, _any_json_parser(model, schema, kwargs), include_raw=include_raw)
+    return parsed(bound, _any_json_parser(schema), include_raw=include_raw)
 
 
 class _BesideRaw:
@@ -197,10 +196,10 @@ def _tool_of(made: ResponseFormat) -> dict[str, Any]:
     return {"type": "function", "function": {key: value for key, value in inner.items() if value is not None}}
 
 
-def _any_json_parser(model: LinkspanChatModel, schema: _Schema, kwargs: Mapping[str, Any]) -> AnswerParser:
+def _any_json_parser(schema: _Schema) -> AnswerParser:
     """Return the parser for an answer without a sent schema."""
     described: Mapping[str, Any] = {"type": "object"} if schema is None else _unnamed_format(schema).schema or {}
-    return AnswerParser.for_schema(schema, dict(described), max_tokens=kwargs.get("max_tokens") or model.max_tokens)
+    return AnswerParser.for_schema(schema, dict(described))
 
 
 def _unnamed_format(schema: dict[str, Any] | type) -> ResponseFormat:

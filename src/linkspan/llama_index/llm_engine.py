@@ -28,8 +28,9 @@ class LLMEngine(LLMEnginePromptSettings, CompletionLLM):
     else only if set. Values that every framework behind LLM Engine refuses raise ``InvalidRequestError`` before
     anything is sent. Structured output needs ``guided_decoding=True`` and an endpoint with vLLM before 0.12, because
     newer images ignore the fields for it; or ``pydantic_program_mode="llm"``, which uses the prompt. The API sends no
-    finish reason. Token counts are in ``raw["usage"]`` and ``additional_kwargs``, log probabilities (with
-    ``return_token_log_probs``) in ``logprobs``.
+    finish reason: ``finish_reason`` is ``length`` if the server counted as many tokens as the limit, ``stop`` if
+    linkspan cut the answer at a stop text, and absent otherwise. Token counts are in ``raw["usage"]`` and
+    ``additional_kwargs``, log probabilities (with ``return_token_log_probs``) in ``logprobs``.
 
     Raises:
         ConfigurationError: An unknown or invalid argument, or no URL.

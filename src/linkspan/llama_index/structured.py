@@ -80,7 +80,7 @@ class NativeStructuredOutput(LinkspanLLM, StructuredOutput):
                 "unless pydantic_program_mode is 'llm'.",
                 provider=self._provider.name,
             )
-        reader = self._reader(output_cls, kwargs)
+        reader = self._reader(output_cls)
         subject = self._subject(prompt, kwargs, prompt_args)
         schema = {"name": output_cls.__name__, "schema": output_cls.model_json_schema()}
         kwargs["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -103,7 +103,7 @@ class NativeStructuredOutput(LinkspanLLM, StructuredOutput):
         name = str(schema.pop("title", output_cls.__name__))
         function = {"name": name, "description": schema.pop("description", None), "parameters": schema}
         choice = kwargs.pop("tool_choice", None)
-        reader = self._reader(output_cls, kwargs, name)
+        reader = self._reader(output_cls, name)
         # A tool that must be called, unless the caller chose otherwise.
         kwargs |= {
             "tools": [{"type": "function", "function": function}],
@@ -124,17 +124,10 @@ class NativeStructuredOutput(LinkspanLLM, StructuredOutput):
             subject: Any = self._extend_messages(told.format_messages(llm=self, **prompt_args))
         else:
             subject = told.format(llm=self, **prompt_args)
-        return Question(output_cls, subject, kwargs, self._reader(output_cls, kwargs))
+        return Question(output_cls, subject, kwargs, self._reader(output_cls))
 
-    def _reader(self, output_cls: type[Any], kwargs: Mapping[str, Any], tool: str | None = None) -> JSONAnswerReader:
-        limit = self._with_aliases_resolved(kwargs).get("max_tokens")
-        return JSONAnswerReader(
-            output_cls.__name__,
-            validator_of(output_cls),
-            tool,
-            self._object_parameters().get("max_tokens") if limit is None else limit,
-            self._provider.name,
-        )
+    def _reader(self, output_cls: type[Any], tool: str | None = None) -> JSONAnswerReader:
+        return JSONAnswerReader(output_cls.__name__, validator_of(output_cls), tool, self._provider.name)
 
     def _text_of_program(self) -> Callable[[BasePromptTemplate, dict[str, Any]], str] | None:
         """Return the writer of prompts in mode ``LLM``, for prompt APIs."""

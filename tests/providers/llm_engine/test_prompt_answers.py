@@ -80,6 +80,31 @@ class TestWhole:
         answer = await prompts.answered(keeping, {"output": {"text": "one END"}})
         assert (answer.text, answer.finish_reason) == ("one END", None)
 
+    @pytest.mark.parametrize(
+        ("asked", "made", "finish"),
+        [
+            ({"parameters": {"max_new_tokens": 3}}, 3, "length"),
+            ({"parameters": {"max_tokens": 3}}, 4, "length"),
+            ({"parameters": {"max_new_tokens": 9}, "extra_body": {"max_new_tokens": 3}}, 3, "length"),
+            ({}, 256, "length"),
+            ({"parameters": {"max_new_tokens": 3}}, 2, None),
+            ({"parameters": {"max_new_tokens": 3}}, 0, None),
+            ({"parameters": {"max_new_tokens": 3}, "stop": ["END"]}, 3, "stop"),
+        ],
+    )
+    async def test_the_count_tells_of_the_limit(
+        self, prompts: Caller[PromptRequest], asked: dict[str, Any], made: int, finish: str | None
+    ) -> None:
+        text = "one END" if "stop" in asked else "one two"
+        whole = await prompts.answered(prompt(**asked), {"output": {"text": text, "num_completion_tokens": made}})
+        streamed = await prompts.streamed(prompt(**asked), said(text, made=made, finished=True))
+        assert (whole.finish_reason, streamed.finish_reason) == (finish, finish)
+
+    async def test_a_stop_text_is_kept_however_it_was_asked_for(self, prompts: Caller[PromptRequest]) -> None:
+        keeping = prompt(stop=["END"], extra_body={"include_stop_str_in_output": True})
+        assert (await prompts.answered(keeping, {"output": {"text": "one END"}})).text == "one END"
+        assert (await prompts.streamed(keeping, said("one END", finished=True))).text == "one END"
+
 
 class TestStream:
     async def test_puts_the_deltas_together(self, prompts: Caller[PromptRequest]) -> None:

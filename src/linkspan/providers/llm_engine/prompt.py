@@ -14,11 +14,12 @@ from linkspan.providers.error_bodies import request_id_of, wrong_kind_of_answer
 from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
 from linkspan.providers.llm_engine.errors import decode_error_answer, error_of
 from linkspan.providers.llm_engine.models import ENDPOINTS_PATH, decode_endpoints
-from linkspan.providers.llm_engine.prompt_fields import prompt_parameters, stops_to_cut_at
+from linkspan.providers.llm_engine.prompt_fields import answer_limit, prompt_parameters, stops_to_cut_at
 from linkspan.providers.llm_engine.prompt_stream import (
     KNOWN_FIELDS,
     KNOWN_OUTPUT,
     PromptStreamDecoder,
+    finish_reason_of,
     read_token,
     read_usage,
 )
@@ -41,8 +42,9 @@ _NAME = LLM_ENGINE.name
 class LLMEnginePromptCodec:
     """Codec of v1: a prompt in, text out.
 
-    Completions have no ``model`` and no ``finish_reason``, because the API sends none; ``"stop"`` means that linkspan
-    cut the answer at a stop text. ``logprobs`` needs ``return_token_log_probs``. ``usage`` holds what the server
+    Completions have no ``model``, because the API sends none. It sends no finish reason either: ``"length"`` means that
+    the server counted as many tokens as the limit, ``"stop"`` that linkspan cut the answer at a stop text, and ``None``
+    neither. ``logprobs`` needs ``return_token_log_probs``. ``usage`` holds what the server
     counted; it sends 0 for what it did not.
 
     Args:
@@ -105,9 +107,11 @@ class LLMEnginePromptCodec:
         if not isinstance(output, dict) or not isinstance(output.get("text"), str):
             raise _no_answer(parsed, headers)
         tokens = as_list(output.get("tokens"), "output.tokens")
+        usage = read_usage(output.get("num_prompt_tokens"), output.get("num_completion_tokens"))
         completion = Completion(
             text=output["text"],
-            usage=read_usage(output.get("num_prompt_tokens"), output.get("num_completion_tokens")),
+            finish_reason=finish_reason_of(usage, answer_limit(request)),
+            usage=usage,
             logprobs=[read_token(token) for token in tokens] or None,
             request_id=as_name(parsed.get("request_id"), "request_id") or request_id_of(headers),
             extra={**unknown_fields(parsed, KNOWN_FIELDS), **unknown_fields(output, KNOWN_OUTPUT)},
@@ -139,7 +143,9 @@ class LLMEnginePromptCodec:
 
     def stream_decoder(self, request: PromptRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream, cut before its first stop text."""
-        decoder = PromptStreamDecoder(headers, ends_unsaid=self.inference_framework == "tensorrt_llm")
+        decoder = PromptStreamDecoder(
+            headers, limit=answer_limit(request), ends_unsaid=self.inference_framework == "tensorrt_llm"
+        )
         stops = stops_to_cut_at(request)
         return StoppingDecoder(decoder, stops) if stops else decoder
 

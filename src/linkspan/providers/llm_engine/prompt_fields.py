@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_TEMPERATURE",
     "GUIDES",
     "PROMPT_FIELDS",
+    "answer_limit",
     "check_one_guide",
     "prompt_parameters",
     "refuse_guides",
@@ -93,7 +94,17 @@ def prompt_parameters(request: PromptRequest, *, guided_decoding: bool = False) 
 
 def stops_to_cut_at(request: PromptRequest) -> list[str]:
     """Return the stop texts to cut from an answer; none if the request keeps them in it."""
-    return [] if request.parameters.get("include_stop_str_in_output") else _stops(request)
+    return [] if _asked(request).get("include_stop_str_in_output") else _stops(request)
+
+
+def answer_limit(request: PromptRequest) -> Any:
+    """Return the request's limit of generated tokens."""
+    asked = _asked(request)
+    return asked.get("max_new_tokens") or asked.get("max_tokens") or DEFAULT_MAX_NEW_TOKENS
+
+
+def _asked(request: PromptRequest) -> dict[str, Any]:
+    return {**request.parameters, **request.extra_body}
 
 
 def _stops(request: PromptRequest) -> list[str]:

@@ -16,7 +16,7 @@ from linkspan.providers.wire import as_count, as_name, as_number, as_text, parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["KNOWN_FIELDS", "KNOWN_OUTPUT", "PromptStreamDecoder", "read_token", "read_usage"]
+__all__ = ["KNOWN_FIELDS", "KNOWN_OUTPUT", "PromptStreamDecoder", "finish_reason_of", "read_token", "read_usage"]
 
 _NAME = LLM_ENGINE.name
 
@@ -35,6 +35,12 @@ def read_usage(prompt_tokens: Any, completion_tokens: Any) -> Usage | None:
     return Usage(input_tokens=given, output_tokens=made, total_tokens=total, raw=raw)
 
 
+def finish_reason_of(usage: Usage | None, limit: Any) -> str | None:
+    """Return ``"length"`` if the count reached the limit, else ``None``: the API sends no finish reason."""
+    made = None if usage is None else usage.output_tokens
+    return "length" if made is not None and type(limit) is int and made >= limit else None
+
+
 def read_token(token: Any) -> TokenLogprob:
     """Read a token and its log probability."""
     if token.__class__ is not dict:
@@ -48,6 +54,11 @@ class PromptStreamDecoder:
     ``finished: true`` ends the answer, whatever the server appends. Without it the answer is incomplete, except from
     TensorRT-LLM, which never sends it: there, the end of the stream ends the answer. DeepSpeed counts no tokens and
     repeats the whole text at the end, of which only new text is used.
+
+    Args:
+        headers: The stream's headers.
+        limit: The request's limit of generated tokens.
+        ends_unsaid: Whether the end of the stream ends the answer.
     """
 
     #: This decoder never ends an answer before the server does.
@@ -57,6 +68,7 @@ class PromptStreamDecoder:
         "_ends_unsaid",
         "_extra",
         "_headers",
+        "_limit",
         "_made",
         "_prompt_tokens",
         "_request_id",
@@ -65,8 +77,9 @@ class PromptStreamDecoder:
         "finished",
     )
 
-    def __init__(self, headers: Mapping[str, str], *, ends_unsaid: bool = False) -> None:
+    def __init__(self, headers: Mapping[str, str], *, limit: Any, ends_unsaid: bool = False) -> None:
         self._headers = headers
+        self._limit = limit
         self._ends_unsaid = ends_unsaid
         self._extra: dict[str, Any] = {}
         self._made: int | None = None
@@ -163,4 +176,5 @@ class PromptStreamDecoder:
                 request_id=request_id,
             )
         usage = read_usage(self._prompt_tokens, self._made)
-        return (Delta(usage=usage, request_id=request_id, extra=self._extra or None, last=True),)
+        reason = finish_reason_of(usage, self._limit)
+        return (Delta(finish_reason=reason, usage=usage, request_id=request_id, extra=self._extra or None, last=True),)
