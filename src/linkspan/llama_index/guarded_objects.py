@@ -64,7 +64,7 @@ def _by_call(
     arguments = llm._prepare_chat_with_tools_compat(  # noqa: SLF001  # as core's programs
         [tool], chat_history=messages, tool_required=True, **kwargs
     )
-    return Question(output_cls, arguments.pop("messages"), arguments, _reader(output_cls, kwargs, tool.metadata.name))
+    return Question(output_cls, arguments.pop("messages"), arguments, _reader(output_cls, tool.metadata.name))
 
 
 def _by_prompt(
@@ -80,8 +80,8 @@ def _by_prompt(
         subject: Any = llm._extend_messages(told.format_messages(llm=llm, **prompt_args))  # noqa: SLF001  # as core's programs
     else:
         subject = llm._get_prompt(told, **prompt_args)  # noqa: SLF001  # as core's predict
-    return Question(output_cls, subject, kwargs, _reader(output_cls, kwargs))
+    return Question(output_cls, subject, kwargs, _reader(output_cls))
 
 
-def _reader(output_cls: type[Any], kwargs: Mapping[str, Any], tool: str | None = None) -> JSONAnswerReader:
-    return JSONAnswerReader(output_cls.__name__, validator_of(output_cls), tool, kwargs.get("max_tokens"))
+def _reader(output_cls: type[Any], tool: str | None = None) -> JSONAnswerReader:
+    return JSONAnswerReader(output_cls.__name__, validator_of(output_cls), tool)
