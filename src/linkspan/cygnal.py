@@ -36,8 +36,8 @@ class Cygnal(CygnalSettings):
 
     Conversations are lists of ``{"role": ..., "content": ...}`` or of ``linkspan.conversation.Message``; the classes of
     ``linkspan.langchain`` and ``linkspan.llama_index`` accept their framework's messages, too. The role ``data`` is
-    sent as ``tool``. Reasoning is not sent. For images, audio and files only the type is sent: the service checks text
-    only, and lists the rest in ``Verdict.ignored_inputs``.
+    sent as ``tool``. Reasoning is not sent. For images, audio and files other than text only the type is sent: the
+    service checks text only, and lists the rest in ``Verdict.ignored_inputs``.
 
     Raises:
         ConfigurationError: At construction: an argument is unknown or invalid, or the key is missing.

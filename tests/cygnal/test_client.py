@@ -6,14 +6,17 @@ import asyncio
 import copy
 import json
 import pickle
+from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.messages import HumanMessage
+from llama_index.core.base.llms.types import ChatMessage, CitationBlock, DocumentBlock, TextBlock
 
 import linkspan.langchain
 import linkspan.llama_index
 from linkspan import Cygnal, Verdict, errors
-from linkspan.conversation import Image, Message, Reasoning, Text, Tool, ToolCall
+from linkspan.conversation import File, Image, Message, Reasoning, Text, Tool, ToolCall
 from linkspan_sandbox import HTTPError, Reply
 from tests.cygnal.conftest import KEY, PAGE
 from tests.support.loopback import LoopbackServer, http
@@ -360,3 +363,36 @@ def test_a_blank_or_system_end_hides_no_injection(guard: Cygnal, end: dict[str, 
     for turns in ([page, end], [Message("data", [Text(PAGE)]), message]):
         assert guard.check(turns, threshold=1).reasons == ["indirect prompt injection"]
     assert guard.check([page, {"role": "user", "content": "How long?"}], threshold=1).reasons == []
+
+
+ENCODED = b64encode(PAGE.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [Message("user", [File(base64=ENCODED, media_type="text/markdown")])],
+        [Message("user", [Text("See."), File(base64=ENCODED), Image(url="https://x/y.png")])],
+        [Message("user", [File(url=f"data:text/plain;charset=utf-8;base64,{ENCODED}")])],
+    ],
+)
+def test_text_files_are_judged(guard: Cygnal, sandbox: Sandbox, content: list[Message]) -> None:
+    assert guard.check(content).flagged
+    assert PAGE in str(sandbox.last_request.json)
+
+
+def test_other_files_are_not_sent(guard: Cygnal, sandbox: Sandbox) -> None:
+    for file in (File(base64="JVBERi0=", media_type="application/pdf"), File(base64="/9j/4A=="), File(base64="abcde")):
+        assert guard.check([Message("user", [file])]).ignored_inputs
+        assert sandbox.last_request.json["messages"][0]["content"] == [{"type": "file"}]
+
+
+def test_both_frameworks_text_files_are_judged(where: dict[str, Any]) -> None:
+    with linkspan.langchain.Cygnal(**where) as guard:
+        assert guard.check(HumanMessage([{"type": "file", "base64": ENCODED, "mime_type": "text/html"}])).flagged
+    with linkspan.llama_index.Cygnal(**where) as judge:
+        document = DocumentBlock(data=PAGE.encode(), document_mimetype="text/html")
+        citation = CitationBlock(cited_content=TextBlock(text=PAGE), source="s", title="t", additional_location_info={})
+        for role in ("user", "assistant"):
+            for block in (document, citation):
+                assert judge.check(ChatMessage(role=role, blocks=[block])).flagged

@@ -81,7 +81,8 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
     - ``observe``: nothing changes.
 
     Answers and tool results keep their judgement in ``response_metadata["cygnal"]``. Put the middleware first in the
-    list: the first one is the outermost, and sees the others' changes. The system prompt is not sent.
+    list: the first one is the outermost, and sees the answers and results that the others change. Only middleware that
+    adds messages in ``before_model`` goes before it. The system prompt is not sent.
 
     Args:
         cygnal: The guard, from ``linkspan.langchain`` or ``linkspan``. Default: one created from the environment.

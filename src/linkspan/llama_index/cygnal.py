@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable  # noqa: TC003  # pydantic reads the annotations at run time
 from typing import TYPE_CHECKING, Any, Literal
 
-from llama_index.core.base.llms.types import CachePoint, ChatMessage, CitableBlock
+from llama_index.core.base.llms.types import CachePoint, ChatMessage, CitableBlock, CitationBlock
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 from pydantic import ConfigDict, Field
@@ -72,7 +72,7 @@ def _turn_of(item: Any) -> Turn:
 
 
 def judged_chat_messages(messages: Sequence[ChatMessage]) -> list[Message]:
-    """Convert messages to the guard's form: unwrap citable blocks, drop cache marks of other APIs."""
+    """Convert messages to the guard's form: unwrap citations, drop cache marks of other APIs."""
     readable = [message.model_copy(update={"blocks": _readable(message.blocks)}) for message in messages]
     return messages_from_llama_index(readable, provider=CYGNAL.name)
 
@@ -82,6 +82,8 @@ def _readable(blocks: Sequence[Any]) -> list[Any]:
     for block in blocks:
         if isinstance(block, CitableBlock):
             readable += _readable(block.content)
+        elif isinstance(block, CitationBlock):
+            readable.append(block.cited_content)
         elif not isinstance(block, CachePoint):
             readable.append(block)
     return readable

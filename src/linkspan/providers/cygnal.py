@@ -5,10 +5,12 @@ Source: Gray Swan's OpenAPI document 0.1.0 (docs/apis/gray_swan.md#cygnal).
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 from linkspan.call_history import with_call_ids
-from linkspan.conversation import Message, Reasoning, Text, Tool, kind_of_part
+from linkspan.conversation import File, Message, Reasoning, Text, Tool, kind_of_part
 from linkspan.errors import InvalidRequestError
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
 from linkspan.providers.chat_completions.encode import encode_calls
@@ -17,6 +19,7 @@ from linkspan.providers.provider import Provider
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from linkspan.conversation import Part
     from linkspan.errors import LinkspanError
 
 __all__ = [
@@ -52,6 +55,10 @@ Injection = Literal["untrusted", "always", "never"]
 #: Roles whose text comes from outside. The API has no role ``data``: it is sent as ``tool``, the role for which
 #: Gray Swan's own plugin acts on ``ipi``.
 UNTRUSTED_ROLES = frozenset({"data", "function", "tool"})
+
+#: A file in its URL.
+_DATA_URL = re.compile(r"data:(?P<type>[^;,]*)[^,]*;base64,(?P<content>.*)", re.DOTALL | re.IGNORECASE)
+_TEXT_TYPES = re.compile(r"^text/|json|xml|yaml|csv|javascript|markdown", re.IGNORECASE)
 
 if TYPE_CHECKING:
     #: A neutral message, or one in the API's form: ``{"role": ..., "content": ...}``.
@@ -197,14 +204,31 @@ def _encoded(message: Message) -> dict[str, Any]:
 def _content(message: Message) -> str | list[dict[str, Any]] | None:
     # Reasoning is not part of the conversation.
     parts = [part for part in message.parts if not isinstance(part, Reasoning)]
-    if all(isinstance(part, Text) for part in parts):
-        text = message.marked_if_failed("\n".join(part.text for part in parts if isinstance(part, Text)))
+    texts = [_text_of(part) for part in parts]
+    if None not in texts:
+        text = message.marked_if_failed("\n".join(filter(None, texts)))
         return None if message.tool_calls and not text else text
     # The monitor reads text only and lists the types that it ignored, for which it needs no bytes.
     return [
-        {"type": "text", "text": part.text} if isinstance(part, Text) else {"type": kind_of_part(part)}
-        for part in parts
+        {"type": kind_of_part(part)} if text is None else {"type": "text", "text": text}
+        for part, text in zip(parts, texts, strict=True)
     ]
+
+
+def _text_of(part: Part) -> str | None:
+    """Return a part's text: its own, or that of a text file; ``None`` for other media."""
+    if isinstance(part, Text):
+        return part.text
+    if not isinstance(part, File):
+        return None
+    data = _DATA_URL.match(part.url or "")
+    media_type, content = (data["type"], data["content"]) if data else (part.media_type, part.base64)
+    if not content or (media_type and not _TEXT_TYPES.search(media_type)):
+        return None
+    try:
+        return b64decode(content).decode("utf-8", "replace" if media_type else "strict")
+    except ValueError:  # of an unknown type, and no text
+        return None
 
 
 def _tool(tool: Tool | Mapping[str, Any]) -> dict[str, Any]:
