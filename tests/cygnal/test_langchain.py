@@ -235,3 +235,12 @@ def test_documents_may_come_one_by_one(cygnal: Cygnal) -> None:
 
     with pytest.raises(errors.ContentBlockedError):
         list((RunnableGenerator(found) | CygnalGuard(cygnal)).stream("x"))
+
+
+async def test_a_stream_of_whole_messages_is_judged(cygnal: Cygnal) -> None:
+    guard = CygnalGuard(cygnal)
+    messages = [AIMessage("Hello."), AIMessage("First, moor.")]
+    assert list(guard.transform(iter(messages))) == messages
+    assert list(guard.transform(iter(messages[:1]))) == messages[:1]
+    with pytest.raises(errors.ContentBlockedError):
+        list(guard.transform(iter([AIMessage("First, pick a lock."), AIMessage("Done.")])))

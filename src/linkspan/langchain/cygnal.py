@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, convert_to_messages
+from langchain_core.messages import AIMessage, BaseMessage, BaseMessageChunk, HumanMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable
 
@@ -211,6 +211,9 @@ class CygnalGuard(Runnable[Any, Any]):
 
 
 def _joined(pieces: Sequence[Any]) -> Any:
+    if any(isinstance(piece, BaseMessage) and not isinstance(piece, BaseMessageChunk) for piece in pieces):
+        # Whole messages, which core would add up to a prompt template.
+        return list(pieces)
     whole = pieces[0]
     try:
         for piece in pieces[1:]:
