@@ -78,12 +78,21 @@ async def test_messages_are_the_conversation_and_the_rest_is_data(decisions: Any
 async def test_what_it_cannot_answer(decisions: Any, sandbox: Sandbox, way: str) -> None:
     with pytest.raises(UnsupportedContentError, match="asks for a choice"):
         await ask(decisions, way, "x", {**questions(), "c": Choice(instructions="Which?", criteria={"a": None})})
-    with pytest.raises(UnsupportedContentError, match="'image'"):
-        await ask(decisions, way, {"picture": {"type": "image", "base64": "aGVsbG8=", "mime_type": "image/png"}})
+    picture = {"type": "image", "base64": "aGVsbG8=", "mime_type": "image/png"}
+    shown = HumanMessage([{"type": "text", "text": "See."}, picture])
+    for state in ({"picture": picture}, shown, [shown, AIMessage("A ferry.")], {"messages": [shown], "note": "x"}):
+        with pytest.raises(UnsupportedContentError, match="'image'"):
+            await ask(decisions, way, state)
     assert not sandbox.requests
     sandbox.add_rule(Reply(fault=HTTPError(429)), route="monitor")
     with pytest.raises(RateLimitError):
         await ask(decisions, way, "x")
+
+
+@needs_decisions
+def test_an_unknown_argument_is_an_error(decisions: Any) -> None:
+    with pytest.raises(ValueError, match="max_concurency"):
+        CygnalDecisionModel(cygnal=decisions.cygnal, max_concurency=2)
 
 
 @needs_decisions

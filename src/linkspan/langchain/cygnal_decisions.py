@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.decisions import BaseDecisionModel, ClassifierResponse, NoulAnswer
 from langchain_core.messages import BaseMessage
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from linkspan.concurrency import acall_each, call_each
-from linkspan.conversation import Message, Text, kind_of_part
+from linkspan.conversation import Message, Reasoning, Text, kind_of_part
 from linkspan.cygnal import Cygnal as NeutralCygnal  # noqa: TC001  # pydantic reads the annotations at run time
 from linkspan.errors import UnsupportedContentError
 from linkspan.langchain.cygnal import Cygnal, as_turns
@@ -50,6 +50,8 @@ class CygnalDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has 
         UnsupportedContentError: When run: a question is not a ``Noul``, or the state holds media.
         ModelError: When run: the guard failed.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     model: str = CYGNAL.name
     cygnal: NeutralCygnal = Field(default_factory=Cygnal)
@@ -101,6 +103,14 @@ def _as_rule(name: str, question: Any) -> dict[str, Any]:
 
 
 def _turns_of(state: Any) -> str | Sequence[Turn]:
+    turns = _with_messages(state)
+    for turn in turns if not isinstance(turns, str) else ():
+        if isinstance(turn, Message):
+            _refuse_media([part for part in turn.parts if not isinstance(part, (Text, Reasoning))])
+    return turns
+
+
+def _with_messages(state: Any) -> str | Sequence[Turn]:
     if isinstance(state, (str, BaseMessage)):
         return as_turns(state)
     if isinstance(state, Mapping):
@@ -122,9 +132,13 @@ def _as_data(value: Any) -> Message:
 def _as_text(value: Any) -> str:
     media: list[Part] = []
     text = state_text(value, media, CYGNAL.name)
+    _refuse_media(media)
+    return text
+
+
+def _refuse_media(media: Sequence[Part]) -> None:
     if media:
         raise UnsupportedContentError(
             f"{CYGNAL.title} judges text: a part of type {kind_of_part(media[0])!r} cannot be read.",
             provider=CYGNAL.name,
         )
-    return text

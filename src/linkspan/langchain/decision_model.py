@@ -21,7 +21,7 @@ from langchain_core.decisions import (
 )
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.messages.ai import add_usage
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from linkspan.concurrency import acall_each, call_each
 from linkspan.decisions import (
@@ -86,6 +86,8 @@ class ChatDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it
     Errors: a failed call raises the chat model's errors. ``InvalidResponseError``: the answer is not a label, or has no
     log probabilities. ``UnsupportedContentError``, at construction: the chat model's API has no log probabilities.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     chat: LinkspanChatModel = Field(description="The chat model to call, with its key, URL and settings.")
     model: str = Field(default="", description="Name of the model, for traces. Default: the chat model's.")
