@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from linkspan.errors import InvalidRequestError
+from linkspan.errors import InvalidRequestError, UnsupportedContentError
 from linkspan.media import sniff_media_type
 
 if TYPE_CHECKING:
@@ -82,7 +82,15 @@ def read_path(path: str | os.PathLike[str], fs: Any = None) -> bytes:
     """Return a file's bytes; of one that is too large, just enough to detect that.
 
     ``fs`` is an fsspec file system; ``None`` means the local one.
+
+    Raises:
+        UnsupportedContentError: The path is a URL, which the local file system would take for a folder.
+        OSError: The file cannot be read.
     """
+    if fs is None and is_url(path):
+        raise UnsupportedContentError(
+            f"A URL cannot be read as a file: fetch {name_of(path) or 'the file'!r} first, and pass its path or bytes."
+        )
     with Path(path).open("rb") if fs is None else fs.open(str(path), "rb") as file:
         content: bytes = file.read(LARGEST_FILE + 1)
     return content

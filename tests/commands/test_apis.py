@@ -159,6 +159,16 @@ def test_a_page_is_no_api(others: LoopbackServer) -> None:
     assert all("HTML page" in api["explanation"] for api in as_json(outcome)["apis"] if api["base_url"] == others.url)
 
 
+def test_verdas_gateway_is_asked_for_its_list(others: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("linkspan.providers.datacrunch.provider._GATEWAY", "127.0.0.1")
+    others.always(http(body=b'{"data": [{"id": "a", "max_model_len": 1}], "model_endpoints": []}'))
+    assert states(linkspan("doctor", "--json"))["datacrunch"] == "ok"
+    assert "/v1/models" in [request.path for request in others.requests]
+    assert "/health" not in [request.path for request in others.requests]
+    for arguments in ([], ["--api", "openai"]):
+        assert lines_of(linkspan("models", "datacrunch", *arguments))[0]["model"] == "a"
+
+
 def test_models_of_an_api_without_a_list_are_the_catalogues(no_apis: None) -> None:
     outcome = linkspan("models", "gray-swan")
     assert outcome.exit_code == 0

@@ -146,6 +146,12 @@ def test_what_is_not_taken_is_refused_before_the_network(refuses: Refuses) -> No
         refuses("transcription", *case)
 
 
+def test_an_address_is_no_file(read: Read) -> None:
+    with pytest.raises(UnsupportedContentError, match=r"fetch 'a\.mp3' first") as caught:
+        read("transcription", "https://bucket.example/a.mp3?X-Amz-Signature=secret")
+    assert "secret" not in str(caught.value)
+
+
 def test_a_missing_file_is_pythons_own_error(read: Read, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read("transcription", tmp_path / "nowhere.mp3")

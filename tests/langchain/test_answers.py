@@ -170,6 +170,9 @@ def test_generate_adds_up_usage(model: ChatScaleway) -> None:
     assert model._combine_llm_outputs([None, {"token_usage": None}]) == {}
     combined = model._combine_llm_outputs([{"token_usage": {"a": 1, "b": {"c": 2, "d": None}, "f": 0.5}}] * 2)
     assert combined["token_usage"] == {"a": 2, "b": {"c": 4}}
+    counts: list[dict[str, Any] | None] = [{"token_usage": {"a": 1, "b": 2}}, {}, None, {"token_usage": {"a": 1}}]
+    assert model._combine_llm_outputs(counts)["token_usage"] == {"a": 2}
+    assert model._combine_llm_outputs([*counts, {"model_name": "m"}]) == {"model_name": "m", "token_usage": {}}
 
 
 def test_logprobs_and_alternatives(model: ChatScaleway, sandbox: Sandbox) -> None:

@@ -25,7 +25,7 @@ from linkspan.errors import (
     PermissionDeniedError,
     RateLimitError,
 )
-from linkspan.providers.datacrunch import DATACRUNCH, datacrunch_base_url
+from linkspan.providers.datacrunch import DATACRUNCH
 from linkspan.providers.datacrunch.provider import is_gateway, is_legacy
 from linkspan.providers.error_bodies import refuse_page
 from linkspan.routes.models import list_models
@@ -119,8 +119,8 @@ def _probe(name: ProviderName) -> str:
     Raises:
         LinkspanError: The API cannot be used.
     """
-    if name is ProviderName.DATACRUNCH and is_legacy(datacrunch_base_url(None)):
-        DATACRUNCH.require_api_key(DATACRUNCH.resolve_api_key(None), datacrunch_base_url(None))
+    if name is ProviderName.DATACRUNCH and is_legacy(DATACRUNCH.resolve_base_url(None)):
+        DATACRUNCH.require_api_key(DATACRUNCH.resolve_api_key(None), DATACRUNCH.resolve_base_url(None))
         return "Not called: the legacy address has no free route."
     endpoint = chat_endpoint(name, "any", Address(timeout=10, max_retries=0))
     try:

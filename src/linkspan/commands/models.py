@@ -16,7 +16,7 @@ from linkspan.commands import console
 from linkspan.commands.apis import PROVIDERS, Address, ProviderName, chat_endpoint
 from linkspan.errors import ConfigurationError, LinkspanError
 from linkspan.providers.catalog import known_models
-from linkspan.providers.datacrunch import datacrunch_base_url
+from linkspan.providers.datacrunch import DATACRUNCH
 from linkspan.providers.datacrunch.provider import is_legacy
 from linkspan.routes.models import list_models
 
@@ -58,7 +58,7 @@ def _jsonable(value: Any) -> Any:
 
 
 def _listed(name: ProviderName, address: Address) -> list[ListedModel]:
-    if name is ProviderName.DATACRUNCH and is_legacy(datacrunch_base_url(address.base_url)):
+    if name is ProviderName.DATACRUNCH and is_legacy(DATACRUNCH.resolve_base_url(address.base_url)):
         raise ConfigurationError("The legacy address has no list of models: set --base-url to a container's.")
     endpoint = chat_endpoint(name, "any", address)
     try:

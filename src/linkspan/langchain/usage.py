@@ -35,15 +35,20 @@ def partial_counts(usage: Usage | None) -> dict[str, int] | None:
 
 
 def combine_outputs(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
-    """Merge the ``llm_output`` of several calls: sum token counts, keep the model's name."""
+    """Merge the ``llm_output`` of several calls: sum token counts, keep the model's name.
+
+    A count that one answer lacks is left out: the sum of the others would pass for that of all.
+    """
     combined: dict[str, Any] = {}
     usage: dict[str, Any] = {}
-    for output in outputs:
-        if output is not None:
-            _add_counts(usage, output.get("token_usage") or {})
-            kept = {name: output.get(name) for name in ("model_provider", "model_name")}
-            combined.update({name: fact for name, fact in kept.items() if fact is not None})
-    return {**combined, "token_usage": usage} if combined or usage else {}
+    made = [output for output in outputs if output]
+    for output in made:
+        _add_counts(usage, output.get("token_usage") or {})
+        kept = {name: output.get(name) for name in ("model_provider", "model_name")}
+        combined.update({name: fact for name, fact in kept.items() if fact is not None})
+    counts = [output.get("token_usage") or {} for output in made]
+    known = {name: total for name, total in usage.items() if all(name in count for count in counts)}
+    return {**combined, "token_usage": known} if combined or known else {}
 
 
 def _add_counts(total: dict[str, Any], counts: Mapping[str, Any]) -> None:
