@@ -141,6 +141,22 @@ def test_an_empty_list_is_said(others: LoopbackServer, api: str) -> None:
     assert "0 models, listed by the API" in outcome.stderr
 
 
+def test_without_list_and_catalogue_there_are_none(no_apis: None) -> None:
+    outcome = linkspan("models", "datacrunch", "--offline")
+    assert (outcome.exit_code, outcome.stdout) == (0, "")
+    assert "0 models, from linkspan's catalogue; the API was not called" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("provider", "api"),
+    [("llm-engine", "v1"), ("llm-engine", "v2"), ("datacrunch", "generate"), ("datacrunch", "messages")],
+)
+def test_the_list_needs_no_chat_template(sandbox: Sandbox, provider: str, api: str) -> None:
+    outcome = linkspan("models", provider, "--api", api)
+    assert outcome.exit_code == 0
+    assert lines_of(outcome)
+
+
 def test_the_servers_window_is_shown(others: LoopbackServer) -> None:
     others.always(http(body=b'{"data": [{"id": "any", "max_model_len": 12345}]}'))
     assert lines_of(linkspan("models", "datacrunch"))[0]["context_window"] == "12345"

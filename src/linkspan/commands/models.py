@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -30,6 +30,8 @@ __all__ = ["show_models"]
 
 #: APIs with a model list. Gray Swan has none; TGI lists one model, on containers.
 _LISTING = frozenset({ProviderName.SCALEWAY, ProviderName.LLM_ENGINE, ProviderName.DATACRUNCH})
+#: APIs for which chat needs a template. The list of models is that of the server's other API.
+_PROMPT_APIS = frozenset({"generate", "v1"})
 
 
 def show_models(name: ProviderName, address: Address, *, offline: bool, show_all: bool, as_json: bool) -> int:
@@ -60,6 +62,8 @@ def _jsonable(value: Any) -> Any:
 def _listed(name: ProviderName, address: Address) -> list[ListedModel]:
     if name is ProviderName.DATACRUNCH and is_legacy(DATACRUNCH.resolve_base_url(address.base_url)):
         raise ConfigurationError("The legacy address has no list of models: set --base-url to a container's.")
+    if address.api in _PROMPT_APIS:
+        address = replace(address, api=None)
     endpoint = chat_endpoint(name, "any", address)
     try:
         return list_models(endpoint)
@@ -87,7 +91,7 @@ def _listed_facts(model: ListedModel) -> dict[str, Any]:
 
 def _print(name: ProviderName, rows: list[dict[str, Any]], *, asked: bool, failed: bool, show_all: bool) -> None:
     shown = rows if show_all else [row for row in rows if row.get("status") != "retired"]
-    if not rows and not asked:
+    if not rows and failed:
         return
     if rows and console.out.is_terminal:
         _print_table(name, shown, asked=asked)
