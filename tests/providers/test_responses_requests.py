@@ -34,6 +34,9 @@ class Place(BaseModel):
     city: str
 
 
+FORMAT = {"type": "json_schema", "json_schema": {"name": "place", "schema": Place.model_json_schema()}}
+
+
 @pytest.fixture(params=["langchain", "llama_index"])
 def framework(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -125,6 +128,24 @@ def test_parameters_have_the_names_of_the_api(make: Callable[..., Any], sandbox:
         "tool_choice": {"type": "function", "name": "look"},
         "metadata": {"a": "b"},
     }
+
+
+def test_the_extra_body_leaves_what_parameters_set(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    extra = {
+        "include": ["reasoning.encrypted_content"],
+        "reasoning": {"summary": "auto"},
+        "text": {"verbosity": "low"},
+        "store": True,
+    }
+    model = make(reasoning_effort="low", extra_body=extra)
+    ask(model, logprobs=True, response_format=FORMAT)
+    body = sandbox.last_request.json
+    assert body["include"] == ["message.output_text.logprobs", "reasoning.encrypted_content"]
+    assert body["reasoning"] == {"effort": "low", "summary": "auto"}
+    assert (body["text"]["format"]["name"], body["text"]["verbosity"]) == ("place", "low")
+    assert body["store"] is True
+    ask(model, extra_body={"reasoning": {"effort": "high"}, "include": None})
+    assert (sandbox.last_request.json["reasoning"], sandbox.last_request.json["include"]) == ({"effort": "high"}, None)
 
 
 @pytest.mark.parametrize("name", ["seed", "presence_penalty", "frequency_penalty", "n", "logit_bias", "top_k"])

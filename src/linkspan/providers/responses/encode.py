@@ -47,6 +47,8 @@ _DOCUMENTED = frozenset(
 )
 #: Parameters with another position in the body.
 _MOVED = frozenset({"logprobs", "reasoning_effort"})
+#: Fields that hold several settings, some of which linkspan's own parameters set.
+_SHARED = frozenset({"include", "reasoning", "text"})
 _LOGPROBS = "message.output_text.logprobs"
 
 
@@ -91,7 +93,8 @@ def encode_response_request(request: ChatRequest, dialect: Dialect, *, stream: b
         body["text"] = {**body.get("text", {}), "format": _format(request.response_format)}
     if stream:
         body["stream"] = True
-    body.update(request.extra_body)
+    for name, value in request.extra_body.items():
+        body[name] = _beside(body.get(name), value) if name in _SHARED else value
     return body
 
 
@@ -100,6 +103,15 @@ def output_limit(request: ChatRequest) -> int | None:
     sent = {**request.parameters, **request.extra_body}
     limits = (sent.get(name) for name in ("max_output_tokens", *_RENAMED))
     return next((limit for limit in limits if type(limit) is int), None)
+
+
+def _beside(own: Any, given: Any) -> Any:
+    """Return a field of the extra body with what the parameters set beside it."""
+    if isinstance(own, dict) and isinstance(given, dict):
+        return {**own, **given}
+    if isinstance(own, list) and isinstance(given, (list, tuple)):
+        return [*own, *(item for item in given if item not in own)]
+    return given
 
 
 def _put_parameters(body: dict[str, Any], parameters: Mapping[str, Any]) -> None:
