@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langchain_core.document_loaders import Blob
 from llama_index.core import SimpleDirectoryReader
+from llama_index.core.node_parser import SentenceSplitter
+from llama_index.core.schema import MetadataMode
 
 from linkspan.errors import (
     ConfigurationError,
@@ -274,6 +276,18 @@ def test_blobs_keep_their_metadata(settings: dict[str, Any], meeting: Path) -> N
     blob = Blob.from_path(meeting, metadata={"speaker": "Ada", "source": "tape 1"})
     (document,) = ScalewayTranscriptionParser(**settings).lazy_parse(blob)
     assert (document.metadata["speaker"], document.metadata["source"]) == ("Ada", "tape 1")
+
+
+def test_a_long_transcript_with_times_can_be_split(sandbox: Sandbox, settings: dict[str, Any]) -> None:
+    sandbox.reset()
+    segments = [{"start": second, "end": second + 1, "text": f" Sentence {second}."} for second in range(500)]
+    text = "".join(segment["text"] for segment in segments)
+    sandbox.add_rule(Reply(body={"text": text, "segments": segments}), route="transcriptions")
+    documents = ScalewayTranscriptionReader(response_format="verbose_json", **settings).load_data(sound())
+    nodes = SentenceSplitter().get_nodes_from_documents(documents)
+    assert len(nodes) > 1
+    assert all("start" not in node.get_content(MetadataMode.LLM) for node in nodes)
+    assert len(nodes[0].metadata["segments"]) == 500
 
 
 def test_leaf_package_is_the_same_class() -> None:

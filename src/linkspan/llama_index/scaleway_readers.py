@@ -58,7 +58,7 @@ class ScalewayTranscriptionReader(ScalewayTranscriptionSettings, _ScalewayReader
 
     Accepts flac, m4a, mp3, ogg, wav and webm of up to 25 MB; anything else is refused before it is sent. Documents have
     ``file_name``, ``model`` and, if the answer has them, ``language`` and ``duration`` (seconds) as metadata; only the
-    name is embedded with the text.
+    name is embedded with the text. ``segments`` and ``words`` are not shown to a model either.
 
     Example:
         >>> from llama_index.core import SimpleDirectoryReader
@@ -134,6 +134,8 @@ def _documents(file: FileSource, passages: Sequence[Passage], extra_info: Mappin
             text=text,
             metadata={**name, **metadata, **(extra_info or {})},
             excluded_embed_metadata_keys=[key for key in metadata if key != "page_label"],
+            # Lists of times repeat the text, and would not fit into a node beside it.
+            excluded_llm_metadata_keys=[key for key, value in metadata.items() if isinstance(value, list)],
         )
         for text, metadata in passages
     ]
