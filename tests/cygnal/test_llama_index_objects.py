@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from llama_index.core import PromptTemplate
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    CompletionResponse,
+    CompletionResponseGen,
+    LLMMetadata,
+    ToolCallBlock,
+)
 from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
+from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.mock import MockFunctionCallingLLM, MockLLM
 from llama_index.core.types import PydanticProgramMode
 from pydantic import BaseModel
@@ -89,6 +97,42 @@ async def test_objects_are_whole_or_an_error(cygnal: Cygnal, sandbox: Sandbox, w
             assert isinstance(await object_of(way, guarded, "When?"), Trip)
         with pytest.raises(errors.ContentBlockedError, match="there is no Trip"):
             await object_of(way, guarded, HARM)
+
+
+def _legacy(name: str, arguments: str) -> Any:
+    return SimpleNamespace(id="1", function=SimpleNamespace(name=name, arguments=arguments))
+
+
+@ways
+@pytest.mark.parametrize("form", ["block", "legacy", "text"])
+async def test_objects_of_other_packages_llms(cygnal: Cygnal, way: str, form: str) -> None:
+    class Words(CustomLLM):
+        @property
+        def metadata(self) -> LLMMetadata:
+            return LLMMetadata()
+
+        def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+            return CompletionResponse(text=f'{{"note": "{said[0]}"}}')
+
+        def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+            text = self.complete(prompt).text
+            yield from (
+                CompletionResponse(text=text[:end], delta=text[end - 1 : end]) for end in range(1, 1 + len(text))
+            )
+
+    def called(messages: Any, **_: Any) -> ChatMessage:
+        if form == "block":
+            block = ToolCallBlock(tool_call_id="1", tool_name="Trip", tool_kwargs={"note": said[0]})
+            return ChatMessage(role="assistant", blocks=[block])
+        calls = {"tool_calls": [_legacy("Trip", f'{{"note": "{said[0]}"}}')]}
+        return ChatMessage(role="assistant", content="", additional_kwargs=calls)
+
+    said = ["a ferry"]
+    llm = Words() if form == "text" else MockFunctionCallingLLM(is_chat_model=True, response_generator=called)
+    assert await object_of(way, CygnalLLM(llm=llm, cygnal=cygnal), "When?") == Trip(note="a ferry")
+    said[0] = "pick a lock"
+    with pytest.raises(errors.ContentBlockedError):
+        await object_of(way, CygnalLLM(llm=llm, cygnal=cygnal), "When?")
 
 
 @ways
