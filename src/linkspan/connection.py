@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from linkspan.endpoint import connect
 from linkspan.endpoint_slot import EndpointSlot
 from linkspan.errors import ConfigurationError
-from linkspan.fields import check_value, documented, refuse_unknown, takes_none, validation_problems
+from linkspan.fields import SignatureOnDemand, check_value, documented, refuse_unknown, takes_none, validation_problems
 from linkspan.providers.retirement import warn_if_retired
 from linkspan.redaction import MaskedHeaders
 from linkspan.transport import LARGEST_RESPONSE
@@ -121,6 +121,8 @@ class Connected(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
+        if not cls.__pydantic_complete__:
+            cls.__signature__ = SignatureOnDemand()  # type: ignore[assignment]  # a descriptor, as pydantic's own
         # A framework's class for an API, which users create.
         if hasattr(cls, "_provider") and "linkspan.settings" not in cls.__module__ and "__doc__" in vars(cls):
             cls.__doc__ = documented(cls)

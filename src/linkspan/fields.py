@@ -14,12 +14,15 @@ from linkspan.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from inspect import Signature
 
+    from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
     from linkspan.connection import Connected
 
 __all__ = [
+    "SignatureOnDemand",
     "check_value",
     "documented",
     "near_match",
@@ -113,6 +116,19 @@ def validation_problems(error: ValidationError, field: str | None = None) -> str
         place = ".".join(map(str, (field, *detail["loc"]) if field else detail["loc"])) or "arguments"
         problems.append(f"{place}: {detail['msg'].removeprefix('Value error, ')}")
     return "; ".join(problems)
+
+
+class SignatureOnDemand:
+    """The signature of a class that pydantic has not built yet (``defer_build``): builds it.
+
+    Without it, such a class inherits the signature of a base, for ``inspect.signature``, ``help`` and notebooks.
+    """
+
+    def __get__(self, instance: object, owner: type[BaseModel]) -> Signature:
+        """Build the class, which sets its signature, and return that."""
+        if instance is None and owner.model_rebuild() and vars(owner)["__signature__"] is not self:
+            return owner.__signature__
+        raise AttributeError("__signature__")
 
 
 def documented(cls: type[Connected]) -> str:

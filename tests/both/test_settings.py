@@ -40,6 +40,14 @@ def own_fields(cls: Any) -> dict[str, Any]:
 
 
 @every
+def test_the_signature_shows_the_fields_before_the_first_object(subject: Subject) -> None:
+    # pydantic builds a class with its first object; a new one has none.
+    unbuilt = type("Mine", (subject.cls,), {})
+    assert {"api_key", "base_url", *own_fields(subject.cls)} <= {*inspect.signature(unbuilt).parameters}
+    assert not any(one.kind is one.VAR_POSITIONAL for one in inspect.signature(unbuilt).parameters.values())
+
+
+@every
 def test_an_unknown_argument_is_refused_with_the_known_one(subject: Subject) -> None:
     with pytest.raises(ConfigurationError, match=r"no argument 'time_out'\. Did you mean 'timeout'\?"):
         subject.make(time_out=3)

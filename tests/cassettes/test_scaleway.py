@@ -124,6 +124,7 @@ def test_llama_index_chat(tape: Tape) -> None:
     (choice,) = tape.body["choices"]
     assert response.message.content == choice["message"]["content"] != ""
     assert response.message.role == "assistant"
+    assert response.raw is not None
     assert response.raw["usage"]["total_tokens"] == tape.body["usage"]["total_tokens"]
     check_llama_index_usage(response.additional_kwargs, tape.body["usage"])
 

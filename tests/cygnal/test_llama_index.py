@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -526,3 +527,8 @@ def test_objects_and_stored_settings(cygnal: Cygnal, llm: Scaleway) -> None:
     assert guarded.to_dict()["cygnal"]["threshold"] == 0.5
     with pytest.raises(errors.ConfigurationError, match="has no tools"):
         CygnalLLM(llm=MockLLM(), cygnal=cygnal).chat_with_tools([])
+
+
+def test_the_signature_shows_the_fields_before_the_first_object() -> None:
+    # pydantic builds a class with its first object; a new one has none.
+    assert {*CygnalLLM.model_fields} <= {*inspect.signature(type("Mine", (CygnalLLM,), {})).parameters}

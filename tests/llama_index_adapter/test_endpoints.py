@@ -8,11 +8,24 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ThinkingBlock, ToolCallBlock
+from llama_index.core import PromptTemplate
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
 from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
+from pydantic import BaseModel
+from typing_extensions import assert_type
 
 from linkspan.conversation import ToolCall
 from linkspan.errors import InterruptedStreamError, RateLimitError
@@ -175,6 +188,7 @@ def test_nothing_unset_is_sent_and_the_call_beats_the_instance(make: Callable[..
 
 def test_stream_usage_can_be_switched_off(make: Callable[..., Scaleway], sandbox: Sandbox) -> None:
     last = list(make(stream_usage=False, callback_manager=None).stream_complete("x", timeout=5))[-1]
+    assert last.raw is not None
     assert "usage" not in last.raw
     assert not sandbox.last_request.json.get("stream_options", {}).get("include_usage")
 
@@ -270,3 +284,17 @@ def test_the_callers_list_is_left_alone(llm: Scaleway) -> None:
     llm.chat(messages)
     list(llm.stream_chat(messages))
     assert messages == before
+
+
+async def test_type_checkers_know_what_the_endpoints_return(llm: Scaleway) -> None:
+    class Trip(BaseModel):
+        port: str
+
+    prompt = PromptTemplate("x")
+    assert_type(llm.chat([ChatMessage("x")]), ChatResponse)
+    assert_type(llm.complete("x"), CompletionResponse)
+    assert_type(llm.stream_chat([ChatMessage("x")]), ChatResponseGen)
+    assert_type(await llm.astream_chat([ChatMessage("x")]), ChatResponseAsyncGen)
+    assert_type(await llm.acomplete("x"), CompletionResponse)
+    assert_type(llm.structured_predict(Trip, prompt), Trip)
+    assert isinstance(assert_type(await llm.astructured_predict(Trip, prompt), Trip), Trip)

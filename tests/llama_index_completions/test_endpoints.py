@@ -171,6 +171,7 @@ def test_a_header_names_the_request_of_tgi() -> None:
     assert answer.text == "Hi"
     assert answer.additional_kwargs == facts
     # How long the prompt was, nobody said: nothing is made up.
+    assert answer.raw is not None
     assert answer.raw["usage"] == {"completion_tokens": 1}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator  # noqa: TC003  # pydantic reads the annotations
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from llama_index.core.base.llms.generic_utils import messages_to_prompt as generic_messages_to_prompt
 from llama_index.core.base.llms.types import (
@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from linkspan import cygnal as neutral  # noqa: TC001  # pydantic reads the annotations at run time
 from linkspan.errors import ConfigurationError
+from linkspan.fields import SignatureOnDemand
 from linkspan.guarding import (
     Action,
     Judgement,
@@ -116,6 +117,8 @@ class CygnalLLM(StructuredOutput, CheckedToolStreams):
 
     # A typo must not leave a place as it is by default.
     model_config = ConfigDict(extra="forbid")
+
+    __signature__: ClassVar[Any] = SignatureOnDemand()
 
     llm: LLM
     cygnal: neutral.Cygnal = Field(default_factory=Cygnal)

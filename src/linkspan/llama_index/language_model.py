@@ -17,7 +17,7 @@ from linkspan.connection import reopening_fields
 from linkspan.errors import ConfigurationError, InvalidRequestError
 from linkspan.llama_index.component import LlamaIndexComponent
 from linkspan.llama_index.responses import ResponseBuilder, chat_response, completion_response
-from linkspan.llama_index.stream_owner import closes_stream, owned
+from linkspan.llama_index.stream_owner import MethodT, closes_stream, owned
 from linkspan.options import ModelSettings
 from linkspan.owned_generator import OwnedGenerator
 from linkspan.providers.catalog import model_info
@@ -43,6 +43,17 @@ __all__ = ["LinkspanLLM"]
 
 #: Fields that are not parameters of the API: in ``additional_kwargs`` they would be sent and ignored.
 _NOT_ADDITIONAL = frozenset({"context_window", "data_role", "extra_body", "extra_headers", "model"})
+
+
+# Core's decorators lose the type of the method.
+def _chat_endpoint(method: MethodT) -> MethodT:
+    observed: MethodT = llm_chat_callback()(method)
+    return observed
+
+
+def _completion_endpoint(method: MethodT) -> MethodT:
+    observed: MethodT = llm_completion_callback()(method)
+    return observed
 
 
 class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
@@ -79,7 +90,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
 
     # ------------------------------------------------------------------ the eight endpoints
 
-    @llm_chat_callback()
+    @_chat_endpoint
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Return the answer to a conversation."""
         request, timeout = self._chat_request(messages, kwargs)
@@ -87,7 +98,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         with building_answer(self._provider.name):
             return chat_response(completion)
 
-    @llm_chat_callback()
+    @_chat_endpoint
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Return the answer to a conversation."""
         request, timeout = self._chat_request(messages, kwargs)
@@ -96,18 +107,18 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
             return chat_response(completion)
 
     @closes_stream
-    @llm_chat_callback()
+    @_chat_endpoint
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Stream the answer to a conversation; close the generator to stop early."""
         return owned(self._stream(*self._chat_request(messages, kwargs), kind="chat"))
 
     @closes_stream
-    @llm_chat_callback()
+    @_chat_endpoint
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Stream the answer to a conversation; close the generator to stop early."""
         return owned(OwnedGenerator(self._astream(*self._chat_request(messages, kwargs), kind="chat")))
 
-    @llm_completion_callback()
+    @_completion_endpoint
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Return the completion of a text. ``formatted`` means that it already is in the model's prompt format."""
         request, timeout = self._prompt_request(prompt, formatted, kwargs)
@@ -115,7 +126,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         with building_answer(self._provider.name):
             return completion_response(completion)
 
-    @llm_completion_callback()
+    @_completion_endpoint
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Return the completion of a text. ``formatted`` means that it already is in the model's prompt format."""
         request, timeout = self._prompt_request(prompt, formatted, kwargs)
@@ -124,13 +135,13 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
             return completion_response(completion)
 
     @closes_stream
-    @llm_completion_callback()
+    @_completion_endpoint
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """Stream the completion of a text; close the generator to stop early. For ``formatted`` see ``complete``."""
         return owned(self._stream(*self._prompt_request(prompt, formatted, kwargs), kind="completion"))
 
     @closes_stream
-    @llm_completion_callback()
+    @_completion_endpoint
     async def astream_complete(
         self,
         prompt: str,

@@ -69,7 +69,8 @@ def _text(message: Message, place: int, provider: str) -> str:
     for part in message.parts:
         if not isinstance(part, (Text, Reasoning)):  # reasoning of earlier turns is left out, as by chat templates
             raise UnsupportedContentError(
-                f"message {place} holds {kind_of_part(part)}, and {provider} takes a prompt: text only.",
+                f"a prompt is only text: message {place} ({message.role}) has a part of type {kind_of_part(part)!r}. "
+                "Remove it, or use a chat class of this API.",
                 provider=provider,
             )
     return "\n".join(part.text for part in message.parts if isinstance(part, Text))

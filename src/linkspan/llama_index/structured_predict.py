@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         CompletionResponseGen,
     )
     from llama_index.core.prompts.base import BasePromptTemplate
+    from llama_index.core.types import Model
 
     from linkspan.json_answer import JSONAnswerReader
 
@@ -74,11 +75,11 @@ class StructuredOutput(LLM):
 
     def structured_predict(
         self,
-        output_cls: type[Any],
+        output_cls: type[Model],
         prompt: BasePromptTemplate,
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
-    ) -> Any:
+    ) -> Model:
         """Return an instance of ``output_cls`` from the model's answer.
 
         Raises:
@@ -87,17 +88,17 @@ class StructuredOutput(LLM):
         """
         _start(output_cls, prompt, prompt_args)
         question = self._structured_question(output_cls, prompt, llm_kwargs, prompt_args)
-        result = question.reader.read(answer_of(self._ask(question.subject, question.kwargs)))
+        result: Model = question.reader.read(answer_of(self._ask(question.subject, question.kwargs)))
         _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
 
     async def astructured_predict(
         self,
-        output_cls: type[Any],
+        output_cls: type[Model],
         prompt: BasePromptTemplate,
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
-    ) -> Any:
+    ) -> Model:
         """Return an instance of ``output_cls`` from the model's answer.
 
         Raises:
@@ -106,7 +107,7 @@ class StructuredOutput(LLM):
         """
         _start(output_cls, prompt, prompt_args)
         question = self._structured_question(output_cls, prompt, llm_kwargs, prompt_args)
-        result = question.reader.read(answer_of(await self._aask(question.subject, question.kwargs)))
+        result: Model = question.reader.read(answer_of(await self._aask(question.subject, question.kwargs)))
         _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
 
