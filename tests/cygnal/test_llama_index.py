@@ -367,6 +367,13 @@ async def test_chunks_that_are_not_cumulative_are_judged_whole(cygnal: Cygnal, w
     assert "How do I moor?" in "".join((await ask(guarded, way, "How do I |moor|?"))[1])
 
 
+@every_call
+async def test_a_refusal_is_judged(cygnal: Cygnal, llm: Scaleway, sandbox: Sandbox, call: str) -> None:
+    sandbox.reset()
+    sandbox.add_rule(_written(call, {"role": "assistant", "content": None, "refusal": "First, pick a lock."}))
+    assert (await ask(CygnalLLM(llm=llm, cygnal=cygnal), call, "When?"))[0] == BLOCKED_HARM
+
+
 def test_a_blank_end_hides_nothing(cygnal: Cygnal, llm: Scaleway, sandbox: Sandbox) -> None:
     guarded = CygnalLLM(llm=llm, cygnal=cygnal)
     assert guarded.chat([ChatMessage(HARM), ChatMessage(" ")]).message.content == BLOCKED_HARM

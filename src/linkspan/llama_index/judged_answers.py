@@ -37,14 +37,14 @@ AnswerT = TypeVar("AnswerT", ChatResponse, CompletionResponse)
 
 
 def turns_of(answer: ChatResponse | CompletionResponse, streamed: str = "") -> list[Message]:
-    """Return an answer and its alternatives, each as a turn.
+    """Return an answer, its alternatives and its refusal, each as a turn.
 
     ``streamed`` are the pieces of a stream that ends with this answer. It is one more turn if the answer lacks it, as
     with an LLM whose chunks have only their own text.
     """
     text = answer.text if isinstance(answer, CompletionResponse) else answer.message.content or ""
-    texts = [*alternative_texts(answer), *([] if streamed.strip() in text else [streamed])]
-    others = [Message("assistant", [Text(other)]) for other in texts]
+    beside = [said for said in (streamed, answer.additional_kwargs.get("refusal") or "") if said.strip() not in text]
+    others = [Message("assistant", [Text(other)]) for other in (*alternative_texts(answer), *beside)]
     if isinstance(answer, CompletionResponse):
         return [Message("assistant", [Text(text)]), *others]
     return [*judged_chat_messages([answer.message]), *others]
