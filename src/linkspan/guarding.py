@@ -31,6 +31,7 @@ __all__ = [
     "OnFailure",
     "PlaceGuard",
     "asettle",
+    "first_new",
     "place_guards",
     "place_of",
     "refusal_of",
@@ -137,6 +138,17 @@ def place_of(turn: Message) -> GuardedPlace | None:
     if turn.role in UNTRUSTED_ROLES:
         return "tool_results"
     return "questions" if turn.role == "user" else None
+
+
+def first_new(roles: Sequence[str]) -> int:
+    """Return the position of the first message after the model's last turn.
+
+    An assistant message at the end is not that turn, but the beginning of the next one: it hides no question.
+    """
+    end = len(roles)
+    while end and roles[end - 1] in {"assistant", "system"}:
+        end -= 1
+    return next((place + 1 for place in reversed(range(end)) if roles[place] == "assistant"), 0)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langchain.agents import create_agent
 from langchain_core.language_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
@@ -389,3 +389,12 @@ def test_answers_of_other_packages_are_judged(guard: Cygnal, answer: AIMessage) 
     agent = create_agent(model, middleware=[CygnalMiddleware(guard)])
     said = agent.invoke({"messages": [HumanMessage("hi")]})["messages"][-1]
     assert said.content.startswith("Blocked by Gray Swan Cygnal")
+
+
+@pytest.mark.parametrize("end", [[AIMessage("Sure,")], [AIMessage(""), SystemMessage("Go on.")]])
+def test_a_begun_answer_hides_no_question(guard: Cygnal, sandbox: Sandbox, end: list[BaseMessage]) -> None:
+    model = GenericFakeChatModel(messages=iter([AIMessage("no call expected")]))
+    agent = create_agent(model, middleware=[CygnalMiddleware(guard)])
+    said = agent.invoke({"messages": [HumanMessage(HARM), *end]})["messages"]
+    assert [said[0].content, said[-1].content] == [BLOCKED_HARM, BLOCKED_HARM]
+    assert len(sandbox.requests) == 1

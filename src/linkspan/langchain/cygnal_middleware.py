@@ -19,6 +19,7 @@ from linkspan.guarding import (
     Check,
     Judgement,
     asettle,
+    first_new,
     place_guards,
     place_of,
     refusal_of,
@@ -149,7 +150,8 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
         seen = list(messages)
         changed: list[BaseMessage] = []
         notice: str | None = None
-        for place in range(_first_new(messages), len(seen)):
+        roles = ["assistant" if isinstance(message, AIMessage) else message.type for message in messages]
+        for place in range(first_new(roles), len(seen)):
             message = seen[place]
             kept = message.response_metadata.get(JUDGEMENT_KEY)
             if isinstance(message, ToolMessage) and kept:
@@ -295,17 +297,12 @@ class CygnalMiddleware(AgentMiddleware[Any, Any]):
         return streams_held() if self._holds else nullcontext()
 
 
-def _first_new(messages: Sequence[BaseMessage]) -> int:
-    """Return the position after the model's last turn."""
-    places = (place + 1 for place in range(len(messages) - 1, -1, -1) if isinstance(messages[place], AIMessage))
-    return next(places, 0)
-
-
 def _up_to_call(request: ToolCallRequest) -> list[Message]:
     """Return the conversation up to one call; of the model's turn, only its text and this call."""
     state = request.state
     messages = state.get("messages", []) if isinstance(state, dict) else getattr(state, "messages", [])
-    before = list(messages[: max(_first_new(messages) - 1, 0)])
+    last = next((place for place in reversed(range(len(messages))) if isinstance(messages[place], AIMessage)), 0)
+    before = list(messages[:last])
     turn = judged_messages(messages[len(before) : len(before) + 1])
     call = request.tool_call
     (asked,) = judged_messages([AIMessage("", tool_calls=[call])])

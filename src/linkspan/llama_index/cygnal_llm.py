@@ -27,6 +27,7 @@ from linkspan.guarding import (
     OnFailure,
     PlaceGuard,
     asettle,
+    first_new,
     place_guards,
     place_of,
     settle,
@@ -238,9 +239,7 @@ class CygnalLLM(StructuredOutput, CheckedToolStreams):
         """Judge new messages; return the messages to send, or the answer that refuses them."""
         asked, guards = list(messages), self._guards()
         turns = judged_chat_messages(asked)
-        roles = [turn.role for turn in turns]
-        first = len(roles) - roles[::-1].index("assistant") if "assistant" in roles else 0
-        for place in range(first, len(asked)):
+        for place in range(first_new([turn.role for turn in turns]), len(asked)):
             guarded = place_of(turns[place])
             if guarded not in guards:
                 continue
