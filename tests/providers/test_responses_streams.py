@@ -252,6 +252,13 @@ def test_summaries_of_reasoning(asker: Asker) -> None:
     seen = asker.stream(created(), *events, ended(thought, HELLO))
     assert (seen.reasoning, seen.text) == ("First.\n\nThen.", "Hello wörld")
     assert asker.ask(response(thought, HELLO)).reasoning == seen.reasoning
+    for left_out in ("delta", "done", "summary_index"):
+        fewer = [
+            {name: value for name, value in one.items() if name != left_out or not one["type"].endswith("done")}
+            for one in events
+            if not one["type"].endswith(f"text.{left_out}")
+        ]
+        assert asker.stream(created(), *fewer, ended(thought, HELLO)).reasoning == seen.reasoning, left_out
 
 
 def test_thoughts_are_not_said_twice(asker: Asker) -> None:

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import TokenLogprob
 
-__all__ = ["SPOKEN_KINDS", "Item", "annotations_of", "logprobs_of", "said_by"]
+__all__ = ["JOINT", "SPOKEN_KINDS", "Item", "annotations_of", "logprobs_of", "said_by"]
 
 #: Kinds of items with content or a call of the request's functions. All others are of a server's own tools.
 SPOKEN_KINDS = frozenset({"function_call", "message", "reasoning"})
+
+#: Separates the contents of two items, and the parts of a summary.
+JOINT = "\n\n"
 
 
 class Item:
@@ -42,13 +45,13 @@ class Item:
         "_done",
         "_pieces",
         "_starts",
+        "_summary_index",
         "call_id",
         "call_index",
         "held",
         "is_whole",
         "kind",
         "name",
-        "summary_index",
         "thoughts",
     )
 
@@ -59,7 +62,7 @@ class Item:
         self.call_index: int | None = None
         self.held = ""
         self.thoughts: str | None = None
-        self.summary_index: Any = None
+        self._summary_index: Any = None
         self.is_whole = False
         #: Yielded pieces by channel, and how many of them precede the current part.
         self._pieces: dict[str, list[str]] = {}
@@ -78,6 +81,13 @@ class Item:
         if pieces is None:
             pieces = self._pieces[channel] = []
         pieces.append(piece)
+
+    def before_part(self, number: Any) -> str:
+        """Return what separates a part of the summary from the one before it, when it begins."""
+        if number == self._summary_index:
+            return ""
+        is_first, self._summary_index = self._summary_index is None, number
+        return "" if is_first else JOINT
 
     def rest_of_part(self, channel: str, number: Any, said: str) -> str:
         """Return what a whole part adds to its pieces; ends the part."""
@@ -143,7 +153,7 @@ def said_by(item: Mapping[str, Any]) -> dict[str, str]:
     if kind == "reasoning":
         found = {
             "reasoning": "".join(_texts(item, "content")),
-            "summary": "\n\n".join(_texts(item, "summary")),
+            "summary": JOINT.join(_texts(item, "summary")),
         }
         return {channel: text for channel, text in found.items() if text}
     return {}

@@ -20,7 +20,7 @@ from linkspan.providers.chat_completions.decode import (
 )
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of
 from linkspan.providers.responses.item_index import ItemIndex
-from linkspan.providers.responses.items import SPOKEN_KINDS, annotations_of, logprobs_of, said_by
+from linkspan.providers.responses.items import JOINT, SPOKEN_KINDS, annotations_of, logprobs_of, said_by
 from linkspan.providers.responses.response import RESPONSE_FIELDS, finish_reason_of
 from linkspan.providers.wire import as_list, as_name, as_object, as_text, parse_json
 from linkspan.tool_arguments import as_json_text
@@ -63,8 +63,6 @@ _KINDS: Mapping[str, str] = {
 }
 _STARTS = frozenset({"response.created", "response.in_progress", "response.queued"})
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
-#: Separates the content of two items.
-_JOINT = "\n\n"
 
 
 class ResponsesDecoder:
@@ -286,10 +284,8 @@ class ResponsesDecoder:
         item = self._item_of(event, _KINDS[channel])
         piece = event.get("delta")
         piece = as_json_text(piece) if channel == "arguments" else as_text(piece, "delta")
-        if channel == "summary" and item.summary_index != event.get("summary_index"):
-            if item.summary_index is not None:
-                piece = _JOINT + piece
-            item.summary_index = event.get("summary_index")
+        if channel == "summary":
+            piece = item.before_part(event.get("summary_index")) + piece
         item.add(channel, piece)
         entries = event.get("logprobs")
         return self._hand_out(item, channel, piece, decode_logprob_entries(entries) if entries else None)
@@ -299,6 +295,8 @@ class ResponsesDecoder:
         said = event.get(field)
         said = as_json_text(said) if channel == "arguments" else as_text(said, field)
         number = event.get("content_index" if channel != "summary" else "summary_index")
+        if channel == "summary" and number is not None:
+            said = item.before_part(number) + said
         return self._hand_out(item, channel, item.rest_of_part(channel, str(number), said))
 
     def _hand_out(
@@ -322,7 +320,7 @@ class ResponsesDecoder:
         if speaker is not item:
             self._speakers[channel] = item
             if speaker is not None:
-                text = _JOINT + text
+                text = JOINT + text
         if channel == "text":
             return (Delta(text, self._id, logprobs=logprobs),)
         return (Delta(reasoning=text, id=self._id) if channel == "reasoning" else Delta(refusal=text, id=self._id),)
