@@ -211,7 +211,8 @@ class StoppingDecoder(WrappedDecoder[EndableDecoder]):
                 self._went_on = True
                 self._inner.end()
             return False
-        if delta.text or delta.tool_calls:
+        # Log probabilities of tokens without text keep their place behind those that are held back.
+        if delta.text or delta.tool_calls or (delta.logprobs and self._choices[delta.choice].scores):
             self._cut(delta, self._choices[delta.choice])
         return bool(delta.text or delta.reasoning or delta.tool_calls or delta.refusal or delta.logprobs)
 
@@ -232,12 +233,20 @@ class StoppingDecoder(WrappedDecoder[EndableDecoder]):
     def _hand_out_scores(self, delta: Delta, choice: _Choice) -> None:
         choice.scores.extend(delta.logprobs or ())
         delta.logprobs = None
-        if delta.text:
-            scores, choice.scores = choice.scores, []
-            if choice.cutter.matched is not None:
-                scores = _scores_within(scores, len(delta.text) - choice.scored)
-            delta.logprobs = scores or None
-            choice.scored = len(choice.cutter.held)
+        if not delta.text:
+            return
+        scores, choice.scores = choice.scores, []
+        if choice.cutter.matched is not None:
+            scores = _scores_within(scores, len(delta.text) - choice.scored)
+        elif choice.cutter.held:
+            # A token that begins in the tail held back waits with it.
+            begun = _scores_within(scores, len(delta.text) - choice.scored)
+            choice.scores = scores[len(begun) :]
+            scores = begun
+            choice.scored = max(0, choice.scored + sum(len(score.token) for score in begun) - len(delta.text))
+        else:
+            choice.scored = 0
+        delta.logprobs = scores or None
 
 
 def _scores_within(scores: Sequence[TokenLogprob], length: int) -> list[TokenLogprob]:
