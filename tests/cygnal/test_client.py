@@ -390,9 +390,20 @@ def test_other_files_are_not_sent(guard: Cygnal, sandbox: Sandbox) -> None:
 def test_both_frameworks_text_files_are_judged(where: dict[str, Any]) -> None:
     with linkspan.langchain.Cygnal(**where) as guard:
         assert guard.check(HumanMessage([{"type": "file", "base64": ENCODED, "mime_type": "text/html"}])).flagged
+        source = {"type": "text", "media_type": "text/plain", "data": PAGE}
+        assert guard.check(HumanMessage([{"type": "document", "source": source}])).flagged
     with linkspan.llama_index.Cygnal(**where) as judge:
         document = DocumentBlock(data=PAGE.encode(), document_mimetype="text/html")
         citation = CitationBlock(cited_content=TextBlock(text=PAGE), source="s", title="t", additional_location_info={})
         for role in ("user", "assistant"):
             for block in (document, citation):
                 assert judge.check(ChatMessage(role=role, blocks=[block])).flagged
+
+
+def test_of_media_in_the_apis_form_only_the_type_is_sent(each_guard: Cygnal, sandbox: Sandbox) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    file = {"type": "file", "file": {"file_data": f"data:text/plain;base64,{ENCODED}"}}
+    words = {"type": "text", "text": "See."}
+    each_guard.check([{"role": "user", "content": [words, image, file]}])
+    (turn,) = sandbox.last_request.json["messages"]
+    assert turn["content"] == [words, {"type": "image_url"}, {"type": "text", "text": PAGE}]

@@ -116,7 +116,9 @@ def _known(block: Any) -> Any:
 
 def _without_bytes(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: "" if name in _BYTES else _without_bytes(inner) for name, inner in value.items()}
+        # Anthropic's documents have text, too, under the name of bytes.
+        left_out = frozenset() if value.get("type") == "text" else _BYTES
+        return {name: "" if name in left_out else _without_bytes(inner) for name, inner in value.items()}
     return [_without_bytes(inner) for inner in value] if isinstance(value, list) else value
 
 

@@ -58,6 +58,7 @@ UNTRUSTED_ROLES = frozenset({"data", "function", "tool"})
 
 #: A file in its URL.
 _DATA_URL = re.compile(r"data:(?P<type>[^;,]*)[^,]*;base64,(?P<content>.*)", re.DOTALL | re.IGNORECASE)
+_MEDIA_TYPES = re.compile(r"image|audio|video|file", re.IGNORECASE)
 _TEXT_TYPES = re.compile(r"^text/|json|xml|yaml|csv|javascript|markdown", re.IGNORECASE)
 
 if TYPE_CHECKING:
@@ -189,7 +190,19 @@ def _as_given(turn: Mapping[str, Any], place: int) -> dict[str, Any]:
         raise InvalidRequestError(
             f'{CYGNAL.name}: message {place} must be a dict with a "role", or a linkspan Message.', provider=CYGNAL.name
         )
-    return {**turn, "role": "tool"} if turn["role"] == "data" else dict(turn)
+    given = {**turn, "role": "tool"} if turn["role"] == "data" else dict(turn)
+    if isinstance(given.get("content"), list):
+        given["content"] = [_part_as_given(part) for part in given["content"]]
+    return given
+
+
+def _part_as_given(part: Any) -> Any:
+    """Return a part in the API's form: of media only the type, of text files the text."""
+    if not isinstance(part, dict) or not _MEDIA_TYPES.search(str(part.get("type"))):
+        return part
+    file = part.get("file")
+    text = _text_of(File(url=str(file.get("file_data")))) if isinstance(file, dict) else None
+    return {"type": part["type"]} if text is None else {"type": "text", "text": text}
 
 
 def _encoded(message: Message) -> dict[str, Any]:
