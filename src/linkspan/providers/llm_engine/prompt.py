@@ -19,7 +19,7 @@ from linkspan.providers.llm_engine.prompt_stream import (
     KNOWN_FIELDS,
     KNOWN_OUTPUT,
     PromptStreamDecoder,
-    finish_reason_of,
+    finish_reason_at_limit,
     read_token,
     read_usage,
 )
@@ -110,7 +110,7 @@ class LLMEnginePromptCodec:
         usage = read_usage(output.get("num_prompt_tokens"), output.get("num_completion_tokens"))
         completion = Completion(
             text=output["text"],
-            finish_reason=finish_reason_of(usage, answer_limit(request)),
+            finish_reason=finish_reason_at_limit(usage, answer_limit(request)),
             usage=usage,
             logprobs=[read_token(token) for token in tokens] or None,
             request_id=as_name(parsed.get("request_id"), "request_id") or request_id_of(headers),

@@ -16,7 +16,7 @@ from linkspan.providers.wire import as_count, as_name, as_number, as_text, parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["KNOWN_FIELDS", "KNOWN_OUTPUT", "PromptStreamDecoder", "finish_reason_of", "read_token", "read_usage"]
+__all__ = ["KNOWN_FIELDS", "KNOWN_OUTPUT", "PromptStreamDecoder", "finish_reason_at_limit", "read_token", "read_usage"]
 
 _NAME = LLM_ENGINE.name
 
@@ -35,7 +35,7 @@ def read_usage(prompt_tokens: Any, completion_tokens: Any) -> Usage | None:
     return Usage(input_tokens=given, output_tokens=made, total_tokens=total, raw=raw)
 
 
-def finish_reason_of(usage: Usage | None, limit: Any) -> str | None:
+def finish_reason_at_limit(usage: Usage | None, limit: Any) -> str | None:
     """Return ``"length"`` if the count reached the limit, else ``None``: the API sends no finish reason."""
     made = None if usage is None else usage.output_tokens
     return "length" if made is not None and type(limit) is int and made >= limit else None
@@ -176,5 +176,5 @@ class PromptStreamDecoder:
                 request_id=request_id,
             )
         usage = read_usage(self._prompt_tokens, self._made)
-        reason = finish_reason_of(usage, self._limit)
+        reason = finish_reason_at_limit(usage, self._limit)
         return (Delta(finish_reason=reason, usage=usage, request_id=request_id, extra=self._extra or None, last=True),)

@@ -94,7 +94,7 @@ def encode_response_request(request: ChatRequest, dialect: Dialect, *, stream: b
     if stream:
         body["stream"] = True
     for name, value in request.extra_body.items():
-        body[name] = _beside(body.get(name), value) if name in _SHARED else value
+        body[name] = _merged_field(body.get(name), value) if name in _SHARED else value
     return body
 
 
@@ -105,7 +105,7 @@ def output_limit(request: ChatRequest) -> int | None:
     return next((limit for limit in limits if type(limit) is int), None)
 
 
-def _beside(own: Any, given: Any) -> Any:
+def _merged_field(own: Any, given: Any) -> Any:
     """Return a field of the extra body with what the parameters set beside it."""
     if isinstance(own, dict) and isinstance(given, dict):
         return {**own, **given}
