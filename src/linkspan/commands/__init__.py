@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from importlib.metadata import version as installed_version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from linkspan.commands.apis import Address, ProviderName
+from linkspan.commands.apis import Address, ProviderName, check_options
 from linkspan.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["app", "examples"]
 
@@ -40,6 +44,18 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+@contextmanager
+def _invalid_command_line(command: str) -> Iterator[None]:
+    """Show what is wrong with the arguments, and exit with the code of an invalid command line."""
+    from linkspan.commands import console  # noqa: PLC0415  # not needed for help
+
+    try:
+        yield
+    except ConfigurationError as error:
+        console.failure(command, error)
+        raise typer.Exit(2) from None
 
 
 _PROVIDER = typer.Argument(help="The API.", metavar="API", show_default=False)
@@ -79,6 +95,8 @@ def models(
     from linkspan.commands.models import show_models  # noqa: PLC0415  # not needed by other commands
 
     address = Address(base_url=base_url, project_id=project_id, api=api)
+    with _invalid_command_line("linkspan models"):
+        check_options(provider, "any", address)
     raise typer.Exit(show_models(provider, address, offline=offline, show_all=show_all, as_json=as_json))
 
 
@@ -105,15 +123,12 @@ def chat(
     api: Annotated[str | None, _API] = None,
 ) -> None:
     """Ask a model one question; the answer streams to standard output."""
-    from linkspan.commands import console  # noqa: PLC0415  # not needed for help
     from linkspan.commands.chat import ask, question_from  # noqa: PLC0415  # not needed by other commands
 
-    try:
-        text = question_from(question or [])
-    except ConfigurationError as error:
-        console.failure("linkspan chat", error)
-        raise typer.Exit(2) from None
     address = Address(base_url=base_url, project_id=project_id, api=api)
+    with _invalid_command_line("linkspan chat"):
+        check_options(provider, model, address)
+        text = question_from(question or [])
     raise typer.Exit(ask(provider, model, text, address, system=system, max_tokens=max_tokens))
 
 

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from linkspan.endpoint import Endpoint
     from linkspan.providers.provider import Provider
 
-__all__ = ["PROVIDERS", "Address", "ProviderName", "chat_endpoint", "chat_settings", "endpoint_of", "in_flags"]
+__all__ = [
+    "PROVIDERS",
+    "Address",
+    "ProviderName",
+    "chat_endpoint",
+    "chat_settings",
+    "check_options",
+    "endpoint_of",
+    "in_flags",
+]
 
 
 class ProviderName(str, enum.Enum):
@@ -84,11 +93,11 @@ class Address:
     max_retries: int = 2
 
 
-def chat_settings(name: ProviderName, model: str | None, address: Address) -> Connected:
-    """Return the chat settings of an API.
+def check_options(name: ProviderName, model: str | None, address: Address) -> None:
+    """Refuse a command line that does not suit the API.
 
     Raises:
-        ConfigurationError: The key, the address or the model is missing or wrong.
+        ConfigurationError: An option is for other APIs, or the model is missing.
     """
     if address.project_id and name is not ProviderName.SCALEWAY:
         raise ConfigurationError("--project-id is only for Scaleway: other APIs have no projects.")
@@ -96,6 +105,14 @@ def chat_settings(name: ProviderName, model: str | None, address: Address) -> Co
         raise ConfigurationError("--api is not for Gray Swan, which has one API.")
     if model is None and name in _NEED_A_MODEL:
         raise ConfigurationError(f"Choose a model with --model; `linkspan models {name.value}` lists them.")
+
+
+def chat_settings(name: ProviderName, model: str | None, address: Address) -> Connected:
+    """Return the chat settings of an API.
+
+    Raises:
+        ConfigurationError: The key or the address is missing or wrong.
+    """
     given: dict[str, Any] = {"model": model, "base_url": address.base_url, "timeout": address.timeout}
     special = {"project_id": address.project_id, "api": address.api}
     given |= {key: value for key, value in special.items() if value is not None}
@@ -106,7 +123,7 @@ def chat_endpoint(name: ProviderName, model: str | None, address: Address) -> En
     """Return the chat endpoint of an API.
 
     Raises:
-        ConfigurationError: The key, the address or the model is missing or wrong.
+        ConfigurationError: The key or the address is missing or wrong.
     """
     return endpoint_of(chat_settings(name, model, address))
 

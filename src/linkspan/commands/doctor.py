@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,10 +17,8 @@ from rich.markup import escape
 from linkspan.commands import console
 from linkspan.commands.apis import PROVIDERS, Address, ProviderName, chat_endpoint
 from linkspan.errors import (
-    APIConnectionError,
     APITimeoutError,
     AuthenticationError,
-    ConfigurationError,
     LinkspanError,
     NotFoundError,
     PermissionDeniedError,
@@ -46,10 +45,8 @@ _EXPLAINED: tuple[tuple[type[LinkspanError], str], ...] = (
     (AuthenticationError, "The service rejects the key. Check that the key belongs to this service and is complete."),
     (PermissionDeniedError, "The key lacks permission: check its permissions, and the project (Scaleway)."),
     (APITimeoutError, "No answer in time: check for a firewall, a proxy, or a server that is still starting."),
-    (APIConnectionError, "No connection: check the base URL, the network and HTTP(S)_PROXY."),
     (NotFoundError, "The server answers, but it is not this API: check the path of the base URL."),
     (RateLimitError, "The service answers, but the account's rate limit is exhausted."),
-    (ConfigurationError, "No request was sent: see the message."),
 )
 
 
@@ -105,7 +102,7 @@ def _examine(name: ProviderName, *, offline: bool) -> Finding:
     try:
         note = _probe(name)
     except LinkspanError as error:
-        return finding("failed", f"{error} {_explain(error)}".strip())
+        return finding("failed", _explain(error, url_from or "the base URL"))
     return finding("ok", note)
 
 
@@ -137,8 +134,11 @@ def _probe(name: ProviderName) -> str:
     return ""
 
 
-def _explain(error: LinkspanError) -> str:
-    return next((words for kind, words in _EXPLAINED if isinstance(error, kind)), "")
+def _explain(error: LinkspanError, address: str) -> str:
+    """Return the error's text, with the address called as the user set it, and what to do."""
+    text = re.sub(r"\bbase_url\b", address, str(error)).rstrip(".")
+    advice = next((words for kind, words in _EXPLAINED if isinstance(error, kind)), "")
+    return f"{text}. {advice}".strip()
 
 
 def _first_set(names: tuple[str, ...]) -> str | None:

@@ -55,9 +55,8 @@ def parse_json(content: bytes, provider: str) -> Any:
             failure = error
     start = content[:80].decode("utf-8", "replace")
     hint = " An HTML page: check base_url." if start.lstrip().startswith("<") else ""
-    raise InvalidResponseError(
-        f"{provider}: the answer is not JSON; it begins with {start!r}.{hint}", provider=provider
-    ) from failure
+    what = f"not JSON; it begins with {start!r}.{hint}" if content.strip() else "empty."
+    raise InvalidResponseError(f"{provider}: the answer is {what}", provider=provider) from failure
 
 
 def _mended(content: bytes) -> bytes:

@@ -31,7 +31,7 @@ def demo() -> None:
 
 
 def sandbox(
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.")] = 8321,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")] = 8321,
     engine: Annotated[
         EngineName, typer.Option(help="scripted: echoes the question; local: a small real model.")
     ] = EngineName.SCRIPTED,
