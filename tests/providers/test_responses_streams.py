@@ -276,6 +276,13 @@ def test_a_refusal(asker: Asker) -> None:
     assert asker.ask(response(no)).refusal == "I won't."
 
 
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_a_refusal_stays_in_the_conversation(asker: Asker, is_streamed: bool) -> None:
+    said_no = refusal("I cannot.")
+    seen = asker.stream(created(), ended(said_no)) if is_streamed else asker.ask(response(said_no))
+    assert asker.sent_back(seen)[0] == {"type": "message", "role": "assistant", "content": "I cannot."}
+
+
 def test_two_messages_are_two_paragraphs(asker: Asker) -> None:
     first, second = message("I look.", "msg_1"), message("Found.", "msg_2")
     events = [*said(first, "I look."), *said(second, "Fo", "und.", place=1)]

@@ -194,6 +194,9 @@ def _text_chunk(text: str, delta: Delta) -> ChatResponse:
 
 def _finished_message(completion: Completion) -> ChatMessage:
     message = _message(completion.text, completion.reasoning, completion.tool_calls, finished=True)
+    if completion.refusal:
+        # Also in the message, because memories keep nothing else of an answer.
+        message.additional_kwargs["refusal"] = completion.refusal
     encrypted = completion.extra.get(ENCRYPTED_REASONING)
     if encrypted:
         kept = {ENCRYPTED_REASONING: encrypted}
