@@ -6,20 +6,14 @@ from collections.abc import AsyncGenerator, Callable, Generator  # noqa: TC003  
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from llama_index.core.base.llms.generic_utils import messages_to_prompt as generic_messages_to_prompt
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
     CompletionResponse,
-    LLMMetadata,
 )
-from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.core.llms.llm import LLM, default_completion_to_prompt
-from llama_index.core.types import PydanticProgramMode
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from linkspan import cygnal as neutral  # noqa: TC001  # pydantic reads the annotations at run time
-from linkspan.errors import ConfigurationError
 from linkspan.fields import SignatureOnDemand
 from linkspan.guarding import (
     Action,
@@ -36,7 +30,7 @@ from linkspan.llama_index.cygnal import Cygnal, judged_chat_messages
 from linkspan.llama_index.guarded_objects import question_for
 from linkspan.llama_index.judged_answers import as_completion, judged_message, refused, turns_of, warned_answer
 from linkspan.llama_index.structured_predict import StructuredOutput
-from linkspan.llama_index.tools import CheckedToolStreams
+from linkspan.llama_index.wrapped_llm import WrappedLLM
 from linkspan.providers.cygnal import says_nothing
 
 if TYPE_CHECKING:
@@ -48,9 +42,7 @@ if TYPE_CHECKING:
         CompletionResponseAsyncGen,
         CompletionResponseGen,
     )
-    from llama_index.core.llms.llm import ToolSelection
     from llama_index.core.prompts.base import BasePromptTemplate
-    from llama_index.core.tools import BaseTool
 
     from linkspan.conversation import Message
     from linkspan.guarding import Check, GuardedPlace
@@ -60,19 +52,8 @@ __all__ = ["CygnalLLM"]
 
 AnswerT = TypeVar("AnswerT", ChatResponse, CompletionResponse)
 
-#: Settings of any LLM that only the LLM itself reads, with the values that mean that they are not set.
-_OF_THE_LLM: Mapping[str, tuple[Any, ...]] = {
-    "completion_to_prompt": (None, default_completion_to_prompt),
-    "messages_to_prompt": (None, generic_messages_to_prompt),
-    "output_parser": (None,),
-    "pydantic_program_mode": (PydanticProgramMode.DEFAULT,),
-    "query_wrapper_prompt": (None,),
-    "rate_limiter": (None,),
-    "system_prompt": (None,),
-}
 
-
-class CygnalLLM(StructuredOutput, CheckedToolStreams):
+class CygnalLLM(StructuredOutput, WrappedLLM):
     """Wraps an LLM and guards its input and answers; chat engines, query engines and agents use it like any LLM.
 
     Example:
@@ -121,7 +102,6 @@ class CygnalLLM(StructuredOutput, CheckedToolStreams):
 
     __signature__: ClassVar[Any] = SignatureOnDemand()
 
-    llm: LLM
     cygnal: neutral.Cygnal = Field(default_factory=Cygnal)
     questions: Action | None = "block"
     tool_results: Action | None = "replace"
@@ -135,35 +115,10 @@ class CygnalLLM(StructuredOutput, CheckedToolStreams):
     #: Whether ``warn`` appends its warning to answers.
     _appends_warnings: bool = PrivateAttr(default=True)
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        for name in _OF_THE_LLM:
-            self._refuse_setting(name, getattr(self, name))
-        # They report the LLM's calls.
-        self.callback_manager = self.callback_manager if "callback_manager" in settings else self.llm.callback_manager
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute. The LLM gets the callbacks, too: LlamaIndex's ``Settings`` set them so."""
-        self._refuse_setting(name, value)
-        super().__setattr__(name, value)
-        if name == "callback_manager":
-            self.llm.callback_manager = value
-
-    def _refuse_setting(self, name: str, value: Any) -> None:
-        if value not in _OF_THE_LLM.get(name, (value,)):
-            raise ConfigurationError(
-                f"{name} is a setting of the LLM: give it to the {self.llm.class_name()}, not to {type(self).__name__}."
-            )
-
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex stores this class."""
         return "CygnalLLM"
-
-    @property
-    def metadata(self) -> LLMMetadata:
-        """The LLM's own."""
-        return self.llm.metadata
 
     # ------------------------------------------------------------------ the eight calls
 
@@ -322,19 +277,7 @@ class CygnalLLM(StructuredOutput, CheckedToolStreams):
             return seen if self._holds else []
         return [judged]
 
-    # ------------------------------------------------------------------ prompts and objects, as the LLM requests them
-
-    def _get_prompt(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
-        return self.llm._get_prompt(prompt, **prompt_args)  # noqa: SLF001  # core's hook
-
-    def _get_messages(self, prompt: BasePromptTemplate, **prompt_args: Any) -> list[ChatMessage]:
-        return self.llm._get_messages(prompt, **prompt_args)  # noqa: SLF001  # core's hook
-
-    def _parse_output(self, output: str) -> str:
-        return self.llm._parse_output(output)  # noqa: SLF001  # core's hook
-
-    def _extend_messages(self, messages: list[ChatMessage]) -> list[ChatMessage]:
-        return self.llm._extend_messages(messages)  # noqa: SLF001  # core's hook
+    # ------------------------------------------------------------------ objects
 
     def _structured_question(
         self,
@@ -352,32 +295,6 @@ class CygnalLLM(StructuredOutput, CheckedToolStreams):
         plain = self.model_copy()
         plain._appends_warnings = False  # noqa: SLF001  # its own class
         return plain
-
-    # ------------------------------------------------------------------ tools, as the LLM has them
-
-    def _prepare_chat_with_tools(
-        self,
-        tools: Sequence[BaseTool],
-        *args: Any,
-        tool_required: bool = False,  # core looks for this name
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        kwargs["tool_required"] = tool_required
-        return self._with_tools()._prepare_chat_with_tools_compat(tools, *args, **kwargs)  # noqa: SLF001  # core's own way
-
-    def _validate_chat_with_tools_response(self, response: ChatResponse, *args: Any, **kwargs: Any) -> ChatResponse:
-        return self._with_tools()._validate_chat_with_tools_response(response, *args, **kwargs)  # noqa: SLF001  # as above
-
-    def get_tool_calls_from_response(self, response: ChatResponse, *args: Any, **kwargs: Any) -> list[ToolSelection]:
-        """Return an answer's tool calls."""
-        return self._with_tools().get_tool_calls_from_response(response, *args, **kwargs)
-
-    def _with_tools(self) -> FunctionCallingLLM:
-        if not isinstance(self.llm, FunctionCallingLLM):
-            raise ConfigurationError(
-                f"The LLM that {type(self).__name__} guards, {self.llm.class_name()}, has no tools."
-            )
-        return self.llm
 
 
 def _prompt(asked: Sequence[ChatMessage]) -> str:
