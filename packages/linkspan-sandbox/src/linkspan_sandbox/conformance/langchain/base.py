@@ -44,7 +44,7 @@ class Suite:
 
     def address(self, server: Sandbox) -> dict[str, Any]:
         """Return the arguments that point the class to a server: its URL and a key."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must override address")
 
     @property
     def error_class(self) -> type[Exception]:

@@ -43,7 +43,7 @@ class CompletionModelTests(Suite):
     @property
     def model_class(self) -> type[BaseLLM]:
         """The class."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must override model_class")
 
     @property
     def model_params(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class RerankerTests(Suite):
     @property
     def reranker_class(self) -> type[BaseDocumentCompressor]:
         """The class."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must override reranker_class")
 
     @property
     def reranker_params(self) -> dict[str, Any]:

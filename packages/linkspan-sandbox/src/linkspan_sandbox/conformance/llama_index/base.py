@@ -177,7 +177,7 @@ class LLMSuite(Suite):
                 ``max_tokens``, ``temperature``, ``model``, ``callback_manager``, ``system_prompt``, …). They take
                 precedence over yours.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must override make_llm")
 
     @pytest.fixture
     def make(self, script: Script) -> Iterator[Callable[..., Any]]:

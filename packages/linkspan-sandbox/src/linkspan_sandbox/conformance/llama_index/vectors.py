@@ -43,7 +43,7 @@ class EmbeddingTests(Suite):
             base_url: The URL to call.
             settings: Constructor arguments under LlamaIndex's usual names.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must override make_embedding")
 
     def usage_of(self, embedding: Any, texts: list[str]) -> Any:
         """Embed texts and return the server's token count, however the class reports it."""
@@ -161,7 +161,7 @@ class RerankTests(Suite):
 
     def make_rerank(self, base_url: str, **settings: Any) -> Any:
         """Return an object of the class under test; ``settings``: ``api_key``, ``top_n``, ``callback_manager``."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must override make_rerank")
 
     @pytest.fixture
     def make(self, script: Script) -> Callable[..., Any]:
