@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping  # noqa: TC003  # pydantic reads the annotations at run time
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Strict, ValidationError
 
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from linkspan.endpoint import Endpoint
     from linkspan.providers.codec import Codec
     from linkspan.providers.provider import Provider
+
+    #: What a constructor takes. The field is always a ``SecretStr``, but type checkers have one type for both.
+    APIKey = SecretStr | str
+else:
+    APIKey = SecretStr
 
 __all__ = ["Connected", "reopening_fields"]
 
@@ -64,7 +69,7 @@ class Connected(BaseModel):
         | {"http_client", "http_async_client"}
     )
 
-    api_key: SecretStr | None = Field(
+    api_key: APIKey | None = Field(
         default=None, repr=False, exclude=True, description="The key. Default: from the environment; see the class."
     )
     base_url: str | None = Field(
@@ -205,6 +210,10 @@ class Connected(BaseModel):
 
     # ------------------------------------------------------------------ the connection
 
+    @property
+    def _key(self) -> SecretStr | None:
+        return cast("SecretStr | None", self.api_key)
+
     def _endpoint(self) -> Endpoint[Any]:
         """Return the endpoint; the first call creates it."""
         return self._slot.get(self._connect)
@@ -214,7 +223,7 @@ class Connected(BaseModel):
         return connect(
             self._create_codec(),
             self._provider,
-            api_key=self.api_key,
+            api_key=self._key,
             base_url=self._resolved_base_url(),
             default_headers=self.default_headers,
             http_client=self.http_client,

@@ -128,7 +128,7 @@ class ModelSettings(Connected):
             if name in self.call_keywords:
                 keywords[name] = value
             elif name == "extra_headers":
-                fields[name] = as_extra_headers(value, self.api_key)
+                fields[name] = as_extra_headers(value, self._key)
             elif name in self.call_fields:
                 if value is not None:
                     fields[name] = self._checked_value(name, value)

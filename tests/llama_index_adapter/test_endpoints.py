@@ -24,7 +24,7 @@ from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from typing_extensions import assert_type
 
 from linkspan.conversation import ToolCall
@@ -286,11 +286,13 @@ def test_the_callers_list_is_left_alone(llm: Scaleway) -> None:
     assert messages == before
 
 
-async def test_type_checkers_know_what_the_endpoints_return(llm: Scaleway) -> None:
+async def test_type_checkers_know_the_key_and_what_the_endpoints_return(llm: Scaleway) -> None:
     class Trip(BaseModel):
         port: str
 
     prompt = PromptTemplate("x")
+    # Constructors take a text; the field is a secret.
+    assert isinstance(assert_type(llm.api_key, SecretStr | str | None), SecretStr)
     assert_type(llm.chat([ChatMessage("x")]), ChatResponse)
     assert_type(llm.complete("x"), CompletionResponse)
     assert_type(llm.stream_chat([ChatMessage("x")]), ChatResponseGen)
