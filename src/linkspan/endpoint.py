@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from linkspan.guarded_codec import Decoder
     from linkspan.providers.codec import Codec, StreamDecoder
     from linkspan.providers.provider import Provider
-    from linkspan.transport import HttpResponse
 
 __all__ = ["Endpoint", "connect"]
 
@@ -174,25 +173,16 @@ class Endpoint(Generic[RequestT]):
                 return await asyncio.to_thread(self._guarded.decode, response, decode)
             return self._guarded.decode(response, decode)
 
-    def get(self, path: str, *, timeout: float | None = None) -> HttpResponse:
-        """Get another route of the API."""
-        with self._redacted_errors:
-            return self.client.send(self._to_route(path, "GET", None, timeout))
-
-    async def aget(self, path: str, *, timeout: float | None = None) -> HttpResponse:
-        """Get another route of the API."""
-        with self._redacted_errors:
-            return await self.client.asend(self._to_route(path, "GET", None, timeout))
-
     def read(self, path: str, decode: Decoder[ResultT], *, timeout: float | None = None) -> ResultT:
         """Get another route of the API, and decode the answer with ``decode``."""
         with self._redacted_errors:
-            return self._guarded.decode(self.get(path, timeout=timeout), decode)
+            return self._guarded.decode(self.client.send(self._to_route(path, "GET", None, timeout)), decode)
 
     async def aread(self, path: str, decode: Decoder[ResultT], *, timeout: float | None = None) -> ResultT:
         """Get another route of the API, and decode the answer with ``decode``."""
         with self._redacted_errors:
-            return self._guarded.decode(await self.aget(path, timeout=timeout), decode)
+            response = await self.client.asend(self._to_route(path, "GET", None, timeout))
+            return self._guarded.decode(response, decode)
 
     def close(self) -> None:
         """Close the endpoint's connections for sync calls."""

@@ -177,7 +177,10 @@ def refuse_page(provider: str, body: bytes, headers: Mapping[str, str]) -> None:
     Raises:
         InvalidResponseError: It is one.
     """
-    if "html" in headers.get("content-type", "") or body[:20].lower().startswith((b"<!doctype html", b"<html")):
+    start = body.lstrip()[:20].lower()
+    # Some servers call every text HTML.
+    is_page = start.startswith(b"<") and "html" in headers.get("content-type", "").lower()
+    if is_page or start.startswith((b"<!doctype html", b"<html")):
         raise InvalidResponseError(
             f"{provider}: {read_error_body(body).message}.", provider=provider, request_id=request_id_of(headers)
         )

@@ -37,7 +37,6 @@ __all__ = [
     "ScalewayAPI",
     "ScalewayChatCodec",
     "chat_codec",
-    "raise_if_error",
     "read_object",
     "scaleway_base_url",
 ]
@@ -189,7 +188,9 @@ def read_object(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         LinkspanError: The answer is an error with status 200.
     """
     parsed = parse_json(body, SCALEWAY.name)
-    raise_if_error(parsed, headers)
+    error = error_in(parsed, SCALEWAY.name, headers, _explained)
+    if error is not None:
+        raise error
     if not isinstance(parsed, dict):
         raise InvalidResponseError(
             f"{SCALEWAY.name}: the answer is a JSON {type(parsed).__name__}, not an object.",
@@ -197,17 +198,6 @@ def read_object(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
             request_id=request_id_of(headers),
         )
     return parsed
-
-
-def raise_if_error(parsed: Any, headers: Mapping[str, str]) -> None:
-    """Raise the error that a parsed answer with status 200 reports, if any.
-
-    Raises:
-        LinkspanError: It reports one.
-    """
-    error = error_in(parsed, SCALEWAY.name, headers, _explained)
-    if error is not None:
-        raise error
 
 
 def scaleway_base_url(base_url: str | None, project_id: str | None) -> str:

@@ -93,6 +93,8 @@ class ScalewayChatSettings(ScalewaySettings, ChatSettings):
         return super()._likely_token_options() if self.api == "responses" else CHAT_LIKELY_TOKENS
 
     def _calls_tools(self, info: ModelInfo | None) -> bool:
-        if info is None or self.api is None:
-            return info is None or info.tools
+        if info is None:
+            return True
+        if self.api is None:
+            return info.tools
         return info.calls_tools_over("responses" if self.api == "responses" else "chat/completions")

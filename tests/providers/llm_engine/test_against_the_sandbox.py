@@ -24,7 +24,7 @@ from linkspan.providers.llm_engine import (
     LLMEngineChatCodec,
     LLMEnginePromptCodec,
 )
-from linkspan.providers.llm_engine.models import HEALTH_PATH, decode_model, model_path
+from linkspan.providers.llm_engine.models import decode_model, model_path
 from linkspan.routes import models as model_routes
 from linkspan_sandbox import ErrorEvent, HTTPError, LLMEngineOptions, Reply, Sandbox, Stall
 from tests.providers.llm_engine.conftest import said
@@ -146,7 +146,6 @@ def test_lists_and_looks_up_models(prompts: Endpoint[PromptRequest]) -> None:
     listed = {model.id: model for model in model_routes.list_models(prompts)}
     assert prompts.read(model_path("llama-2-13b"), decode_model) == listed["llama-2-13b"]
     assert listed["mistral-7b"].extra["num_shards"] == 1
-    prompts.get(HEALTH_PATH)
 
 
 class TestSilence:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from linkspan.errors import ConfigurationError, InvalidResponseError, NotFoundError, ServerError
+from linkspan.errors import ConfigurationError, InvalidResponseError, NotFoundError
 from linkspan.providers.llm_engine import LLMEngineModel, decode_model, model_path
-from linkspan.providers.llm_engine.models import HEALTH_PATH
 from linkspan.routes import models as model_routes
 from tests.support.loopback import http
 
@@ -41,13 +40,6 @@ async def model(caller: Caller[Any], name: str) -> LLMEngineModel:
     if caller.face == "sync":
         return caller.endpoint.read(path, decode_model)
     return await caller.endpoint.aread(path, decode_model)
-
-
-async def healthy(caller: Caller[Any]) -> None:
-    if caller.face == "sync":
-        caller.endpoint.get(HEALTH_PATH)
-    else:
-        await caller.endpoint.aget(HEALTH_PATH)
 
 
 async def test_lists_models_with_framework_and_kind(prompts: Caller[PromptRequest], chats: Caller[ChatRequest]) -> None:
@@ -86,12 +78,3 @@ async def test_looks_one_up_by_its_name(prompts: Caller[PromptRequest]) -> None:
         await model(prompts, "x")
     with pytest.raises(ConfigurationError, match="slash"):
         await model(prompts, "org/model")
-
-
-async def test_asks_for_the_health_of_the_gateway(prompts: Caller[PromptRequest]) -> None:
-    prompts.server.answer(http(200, b"", content_type=None))
-    await healthy(prompts)
-    assert prompts.server.requests[-1].target == "/healthz"
-    prompts.server.answer(http(503, b"down"))
-    with pytest.raises(ServerError, match="down"):
-        await healthy(prompts)

@@ -44,8 +44,8 @@ class LLMEnginePromptCodec:
 
     Completions have no ``model``, because the API sends none. It sends no finish reason either: ``"length"`` means that
     the server counted as many tokens as the limit, ``"stop"`` that linkspan cut the answer at a stop text, and ``None``
-    neither. ``logprobs`` needs ``return_token_log_probs``. ``usage`` holds what the server
-    counted; it sends 0 for what it did not.
+    neither. ``logprobs`` needs ``return_token_log_probs``. ``usage`` holds what the server counted; it sends 0 for what
+    it did not.
 
     Args:
         auth: How the key is sent: ``"basic"`` (with ``x-api-key``) or ``"bearer"``.
