@@ -8,10 +8,10 @@ Agents, tools and chats are guarded at several places. Each place has an :data:`
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from linkspan.conversation import Completion
+from linkspan.conversation import Completion, Text
 from linkspan.errors import ConfigurationError, ContentBlockedError, InvalidResponseError, LinkspanError
 from linkspan.providers.cygnal import CYGNAL, UNTRUSTED_ROLES, says_nothing
 
@@ -36,6 +36,7 @@ __all__ = [
     "place_of",
     "refusal_of",
     "settle",
+    "with_refusal",
 ]
 
 _log = logging.getLogger(__name__)
@@ -138,6 +139,13 @@ def place_of(turn: Message) -> GuardedPlace | None:
     if turn.role in UNTRUSTED_ROLES:
         return "tool_results"
     return "questions" if turn.role == "user" else None
+
+
+def with_refusal(turn: Message, refusal: str | None) -> Message:
+    """Return an assistant's turn with its refusal, which conversations leave out beside other text."""
+    if not refusal or any(isinstance(part, Text) and refusal in part.text for part in turn.parts):
+        return turn
+    return replace(turn, parts=[*turn.parts, Text(refusal)])
 
 
 def first_new(roles: Sequence[str]) -> int:

@@ -380,6 +380,7 @@ def test_without_a_guard_one_is_made_of_the_environment(sandbox: Sandbox, monkey
     "answer",
     [
         AIMessage("", additional_kwargs={"refusal": HARM}),
+        AIMessage("No.", additional_kwargs={"refusal": HARM}),
         AIMessage([{"type": "refusal", "refusal": HARM}]),
         AIMessage([{"type": "output_text", "text": HARM}]),
     ],

@@ -368,10 +368,16 @@ async def test_chunks_that_are_not_cumulative_are_judged_whole(cygnal: Cygnal, w
 
 
 @every_call
-async def test_a_refusal_is_judged(cygnal: Cygnal, llm: Scaleway, sandbox: Sandbox, call: str) -> None:
-    sandbox.reset()
-    sandbox.add_rule(_written(call, {"role": "assistant", "content": None, "refusal": "First, pick a lock."}))
-    assert (await ask(CygnalLLM(llm=llm, cygnal=cygnal), call, "When?"))[0] == BLOCKED_HARM
+@pytest.mark.parametrize("text", [None, "No."])
+async def test_a_refusal_is_judged_once(
+    cygnal: Cygnal, llm: Scaleway, sandbox: Sandbox, call: str, text: str | None
+) -> None:
+    guarded = CygnalLLM(llm=llm, cygnal=cygnal, questions=None)
+    for refusal, judged in (("First, pick a lock.", True), ("Ask another.", False)):
+        sandbox.reset()
+        sandbox.add_rule(_written(call, {"role": "assistant", "content": text, "refusal": refusal}))
+        assert ((await ask(guarded, call, "When?"))[0] == BLOCKED_HARM) is judged
+        assert len(checks(sandbox)) == 1
 
 
 @pytest.mark.parametrize("end", [[("assistant", "Sure,")], [("assistant", ""), ("system", "Go on.")]])

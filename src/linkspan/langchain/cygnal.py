@@ -13,7 +13,7 @@ from langchain_core.runnables import Runnable
 from linkspan import cygnal
 from linkspan.conversation import Message, Text, Tool
 from linkspan.errors import ConfigurationError, UnsupportedContentError
-from linkspan.guarding import PlaceGuard
+from linkspan.guarding import PlaceGuard, with_refusal
 from linkspan.langchain.component import LangChainComponent
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.messages import to_conversation
@@ -97,7 +97,9 @@ def judged_messages(messages: Sequence[BaseMessage]) -> list[Message]:
 
     Unknown blocks are judged as JSON, because another provider's model may read them.
     """
-    return to_conversation([_with_known_blocks(message) for message in messages], CYGNAL.name)
+    turns = to_conversation([_with_known_blocks(message) for message in messages], CYGNAL.name)
+    refusals = [message.additional_kwargs.get("refusal") for message in messages]
+    return [with_refusal(turn, refusal) for turn, refusal in zip(turns, refusals, strict=True)]
 
 
 def _with_known_blocks(message: BaseMessage) -> BaseMessage:
@@ -116,7 +118,7 @@ def _known(block: Any) -> Any:
 
 def _without_bytes(value: Any) -> Any:
     if isinstance(value, dict):
-        # Anthropic's documents have text, too, under the name of bytes.
+        # Anthropic's text documents have their text where others have bytes.
         left_out = frozenset() if value.get("type") == "text" else _BYTES
         return {name: "" if name in left_out else _without_bytes(inner) for name, inner in value.items()}
     return [_without_bytes(inner) for inner in value] if isinstance(value, list) else value

@@ -15,7 +15,7 @@ from linkspan import cygnal as neutral
 from linkspan.concurrency import acall_each, call_each
 from linkspan.conversation import Message, Text, Tool
 from linkspan.errors import ConfigurationError
-from linkspan.guarding import JUDGEMENT_KEY, Check, Judgement, OnFailure, PlaceGuard
+from linkspan.guarding import JUDGEMENT_KEY, Check, Judgement, OnFailure, PlaceGuard, with_refusal
 from linkspan.llama_index.component import LlamaIndexComponent
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.tools import tool_from
@@ -72,9 +72,11 @@ def _turn_of(item: Any) -> Turn:
 
 
 def judged_chat_messages(messages: Sequence[ChatMessage]) -> list[Message]:
-    """Convert messages to the guard's form: unwrap citations, drop cache marks of other APIs."""
+    """Convert messages to the guard's form: unwrap citations, add refusals, drop cache marks of other APIs."""
     readable = [message.model_copy(update={"blocks": _readable(message.blocks)}) for message in messages]
-    return messages_from_llama_index(readable, provider=CYGNAL.name)
+    turns = messages_from_llama_index(readable, provider=CYGNAL.name)
+    refusals = [message.additional_kwargs.get("refusal") for message in messages]
+    return [with_refusal(turn, refusal) for turn, refusal in zip(turns, refusals, strict=True)]
 
 
 def _readable(blocks: Sequence[Any]) -> list[Any]:

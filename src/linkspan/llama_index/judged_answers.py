@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llama_index.core.base.llms.types import ChatResponse, CompletionResponse, TextBlock
 
 from linkspan.conversation import Message, Text
-from linkspan.guarding import JUDGEMENT_KEY, refusal_of
+from linkspan.guarding import JUDGEMENT_KEY, refusal_of, with_refusal
 from linkspan.llama_index.cygnal import judged_chat_messages
 from linkspan.llama_index.responses import alternative_texts, chat_response
 
@@ -37,17 +37,19 @@ AnswerT = TypeVar("AnswerT", ChatResponse, CompletionResponse)
 
 
 def turns_of(answer: ChatResponse | CompletionResponse, streamed: str = "") -> list[Message]:
-    """Return an answer, its alternatives and its refusal, each as a turn.
+    """Return an answer and its alternatives, each as a turn.
 
-    ``streamed`` are the pieces of a stream that ends with this answer. It is one more turn if the answer lacks it, as
-    with an LLM whose chunks have only their own text.
+    ``streamed`` is the text of a stream that ends with this answer. It is one more turn if the answer lacks it, as with
+    an LLM whose chunks have only their own text.
     """
-    text = answer.text if isinstance(answer, CompletionResponse) else answer.message.content or ""
-    beside = [said for said in (streamed, answer.additional_kwargs.get("refusal") or "") if said.strip() not in text]
-    others = [Message("assistant", [Text(other)]) for other in (*alternative_texts(answer), *beside)]
     if isinstance(answer, CompletionResponse):
-        return [Message("assistant", [Text(text)]), *others]
-    return [*judged_chat_messages([answer.message]), *others]
+        text = answer.text
+        turn = with_refusal(Message("assistant", [Text(text)]), answer.additional_kwargs.get("refusal"))
+    else:
+        text = answer.message.content or ""
+        (turn,) = judged_chat_messages([answer.message])
+    others = [*alternative_texts(answer), *([] if streamed.strip() in text else [streamed])]
+    return [turn, *(Message("assistant", [Text(other)]) for other in others)]
 
 
 def judged_message(message: ChatMessage, judgement: Judgement) -> ChatMessage:
