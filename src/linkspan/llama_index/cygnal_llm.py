@@ -27,7 +27,7 @@ from linkspan.guarding import (
     settle,
 )
 from linkspan.llama_index.cygnal import Cygnal, judged_chat_messages
-from linkspan.llama_index.guarded_objects import question_for
+from linkspan.llama_index.guarded_objects import request_for
 from linkspan.llama_index.judged_answers import as_completion, judged_message, refused, turns_of, warned_answer
 from linkspan.llama_index.structured_predict import StructuredOutput
 from linkspan.llama_index.wrapped_llm import WrappedLLM
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Message
     from linkspan.guarding import Check, GuardedPlace
-    from linkspan.llama_index.structured_predict import Question
+    from linkspan.llama_index.structured_predict import ObjectRequest
 
 __all__ = ["CygnalLLM"]
 
@@ -279,16 +279,16 @@ class CygnalLLM(StructuredOutput, WrappedLLM):
 
     # ------------------------------------------------------------------ objects
 
-    def _structured_question(
+    def _object_request(
         self,
         output_cls: type[Any],
         prompt: BasePromptTemplate,
         llm_kwargs: Mapping[str, Any] | None,
         prompt_args: Mapping[str, Any],
-    ) -> Question:
-        return question_for(self.llm, output_cls, prompt, llm_kwargs, prompt_args)
+    ) -> ObjectRequest:
+        return request_for(self.llm, output_cls, prompt, llm_kwargs, prompt_args)
 
-    def _object_source(self) -> CygnalLLM:
+    def _object_llm(self) -> CygnalLLM:
         if self.answers != "warn":
             return self
         # A warning after the text of an object would break it.

@@ -12,7 +12,7 @@ from linkspan.json_answer import JSONAnswerReader, validator_of
 from linkspan.json_schema import standing_alone, takes_object
 from linkspan.llama_index.language_model import LinkspanLLM
 from linkspan.llama_index.program_prompt import ProgramPrompt
-from linkspan.llama_index.structured_predict import Question, StructuredOutput, keywords_of
+from linkspan.llama_index.structured_predict import ObjectRequest, StructuredOutput, asks_for_call, keywords_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,32 +40,24 @@ class NativeStructuredOutput(LinkspanLLM, StructuredOutput):
         kwargs: dict[str, Any],  # noqa: ARG002  # what a text depends on, for APIs that take one
         prompt_args: Mapping[str, Any],
     ) -> Any:
-        """Return the request for an object."""
+        """Return the messages or the prompt of a request for an object."""
         return self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
 
-    def _structured_question(
+    def _object_request(
         self,
         output_cls: type[Any],
         prompt: BasePromptTemplate,
         llm_kwargs: Mapping[str, Any] | None,
         prompt_args: Mapping[str, Any],
-    ) -> Question:
+    ) -> ObjectRequest:
         kwargs = keywords_of(output_cls, llm_kwargs, self._provider.name)
-        mode = self.pydantic_program_mode
-        calls = self.metadata.is_function_calling_model
-        if mode == PydanticProgramMode.DEFAULT:
-            if kwargs.get("tool_choice") is None and self._supports_json_schema():
-                return self._by_schema(output_cls, prompt, kwargs, prompt_args)
-            mode = PydanticProgramMode.FUNCTION if calls else PydanticProgramMode.LLM
-        if mode == PydanticProgramMode.LLM:
-            return self._by_prompt(output_cls, prompt, kwargs, prompt_args)
-        if mode == PydanticProgramMode.FUNCTION and calls:
-            return self._by_call(output_cls, prompt, kwargs, prompt_args)
-        raise ConfigurationError(
-            f"pydantic_program_mode={mode.value!r} does not work with {self.metadata.model_name}: use 'default', "
-            "'llm', or with a model that calls tools 'function'.",
-            provider=self._provider.name,
-        )
+        is_default = self.pydantic_program_mode == PydanticProgramMode.DEFAULT
+        if is_default and kwargs.get("tool_choice") is None and self._supports_json_schema():
+            return self._by_schema(output_cls, prompt, kwargs, prompt_args)
+        can_call = self.metadata.is_function_calling_model
+        by_call = asks_for_call(self, can_call=can_call, provider=self._provider.name)
+        make = self._by_call if by_call else self._by_prompt
+        return make(output_cls, prompt, kwargs, prompt_args)
 
     def _by_schema(
         self,
@@ -73,7 +65,7 @@ class NativeStructuredOutput(LinkspanLLM, StructuredOutput):
         prompt: BasePromptTemplate,
         kwargs: dict[str, Any],
         prompt_args: Mapping[str, Any],
-    ) -> Question:
+    ) -> ObjectRequest:
         if kwargs.get("response_format") is not None:
             raise ConfigurationError(
                 "structured_predict creates its own response_format from the class: llm_kwargs must not contain one, "
@@ -84,7 +76,7 @@ class NativeStructuredOutput(LinkspanLLM, StructuredOutput):
         subject = self._subject(prompt, kwargs, prompt_args)
         schema = {"name": output_cls.__name__, "schema": output_cls.model_json_schema()}
         kwargs["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return Question(output_cls, subject, kwargs, reader)
+        return ObjectRequest(output_cls, subject, kwargs, reader)
 
     def _by_call(
         self,
@@ -92,7 +84,7 @@ class NativeStructuredOutput(LinkspanLLM, StructuredOutput):
         prompt: BasePromptTemplate,
         kwargs: dict[str, Any],
         prompt_args: Mapping[str, Any],
-    ) -> Question:
+    ) -> ObjectRequest:
         schema = standing_alone(output_cls.model_json_schema())
         if not takes_object(schema):
             raise ConfigurationError(
@@ -109,7 +101,7 @@ class NativeStructuredOutput(LinkspanLLM, StructuredOutput):
             "tools": [{"type": "function", "function": function}],
             "tool_choice": "required" if choice is None else choice,
         }
-        return Question(output_cls, self._subject(prompt, kwargs, prompt_args), kwargs, reader)
+        return ObjectRequest(output_cls, self._subject(prompt, kwargs, prompt_args), kwargs, reader)
 
     def _by_prompt(
         self,
@@ -117,14 +109,14 @@ class NativeStructuredOutput(LinkspanLLM, StructuredOutput):
         prompt: BasePromptTemplate,
         kwargs: dict[str, Any],
         prompt_args: Mapping[str, Any],
-    ) -> Question:
+    ) -> ObjectRequest:
         told = ProgramPrompt(prompt, self, write=self._text_of_program())
         told.output_parser = PydanticOutputParser(output_cls=output_cls)
         if self.metadata.is_chat_model:
             subject: Any = self._extend_messages(told.format_messages(llm=self, **prompt_args))
         else:
             subject = told.format(llm=self, **prompt_args)
-        return Question(output_cls, subject, kwargs, self._reader(output_cls))
+        return ObjectRequest(output_cls, subject, kwargs, self._reader(output_cls))
 
     def _reader(self, output_cls: type[Any], tool: str | None = None) -> JSONAnswerReader:
         return JSONAnswerReader(output_cls.__name__, validator_of(output_cls), tool, self._provider.name)

@@ -11,6 +11,7 @@ from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictStartEvent,
 )
 from llama_index.core.llms.llm import LLM
+from llama_index.core.types import PydanticProgramMode
 from llama_index_instrumentation import get_dispatcher
 from pydantic import ConfigDict
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from linkspan.json_answer import JSONAnswerReader
 
-__all__ = ["Question", "StructuredOutput", "keywords_of"]
+__all__ = ["ObjectRequest", "StructuredOutput", "asks_for_call", "keywords_of"]
 
 _dispatcher = get_dispatcher(__name__)
 
@@ -44,8 +45,8 @@ _OF_THE_PROGRAM = ("tool_required", "allow_parallel_tool_calls")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """The request for an object: messages or a written prompt, the arguments, and the reader of the answer."""
+class ObjectRequest:
+    """A request for an object: messages or a written prompt, the arguments, and the reader of the answer."""
 
     output_cls: type[Any]
     subject: Any
@@ -59,13 +60,13 @@ class StructuredOutput(LLM):
     # As all classes of linkspan: built with the first object, not at import.
     model_config = ConfigDict(defer_build=True)
 
-    def _structured_question(
+    def _object_request(
         self,
         output_cls: type[Any],
         prompt: BasePromptTemplate,
         llm_kwargs: Mapping[str, Any] | None,
         prompt_args: Mapping[str, Any],
-    ) -> Question:
+    ) -> ObjectRequest:
         """Return the request for an object.
 
         Raises:
@@ -87,8 +88,8 @@ class StructuredOutput(LLM):
             ContentBlockedError: The answer was blocked, or the model refused.
         """
         _start(output_cls, prompt, prompt_args)
-        question = self._structured_question(output_cls, prompt, llm_kwargs, prompt_args)
-        result: Model = question.reader.read(answer_of(self._ask(question.subject, question.kwargs)))
+        request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
+        result: Model = request.reader.read(answer_of(self._ask(request.subject, request.kwargs)))
         _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
 
@@ -106,8 +107,8 @@ class StructuredOutput(LLM):
             ContentBlockedError: The answer was blocked, or the model refused.
         """
         _start(output_cls, prompt, prompt_args)
-        question = self._structured_question(output_cls, prompt, llm_kwargs, prompt_args)
-        result: Model = question.reader.read(answer_of(await self._aask(question.subject, question.kwargs)))
+        request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
+        result: Model = request.reader.read(answer_of(await self._aask(request.subject, request.kwargs)))
         _dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
 
@@ -118,8 +119,8 @@ class StructuredOutput(LLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Generator[Any, None, None]:
-        question = self._structured_question(output_cls, prompt, llm_kwargs, prompt_args)
-        return _objects(question, self._ask_in_pieces(question.subject, question.kwargs))
+        request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
+        return _objects(request, self._ask_in_pieces(request.subject, request.kwargs))
 
     async def _structured_astream_call(
         self,
@@ -128,34 +129,34 @@ class StructuredOutput(LLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Any, None]:
-        question = self._structured_question(output_cls, prompt, llm_kwargs, prompt_args)
-        return _aobjects(question, await self._aask_in_pieces(question.subject, question.kwargs))
+        request = self._object_request(output_cls, prompt, llm_kwargs, prompt_args)
+        return _aobjects(request, await self._aask_in_pieces(request.subject, request.kwargs))
 
     # ------------------------------------------------------------------ calls
 
-    def _object_source(self) -> LLM:
+    def _object_llm(self) -> LLM:
         """Return the LLM to call for an object."""
         return self
 
     def _ask(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponse:
         if isinstance(subject, str):
-            return as_chat_response(self._object_source().complete(subject, True, **kwargs))
-        return self._object_source().chat(subject, **kwargs)
+            return as_chat_response(self._object_llm().complete(subject, True, **kwargs))
+        return self._object_llm().chat(subject, **kwargs)
 
     async def _aask(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponse:
         if isinstance(subject, str):
-            return as_chat_response(await self._object_source().acomplete(subject, True, **kwargs))
-        return await self._object_source().achat(subject, **kwargs)
+            return as_chat_response(await self._object_llm().acomplete(subject, True, **kwargs))
+        return await self._object_llm().achat(subject, **kwargs)
 
     def _ask_in_pieces(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponseGen:
         if isinstance(subject, str):
-            return _chat_pieces(self._object_source().stream_complete(subject, True, **kwargs))
-        return self._object_source().stream_chat(subject, **kwargs)
+            return _chat_pieces(self._object_llm().stream_complete(subject, True, **kwargs))
+        return self._object_llm().stream_chat(subject, **kwargs)
 
     async def _aask_in_pieces(self, subject: Any, kwargs: Mapping[str, Any]) -> ChatResponseAsyncGen:
         if isinstance(subject, str):
-            return _achat_pieces(await self._object_source().astream_complete(subject, True, **kwargs))
-        return await self._object_source().astream_chat(subject, **kwargs)
+            return _achat_pieces(await self._object_llm().astream_complete(subject, True, **kwargs))
+        return await self._object_llm().astream_chat(subject, **kwargs)
 
 
 def keywords_of(
@@ -178,31 +179,51 @@ def keywords_of(
     return kwargs
 
 
+def asks_for_call(llm: LLM, *, can_call: bool, provider: str | None = None) -> bool:
+    """Whether an LLM's ``pydantic_program_mode`` requests an object as a tool call; otherwise the prompt does.
+
+    Raises:
+        ConfigurationError: The LLM does not support the mode.
+    """
+    mode = llm.pydantic_program_mode
+    if mode == PydanticProgramMode.DEFAULT:
+        return can_call
+    if mode == PydanticProgramMode.LLM:
+        return False
+    if mode == PydanticProgramMode.FUNCTION and can_call:
+        return True
+    raise ConfigurationError(
+        f"pydantic_program_mode={mode.value!r} does not work with {llm.class_name()} and the model "
+        f"{llm.metadata.model_name!r}: use 'default', 'llm', or with a model that calls tools 'function'.",
+        provider=provider,
+    )
+
+
 def _start(output_cls: type[Any], prompt: Any, prompt_args: dict[str, Any]) -> None:
     _dispatcher.event(LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args))
 
 
-def _objects(question: Question, chunks: ChatResponseGen) -> Generator[Any, None, None]:
+def _objects(request: ObjectRequest, chunks: ChatResponseGen) -> Generator[Any, None, None]:
     """Yield the growing object. Ends with the whole object, or with the error that a whole answer would raise."""
-    growing = GrowingObject(question.output_cls, question.reader.tool)
+    growing = GrowingObject(request.output_cls, request.reader.tool)
     response: ChatResponse | None = None
     with contextlib.closing(chunks):
         for response in chunks:
             if growing.add(response):
                 yield growing.partial
-    whole = question.reader.read(answer_of(response))
+    whole = request.reader.read(answer_of(response))
     if whole != growing.partial:
         yield whole
 
 
-async def _aobjects(question: Question, chunks: ChatResponseAsyncGen) -> AsyncGenerator[Any, None]:
-    growing = GrowingObject(question.output_cls, question.reader.tool)
+async def _aobjects(request: ObjectRequest, chunks: ChatResponseAsyncGen) -> AsyncGenerator[Any, None]:
+    growing = GrowingObject(request.output_cls, request.reader.tool)
     response: ChatResponse | None = None
     async with OwnedGenerator(chunks) as opened:
         async for response in opened:
             if growing.add(response):
                 yield growing.partial
-    whole = question.reader.read(answer_of(response))
+    whole = request.reader.read(answer_of(response))
     if whole != growing.partial:
         yield whole
 
