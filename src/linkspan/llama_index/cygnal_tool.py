@@ -80,45 +80,43 @@ class CygnalTool(FunctionTool):
 
     def call(self, *args: Any, **kwargs: Any) -> ToolOutput:
         """Judge the call, run the tool, judge the result."""
-        before, after = self._call_check(args, kwargs), None
-        if before is not None:
-            after = before.ask()
-            if after.withholds:
-                return self._refused(after, kwargs)
+        call_check = self._call_check(args, kwargs)
+        of_call = None if call_check is None else call_check.ask()
+        if of_call is not None and of_call.withholds:
+            return self._refused(of_call, kwargs)
+        failure: Exception | None = None
         try:
             output = self._tool.call(*args, **kwargs)
         except Exception as error:
-            # Agents show it to the model.
-            output = self._error_output(str(error), kwargs)
-            check = None if _is_interrupt(error) else self._result_check(args, kwargs, output)
-            judgement = None if check is None else check.ask()
-            if judgement is None or judgement.action in {"pass", "observe"}:
+            if _is_interrupt(error):
                 raise
-            return self._judged(output, judgement, kwargs)
-        check = self._result_check(args, kwargs, output)
-        output = _with_warning(output, after)
-        return output if check is None else self._judged(output, check.ask(), kwargs)
+            # Agents show its text to the model.
+            output, failure = self._error_output(str(error), kwargs), error
+        result_check = self._result_check(args, kwargs, output)
+        of_result = None if result_check is None else result_check.ask()
+        if failure is not None and (of_result is None or of_result.action in {"pass", "observe"}):
+            raise failure
+        return self._judged(_with_warning(output, of_call), of_result, kwargs)
 
     async def acall(self, *args: Any, **kwargs: Any) -> ToolOutput:
         """Judge the call, run the tool, judge the result."""
-        before, after = self._call_check(args, kwargs), None
-        if before is not None:
-            after = await before.aask()
-            if after.withholds:
-                return self._refused(after, kwargs)
+        call_check = self._call_check(args, kwargs)
+        of_call = None if call_check is None else await call_check.aask()
+        if of_call is not None and of_call.withholds:
+            return self._refused(of_call, kwargs)
+        failure: Exception | None = None
         try:
             output = await self._tool.acall(*args, **kwargs)
         except Exception as error:
-            # Agents show it to the model.
-            output = self._error_output(str(error), kwargs)
-            check = None if _is_interrupt(error) else self._result_check(args, kwargs, output)
-            judgement = None if check is None else await check.aask()
-            if judgement is None or judgement.action in {"pass", "observe"}:
+            if _is_interrupt(error):
                 raise
-            return self._judged(output, judgement, kwargs)
-        check = self._result_check(args, kwargs, output)
-        output = _with_warning(output, after)
-        return output if check is None else self._judged(output, await check.aask(), kwargs)
+            # Agents show its text to the model.
+            output, failure = self._error_output(str(error), kwargs), error
+        result_check = self._result_check(args, kwargs, output)
+        of_result = None if result_check is None else await result_check.aask()
+        if failure is not None and (of_result is None or of_result.action in {"pass", "observe"}):
+            raise failure
+        return self._judged(_with_warning(output, of_call), of_result, kwargs)
 
     # LlamaIndex wraps call and acall in proxies, which cannot be copied.
     def _plain_call(self, *args: Any, **kwargs: Any) -> ToolOutput:
@@ -158,8 +156,8 @@ class CygnalTool(FunctionTool):
         name = self.metadata.get_name()
         return ToolOutput(tool_name=name, content=text, raw_input=given, raw_output=text, is_error=True)
 
-    def _judged(self, output: ToolOutput, judgement: Judgement, kwargs: dict[str, Any]) -> ToolOutput:
-        if judgement.withholds:
+    def _judged(self, output: ToolOutput, judgement: Judgement | None, kwargs: dict[str, Any]) -> ToolOutput:
+        if judgement is not None and judgement.withholds:
             return self._refused(judgement, kwargs)
         return _with_warning(output, judgement)
 
