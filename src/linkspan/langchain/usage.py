@@ -39,22 +39,19 @@ def combine_outputs(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, An
 
     A count that one answer lacks is left out: the sum of the others would pass for that of all.
     """
-    combined: dict[str, Any] = {}
-    usage: dict[str, Any] = {}
     made = [output for output in outputs if output]
-    for output in made:
-        _add_counts(usage, output.get("token_usage") or {})
-        kept = {name: output.get(name) for name in ("model_provider", "model_name")}
-        combined.update({name: fact for name, fact in kept.items() if fact is not None})
-    counts = [output.get("token_usage") or {} for output in made]
-    known = {name: total for name, total in usage.items() if all(name in count for count in counts)}
-    return {**combined, "token_usage": known} if combined or known else {}
+    names = ("model_provider", "model_name")
+    combined = {name: output[name] for output in made for name in names if output.get(name) is not None}
+    usage = _sum([output.get("token_usage") or {} for output in made])
+    return {**combined, "token_usage": usage} if combined or usage else {}
 
 
-def _add_counts(total: dict[str, Any], counts: Mapping[str, Any]) -> None:
-    for name, count in counts.items():
-        before = total.get(name)
-        if isinstance(count, Mapping) and isinstance(before, (dict, type(None))):
-            _add_counts(total.setdefault(name, {}), count)
-        elif type(count) is int and type(before) in {int, type(None)}:
-            total[name] = (before or 0) + count
+def _sum(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    total: dict[str, Any] = {}
+    for name in counts[0] if counts else ():
+        values = [count.get(name) for count in counts]
+        if all(isinstance(value, Mapping) for value in values):
+            total[name] = _sum(values)
+        elif all(type(value) is int for value in values):
+            total[name] = sum(values)
+    return total
