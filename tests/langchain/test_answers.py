@@ -172,6 +172,8 @@ def test_generate_adds_up_usage(model: ChatScaleway) -> None:
     assert combined["token_usage"] == {"a": 2, "b": {"c": 4}}
     counts: list[dict[str, Any] | None] = [{"token_usage": {"a": 1, "b": 2}}, {}, None, {"token_usage": {"a": 1}}]
     assert model._combine_llm_outputs(counts)["token_usage"] == {"a": 2}
+    details: list[dict[str, Any] | None] = [{"token_usage": {"b": {"c": 1, "d": 2}}}, {"token_usage": {"b": {"c": 3}}}]
+    assert model._combine_llm_outputs(details)["token_usage"] == {"b": {"c": 4}}
     assert model._combine_llm_outputs([*counts, {"model_name": "m"}]) == {"model_name": "m", "token_usage": {}}
 
 

@@ -103,14 +103,14 @@ def _as_rule(name: str, question: Any) -> dict[str, Any]:
 
 
 def _turns_of(state: Any) -> str | Sequence[Turn]:
-    turns = _with_messages(state)
-    for turn in turns if not isinstance(turns, str) else ():
-        if isinstance(turn, Message):
-            _refuse_media([part for part in turn.parts if not isinstance(part, (Text, Reasoning))])
+    """Return the state as a text or as turns, none of them with media."""
+    turns = _read_state(state)
+    parts = [part for turn in turns if isinstance(turn, Message) for part in turn.parts]
+    _refuse_media([part for part in parts if not isinstance(part, (Text, Reasoning))])
     return turns
 
 
-def _with_messages(state: Any) -> str | Sequence[Turn]:
+def _read_state(state: Any) -> str | Sequence[Turn]:
     if isinstance(state, (str, BaseMessage)):
         return as_turns(state)
     if isinstance(state, Mapping):

@@ -49,7 +49,7 @@ def combine_outputs(outputs: Sequence[Mapping[str, Any] | None]) -> dict[str, An
 def _sum(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     total: dict[str, Any] = {}
     for name in counts[0] if counts else ():
-        values = [count.get(name) for count in counts]
+        values: list[Any] = [count.get(name) for count in counts]
         if all(isinstance(value, Mapping) for value in values):
             total[name] = _sum(values)
         elif all(type(value) is int for value in values):
