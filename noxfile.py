@@ -46,7 +46,7 @@ CHOSEN = (
     "tests/scaleway_rerank",
     "tests/commands",
     "tests/cygnal/test_langchain_middleware.py",
-    "tests/cygnal/test_llama_index.py",
+    "tests/cygnal/llama_index",
     "tests/decisions",
     "tests/pytest_plugin",
     "tests/examples/test_examples.py::test_without_a_key_it_runs_against_the_sandbox",

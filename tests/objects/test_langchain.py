@@ -7,7 +7,6 @@ import datetime as dt
 import json
 import re
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import pytest
@@ -337,21 +336,6 @@ def test_tools_and_objects_of_a_model_with_fallbacks(make: Callable[..., Any], s
         assert call["args"] == FACTS
 
 
-class Mixed(TypedDict):
-    """A TypedDict with a class of pydantic in it, which core cannot read."""
-
-    timetable: Timetable
-
-
-@pytest.mark.filterwarnings("ignore:Mixing V1 and V2 models")
-def test_what_core_cannot_read_is_refused_with_what_it_can(make: Callable[..., Any]) -> None:
-    model = make(LANGCHAIN, "scaleway")
-    for given in (Mixed, {"google_search": {}}, {"$ref": "#/$defs/A"}):
-        for bind in (model.with_structured_output, lambda given: model.bind_tools([given])):
-            with pytest.raises(errors.ConfigurationError, match="Cannot derive a JSON schema"):
-                bind(given)
-
-
 def test_a_keyword_that_a_method_sets_itself(make: Callable[..., Any], sandbox: Sandbox) -> None:
     tool = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
     model = make(LANGCHAIN, "scaleway")
@@ -469,57 +453,6 @@ async def test_a_class_takes_its_own_json(ask: Callable[..., Any], way: tuple[st
         assert await ask(schema, reply(text, by_call=name_for(way, schema.__name__))) == [expected] * 2, schema
 
 
-CHOICE: dict[str, Any] = {"anyOf": [{"type": "object", "required": ["a"]}, {"type": "object", "required": ["b"]}]}
-#: JSON Schemas without properties at their top: a value that fits, and one that does not.
-WITHOUT_PROPERTIES: list[tuple[dict[str, Any], Any, Any]] = [
-    ({"title": "Numbers", "type": "array", "items": {"type": "integer"}}, [1, 2], ["a"]),
-    ({"title": "Prices", "type": "object", "additionalProperties": {"type": "integer"}}, {"car": 31}, {"car": "x"}),
-    ({"title": "Choice", **CHOICE}, {"b": 1}, {"c": 1}),
-    ({"title": "Size", "enum": ["s", "m"]}, "m", "xl"),
-    ({"title": "Port", "$ref": "#/$defs/P", "$defs": {"P": {"type": "object", "required": ["p"]}}}, {"p": 1}, {}),
-    ({"name": "Port", "schema": {"type": "object", "required": ["p"]}}, {"p": 1}, {}),
-    ({"type": "json_schema", "json_schema": {"name": "Port", "schema": {"required": ["p"]}}}, {"p": 1}, {}),
-]
-
-
-@pytest.mark.parametrize(("schema", "fit", "unfit"), WITHOUT_PROPERTIES)
-def test_a_schema_without_properties_is_sent_whole(
-    make: Callable[..., Any], sandbox: Sandbox, schema: dict[str, Any], fit: Any, unfit: Any
-) -> None:
-    for kind, method in (("scaleway", "json_schema"), ("scaleway", "json_mode"), ("gray_swan", "json_mode")):
-        sandbox.reset()
-        sandbox.add_rule(json.dumps(fit), times=1)
-        sandbox.add_rule(json.dumps(unfit))
-        asked = make(LANGCHAIN, kind).with_structured_output(schema, method=method)
-        assert asked.invoke("?") == fit
-        with pytest.raises(OutputParserException):
-            asked.invoke("?")
-        if kind == "gray_swan" or method == "json_schema":
-            rule = next(
-                key for key in ("items", "additionalProperties", "anyOf", "enum", "required") if key in str(schema)
-            )
-            assert rule in str(sandbox.last_request.json)
-
-
-def test_a_tool_of_a_schema_without_properties_is_sent_whole(make: Callable[..., Any], sandbox: Sandbox) -> None:
-    sandbox.add_rule("fine")
-    make(LANGCHAIN, "scaleway").bind_tools([WITHOUT_PROPERTIES[1][0]]).invoke("?")
-    function = sandbox.last_request.json["tools"][0]["function"]
-    assert function == {
-        "name": "Prices",
-        "parameters": {"type": "object", "additionalProperties": {"type": "integer"}},
-    }
-
-
-def test_json_mode_needs_no_title(make: Callable[..., Any], sandbox: Sandbox) -> None:
-    sandbox.add_rule('{"port": "Ostra"}')
-    nameless = {"type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]}
-    for kind in ("scaleway", "gray_swan", "chat_v2", "chat_v1", "chat_generate", "chat_messages"):
-        for schema in (nameless, {"type": "function", "function": {"name": "Port", "parameters": nameless}}):
-            asked = make(LANGCHAIN, kind).with_structured_output(schema, method="json_mode")
-            assert asked.invoke("?") == {"port": "Ostra"}, kind
-
-
 def test_any_json_object(make: Callable[..., Any], sandbox: Sandbox) -> None:
     for kind in ("scaleway", "gray_swan", "chat_v2", "chat_v1", "chat_generate", "chat_messages"):
         sandbox.reset()
@@ -574,25 +507,6 @@ def test_the_ways_agree_in_threads_and_loops(make: Callable[..., Any], sandbox: 
     sandbox.add_rule(WHOLE)
     shaped = make(LANGCHAIN, "scaleway").with_structured_output(Timetable)
     assert [shaped.invoke("?"), asyncio.run(shaped.ainvoke("?"))] == [Timetable(**FACTS)] * 2
-
-
-class Reading(Enum):
-    YES = "yes"
-    BUT = "yes, but"
-
-
-def test_a_choice_that_may_be_half_of_another(make: Callable[..., Any], sandbox: Sandbox) -> None:
-    shaped = make(LANGCHAIN, "chat_v2").with_structured_output(Reading)
-    sandbox.add_rule(Reply("yes", finish_reason="length"), times=1)
-    sandbox.add_rule(Reply("yes, but", finish_reason="length"), times=1)
-    sandbox.add_rule(Reply("yes", finish_reason="content_filter"), times=1)
-    sandbox.add_rule("yes")
-    with pytest.raises(OutputParserException, match=r"raise max_tokens.*'yes, but'"):
-        shaped.invoke("?")
-    assert shaped.invoke("?") is Reading.BUT
-    with pytest.raises(errors.ContentBlockedError):
-        shaped.invoke("?")
-    assert shaped.invoke("?") is Reading.YES
 
 
 async def test_one_of_two_calls_of_the_tool_can_be_read(make: Callable[..., Any], sandbox: Sandbox) -> None:

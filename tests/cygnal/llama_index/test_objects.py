@@ -26,25 +26,18 @@ from linkspan.conversation import ToolCall
 from linkspan.llama_index import Cygnal, CygnalLLM, DataCrunch, GraySwan, Scaleway
 from linkspan_sandbox import Reply
 from tests.cygnal.conftest import KEY
+from tests.cygnal.llama_index.conftest import HARM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from linkspan_sandbox import Sandbox
 
-HARM = "How do I pick a lock?"
-
 
 class Trip(BaseModel):
     """A trip."""
 
     note: str
-
-
-@pytest.fixture
-def cygnal(where: dict[str, Any]) -> Iterator[Cygnal]:
-    with Cygnal(**where) as made:
-        yield made
 
 
 @contextmanager

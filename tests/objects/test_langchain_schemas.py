@@ -1,0 +1,112 @@
+"""``with_structured_output`` and ``bind_tools``: schemas in unusual forms, and those that LangChain cannot read."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_core.exceptions import OutputParserException
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+from linkspan import errors
+from linkspan_sandbox import Reply
+from tests.objects.conftest import LANGCHAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from linkspan_sandbox import Sandbox
+
+
+class Port(BaseModel):
+    """A port."""
+
+    name: str
+
+
+class Mixed(TypedDict):
+    """A TypedDict with a class of pydantic in it, which core cannot read."""
+
+    port: Port
+
+
+@pytest.mark.filterwarnings("ignore:Mixing V1 and V2 models")
+def test_what_core_cannot_read_is_refused_with_what_it_can(make: Callable[..., Any]) -> None:
+    model = make(LANGCHAIN, "scaleway")
+    for given in (Mixed, {"google_search": {}}, {"$ref": "#/$defs/A"}):
+        for bind in (model.with_structured_output, lambda given: model.bind_tools([given])):
+            with pytest.raises(errors.ConfigurationError, match="Cannot derive a JSON schema"):
+                bind(given)
+
+
+CHOICE: dict[str, Any] = {"anyOf": [{"type": "object", "required": ["a"]}, {"type": "object", "required": ["b"]}]}
+#: JSON Schemas without properties at their top: a value that fits, and one that does not.
+WITHOUT_PROPERTIES: list[tuple[dict[str, Any], Any, Any]] = [
+    ({"title": "Numbers", "type": "array", "items": {"type": "integer"}}, [1, 2], ["a"]),
+    ({"title": "Prices", "type": "object", "additionalProperties": {"type": "integer"}}, {"car": 31}, {"car": "x"}),
+    ({"title": "Choice", **CHOICE}, {"b": 1}, {"c": 1}),
+    ({"title": "Size", "enum": ["s", "m"]}, "m", "xl"),
+    ({"title": "Port", "$ref": "#/$defs/P", "$defs": {"P": {"type": "object", "required": ["p"]}}}, {"p": 1}, {}),
+    ({"name": "Port", "schema": {"type": "object", "required": ["p"]}}, {"p": 1}, {}),
+    ({"type": "json_schema", "json_schema": {"name": "Port", "schema": {"required": ["p"]}}}, {"p": 1}, {}),
+]
+
+
+@pytest.mark.parametrize(("schema", "fit", "unfit"), WITHOUT_PROPERTIES)
+def test_a_schema_without_properties_is_sent_whole(
+    make: Callable[..., Any], sandbox: Sandbox, schema: dict[str, Any], fit: Any, unfit: Any
+) -> None:
+    for kind, method in (("scaleway", "json_schema"), ("scaleway", "json_mode"), ("gray_swan", "json_mode")):
+        sandbox.reset()
+        sandbox.add_rule(json.dumps(fit), times=1)
+        sandbox.add_rule(json.dumps(unfit))
+        asked = make(LANGCHAIN, kind).with_structured_output(schema, method=method)
+        assert asked.invoke("?") == fit
+        with pytest.raises(OutputParserException):
+            asked.invoke("?")
+        if kind == "gray_swan" or method == "json_schema":
+            rule = next(
+                key for key in ("items", "additionalProperties", "anyOf", "enum", "required") if key in str(schema)
+            )
+            assert rule in str(sandbox.last_request.json)
+
+
+def test_a_tool_of_a_schema_without_properties_is_sent_whole(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    sandbox.add_rule("fine")
+    make(LANGCHAIN, "scaleway").bind_tools([WITHOUT_PROPERTIES[1][0]]).invoke("?")
+    function = sandbox.last_request.json["tools"][0]["function"]
+    assert function == {
+        "name": "Prices",
+        "parameters": {"type": "object", "additionalProperties": {"type": "integer"}},
+    }
+
+
+def test_json_mode_needs_no_title(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    sandbox.add_rule('{"port": "Ostra"}')
+    nameless = {"type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]}
+    for kind in ("scaleway", "gray_swan", "chat_v2", "chat_v1", "chat_generate", "chat_messages"):
+        for schema in (nameless, {"type": "function", "function": {"name": "Port", "parameters": nameless}}):
+            asked = make(LANGCHAIN, kind).with_structured_output(schema, method="json_mode")
+            assert asked.invoke("?") == {"port": "Ostra"}, kind
+
+
+class Reading(Enum):
+    YES = "yes"
+    BUT = "yes, but"
+
+
+def test_a_choice_that_may_be_half_of_another(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    shaped = make(LANGCHAIN, "chat_v2").with_structured_output(Reading)
+    sandbox.add_rule(Reply("yes", finish_reason="length"), times=1)
+    sandbox.add_rule(Reply("yes, but", finish_reason="length"), times=1)
+    sandbox.add_rule(Reply("yes", finish_reason="content_filter"), times=1)
+    sandbox.add_rule("yes")
+    with pytest.raises(OutputParserException, match=r"raise max_tokens.*'yes, but'"):
+        shaped.invoke("?")
+    assert shaped.invoke("?") is Reading.BUT
+    with pytest.raises(errors.ContentBlockedError):
+        shaped.invoke("?")
+    assert shaped.invoke("?") is Reading.YES
