@@ -159,6 +159,14 @@ def first_new(roles: Sequence[str]) -> int:
     return next((place + 1 for place in reversed(range(end)) if roles[place] == "assistant"), 0)
 
 
+def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigurationError(
+            f"{CYGNAL.title}: {name} must be one of {', '.join(map(repr, known))}, not {value!r}.",
+            provider=CYGNAL.name,
+        )
+
+
 @dataclass(frozen=True)
 class PlaceGuard:
     """A guard at one place.
@@ -174,16 +182,9 @@ class PlaceGuard:
     on_judgement: Callable[[Judgement], None] | None = None
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            (self.place, self.action, get_args(Action)),
-            ("on_failure", self.on_failure, get_args(OnFailure)),
-        ):
-            if value not in known:
-                # An unknown action would let flagged text pass.
-                raise ConfigurationError(
-                    f"{CYGNAL.title}: {name} must be one of {', '.join(map(repr, known))}, not {value!r}.",
-                    provider=CYGNAL.name,
-                )
+        # An unknown action would let flagged text pass.
+        _check_choice(self.place, self.action, get_args(Action))
+        _check_choice("on_failure", self.on_failure, get_args(OnFailure))
 
     def check(self, content: Any, tools: Sequence[Any] = (), *, untrusted: bool | None = None) -> Check:
         """Return a check of a text or a conversation, ready to run."""
@@ -226,7 +227,12 @@ def place_guards(
     """Return a guard for each place that has an action.
 
     ``on_tool_failure`` is for tool calls and tool results, ``on_failure`` for all other text.
+
+    Raises:
+        ConfigurationError: An argument is unknown.
     """
+    _check_choice("on_failure", on_failure, get_args(OnFailure))
+    _check_choice("on_tool_failure", on_tool_failure, get_args(OnFailure))
     return {
         place: PlaceGuard(cygnal, place, action, on_tool_failure if place in _OF_TOOLS else on_failure, on_judgement)
         for place, action in actions.items()

@@ -40,6 +40,13 @@ def test_a_typo_is_an_error(guard: Cygnal, name: str, setting: dict[str, Any]) -
         MAKERS[name](guard, **setting)
 
 
+@pytest.mark.parametrize("name", ["CygnalMiddleware", "CygnalLLM"])
+@pytest.mark.parametrize("places", [{}, {"tool_calls": None, "tool_results": None}], ids=["on", "off"])
+def test_the_failure_of_tools_has_its_own_name(guard: Cygnal, name: str, places: dict[str, None]) -> None:
+    with pytest.raises(ValueError, match="on_tool_failure"):
+        MAKERS[name](guard, on_tool_failure="close", **places)
+
+
 @pytest.mark.parametrize(("name", "place"), [("CygnalMiddleware", "answers"), ("CygnalTool", "tool_results")])
 def test_an_unknown_action_is_an_error(guard: Cygnal, name: str, place: str) -> None:
     with pytest.raises(errors.ConfigurationError, match=f"{place} must be one of 'block', .*, not 'Block'"):
