@@ -116,8 +116,8 @@ def _probe(name: ProviderName) -> str:
     Raises:
         LinkspanError: The API cannot be used.
     """
-    if name is ProviderName.DATACRUNCH and is_legacy(DATACRUNCH.resolve_base_url(None)):
-        DATACRUNCH.require_api_key(DATACRUNCH.resolve_api_key(None), DATACRUNCH.resolve_base_url(None))
+    if name is ProviderName.DATACRUNCH and is_legacy(base_url := DATACRUNCH.resolve_base_url(None)):
+        DATACRUNCH.require_api_key(DATACRUNCH.resolve_api_key(None), base_url)
         return "Not called: the legacy address has no free route."
     endpoint = chat_endpoint(name, "any", Address(timeout=10, max_retries=0))
     try:

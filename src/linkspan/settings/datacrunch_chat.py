@@ -9,7 +9,6 @@ from pydantic import Field
 from linkspan.errors import ConfigurationError
 from linkspan.fields import sent_if_set
 from linkspan.options import ChatSettings
-from linkspan.prompts import chat_templates, find_template
 from linkspan.providers.datacrunch import DATACRUNCH, DataCrunchChatCodec, OpenAIChatCodec, TGICodec, grammar_of
 from linkspan.providers.datacrunch.parameter_apis import API  # noqa: TC001  # pydantic reads the annotations at run time
 from linkspan.providers.datacrunch.provider import is_gateway, is_legacy
@@ -92,17 +91,10 @@ class DataCrunchChatSettings(DataCrunchSettings, TemplateSettings, SharedParamet
         return ThinkTagCodec(codec) if self.split_reasoning else codec
 
     def _templated_codec(self) -> Codec[ChatRequest]:
-        template = find_template(self.chat_template, self.model)
-        if template is None:
-            raise ConfigurationError(
-                f"TGI's generate takes prompts, and the chat template of {self.model!r} is unknown: set chat_template "
-                f'to one of {", ".join(chat_templates())}, or the model\'s own as Jinja text; or api="messages" (TGI) '
-                'or "openai" (vLLM, SGLang) on a container.',
-                provider=DATACRUNCH.name,
-            )
+        other_apis = '; or api="messages" (TGI) or "openai" (vLLM, SGLang) on a container'
         return TemplatedChatCodec(
             TGICodec(),
-            template,
+            self._required_template(self.model, "TGI's generate", other_apis),
             title=DATACRUNCH.title,
             split_reasoning=self.split_reasoning,
             structured=lambda wanted: {"grammar": grammar_of(wanted)},

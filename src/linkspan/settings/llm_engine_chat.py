@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from linkspan.errors import ConfigurationError, UnsupportedContentError
-from linkspan.prompts import chat_templates, find_template
 from linkspan.providers.filters.forced_call import ForcedCallCodec
 from linkspan.providers.filters.thinking import ThinkTagCodec
 from linkspan.providers.likely_tokens import CHAT_LIKELY_TOKENS, LikelyTokens
@@ -56,18 +55,11 @@ class LLMEngineChatSettings(LLMEngineSettings, TemplateSettings, LLMEngineChatPa
         return codec if self.guided_decoding else ForcedCallCodec(codec, LLM_ENGINE.title)
 
     def _templated_codec(self) -> Codec[ChatRequest]:
-        template = find_template(self.chat_template, self.model)
-        if template is None:
-            raise ConfigurationError(
-                f'api="v1" takes prompts, and the chat template of {self.model!r} is unknown: set chat_template to one '
-                f"of {', '.join(chat_templates())}, or the model's own as Jinja text.",
-                provider=LLM_ENGINE.name,
-            )
         return TemplatedChatCodec(
             LLMEnginePromptCodec(
                 self.auth, inference_framework=self.inference_framework, guided_decoding=self.guided_decoding
             ),
-            template,
+            self._required_template(self.model, 'api="v1"'),
             title=LLM_ENGINE.title,
             split_reasoning=self.split_reasoning,
             structured=partial(_guide, obeyed=self.guided_decoding),

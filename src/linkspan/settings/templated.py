@@ -7,7 +7,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from linkspan.connection import Connected
-from linkspan.prompts import ChatTemplate  # noqa: TC001  # pydantic reads the annotations at run time
+from linkspan.errors import ConfigurationError
+from linkspan.prompts import ChatTemplate, chat_templates, find_template
 
 __all__ = ["TemplateSettings"]
 
@@ -27,3 +28,20 @@ class TemplateSettings(Connected):
         default=False,
         description="Treat text between `<think>` and `</think>` at the start of an answer as reasoning.",
     )
+
+    def _required_template(self, model: str | None, api: str, otherwise: str = "") -> ChatTemplate:
+        """Return the template that was set, or the model's own.
+
+        ``api`` names the API in the error, and ``otherwise`` is a further way out.
+
+        Raises:
+            ConfigurationError: The template is unknown.
+        """
+        template = find_template(self.chat_template, model)
+        if template is None:
+            raise ConfigurationError(
+                f"{api} takes prompts, and the chat template of {model!r} is unknown: set chat_template to one of "
+                f"{', '.join(chat_templates())}, or the model's own as Jinja text{otherwise}.",
+                provider=self._provider.name,
+            )
+        return template
