@@ -158,3 +158,8 @@ def test_reasoning_of_earlier_answers_goes_back_only_on_request(model: ChatScale
         assert "two and two" not in str(sent(model, sandbox, HumanMessage("2+2"), message, HumanMessage("Sure?")))
         wire = sent(model, sandbox, HumanMessage("2+2"), message, HumanMessage("Sure?"), send_reasoning=True)
         assert "two and two" in str(wire[1])
+
+
+def test_a_refusal_behind_reasoning_is_the_text_of_its_turn(model: ChatScaleway, sandbox: Sandbox) -> None:
+    refused = AIMessage([{"type": "reasoning", "reasoning": "Hm."}], additional_kwargs={"refusal": "No."})
+    assert sent(model, sandbox, HumanMessage("?"), refused, HumanMessage("Sure?"))[1]["content"] == "No."

@@ -120,10 +120,11 @@ def _assistant(message: AIMessage, provider: str, place: int) -> Message:
         for call_id, name, arguments in _tool_calls(message)
     ]
     parts = _spoken_parts(message.content, provider)
-    said_nothing = not any(not isinstance(part, Text) or part.text for part in parts)
-    if said_nothing:
-        refusal = message.additional_kwargs.get("refusal")
-        parts = [Text(refusal)] if refusal else [] if calls else [Text("")]
+    refusal = message.additional_kwargs.get("refusal")
+    if refusal and not any(isinstance(part, Text) and part.text for part in parts):
+        parts = [*(part for part in parts if not isinstance(part, Text)), Text(refusal)]
+    elif not any(not isinstance(part, Text) or part.text for part in parts):
+        parts = [] if calls else [Text("")]
     reasoning = message.additional_kwargs.get("reasoning_content")
     thought = Reasoning(reasoning if isinstance(reasoning, str) else "", _encrypted_reasoning(message))
     if (thought.text or thought.encrypted) and not any(isinstance(part, Reasoning) for part in parts):
