@@ -15,7 +15,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from linkspan.endpoint import connect
 from linkspan.endpoint_slot import EndpointSlot
 from linkspan.errors import ConfigurationError
-from linkspan.fields import SignatureOnDemand, check_value, documented, refuse_unknown, takes_none, validation_problems
+from linkspan.fields import (
+    SignatureOnDemand,
+    by_field_name,
+    check_value,
+    documented,
+    refuse_unknown,
+    takes_none,
+    validation_problems,
+)
 from linkspan.providers.retirement import warn_if_retired
 from linkspan.redaction import MaskedHeaders
 from linkspan.transport import LARGEST_RESPONSE
@@ -185,28 +193,11 @@ class Connected(BaseModel):
         Raises:
             ConfigurationError: An argument is unknown, or passed under two names.
         """
-        settings = cls._with_aliases_resolved(settings)
+        settings = by_field_name(cls, settings)
         refuse_unknown(cls, settings)
         fields = cls.model_fields
         settings = {name: value for name, value in settings.items() if value is not None or takes_none(fields[name])}
         return {**settings, "api_key": cls._provider.resolve_api_key(settings.get("api_key"))}
-
-    @classmethod
-    def _with_aliases_resolved(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return arguments by field name, with aliases resolved.
-
-        Raises:
-            ConfigurationError: An argument is passed under two names.
-        """
-        values = dict(values)
-        for alias in cls.argument_aliases.keys() & values.keys():
-            name, value = cls.argument_aliases[alias], values.pop(alias)
-            if name in values:
-                raise ConfigurationError(
-                    f"{name} and {alias} are two names for one argument: pass one.", provider=cls._provider.name
-                )
-            values[name] = value
-        return values
 
     # ------------------------------------------------------------------ the connection
 
@@ -315,7 +306,7 @@ class Connected(BaseModel):
             ConfigurationError: ``update`` names an unknown field, or a value is wrong.
         """
         with self._errors():
-            update = self._with_aliases_resolved(update or {})
+            update = by_field_name(type(self), update or {})
             refuse_unknown(type(self), update)
             copied = super().model_copy(deep=deep)
             if update:

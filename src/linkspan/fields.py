@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from linkspan.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from inspect import Signature
 
     from pydantic import BaseModel
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SignatureOnDemand",
+    "by_field_name",
     "check_value",
     "documented",
     "near_match",
@@ -42,6 +43,23 @@ def near_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Return a hint at the most similar known name; ``""`` if none is similar."""
     close = get_close_matches(name, sorted(known), n=1, cutoff=cutoff)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def by_field_name(cls: type[Connected], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments by field name, with aliases resolved.
+
+    Raises:
+        ConfigurationError: An argument is passed under two names.
+    """
+    values = dict(values)
+    for alias in cls.argument_aliases.keys() & values.keys():
+        name, value = cls.argument_aliases[alias], values.pop(alias)
+        if name in values:
+            raise ConfigurationError(
+                f"{name} and {alias} are two names for one argument: pass one.", provider=cls._provider.name
+            )
+        values[name] = value
+    return values
 
 
 def refuse_unknown(cls: type[Connected], names: Iterable[str]) -> None:
@@ -119,7 +137,7 @@ def validation_problems(error: ValidationError, field: str | None = None) -> str
 
 
 class SignatureOnDemand:
-    """The signature of a class that pydantic has not built yet (``defer_build``): builds it.
+    """The signature of a class whose building pydantic defers (``defer_build``): reading it builds the class.
 
     Without it, such a class inherits the signature of a base, for ``inspect.signature``, ``help`` and notebooks.
     """

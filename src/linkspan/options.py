@@ -16,7 +16,7 @@ from linkspan.call_keywords import read_tool_choice
 from linkspan.connection import Connected
 from linkspan.conversation import ChatRequest, PromptRequest
 from linkspan.errors import ConfigurationError, InvalidRequestError, UnsupportedContentError
-from linkspan.fields import near_match, sent_if_set
+from linkspan.fields import by_field_name, near_match, sent_if_set
 from linkspan.providers.retirement import warn_if_retired
 from linkspan.redaction import is_secret_keyword
 from linkspan.turns import join_turns
@@ -118,7 +118,7 @@ class ModelSettings(Connected):
         Raises:
             ConfigurationError: A keyword belongs to the constructor or is a typo, or a value is wrong.
         """
-        call = self._with_aliases_resolved(kwargs)
+        call = by_field_name(type(self), kwargs)
         if stop is not None:
             call["stop"] = stop
         parameters = self._object_parameters()

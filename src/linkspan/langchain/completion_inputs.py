@@ -14,6 +14,7 @@ from langchain_core.runnables.config import get_config_list
 from pydantic import Field
 
 from linkspan.errors import UnsupportedContentError
+from linkspan.fields import by_field_name
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.language_model import LinkspanLanguageModel
 
@@ -93,7 +94,7 @@ class CompletionInputs(LinkspanLanguageModel, BaseLLM):
         """Resolve aliases, so that the cache key of a call does not depend on the names of its options."""
         with converted_errors():
             own = {} if stop is None else {"stop": stop}
-            kwargs = self._with_aliases_resolved({**kwargs, **own})
+            kwargs = by_field_name(type(self), {**kwargs, **own})
         stop = kwargs.pop("stop", None)
         return [stop] if isinstance(stop, str) else stop, kwargs
 

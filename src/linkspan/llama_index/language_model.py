@@ -15,6 +15,7 @@ from pydantic import Field
 
 from linkspan.connection import reopening_fields
 from linkspan.errors import ConfigurationError, InvalidRequestError
+from linkspan.fields import by_field_name
 from linkspan.llama_index.component import LlamaIndexComponent
 from linkspan.llama_index.responses import ResponseBuilder, chat_response, completion_response
 from linkspan.llama_index.stream_owner import MethodT, closes_stream, owned
@@ -207,7 +208,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         return {**super()._object_parameters(), **self._further_parameters()}
 
     def _object_stop(self) -> Sequence[str]:
-        stop = self._with_aliases_resolved(self.additional_kwargs).get("stop", self.stop)
+        stop = by_field_name(type(self), self.additional_kwargs).get("stop", self.stop)
         return [stop] if isinstance(stop, str) else stop or ()
 
     def _further_parameters(self) -> dict[str, Any]:
@@ -218,7 +219,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
         """
         if not self.additional_kwargs:
             return {}
-        further = self._with_aliases_resolved(self.additional_kwargs)
+        further = by_field_name(type(self), self.additional_kwargs)
         not_additional = _NOT_ADDITIONAL | reopening_fields(type(self))
         for name, value in further.items():
             if name in not_additional or (name not in self.parameter_fields and is_secret_keyword(name, value)):
