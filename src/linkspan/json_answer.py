@@ -201,7 +201,7 @@ def _without_fence(text: str) -> str:
 
 
 def _why_not_json(value: str, error: ValueError) -> str:
-    # Any other error is about a whole number, such as NaN.
+    # Any other error refuses a number, such as NaN, which is no sign of a cut.
     if isinstance(error, json.JSONDecodeError) and _is_beginning_of_json(value):
         return _HALF
     if value[0] not in "{[" and ("{" in value or "[" in value):

@@ -10,7 +10,7 @@ from linkspan.errors import InvalidRequestError
 
 __all__ = ["encode_json"]
 
-#: Most names in the path to a wrong value: each level is tried as a whole.
+#: Most names in the path to a wrong value, because finding each one encodes its whole level.
 _DEEPEST_PATH = 20
 
 

@@ -37,7 +37,7 @@ _SHORTEST_BASE64 = 8
 #: Characters of a secret that are searched for: the beginning tells it from other text, and a pattern for a token of
 #: thousands of characters would take seconds to compile.
 _SEARCHED = 48
-#: A break of a line within a secret, plain, escaped or folded into a blank, and indentation.
+#: A line break within a secret: plain, escaped or folded into blanks.
 _BREAK = r"[ \t]|\r?\n|\\{1,8}[rn]"
 
 
@@ -126,7 +126,7 @@ class Secrets:
             for name, value in list(vars(one).items()):
                 setattr(one, name, self._blank(value, 0))
             self._drop_request(one)
-            # An error of an encoding keeps what could not be encoded, and does not show all of it.
+            # A UnicodeError keeps the whole text in ``object``, and its message shows only a part.
             hidden = getattr(one, "object", "") if isinstance(one, UnicodeError) else ""
             if self.found_in(f"{one}{one!r}") or self.found_in(hidden):
                 _cut_off(error, one)  # an exception whose text does not come from its arguments

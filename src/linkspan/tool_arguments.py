@@ -188,7 +188,7 @@ def _loads(arguments: str) -> Any:
     return with_whole_characters(value) if _SURROGATE.search(arguments) else value
 
 
-#: The escape of half a UTF-16 pair; whether the other half is next to it, only the decoded text tells.
+#: The escape of half a UTF-16 pair; only the decoded text shows whether the other half is beside it.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 

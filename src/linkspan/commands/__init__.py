@@ -48,7 +48,7 @@ def _root(
 
 @contextmanager
 def _invalid_command_line(command: str) -> Iterator[None]:
-    """Show what is wrong with the arguments, and exit with the code of an invalid command line."""
+    """Print what is wrong with the arguments, and exit with 2."""
     from linkspan.commands import console  # noqa: PLC0415  # not needed for help
 
     try:

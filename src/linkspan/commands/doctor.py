@@ -37,8 +37,7 @@ __all__ = ["examine"]
 
 _PACKAGES = ("linkspan", "httpx", "pydantic", "langchain-core", "llama-index-core")
 
-#: A route that generates nothing, of each API without a list of models. Gray Swan has none: its 405 for a wrong method
-#: suffices.
+#: Free routes of APIs that may have no list of models. Gray Swan has none: the 405 of its chat route to GET suffices.
 _PROBES = {ProviderName.GRAY_SWAN: "chat/completion", ProviderName.DATACRUNCH: "health"}
 
 _EXPLAINED: tuple[tuple[type[LinkspanError], str], ...] = (
@@ -135,7 +134,7 @@ def _probe(name: ProviderName) -> str:
 
 
 def _explain(error: LinkspanError, address: str) -> str:
-    """Return the error's text, with the address called as the user set it, and what to do."""
+    """Return the error's text, with ``address`` in place of ``base_url``, and what to do."""
     text = re.sub(r"\bbase_url\b", address, str(error)).rstrip(".")
     advice = next((words for kind, words in _EXPLAINED if isinstance(error, kind)), "")
     return f"{text}. {advice}".strip()

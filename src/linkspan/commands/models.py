@@ -30,7 +30,7 @@ __all__ = ["show_models"]
 
 #: APIs with a model list. Gray Swan has none; TGI lists one model, on containers.
 _LISTING = frozenset({ProviderName.SCALEWAY, ProviderName.LLM_ENGINE, ProviderName.DATACRUNCH})
-#: APIs for which chat needs a template. The list of models is that of the server's other API.
+#: Prompt APIs: chat over them needs a template, which the list of models does not.
 _PROMPT_APIS = frozenset({"generate", "v1"})
 
 

@@ -56,7 +56,7 @@ Injection = Literal["untrusted", "always", "never"]
 #: Gray Swan's own plugin acts on ``ipi``.
 UNTRUSTED_ROLES = frozenset({"data", "function", "tool"})
 
-#: A file in its URL.
+#: A ``data:`` URL in base64.
 _DATA_URL = re.compile(r"data:(?P<type>[^;,]*)[^,]*;base64,(?P<content>.*)", re.DOTALL | re.IGNORECASE)
 _MEDIA_TYPES = re.compile(r"image|audio|video|file", re.IGNORECASE)
 _TEXT_TYPES = re.compile(r"^text/|json|xml|yaml|csv|javascript|markdown", re.IGNORECASE)

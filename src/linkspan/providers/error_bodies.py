@@ -53,7 +53,7 @@ _OVERFLOW = (
     r"|exceed_context_size|Input tokens exceed the configured limit|ContextWindowExceededError"
 )
 
-#: The status of OpenAI's codes, which errors within an answer have instead of one.
+#: The status that OpenAI's codes stand for: an error within an answer has only a code.
 _STATUS_OF_CODE: Mapping[str | None, int] = {
     "invalid_prompt": 400,
     "invalid_request_error": 400,

@@ -146,7 +146,7 @@ def decode_ocr(body: bytes, headers: Mapping[str, str], *, pages: Sequence[int] 
     request_id = request_id_of(headers)
     found = sorted(_pages(as_list(parsed.get("pages"), "pages"), request_id), key=lambda page: page.index)
     if pages is None:
-        # Each first page of a gap.
+        # The first page of each gap.
         missing = [page.index + 1 for page, later in pairwise(found) if later.index > page.index + 1]
     else:
         missing = sorted(set(pages) - {page.index for page in found})

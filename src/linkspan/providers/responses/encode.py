@@ -47,7 +47,7 @@ _DOCUMENTED = frozenset(
 )
 #: Parameters with another position in the body.
 _MOVED = frozenset({"logprobs", "reasoning_effort"})
-#: Fields that hold several settings, some of which linkspan's own parameters set.
+#: Fields with several settings, some of which are set by parameters.
 _SHARED = frozenset({"include", "reasoning", "text"})
 _LOGPROBS = "message.output_text.logprobs"
 
@@ -106,7 +106,7 @@ def output_limit(request: ChatRequest) -> int | None:
 
 
 def _merged_field(own: Any, given: Any) -> Any:
-    """Return a field of the extra body with what the parameters set beside it."""
+    """Merge a field of the extra body over what the parameters set in it."""
     if isinstance(own, dict) and isinstance(given, dict):
         return {**own, **given}
     if isinstance(own, list) and isinstance(given, (list, tuple)):
