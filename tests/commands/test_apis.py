@@ -359,7 +359,11 @@ def test_errors_speak_of_flags_and_variables(no_apis: None, arguments: list[str]
         ["chat", "scaleway", "Hello"],
         ["chat", "gray-swan", "--project-id", "p", "Hello"],
         ["chat", "gray-swan", "--api", "chat", "Hello"],
+        ["chat", "datacrunch", "--api", "v1", "Hello"],
         ["models", "llm-engine", "--project-id", "p"],
+        # The prompt API of another provider, which is no reason to list the models all the same.
+        ["models", "scaleway", "--api", "v1"],
+        ["models", "llm-engine", "--api", "generate"],
     ],
     ids=" ".join,
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from linkspan.errors import ConfigurationError
 from linkspan.providers.datacrunch import DATACRUNCH
+from linkspan.providers.datacrunch.parameter_apis import API
 from linkspan.providers.gray_swan import GRAY_SWAN
 from linkspan.providers.llm_engine import LLM_ENGINE
-from linkspan.providers.scaleway import SCALEWAY
+from linkspan.providers.scaleway import SCALEWAY, ScalewayAPI
 from linkspan.settings.datacrunch_chat import DataCrunchChatSettings
 from linkspan.settings.gray_swan import GraySwanSettings
 from linkspan.settings.llm_engine_chat import LLMEngineChatSettings
@@ -56,6 +57,12 @@ _SETTINGS: dict[ProviderName, type[Connected]] = {
     ProviderName.LLM_ENGINE: LLMEngineChatSettings,
     ProviderName.DATACRUNCH: DataCrunchChatSettings,
 }
+#: Values of ``--api``. Gray Swan has one API.
+_APIS: dict[ProviderName, tuple[str, ...]] = {
+    ProviderName.SCALEWAY: get_args(ScalewayAPI),
+    ProviderName.LLM_ENGINE: ("v1", "v2"),
+    ProviderName.DATACRUNCH: get_args(API),
+}
 #: APIs without a default model.
 _NEED_A_MODEL = frozenset({ProviderName.SCALEWAY, ProviderName.LLM_ENGINE})
 
@@ -97,12 +104,15 @@ def check_options(name: ProviderName, model: str | None, address: Address) -> No
     """Refuse a command line that does not suit the API.
 
     Raises:
-        ConfigurationError: An option is for other APIs, or the model is missing.
+        ConfigurationError: An option, or its value, is for other APIs, or the model is missing.
     """
     if address.project_id and name is not ProviderName.SCALEWAY:
         raise ConfigurationError("--project-id is only for Scaleway: other APIs have no projects.")
-    if address.api and name is ProviderName.GRAY_SWAN:
-        raise ConfigurationError("--api is not for Gray Swan, which has one API.")
+    if address.api is not None and name not in _APIS:
+        raise ConfigurationError(f"--api is not for {PROVIDERS[name].title}, which has one API.")
+    if address.api is not None and address.api not in _APIS[name]:
+        known = " or ".join(_APIS[name])
+        raise ConfigurationError(f"--api must be {known} for {PROVIDERS[name].title}, not {address.api!r}.")
     if model is None and name in _NEED_A_MODEL:
         raise ConfigurationError(f"Choose a model with --model; `linkspan models {name.value}` lists them.")
 
