@@ -44,7 +44,7 @@ def shared_tls_context() -> ssl.SSLContext:
 def _new_tls_context(cert_file: str | None, cert_dir: str | None, key_log: str | None) -> ssl.SSLContext:
     # One or more directories. OpenSSL would accept anything, and trust nobody.
     for place in cert_dir.split(os.pathsep) if cert_dir and not cert_file else ():
-        if not os.path.isdir(place):  # noqa: PTH112  # unlike Path.is_dir, False for a name that cannot exist
+        if place and not os.path.isdir(place):  # noqa: PTH112  # unlike Path.is_dir, False for a name that cannot exist
             raise ConfigurationError(f"SSL_CERT_DIR names {place!r}, which is not a directory. Correct or unset it")
     try:
         return httpx.create_ssl_context()
