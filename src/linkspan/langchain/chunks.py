@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ChunkBuilder",
     "logprob_entries",
+    "several_answers",
     "to_ai_message",
     "to_chat_result",
 ]
@@ -155,12 +156,7 @@ class ChunkBuilder:
             InvalidResponseError: The delta belongs to another of several answers.
         """
         if delta.choice:
-            raise InvalidResponseError(
-                f"{self._provider}: the stream holds several answers, which LangChain would merge into one. Request "
-                "one (leave n unset), or use invoke or generate without streaming.",
-                provider=self._provider,
-                partial=self.assembler.completion(),
-            )
+            raise several_answers(self._provider, self.assembler)
         if not delta.last:
             return (_chunk(delta, self._provider),)
         if delta.model is None and self._model is not None:
@@ -201,6 +197,16 @@ class ChunkBuilder:
         chunk["text"] = text
         chunk["message"] = _PIECE_MESSAGE.from_fields(message)
         return _PIECE.from_fields(chunk)
+
+
+def several_answers(provider: str, so_far: Assembler) -> InvalidResponseError:
+    """Return the error for a stream with a delta of a second answer."""
+    return InvalidResponseError(
+        f"{provider}: the stream holds several answers, which LangChain would merge into one. Request one (leave n "
+        "unset), or use invoke or generate without streaming.",
+        provider=provider,
+        partial=so_far.completion(),
+    )
 
 
 def _chunk(delta: Delta, provider: str, rate_limit: Mapping[str, Any] | None = None) -> ChatGenerationChunk:

@@ -18,6 +18,7 @@ from pydantic import Field
 from linkspan.assembler import Assembler
 from linkspan.concurrency import acall_each, call_each
 from linkspan.errors import ConfigurationError
+from linkspan.langchain.chunks import several_answers
 from linkspan.langchain.completion_inputs import CompletionInputs
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.generations import to_generation_chunk, to_llm_result
@@ -155,6 +156,8 @@ class LinkspanLLM(CompletionInputs):
     def _chunk(self, delta: Delta, assembler: Assembler, model: str | None) -> GenerationChunk:
         with building_answer(self._provider.name, assembler):
             assembler.add(delta)
+            if delta.choice:
+                raise several_answers(self._provider.name, assembler)
             return to_generation_chunk(delta, assembler, model)
 
     def _streams(self, prompts: list[str], kwargs: Mapping[str, Any]) -> bool:

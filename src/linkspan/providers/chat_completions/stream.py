@@ -50,6 +50,8 @@ class ChatStreamDecoder:
 
     #: This decoder never ends an answer before the server does.
     cut_short = False
+    #: The field of a choice that holds the next piece of its answer.
+    _piece_field = "delta"
 
     __slots__ = (
         "_calls",
@@ -195,7 +197,8 @@ class ChatStreamDecoder:
         index: int = choice.get("index") or 0
         if index.__class__ is not int:
             index = as_count(index, "index") or 0
-        self._seen.add(index)
+        if self._piece_field in choice:
+            self._seen.add(index)
         finish = choice.get("finish_reason")
         if finish:
             self._finish[index] = as_name(finish, "finish_reason") or ""
@@ -245,8 +248,9 @@ class ChatStreamDecoder:
             ServerError: The finish reason says that the server aborted the answer.
         """
         request_id = request_id_of(self._headers)
-        if not self._seen:
-            raise InvalidResponseError(
+        failure = failure_of(self._finish.values(), self._provider, request_id)
+        if 0 not in self._seen:
+            raise failure or InvalidResponseError(
                 f"{self._provider}: the stream held no answer.", provider=self._provider, request_id=request_id
             )
         if not self.complete:
@@ -256,7 +260,6 @@ class ChatStreamDecoder:
                 provider=self._provider,
                 request_id=request_id,
             )
-        failure = failure_of(self._finish.values(), self._provider, request_id)
         if failure is not None:
             raise failure
         deltas = []

@@ -67,8 +67,8 @@ class ToolCallStream:
         """
         deltas: dict[int, ToolCallDelta] = {}
         for fragment in [fragments] if isinstance(fragments, dict) else fragments:
-            if isinstance(fragment, dict):
-                delta = self._take(fragment)
+            if fragment is not None:
+                delta = self._take(as_object(fragment, "a tool call"))
                 if delta is not None:
                     _join(deltas, delta)
         return list(deltas.values())

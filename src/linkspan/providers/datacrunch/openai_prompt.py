@@ -162,6 +162,8 @@ def _read_top(top: Any) -> list[TokenLogprob] | tuple[()]:
 class _PromptStreamDecoder(ChatStreamDecoder):
     """Decodes one stream, as in chat, except that each choice holds its text directly."""
 
+    _piece_field = "text"
+
     __slots__ = ()
 
     def _take_choice(self, choice: Any) -> Delta | None:

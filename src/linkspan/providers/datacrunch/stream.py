@@ -123,7 +123,11 @@ class TGIStreamDecoder:
         return self._hand_out(text)
 
     def _end(self, event: Mapping[str, Any], text: str, generated: str) -> Sequence[Delta]:
-        """Process the last event. ``generated`` is the whole text, not an addition to what was streamed."""
+        """Process the last event. ``generated`` is the whole text, not an addition to what was streamed.
+
+        Raises:
+            InvalidResponseError: It contradicts what was streamed: events were lost or doubled.
+        """
         self._details = as_object(event.get("details"), "details") or self._details
         self._final = self.finished = True
         self._pieces.append(text)
@@ -133,6 +137,12 @@ class TGIStreamDecoder:
             # The bytes of an unfinished character appear in the whole text, but in no token's.
             text += whole[len(spoken) :]
             spoken = whole
+        elif not _agree(spoken, whole):
+            raise InvalidResponseError(
+                f"{DATACRUNCH.name}: the answer contradicts itself: its final text differs from what was streamed.",
+                provider=DATACRUNCH.name,
+                request_id=request_id_of(self._headers),
+            )
         text = self._cutter.feed(text)
         matched = self._cutter.matched
         text += self._cutter.flush()
@@ -209,3 +219,12 @@ class TGIStreamDecoder:
             provider=DATACRUNCH.name,
             request_id=request_id_of(self._headers),
         )
+
+
+def _agree(spoken: str, whole: str) -> bool:
+    """Whether one text starts with the other: the server may cut a stop text from the whole one.
+
+    White space and incomplete characters do not count, because servers decode the tokens for both.
+    """
+    spoken, whole = ("".join(text.replace("\ufffd", "").split()) for text in (spoken, whole))
+    return spoken.startswith(whole) or whole.startswith(spoken)

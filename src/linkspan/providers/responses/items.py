@@ -39,11 +39,15 @@ class Item:
         held: Arguments that arrived before the name.
         thoughts: The channel that its reasoning is yielded from: ``reasoning`` or ``summary``.
         is_whole: Whether the whole item has arrived.
+        spoken: The channels that content was yielded from.
     """
 
     __slots__ = (
+        "_blank",
         "_done",
         "_pieces",
+        "_scored",
+        "_scored_before",
         "_starts",
         "_summary_index",
         "call_id",
@@ -52,6 +56,7 @@ class Item:
         "is_whole",
         "kind",
         "name",
+        "spoken",
         "thoughts",
     )
 
@@ -64,11 +69,17 @@ class Item:
         self.thoughts: str | None = None
         self._summary_index: Any = None
         self.is_whole = False
+        self.spoken: set[str] = set()
         #: Yielded pieces by channel, and how many of them precede the current part.
         self._pieces: dict[str, list[str]] = {}
         self._starts: dict[str, int] = {}
         #: Parts that have arrived whole.
         self._done: set[tuple[str, Any]] = set()
+        #: How many tokens have their log probabilities yielded, and how many of them precede the current part.
+        self._scored = 0
+        self._scored_before = 0
+        #: White space, with its log probabilities, held back by channel until more content follows.
+        self._blank: dict[str, tuple[str, list[TokenLogprob] | None]] = {}
 
     @property
     def is_blank(self) -> bool:
@@ -82,6 +93,30 @@ class Item:
             pieces = self._pieces[channel] = []
         pieces.append(piece)
 
+    def scored(self, scores: list[TokenLogprob] | None) -> list[TokenLogprob] | None:
+        """Count the log probabilities of the next piece of text, and return them."""
+        self._scored += len(scores or ())
+        return scores
+
+    def rest_of_scores(self, scores: list[TokenLogprob] | None, *, of_part: bool) -> list[TokenLogprob] | None:
+        """Return the log probabilities that a whole part or item adds to those of its pieces."""
+        rest = (scores or [])[self._scored - (self._scored_before if of_part else 0) :]
+        return self.scored(rest or None)
+
+    def opening(
+        self, channel: str, text: str, scores: list[TokenLogprob] | None
+    ) -> tuple[str, list[TokenLogprob] | None]:
+        """Return the first content of a channel; nothing as long as it is white space.
+
+        Whole answers omit messages of white space, so a stream yields none of it before it knows what follows.
+        """
+        held, held_scores = self._blank.pop(channel, ("", None))
+        text, scores = held + text, [*(held_scores or ()), *(scores or ())] or None
+        if text.strip():
+            return text, scores
+        self._blank[channel] = text, scores
+        return "", None
+
     def before_part(self, number: Any) -> str:
         """Return what separates a part of the summary from the one before it, when it begins."""
         if number == self._summary_index:
@@ -89,14 +124,18 @@ class Item:
         is_first, self._summary_index = self._summary_index is None, number
         return "" if is_first else JOINT
 
-    def rest_of_part(self, channel: str, number: Any, said: str) -> str:
-        """Return what a whole part adds to its pieces; ends the part."""
+    def rest_of_part(
+        self, channel: str, number: Any, said: str, scores: list[TokenLogprob] | None = None
+    ) -> tuple[str, list[TokenLogprob] | None]:
+        """Return the text and the log probabilities that a whole part adds to its pieces; ends the part."""
         if (channel, number) in self._done:
-            return ""
+            return "", None
         self._done.add((channel, number))
         rest = self._rest(channel, said, self._starts.get(channel, 0))
         self._starts[channel] = len(self._pieces.get(channel, ()))
-        return rest
+        scores = self.rest_of_scores(scores, of_part=True) if scores else None
+        self._scored_before = self._scored
+        return rest, scores
 
     def rest_of_item(self, channel: str, said: str) -> str:
         """Return what the whole item adds to its pieces."""

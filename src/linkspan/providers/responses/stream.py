@@ -218,6 +218,8 @@ class ResponsesDecoder:
             raise self._error({"error": error})
         if status not in {"completed", "incomplete"}:
             raise self._invalid(f"the answer has not ended: its status is {status!r}")
+        if response.get("output") is None and not self._items:
+            raise self._invalid("the answer is not a response: output is missing")
         output = [as_object(entry, "an item of the output") for entry in as_list(response.get("output"), "output")]
         for item, fields in self._items.paired(output):
             yield from self._whole_item(item, fields)
@@ -258,7 +260,7 @@ class ResponsesDecoder:
         yield from self._open(item, fields)
         for channel, said in said_by(fields).items():
             rest = item.rest_of_item(channel, said)
-            scores = logprobs_of(fields) if rest and rest == said and channel == "text" else None
+            scores = item.rest_of_scores(logprobs_of(fields), of_part=False) if channel == "text" else None
             yield from self._hand_out(item, channel, rest, scores)
         if item.is_whole:
             return
@@ -288,7 +290,7 @@ class ResponsesDecoder:
             piece = item.before_part(event.get("summary_index")) + piece
         item.add(channel, piece)
         entries = event.get("logprobs")
-        return self._hand_out(item, channel, piece, decode_logprob_entries(entries) if entries else None)
+        return self._hand_out(item, channel, piece, item.scored(decode_logprob_entries(entries)) if entries else None)
 
     def _whole_part(self, channel: str, field: str, event: Mapping[str, Any]) -> Sequence[Delta]:
         item = self._item_of(event, _KINDS[channel])
@@ -297,30 +299,54 @@ class ResponsesDecoder:
         number = event.get("content_index" if channel != "summary" else "summary_index")
         if channel == "summary" and number is not None:
             said = item.before_part(number) + said
-        return self._hand_out(item, channel, item.rest_of_part(channel, str(number), said))
+        entries = event.get("logprobs")
+        scores = decode_logprob_entries(entries) if entries else None
+        return self._hand_out(item, channel, *item.rest_of_part(channel, str(number), said, scores))
 
     def _hand_out(
         self, item: Item, channel: str, text: str, logprobs: list[TokenLogprob] | None = None
     ) -> Sequence[Delta]:
         """Yield an item's content, separated from the content of another item before it."""
-        if not text:
-            return (Delta(logprobs=logprobs, id=self._id),) if logprobs else ()
+        if not (text or logprobs):
+            return ()
         if channel == "arguments":
-            if item.call_index is None:
-                item.held += text
-                return ()
-            return (Delta(tool_calls=[ToolCallDelta(item.call_index, arguments=text)], id=self._id),)
+            return self._call_piece(item, text)
         if item.kind == "reasoning":
             item.thoughts = item.thoughts or channel
             if channel != item.thoughts:
                 self._extra["reasoning_" + channel] = self._extra.get("reasoning_" + channel, "") + text
                 return ()
             channel = "reasoning"
-        speaker = self._speakers.get(channel)
-        if speaker is not item:
-            self._speakers[channel] = item
-            if speaker is not None:
-                text = JOINT + text
+        if self._speakers.get(channel) is not item:
+            text, logprobs = self._opening(item, channel, text, logprobs)
+            if not (text or logprobs):
+                return ()
         if channel == "text":
             return (Delta(text, self._id, logprobs=logprobs),)
         return (Delta(reasoning=text, id=self._id) if channel == "reasoning" else Delta(refusal=text, id=self._id),)
+
+    def _call_piece(self, item: Item, arguments: str) -> Sequence[Delta]:
+        if item.call_index is None:
+            item.held += arguments
+            return ()
+        return (Delta(tool_calls=[ToolCallDelta(item.call_index, arguments=arguments)], id=self._id),)
+
+    def _opening(
+        self, item: Item, channel: str, text: str, logprobs: list[TokenLogprob] | None
+    ) -> tuple[str, list[TokenLogprob] | None]:
+        """Return the first content of an item in a channel: nothing until it is more than white space.
+
+        Raises:
+            InvalidResponseError: Another item has yielded content in between, which cannot be inserted before that.
+        """
+        if not text and channel in item.spoken:
+            return "", logprobs  # the whole item repeats its text with log probabilities
+        text, logprobs = item.opening(channel, text, logprobs)
+        if not text:
+            return "", None
+        if channel in item.spoken:
+            raise self._invalid("the pieces of two items of the answer are mixed")
+        item.spoken.add(channel)
+        is_first = channel not in self._speakers
+        self._speakers[channel] = item
+        return text if is_first else JOINT + text, logprobs
