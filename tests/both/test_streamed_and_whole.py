@@ -126,6 +126,14 @@ def test_pieces_of_two_messages_are_not_mixed(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("subject", RESPONSES, ids=lambda subject: subject.id)
+def test_a_message_that_comes_too_late_is_not_put_behind_the_next(subject: Subject) -> None:
+    events = [*said(SECOND, "Bye", place=1), ended(FIRST, SECOND)]
+    with pytest.raises(InvalidResponseError, match="pieces of two items of the answer are mixed") as caught:
+        _streamed(subject, _model(subject, events))
+    assert caught.value.partial_text == "Bye"
+
+
+@pytest.mark.parametrize("subject", RESPONSES, ids=lambda subject: subject.id)
 def test_a_stream_that_ends_without_output_is_no_empty_answer(subject: Subject) -> None:
     end = {"id": "r", "object": "response", "status": "completed"}
     with pytest.raises(InvalidResponseError, match="output is missing"):

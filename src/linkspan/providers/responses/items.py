@@ -40,6 +40,7 @@ class Item:
         thoughts: The channel that its reasoning is yielded from: ``reasoning`` or ``summary``.
         is_whole: Whether the whole item has arrived.
         spoken: The channels that content was yielded from.
+        place: The position in the response that ends the answer; 0 until it arrives.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Item:
         "is_whole",
         "kind",
         "name",
+        "place",
         "spoken",
         "thoughts",
     )
@@ -70,6 +72,7 @@ class Item:
         self._summary_index: Any = None
         self.is_whole = False
         self.spoken: set[str] = set()
+        self.place = 0
         #: Yielded pieces by channel, and how many of them precede the current part.
         self._pieces: dict[str, list[str]] = {}
         self._starts: dict[str, int] = {}

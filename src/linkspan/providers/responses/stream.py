@@ -221,7 +221,10 @@ class ResponsesDecoder:
         if response.get("output") is None and not self._items:
             raise self._invalid("the answer is not a response: output is missing")
         output = [as_object(entry, "an item of the output") for entry in as_list(response.get("output"), "output")]
-        for item, fields in self._items.paired(output):
+        pairs = list(self._items.paired(output))
+        for place, (item, _) in enumerate(pairs):
+            item.place = place
+        for item, fields in pairs:
             yield from self._whole_item(item, fields)
         for fields in output:
             self._keep_encrypted(fields)
@@ -344,9 +347,9 @@ class ResponsesDecoder:
         text, logprobs = item.opening(channel, text, logprobs)
         if not text:
             return "", None
-        if channel in item.spoken:
+        speaker = self._speakers.get(channel)
+        if channel in item.spoken or (speaker is not None and speaker.place > item.place):
             raise self._invalid("the pieces of two items of the answer are mixed")
         item.spoken.add(channel)
-        is_first = channel not in self._speakers
         self._speakers[channel] = item
-        return text if is_first else JOINT + text, logprobs
+        return text if speaker is None else JOINT + text, logprobs
