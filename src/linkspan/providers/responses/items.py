@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from linkspan.conversation import ENCRYPTED_REASONING
 from linkspan.errors import InvalidResponseError
 from linkspan.providers.chat_completions.decode import decode_logprob_entries
 from linkspan.providers.wire import as_list, as_object, as_text
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import TokenLogprob
 
-__all__ = ["JOINT", "SPOKEN_KINDS", "Item", "annotations_of", "logprobs_of", "said_by"]
+__all__ = ["JOINT", "SPOKEN_KINDS", "Item", "annotations_of", "keep_encrypted", "logprobs_of", "said_by"]
 
 #: Kinds of items with content or a call of the request's functions. All others are of a server's own tools.
 SPOKEN_KINDS = frozenset({"function_call", "message", "reasoning"})
@@ -232,3 +233,11 @@ def logprobs_of(message: Mapping[str, Any]) -> list[TokenLogprob] | None:
 def annotations_of(message: Mapping[str, Any]) -> list[Any]:
     """Return the annotations of a whole message, such as citations."""
     return [note for part in _parts(message) for note in as_list(part.get("annotations"), "annotations")]
+
+
+def keep_encrypted(item: Mapping[str, Any], extra: dict[str, Any]) -> None:
+    """Keep a whole item's encrypted reasoning in ``extra``, once; the item may have no other content."""
+    encrypted = item.get("encrypted_content") if item.get("type") == "reasoning" else None
+    kept = extra.get(ENCRYPTED_REASONING, [])
+    if encrypted and encrypted not in kept:
+        extra[ENCRYPTED_REASONING] = [*kept, as_text(encrypted, "encrypted_content")]

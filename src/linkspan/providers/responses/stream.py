@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from linkspan.conversation import ENCRYPTED_REASONING, Delta, ToolCallDelta, Usage
+from linkspan.conversation import Delta, ToolCallDelta, Usage
 from linkspan.errors import InterruptedStreamError, InvalidResponseError
 from linkspan.providers.chat_completions.call_ids import CallIds
 from linkspan.providers.chat_completions.decode import (
@@ -20,7 +20,7 @@ from linkspan.providers.chat_completions.decode import (
 )
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of
 from linkspan.providers.responses.item_index import ItemIndex
-from linkspan.providers.responses.items import JOINT, SPOKEN_KINDS, annotations_of, logprobs_of, said_by
+from linkspan.providers.responses.items import JOINT, SPOKEN_KINDS, annotations_of, keep_encrypted, logprobs_of, said_by
 from linkspan.providers.responses.response import RESPONSE_FIELDS, finish_reason_of
 from linkspan.providers.wire import as_list, as_name, as_object, as_text, parse_json
 from linkspan.tool_arguments import as_json_text
@@ -158,7 +158,7 @@ class ResponsesDecoder:
         elif kind == "response.output_item.done":
             fields = as_object(event.get("item"), "item")
             yield from self._whole_item(self._item_of(event, None), fields)
-            self._keep_encrypted(fields)
+            keep_encrypted(fields, self._extra)
         elif kind in _ENDS:
             yield from self.end_with(as_object(event.get("response"), "response"), kind.removeprefix("response."))
         elif kind in _STARTS:
@@ -227,7 +227,7 @@ class ResponsesDecoder:
         for item, fields in pairs:
             yield from self._whole_item(item, fields)
         for fields in output:
-            self._keep_encrypted(fields)
+            keep_encrypted(fields, self._extra)
         self._usage = decode_usage(response.get("usage"), "input_tokens", "output_tokens")
         calls = any(item.kind == "function_call" for item in self._items)
         self._finish = finish_reason_of(response, status, self._usage, self._limit, calls=calls)
@@ -274,14 +274,6 @@ class ResponsesDecoder:
                 self._extra.setdefault("annotations", []).extend(notes)
         elif item.kind not in SPOKEN_KINDS:
             self._extra.setdefault("other_output", []).append(dict(fields))
-
-    def _keep_encrypted(self, fields: Mapping[str, Any]) -> None:
-        """Keep a whole item's encrypted reasoning once; the item may have no other content."""
-        encrypted = fields.get("encrypted_content") if fields.get("type") == "reasoning" else None
-        if encrypted:
-            kept = self._extra.setdefault(ENCRYPTED_REASONING, [])
-            if encrypted not in kept:
-                kept.append(as_text(encrypted, "encrypted_content"))
 
     # ------------------------------------------------------------------ contents of items
 
