@@ -33,12 +33,16 @@ UNTRACED = (
     *("data_role/test_injection.py",),
 )
 
+#: Tests among these that are about codecs.
+TRACED = ("both/test_scores_and_stops.py", "both/test_streamed_and_whole.py")
+
 
 class Branches:
     """A plugin that traces the other tests, in each process that runs tests."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.untraced = {config.rootpath / "tests" / name for name in UNTRACED}
+        self.traced = {config.rootpath / "tests" / name for name in TRACED}
         data = str(config.rootpath / ".coverage")
         self.coverage = Coverage(data_file=data, data_suffix=True, config_file=str(config.rootpath / "pyproject.toml"))
         self.on = False
@@ -48,7 +52,7 @@ class Branches:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        wanted = self.untraced.isdisjoint({item.path, *item.path.parents})
+        wanted = item.path in self.traced or self.untraced.isdisjoint({item.path, *item.path.parents})
         if wanted and not self.on:
             self.coverage.start()
             # The main thread alone. In CPython 3.11 a thread that begins to be traced in the same instant as another
