@@ -206,3 +206,10 @@ def test_tokens_that_contradict_the_whole_text_are_an_error(subject: Subject, to
 def test_a_whole_text_may_be_cut_or_decoded_otherwise(subject: Subject, generated: str, text: str) -> None:
     events = [_token("Good"), _token(" day"), _token("\n", generated)]
     assert _streamed(subject, _model(subject, events))[0] == text
+
+
+@pytest.mark.parametrize("subject", PROMPTS_TGI, ids=lambda subject: subject.id)
+def test_characters_of_several_tokens_contradict_nothing(subject: Subject) -> None:
+    # TGI's backends that decode each token by itself have no text for a part of a character.
+    events = [_token("Hi "), _token("\ufffd"), _token("\ufffd"), _token("!", "Hi \N{GRINNING FACE}!")]
+    assert _streamed(subject, _model(subject, events))[0].startswith("Hi ")

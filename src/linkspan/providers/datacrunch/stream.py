@@ -224,7 +224,8 @@ class TGIStreamDecoder:
 def _agree(spoken: str, whole: str) -> bool:
     """Whether one text starts with the other: the server may cut a stop text from the whole one.
 
-    White space and incomplete characters do not count, because servers decode the tokens for both.
+    White space does not count, because servers decode the tokens for both. Nor does what follows an incomplete
+    character: some servers decode each token by itself, and one character may have several.
     """
-    spoken, whole = ("".join(text.replace("\ufffd", "").split()) for text in (spoken, whole))
+    spoken, whole = ("".join(text.partition("\ufffd")[0].split()) for text in (spoken, whole))
     return spoken.startswith(whole) or whole.startswith(spoken)
