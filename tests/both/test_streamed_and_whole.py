@@ -213,3 +213,9 @@ def test_characters_of_several_tokens_contradict_nothing(subject: Subject) -> No
     # TGI's backends that decode each token by itself have no text for a part of a character.
     events = [_token("Hi "), _token("\ufffd"), _token("\ufffd"), _token("!", "Hi \N{GRINNING FACE}!")]
     assert _streamed(subject, _model(subject, events))[0].startswith("Hi ")
+
+
+@pytest.mark.parametrize("subject", CHAT_COMPLETIONS, ids=lambda subject: subject.id)
+def test_a_blocked_answer_may_end_without_a_piece(subject: Subject) -> None:
+    model = _model(subject, [{"id": "c", "choices": [{"index": 0, "finish_reason": "content_filter"}]}])
+    assert _streamed(subject, model) == ("", [])

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["ChatStreamDecoder", "asked_choices"]
 
 _DONE = b"[DONE]"
+#: The fields in which routes send a choice's content.
+_PIECES = frozenset({"delta", "message", "text"})
 
 
 class ChatStreamDecoder:
@@ -197,9 +199,10 @@ class ChatStreamDecoder:
         index: int = choice.get("index") or 0
         if index.__class__ is not int:
             index = as_count(index, "index") or 0
-        if self._piece_field in choice:
-            self._seen.add(index)
         finish = choice.get("finish_reason")
+        # A server may end an empty answer, such as a blocked one, without a piece.
+        if self._piece_field in choice or (finish and _PIECES.isdisjoint(choice)):
+            self._seen.add(index)
         if finish:
             self._finish[index] = as_name(finish, "finish_reason") or ""
         if not known.issuperset(choice):
