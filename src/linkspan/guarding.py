@@ -141,9 +141,11 @@ def place_of(turn: Message) -> GuardedPlace | None:
     return "questions" if turn.role == "user" else None
 
 
-def with_refusal(turn: Message, refusal: str | None) -> Message:
+def with_refusal(turn: Message, refusal: object) -> Message:
     """Return an assistant's turn with its refusal, which conversations leave out beside other text."""
-    if not refusal or any(isinstance(part, Text) and refusal in part.text for part in turn.parts):
+    if not isinstance(refusal, str) or not refusal:
+        return turn
+    if any(isinstance(part, Text) and refusal in part.text for part in turn.parts):
         return turn
     return replace(turn, parts=[*turn.parts, Text(refusal)])
 

@@ -1,4 +1,4 @@
-"""Several messages as one turn, for models that want user and assistant to take turns."""
+"""Join messages for models that want user and assistant to take turns, and put refusals into turns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Message, Part
 
-__all__ = ["join_first_system_turns", "join_turns", "joined"]
+__all__ = ["join_first_system_turns", "join_turns", "joined", "refusal_as_text"]
 
 
 def join_turns(messages: Sequence[Message]) -> list[Message]:
@@ -41,6 +41,13 @@ def join_first_system_turns(messages: Sequence[Message]) -> Sequence[Message]:
     """
     begun = list(itertools.takewhile(lambda message: message.role == "system", messages))
     return messages if len(begun) < 2 else [joined(begun), *messages[len(begun) :]]
+
+
+def refusal_as_text(parts: Sequence[Part], refusal: object) -> list[Part]:
+    """Return the parts of an assistant's turn, with its refusal as the text if it has no other."""
+    if not isinstance(refusal, str) or not refusal or any(isinstance(part, Text) and part.text for part in parts):
+        return list(parts)
+    return [*(part for part in parts if not isinstance(part, Text)), Text(refusal)]
 
 
 def _may_join(last: Message, message: Message) -> bool:

@@ -18,6 +18,7 @@ from linkspan.call_history import arguments_text
 from linkspan.conversation import ENCRYPTED_REASONING, Audio, File, Message, Reasoning, Text, ToolCall, Video
 from linkspan.errors import InvalidRequestError, UnsupportedContentError
 from linkspan.media import image_from_base64, image_from_url
+from linkspan.turns import refusal_as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -119,11 +120,8 @@ def _assistant(message: AIMessage, provider: str, place: int) -> Message:
         ToolCall(call_id, name, arguments_text(arguments, name=name, place=place, provider=provider))
         for call_id, name, arguments in _tool_calls(message)
     ]
-    parts = _spoken_parts(message.content, provider)
-    refusal = message.additional_kwargs.get("refusal")
-    if refusal and not any(isinstance(part, Text) and part.text for part in parts):
-        parts = [*(part for part in parts if not isinstance(part, Text)), Text(refusal)]
-    elif not any(not isinstance(part, Text) or part.text for part in parts):
+    parts = refusal_as_text(_spoken_parts(message.content, provider), message.additional_kwargs.get("refusal"))
+    if not any(not isinstance(part, Text) or part.text for part in parts):
         parts = [] if calls else [Text("")]
     reasoning = message.additional_kwargs.get("reasoning_content")
     thought = Reasoning(reasoning if isinstance(reasoning, str) else "", _encrypted_reasoning(message))

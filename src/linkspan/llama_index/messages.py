@@ -33,6 +33,7 @@ from linkspan.conversation import (
 )
 from linkspan.errors import UnsupportedContentError
 from linkspan.media import image_from_base64, image_from_bytes, image_from_url
+from linkspan.turns import refusal_as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,9 +98,8 @@ def _message(message: ChatMessage, provider: str, place: int) -> Message:
         # Another provider's notes on its own answer, which mean nothing to this model.
         blocks = [block for block in blocks if not isinstance(block, (CachePoint, CitationBlock))]
     parts = _parts(blocks, provider)
-    refusal = kwargs.get("refusal") if role == "assistant" else None
-    if refusal and not any(isinstance(part, Text) and part.text for part in parts):
-        parts = [*(part for part in parts if not isinstance(part, Text)), Text(refusal)]
+    if role == "assistant":
+        parts = refusal_as_text(parts, kwargs.get("refusal"))
     if tool_calls:
         # Agents return a turn that only calls tools with an empty text, which is not content.
         parts = [part for part in parts if not (isinstance(part, Text) and not part.text)]
