@@ -96,6 +96,14 @@ STREAMS: dict[str, tuple[Reply, list[tuple[str, dict[str, Any]]]]] = {
         streamed(calls(piece(ADA, name="look_up"), piece(BEN, name="pay"))),
         TWO,
     ),
+    "interleaved, with indices as text": (
+        streamed(
+            calls(piece("", name="look_up", index="0", id="a"), piece("", name="pay", index="1", id="b")),
+            calls(piece(ADA, index="0")),
+            calls(piece(BEN, index="1")),
+        ),
+        TWO,
+    ),
     "ids that are null": (
         streamed(calls(piece(ADA, name="look_up", index=0, id=None)), calls(piece(BEN, name="pay", index=1, id=None))),
         TWO,

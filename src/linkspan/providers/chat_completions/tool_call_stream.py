@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from linkspan.conversation import ToolCallDelta
 from linkspan.errors import InvalidResponseError
 from linkspan.providers.chat_completions.call_ids import CallIds
-from linkspan.providers.wire import as_object, as_text
+from linkspan.providers.wire import as_count, as_object, as_text
 from linkspan.tool_arguments import WholenessWatch, as_json_text, unwrap_json_string
 
 if TYPE_CHECKING:
@@ -94,8 +94,10 @@ class ToolCallStream:
         piece = as_json_text(function.get("arguments"))
         wire_id = fragment.get("id")
         wire_id = wire_id if isinstance(wire_id, str) and wire_id else None
-        index = fragment.get("index")
-        call = self._find(index if isinstance(index, int) else None, wire_id, name, piece)
+        index: Any = fragment.get("index")
+        if index.__class__ is not int:
+            index = as_count(index, "the index of a tool call")
+        call = self._find(index, wire_id, name, piece)
         call.name = call.name or name
         return self._hand_out(call, piece)
 

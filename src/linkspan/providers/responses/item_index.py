@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linkspan.providers.responses.items import SPOKEN_KINDS, Item, said_by
-from linkspan.providers.wire import as_text
+from linkspan.providers.wire import as_count, as_name, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,9 +40,8 @@ class ItemIndex:
         fields = event.get("item")
         fields = fields if isinstance(fields, dict) else {}
         kind = kind or as_text(fields.get("type"), "the type of an item")
-        item_id, index = event.get("item_id") or fields.get("id"), event.get("output_index")
-        item_id = item_id if isinstance(item_id, str) else None
-        index = index if type(index) is int else None
+        item_id = as_name(event.get("item_id") or fields.get("id"), "the id of an item")
+        index = as_count(event.get("output_index"), "output_index")
         item = self._by_id.get(item_id or "") or (None if index is None else self._by_index.get(index))
         if item is None and item_id is None and index is None and self._items and not begins:
             item = self._items[-1]
@@ -57,9 +56,9 @@ class ItemIndex:
 
     def has_server_tool_of(self, event: Mapping[str, Any]) -> bool:
         """Whether an event belongs to an item without content or a call of the request's functions."""
-        item_id, index = event.get("item_id"), event.get("output_index")
-        item = self._by_id.get(item_id) if isinstance(item_id, str) else None
-        if item is None and type(index) is int:
+        index = as_count(event.get("output_index"), "output_index")
+        item = self._by_id.get(as_name(event.get("item_id"), "the id of an item") or "")
+        if item is None and index is not None:
             item = self._by_index.get(index)
         return item is not None and item.kind not in SPOKEN_KINDS
 
