@@ -53,7 +53,7 @@ class Face:
         self.received = []
         if self.name == "sync":
             with self.client.stream(request) as events:
-                for event in events:
+                for event in (item for batch in events.batches() for item in batch):
                     self.received.append(event)
                     if stop(event):
                         break
@@ -61,7 +61,7 @@ class Face:
                     events.drain()
         else:
             async with self.client.astream(request) as events:
-                async for event in events:
+                async for event in (item async for batch in events.batches() for item in batch):
                     self.received.append(event)
                     if stop(event):
                         break

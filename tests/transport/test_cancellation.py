@@ -38,8 +38,8 @@ async def client() -> AsyncIterator[HttpClient]:
 async def read(client: HttpClient, request: Any, begun: asyncio.Event) -> list[bytes]:
     received = []
     async with client.astream(request) as events:
-        async for item in events:
-            received.append(item)
+        async for batch in events.batches():
+            received.extend(batch)
             begun.set()
     return received
 
@@ -76,7 +76,7 @@ async def test_while_the_reader_is_busy_with_an_event(server, ask, client):
 
     async def stop_at_the_first():
         async with client.astream(ask()) as events:
-            async for _ in events:
+            async for _ in events.batches():
                 begun.set()
                 await asyncio.Event().wait()
 

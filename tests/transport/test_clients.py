@@ -64,7 +64,7 @@ def test_nothing_is_left_behind_when_a_loop_ends(server):
 
         async def ask(client):
             async with client.astream(request) as events:
-                return [event async for event in events]
+                return [event async for batch in events.batches() for event in batch]
 
         async def ask_and_forget():
             await ask(HttpClient())
@@ -76,7 +76,7 @@ def test_nothing_is_left_behind_when_a_loop_ends(server):
             print(asyncio.run(ask(client)))
         asyncio.run(ask_and_forget())
         with client.stream(request) as events:
-            print([event for event in events])
+            print([event for batch in events.batches() for event in batch])
         del client
         gc.collect()
     """
@@ -194,7 +194,7 @@ async def test_many_streams_at_once(server, ask):
 
     async def read():
         async with client.astream(ask(timeout=PATIENCE)) as events:
-            return [item async for item in events]
+            return [item async for batch in events.batches() for item in batch]
 
     try:
         answers = await asyncio.gather(*(read() for _ in range(count)))
@@ -266,10 +266,10 @@ async def test_client_passed_in_whose_hook_reads_the_answer(server, ask):
         async with httpx.AsyncClient(event_hooks={"response": [aread]}) as async_own:
             client = HttpClient(http_client=own, http_async_client=async_own)
             with client.stream(ask()) as events:
-                assert list(events) == [b"one", b"[DONE]"]
+                assert [item for batch in events.batches() for item in batch] == [b"one", b"[DONE]"]
                 events.drain()
             async with client.astream(ask()) as async_events:
-                assert [item async for item in async_events] == [b"one", b"[DONE]"]
+                assert [item async for batch in async_events.batches() for item in batch] == [b"one", b"[DONE]"]
                 await async_events.drain()
     assert len(seen) == 2
 
@@ -281,10 +281,10 @@ async def test_client_passed_in_with_a_transport_that_is_no_socket(ask):
         async with httpx.AsyncClient(transport=transport) as async_own:
             client = HttpClient(http_client=own, http_async_client=async_own)
             with client.stream(ask()) as events:
-                assert next(iter(events)) == b"one"
+                assert next(events.batches())[0] == b"one"
                 events.drain()
             async with client.astream(ask()) as events:
-                assert [item async for item in events] == [b"one", b"[DONE]"]
+                assert [item async for batch in events.batches() for item in batch] == [b"one", b"[DONE]"]
 
 
 def test_one_tls_context_for_all(monkeypatch):
@@ -300,7 +300,7 @@ def test_proxy_of_the_environment_is_used(server, ask, monkeypatch):
     server.answer(*event_stream(b"one"))
     client = HttpClient()
     with client.stream(ask(url="http://model.internal/v1")) as events:
-        assert list(events) == [b"one", b"[DONE]"]
+        assert [item for batch in events.batches() for item in batch] == [b"one", b"[DONE]"]
     client.close()
     assert server.requests[0].target == "http://model.internal/v1"
 

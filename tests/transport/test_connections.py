@@ -86,11 +86,11 @@ async def test_a_reader_that_pauses_slows_the_server(small_buffers, server, face
     if face.name == "sync":
         with face.client.stream(ask()) as events:
             wait_until_it_stands_still()
-            assert sum(len(item) for item in events) == 65536 * 300
+            assert sum(len(item) for batch in events.batches() for item in batch) == 65536 * 300
     else:
         async with face.client.astream(ask()) as events:
             await asyncio.to_thread(wait_until_it_stands_still)
-            assert sum([len(item) async for item in events]) == 65536 * 300
+            assert sum([len(item) async for batch in events.batches() for item in batch]) == 65536 * 300
 
 
 @pytest.mark.usefixtures("patient_connect")
@@ -209,7 +209,7 @@ async def test_a_proxy_of_the_environment_is_used_for_async_calls(server, ask, m
     server.answer(*event_stream(b"one"))
     client = HttpClient()
     async with client.astream(ask(url="http://model.internal/v1")) as events:
-        assert [item async for item in events] == [b"one", b"[DONE]"]
+        assert [item async for batch in events.batches() for item in batch] == [b"one", b"[DONE]"]
     await client.aclose()
     assert server.requests[0].target == "http://model.internal/v1"
 

@@ -122,8 +122,9 @@ def test_readers_that_leave_early_are_not_complained_of(server):
 
         async def events():
             async with client.astream(request) as stream:
-                async for event in stream:
-                    yield event
+                async for batch in stream.batches():
+                    for event in batch:
+                        yield event
 
         async def outer():
             async with OwnedGenerator(events()) as stream:
@@ -145,8 +146,8 @@ def test_readers_that_leave_early_are_not_complained_of(server):
 
         def read_on():
             with client.stream(request) as stream:
-                for event in stream:
-                    print(event, flush=True)
+                for batch in stream.batches():
+                    print(*batch, flush=True)
                     reading.set()
 
         reading = threading.Event()
@@ -166,7 +167,7 @@ async def test_a_stream_cancelled_while_it_is_put_away_after_a_failure_gives_its
 
     async def read():
         async with client.astream(ask(timeout=20)) as events:
-            async for _ in events:
+            async for _ in events.batches():
                 pass
 
     server.always(head() + event(b"one") + b"x\r\n", Close())  # the end comes together with the event

@@ -355,16 +355,16 @@ async def test_draining_twice_and_after_the_end(server, face, ask):
     server.always(*event_stream(b"one"))
     if face.name == "sync":
         with face.client.stream(ask()) as events:
-            assert len(list(events)) == 2
+            assert len([item for batch in events.batches() for item in batch]) == 2
             events.drain()
             events.drain()
-            assert list(events) == []
+            assert [item for batch in events.batches() for item in batch] == []
     else:
         async with face.client.astream(ask()) as events:
-            assert len([item async for item in events]) == 2
+            assert len([item async for batch in events.batches() for item in batch]) == 2
             await events.drain()
             await events.drain()
-            assert [item async for item in events] == []
+            assert [item async for batch in events.batches() for item in batch] == []
 
 
 async def test_leaving_the_loop_closes_the_stream(server, face, ask):
@@ -390,7 +390,8 @@ def test_a_generator_that_is_closed_or_dropped_closes_the_stream(server, ask):
 
     def answer():
         with client.stream(ask()) as events:
-            yield from events
+            for batch in events.batches():
+                yield from batch
 
     with closing(answer()) as generator:
         assert next(generator) == b"one"
@@ -408,8 +409,9 @@ async def test_an_async_generator_left_by_break_closes_the_stream(server, ask):
 
     async def answer():
         async with client.astream(ask()) as events:
-            async for item in events:
-                yield item
+            async for batch in events.batches():
+                for item in batch:
+                    yield item
 
     async for _ in answer():
         break  # nobody calls aclose(): the event loop does
@@ -424,7 +426,7 @@ async def test_a_cancelled_task_closes_the_stream(server, ask):
 
     async def read():
         async with client.astream(ask()) as events:
-            async for _ in events:
+            async for _ in events.batches():
                 first.set()
 
     task = asyncio.create_task(read())

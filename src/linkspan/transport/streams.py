@@ -164,7 +164,7 @@ class _Stream:
 class EventStream(_Stream):
     """The events of an answer, in order, each yielded as soon as its bytes arrive.
 
-    Created by :meth:`linkspan.transport.HttpClient.stream`. Iterating raises ``InterruptedStreamError`` if the
+    Created by :meth:`linkspan.transport.HttpClient.stream`. Reading raises ``InterruptedStreamError`` if the
     connection breaks or stalls. ``headers`` has the answer's headers.
     """
 
@@ -197,12 +197,8 @@ class EventStream(_Stream):
                 raise error from exc
         self._judge_opening()
 
-    def __iter__(self) -> Iterator[bytes]:
-        for events in self.batches():
-            yield from events
-
     def batches(self) -> Iterator[Sequence[bytes]]:
-        """Yield the same events in one batch per read, which costs less than one step per event.
+        """Yield the events in one batch per read, which costs less than one step per event.
 
         No event waits for another: a batch has only events that have arrived.
         """
@@ -292,13 +288,8 @@ class AsyncEventStream(_Stream):
                 raise error from exc
         self._judge_opening()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for events in self.batches():
-            for event in events:
-                yield event
-
     async def batches(self) -> AsyncIterator[Sequence[bytes]]:
-        """Yield the same events in one batch per read; see :meth:`EventStream.batches`."""
+        """Yield the events in one batch per read; see :meth:`EventStream.batches`."""
         events, self._pending = self._pending, ()
         yield events
         if self._closed:
