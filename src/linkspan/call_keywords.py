@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import NamedTool, ResponseFormat, Tool
-from linkspan.errors import ConfigurationError
+from linkspan.errors import ConfigurationError, UnsupportedContentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from linkspan.conversation import ToolChoice
 
-__all__ = ["listed_tools", "read_function", "read_response_format", "read_tool_choice"]
+__all__ = ["listed_tools", "read_response_format", "read_tool", "read_tool_choice"]
 
 #: Types of a function's fields, and their names for errors.
 _FUNCTION_FIELDS: Mapping[str, tuple[type, str]] = {
@@ -38,12 +38,20 @@ def listed_tools(tools: Any) -> list[Any]:
     return list(tools)
 
 
-def read_function(function: Mapping[str, Any]) -> Tool:
-    """Return the tool of a function dict in the Chat Completions form.
+def read_tool(tool: Mapping[str, Any], provider: str) -> Tool:
+    """Return the tool of a dict in the form of Chat Completions or Responses.
 
     Raises:
         ConfigurationError: It has no name, or a field is of the wrong type.
+        UnsupportedContentError: It is not a function, such as another provider's web search.
     """
+    # The Responses API puts the function's fields next to its type.
+    function = tool.get("function", tool)
+    if tool.get("type", "function") != "function" or not isinstance(function, Mapping):
+        raise UnsupportedContentError(
+            f"A tool of type {tool.get('type')!r} runs on its own provider's servers; {provider} takes functions only.",
+            provider=provider,
+        )
     if not function.get("name"):
         raise ConfigurationError(f"A tool has no name: {dict(function)!r}. Give its function a 'name'.")
     for field, (kind, words) in _FUNCTION_FIELDS.items():

@@ -16,7 +16,7 @@ from linkspan.errors import ConfigurationError, ContentBlockedError, InvalidResp
 from linkspan.providers.cygnal import CYGNAL, UNTRUSTED_ROLES, says_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from linkspan.conversation import Message
     from linkspan.cygnal import Cygnal
@@ -36,7 +36,9 @@ __all__ = [
     "place_of",
     "refusal_of",
     "settle",
+    "unjudgeable",
     "with_refusal",
+    "with_refusals",
 ]
 
 _log = logging.getLogger(__name__)
@@ -148,6 +150,18 @@ def with_refusal(turn: Message, refusal: object) -> Message:
     if any(isinstance(part, Text) and refusal in part.text for part in turn.parts):
         return turn
     return replace(turn, parts=[*turn.parts, Text(refusal)])
+
+
+def with_refusals(turns: Sequence[Message], refusals: Iterable[object]) -> list[Message]:
+    """Return turns with their refusals; see :func:`with_refusal`."""
+    return [with_refusal(turn, refusal) for turn, refusal in zip(turns, refusals, strict=True)]
+
+
+def unjudgeable(item: object, kind: str) -> ConfigurationError:
+    """Return the error for something that is neither text, message nor the framework's ``kind`` of documents."""
+    return ConfigurationError(
+        f"{CYGNAL.title} judges texts, messages and {kind}, not a {type(item).__name__}.", provider=CYGNAL.name
+    )
 
 
 def first_new(roles: Sequence[str]) -> int:

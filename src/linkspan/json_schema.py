@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from linkspan.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["UnresolvableReferenceError", "resolve_references", "standing_alone", "takes_object"]
+__all__ = ["UnresolvableReferenceError", "require_object", "resolve_references", "standing_alone", "takes_object"]
 
 #: Keywords whose value maps names to schemas; these names are never keywords.
 _SCHEMA_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
@@ -51,6 +53,20 @@ def standing_alone(schema: Mapping[str, Any]) -> dict[str, Any]:
 def takes_object(schema: Mapping[str, Any]) -> bool:
     """Whether a value of the schema may be an object, as arguments of a tool call are."""
     return _takes_object(standing_alone(schema))
+
+
+def require_object(schema: Mapping[str, Any], name: str, instead: str, provider: str | None = None) -> None:
+    """Check that a schema can describe the arguments of a tool call; ``instead`` says what else to do, for the error.
+
+    Raises:
+        ConfigurationError: Its values cannot be objects.
+    """
+    if not takes_object(schema):
+        raise ConfigurationError(
+            f"{name} must be the schema of an object, as arguments of a tool call are: put it into a class with one "
+            f"field, or {instead}.",
+            provider=provider,
+        )
 
 
 def _takes_object(schema: Any) -> bool:

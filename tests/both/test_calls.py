@@ -216,6 +216,14 @@ WRONG_FUNCTIONS: list[Any] = [
 
 
 @chats
+def test_a_tool_that_runs_elsewhere_is_refused(subject: Subject, server: Server) -> None:
+    model = subject.make(server)
+    with pytest.raises(UnsupportedContentError, match="'web_search' runs on its own provider's servers"):
+        subject.ask(model, tools=[{"type": "web_search"}])
+    assert not server.requests
+
+
+@chats
 def test_what_is_no_tool_is_refused_before_anything_is_sent(subject: Subject, server: Server) -> None:
     model = subject.make(server)
     for tools in (5, "look", TOOL, [5], *([{"type": "function", "function": one}] for one in WRONG_FUNCTIONS)):

@@ -12,8 +12,8 @@ from langchain_core.runnables import Runnable
 
 from linkspan import cygnal
 from linkspan.conversation import Message, Text, Tool
-from linkspan.errors import ConfigurationError, UnsupportedContentError
-from linkspan.guarding import PlaceGuard, with_refusal
+from linkspan.errors import UnsupportedContentError
+from linkspan.guarding import PlaceGuard, unjudgeable, with_refusals
 from linkspan.langchain.component import LangChainComponent
 from linkspan.langchain.errors import converted_errors
 from linkspan.langchain.messages import to_conversation
@@ -87,9 +87,7 @@ def _turns_of(item: Any) -> Sequence[Turn]:
         return [item]
     if isinstance(item, (BaseMessage, tuple, str)) or (isinstance(item, dict) and item.keys() & {"role", "type"}):
         return judged_messages(convert_to_messages([item]))
-    raise ConfigurationError(
-        f"{CYGNAL.title} judges texts, messages and documents, not a {type(item).__name__}.", provider=CYGNAL.name
-    )
+    raise unjudgeable(item, "documents")
 
 
 def judged_messages(messages: Sequence[BaseMessage]) -> list[Message]:
@@ -98,8 +96,7 @@ def judged_messages(messages: Sequence[BaseMessage]) -> list[Message]:
     Unknown blocks are judged as JSON, because another provider's model may read them.
     """
     turns = to_conversation([_with_known_blocks(message) for message in messages], CYGNAL.name)
-    refusals = [message.additional_kwargs.get("refusal") for message in messages]
-    return [with_refusal(turn, refusal) for turn, refusal in zip(turns, refusals, strict=True)]
+    return with_refusals(turns, [message.additional_kwargs.get("refusal") for message in messages])
 
 
 def _with_known_blocks(message: BaseMessage) -> BaseMessage:

@@ -21,6 +21,7 @@ from langchain_core.prompts import ChatMessagePromptTemplate
 from langchain_core.runnables import RunnableLambda
 
 from linkspan.errors import ConfigurationError
+from linkspan.providers.data_role import listed_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,13 +140,7 @@ def _query(conversation: Sequence[BaseMessage]) -> str:
 
 
 def _items(content: Any) -> list[DataLike]:
-    items = content if isinstance(content, (list, tuple)) else [content]
-    for item in items:
-        if not isinstance(item, (str, Document)):
-            raise ConfigurationError(
-                f"A data message must consist of texts and langchain_core Documents, not of a {type(item).__name__}."
-            )
-    return list(items)
+    return listed_data(content, (Document,), "langchain_core Documents")
 
 
 def _as_messages(messages: Any) -> list[BaseMessage]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from langchain_core.embeddings import Embeddings
-from pydantic import Field
 
 from linkspan.langchain.component import LangChainComponent
-from linkspan.settings.scaleway_embeddings import ScalewayEmbeddingSettings
+from linkspan.settings.scaleway_embeddings import ScalewayEmbeddingSettings, instruction_field
 
 __all__ = ["ScalewayEmbeddings"]
 
@@ -40,9 +39,7 @@ class ScalewayEmbeddings(ScalewayEmbeddingSettings, LangChainComponent, Embeddin
             are refused before anything is sent.
     """
 
-    document_instruction: str = Field(
-        default="", description="Text put before each document, unchanged: add your own space or line break."
-    )
+    document_instruction: str = instruction_field("document")
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed documents.

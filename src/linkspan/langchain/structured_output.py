@@ -11,7 +11,7 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import AddableDict, RunnableGenerator, RunnableLambda, RunnableMap
 
 from linkspan.errors import ConfigurationError
-from linkspan.json_schema import takes_object
+from linkspan.json_schema import require_object
 from linkspan.langchain.answer_parsers import AnswerParser, merged
 from linkspan.langchain.tools import Method, schema_format
 from linkspan.langchain.typed_dicts import with_plain_fields
@@ -70,11 +70,7 @@ def structured(
         bound = model.bind(response_format=_wire_format(made), ls_structured_output_format=asked, **kwargs)
     else:
         tool = str(made.name)
-        if not takes_object(parameters):
-            raise ConfigurationError(
-                f"{tool} must be the schema of an object, as arguments of a tool call are: put it into a class with "
-                "one field, or use method='json_schema'."
-            )
+        require_object(parameters, tool, "use method='json_schema'")
         bound = model.bind_tools([_tool_of(made)], tool_choice=tool, ls_structured_output_format=asked, **kwargs)  # type: ignore[assignment]  # bind_tools promises less than it returns
     parser = AnswerParser.for_schema(schema, parameters, name=made.name, tool=tool)
     return parsed(bound, parser, include_raw=include_raw)

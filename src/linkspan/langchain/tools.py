@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
 
-from linkspan.call_keywords import listed_tools, read_function
+from linkspan.call_keywords import listed_tools, read_tool
 from linkspan.conversation import ResponseFormat
-from linkspan.errors import ConfigurationError, UnsupportedContentError
+from linkspan.errors import ConfigurationError
 from linkspan.json_schema import standing_alone
 from linkspan.langchain.typed_dicts import with_plain_fields
 
@@ -66,18 +66,7 @@ def to_tools(tools: Sequence[ToolLike] | None, provider: str, strict: bool | Non
     Raises:
         UnsupportedContentError: A tool is not a function, such as another provider's web search.
     """
-    return [_to_tool(tool, provider) for tool in as_tool_dicts(tools, strict)]
-
-
-def _to_tool(tool: dict[str, Any], provider: str) -> Tool:
-    # The Responses API puts the function's fields next to its type.
-    function = tool.get("function", tool if tool.get("type") == "function" else None)
-    if tool.get("type", "function") != "function" or not isinstance(function, Mapping):
-        raise UnsupportedContentError(
-            f"A tool of type {tool.get('type')!r} runs on its own provider's servers; {provider} takes functions only.",
-            provider=provider,
-        )
-    return read_function(function)
+    return [read_tool(tool, provider) for tool in as_tool_dicts(tools, strict)]
 
 
 def schema_format(schema: Any, strict: bool | None = None) -> ResponseFormat:

@@ -104,7 +104,7 @@ class ChatLLM(ChatSettings, NativeStructuredOutput, CheckedToolStreams):
         request = self._chat_request_of(
             messages,
             options,
-            tools=[tool_from(tool) for tool in listed_tools(keywords.get("tools"))],
+            tools=[tool_from(tool, self._provider.name) for tool in listed_tools(keywords.get("tools"))],
             response_format=read_response_format(keywords.get("response_format"), pydantic_format),
         )
         return request, options.timeout

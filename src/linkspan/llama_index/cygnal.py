@@ -14,8 +14,7 @@ from pydantic import ConfigDict, Field
 from linkspan import cygnal as neutral
 from linkspan.concurrency import acall_each, call_each
 from linkspan.conversation import Message, Text, Tool
-from linkspan.errors import ConfigurationError
-from linkspan.guarding import JUDGEMENT_KEY, Check, Judgement, OnFailure, PlaceGuard, with_refusal
+from linkspan.guarding import JUDGEMENT_KEY, Check, Judgement, OnFailure, PlaceGuard, unjudgeable, with_refusals
 from linkspan.llama_index.component import LlamaIndexComponent
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.tools import tool_from
@@ -56,7 +55,7 @@ class Cygnal(neutral.Cygnal, LlamaIndexComponent):
         return [_turn_of(item) for item in items]
 
     def _tools(self, tools: Sequence[Any]) -> Sequence[Any]:
-        return [tool if isinstance(tool, Tool) else tool_from(tool) for tool in tools]
+        return [tool if isinstance(tool, Tool) else tool_from(tool, CYGNAL.name) for tool in tools]
 
 
 def _turn_of(item: Any) -> Turn:
@@ -66,17 +65,14 @@ def _turn_of(item: Any) -> Turn:
         return judged_chat_messages([item])[0]
     if isinstance(item, (BaseNode, NodeWithScore)):
         return Message("data", [Text(item.get_content(metadata_mode=MetadataMode.LLM))])
-    raise ConfigurationError(
-        f"{CYGNAL.title} judges texts, messages and nodes, not a {type(item).__name__}.", provider=CYGNAL.name
-    )
+    raise unjudgeable(item, "nodes")
 
 
 def judged_chat_messages(messages: Sequence[ChatMessage]) -> list[Message]:
     """Convert messages to the guard's form: unwrap citations, add refusals, drop cache marks of other APIs."""
     readable = [message.model_copy(update={"blocks": _readable(message.blocks)}) for message in messages]
     turns = messages_from_llama_index(readable, provider=CYGNAL.name)
-    refusals = [message.additional_kwargs.get("refusal") for message in messages]
-    return [with_refusal(turn, refusal) for turn, refusal in zip(turns, refusals, strict=True)]
+    return with_refusals(turns, [message.additional_kwargs.get("refusal") for message in messages])
 
 
 def _readable(blocks: Sequence[Any]) -> list[Any]:

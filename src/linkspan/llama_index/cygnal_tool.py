@@ -128,7 +128,7 @@ class CygnalTool(FunctionTool):
     def _call_check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Check | None:
         if "tool_calls" not in self._guards:
             return None
-        return self._guards["tool_calls"].check([self._turn(args, kwargs)], [tool_from(self._tool)])
+        return self._guards["tool_calls"].check([self._turn(args, kwargs)], [tool_from(self._tool, CYGNAL.name)])
 
     def _result_check(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: ToolOutput) -> Check | None:
         if "tool_results" not in self._guards:

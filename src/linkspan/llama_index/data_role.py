@@ -17,10 +17,10 @@ from llama_index.core.prompts.base import ChatPromptTemplate
 from llama_index.core.prompts.prompt_type import PromptType
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 
-from linkspan.errors import ConfigurationError
 from linkspan.llama_index.language_model import LinkspanLLM
 from linkspan.llama_index.messages import DATA_ROLE_MARKER
 from linkspan.locks import ForkSafeLock
+from linkspan.providers.data_role import listed_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,7 +56,7 @@ def data_message(content: DataLike | Sequence[DataLike]) -> ChatMessage:
     Raises:
         ConfigurationError: ``content`` is, or contains, something else.
     """
-    items = content if isinstance(content, (list, tuple)) else [content]
+    items = listed_data(content, (BaseNode, NodeWithScore), "LlamaIndex nodes")
     return ChatMessage(
         role=MessageRole.USER,
         content="\n\n".join(_text(item) for item in items),
@@ -65,13 +65,7 @@ def data_message(content: DataLike | Sequence[DataLike]) -> ChatMessage:
 
 
 def _text(item: Any) -> str:
-    if isinstance(item, str):
-        return item
-    if isinstance(item, (BaseNode, NodeWithScore)):
-        return item.get_content(metadata_mode=MetadataMode.LLM)
-    raise ConfigurationError(
-        f"A data message must consist of texts and LlamaIndex nodes, not of a {type(item).__name__}."
-    )
+    return item if isinstance(item, str) else item.get_content(metadata_mode=MetadataMode.LLM)
 
 
 # --------------------------------------------------------------------------- prompts

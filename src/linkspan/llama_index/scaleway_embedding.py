@@ -12,7 +12,7 @@ from linkspan.concurrency import LoopGates
 from linkspan.llama_index.component import LlamaIndexComponent
 from linkspan.providers.scaleway_embeddings import without_text
 from linkspan.routes.embeddings import with_text, with_zeros
-from linkspan.settings.scaleway_embeddings import ScalewayEmbeddingSettings
+from linkspan.settings.scaleway_embeddings import ScalewayEmbeddingSettings, instruction_field
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,9 +40,7 @@ class ScalewayEmbedding(ScalewayEmbeddingSettings, LlamaIndexComponent, BaseEmbe
         ConfigurationError: An unknown or invalid argument, or no key.
     """
 
-    text_instruction: str = Field(
-        default="", description="Text put before each document, unchanged: add your own space or line break."
-    )
+    text_instruction: str = instruction_field("document")
     embed_batch_size: int = Field(
         default=2048,
         gt=0,

@@ -9,7 +9,7 @@ from llama_index.core.types import PydanticProgramMode
 
 from linkspan.errors import ConfigurationError
 from linkspan.json_answer import JSONAnswerReader, validator_of
-from linkspan.json_schema import standing_alone, takes_object
+from linkspan.json_schema import require_object, standing_alone
 from linkspan.llama_index.language_model import LinkspanLLM
 from linkspan.llama_index.program_prompt import ProgramPrompt
 from linkspan.llama_index.structured_predict import ObjectRequest, StructuredOutput, asks_for_call, keywords_of
@@ -86,12 +86,7 @@ class NativeStructuredOutput(LinkspanLLM, StructuredOutput):
         prompt_args: Mapping[str, Any],
     ) -> ObjectRequest:
         schema = standing_alone(output_cls.model_json_schema())
-        if not takes_object(schema):
-            raise ConfigurationError(
-                f"{output_cls.__name__} must be the schema of an object, as arguments of a tool call are: put it "
-                "into a class with one field, or use a mode that asks for text.",
-                provider=self._provider.name,
-            )
+        require_object(schema, output_cls.__name__, "use a mode that asks for text", self._provider.name)
         name = str(schema.pop("title", output_cls.__name__))
         function = {"name": name, "description": schema.pop("description", None), "parameters": schema}
         choice = kwargs.pop("tool_choice", None)

@@ -12,7 +12,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from pydantic import BaseModel, ConfigDict
 
-from linkspan.call_keywords import read_function
+from linkspan.call_keywords import read_tool
 from linkspan.conversation import Completion, ResponseFormat, ToolCall
 from linkspan.errors import ConfigurationError, InvalidResponseError
 from linkspan.json_schema import standing_alone
@@ -100,11 +100,12 @@ def _described(tool: Any) -> dict[str, Any]:
     return {**described, "function": function}
 
 
-def tool_from(tool: Any) -> Tool:
+def tool_from(tool: Any, provider: str) -> Tool:
     """Convert a LlamaIndex tool, a function, or a dict in the Chat Completions or Responses form.
 
     Raises:
         ConfigurationError: The tool has another form.
+        UnsupportedContentError: It is not a function, such as another provider's web search.
     """
     if not isinstance(tool, dict) and not hasattr(tool, "metadata") and callable(tool):
         from llama_index.core.tools import FunctionTool  # noqa: PLC0415  # functions are rarely given as they are
@@ -112,15 +113,12 @@ def tool_from(tool: Any) -> Tool:
         tool = FunctionTool.from_defaults(tool)
     if hasattr(tool, "metadata"):
         tool = _described(tool)
-    is_dict = isinstance(tool, dict)
-    # The Responses API puts the function's fields next to its type.
-    function = tool.get("function", tool if tool.get("type") == "function" else None) if is_dict else None
-    if not isinstance(function, dict) or not function.get("name"):
+    if not isinstance(tool, dict):
         raise ConfigurationError(
             "tools: each must be a LlamaIndex tool, a function or a dict of the form "
             f'{{"type": "function", "function": {{"name": ..., "parameters": ...}}}}, not {type(tool).__name__}'
         )
-    return read_function(function)
+    return read_tool(tool, provider)
 
 
 def is_pydantic_class(schema: Any) -> bool:

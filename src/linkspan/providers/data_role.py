@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import Message, Text, kind_of_part
-from linkspan.errors import UnsupportedContentError
+from linkspan.errors import ConfigurationError, UnsupportedContentError
 from linkspan.turns import joined
 
 if TYPE_CHECKING:
@@ -15,7 +15,22 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import ChatRequest, Role
 
-__all__ = ["carry_data", "fence_data", "tool_results_as_data"]
+__all__ = ["carry_data", "fence_data", "listed_data", "tool_results_as_data"]
+
+
+def listed_data(content: Any, kinds: tuple[type, ...], title: str) -> list[Any]:
+    """Return the content of a data message as a list: texts, and objects of the framework's ``kinds``.
+
+    Raises:
+        ConfigurationError: An item is something else; the error calls the kinds by their ``title``.
+    """
+    items = list(content) if isinstance(content, (list, tuple)) else [content]
+    for item in items:
+        if not isinstance(item, (str, *kinds)):
+            raise ConfigurationError(
+                f"A data message must consist of texts and {title}, not of a {type(item).__name__}."
+            )
+    return items
 
 
 def carry_data(request: ChatRequest, *, has_role: bool) -> Sequence[Message]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
     from linkspan.providers.scaleway_embeddings import Embedded
 
-__all__ = ["ScalewayEmbeddingSettings"]
+__all__ = ["ScalewayEmbeddingSettings", "instruction_field"]
+
+
+def instruction_field(before: str) -> Any:
+    """Return the field of the text put before each query or document; the frameworks name the second one."""
+    return Field(default="", description=f"Text put before each {before}, unchanged: add your own space or line break.")
 
 
 class ScalewayEmbeddingSettings(ScalewaySettings):
@@ -27,9 +32,7 @@ class ScalewayEmbeddingSettings(ScalewaySettings):
     dimensions: int | None = sent_if_set(
         "Length of the vectors, for models that support several; any other length in the answer is an error.", gt=0
     )
-    query_instruction: str = Field(
-        default="", description="Text put before each query, unchanged: add your own space or line break."
-    )
+    query_instruction: str = instruction_field("query")
     chunk_size: int | None = Field(
         default=None,
         gt=0,
