@@ -89,15 +89,15 @@ def _message(message: ChatMessage, provider: str, place: int) -> Message:
         # A shortcut for the usual message; the general path below gives the same result.
         return Message(_ROLES[message.role], [Text(blocks[0].text)])
     role = _role(message, provider)
-    tool_calls = [
-        ToolCall(call_id, name, arguments_text(arguments, name=name, place=place, provider=provider))
-        for call_id, name, arguments in _tool_calls(message)
-    ]
-    blocks = message.blocks
+    tool_calls = []
     if role == "assistant":
+        tool_calls = [
+            ToolCall(call_id, name, arguments_text(arguments, name=name, place=place, provider=provider))
+            for call_id, name, arguments in _tool_calls(message)
+        ]
         # Another provider's notes on its own answer, which mean nothing to this model.
-        blocks = [block for block in blocks if not isinstance(block, (CachePoint, CitationBlock))]
-    parts = _parts(blocks, provider)
+        blocks = [block for block in blocks if not isinstance(block, (CachePoint, CitationBlock, ToolCallBlock))]
+    parts = _parts(blocks, provider, f"{role} message {place}")
     if role == "assistant":
         parts = refusal_as_text(parts, kwargs.get("refusal"))
     if tool_calls:
@@ -106,10 +106,10 @@ def _message(message: ChatMessage, provider: str, place: int) -> Message:
     return Message(
         role=role,
         parts=parts,
-        name=kwargs.get("name"),
+        name=_name(kwargs.get("name")),
         tool_calls=tool_calls,
         # After ``return_direct``, agents leave the id on an assistant turn, where it means nothing.
-        tool_call_id=kwargs.get("tool_call_id") if role == "tool" else None,
+        tool_call_id=_name(kwargs.get("tool_call_id")) if role == "tool" else None,
         is_error=role == "tool" and bool(kwargs.get("is_error")),
     )
 
@@ -133,13 +133,16 @@ def _tool_calls(message: ChatMessage) -> list[tuple[str | None, str, Any]]:
     blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
     if blocks:
         return [(block.tool_call_id, block.tool_name, block.tool_kwargs) for block in blocks]
-    return [_legacy_tool_call(call) for call in message.additional_kwargs.get("tool_calls") or ()]
+    kwargs = message.additional_kwargs
+    calls = [(_name(_get(call, "id")), _get(call, "function")) for call in kwargs.get("tool_calls") or ()]
+    if not calls and kwargs.get("function_call"):
+        calls = [(None, kwargs["function_call"])]  # OpenAI's form of calls before it had tools
+    return [(call_id, str(_get(function, "name") or ""), _get(function, "arguments")) for call_id, function in calls]
 
 
-def _legacy_tool_call(call: Any) -> tuple[str | None, str, Any]:
-    """Read a call that is a dict in Chat Completions form, or another package's object of the same shape."""
-    function, call_id = _get(call, "function"), _get(call, "id")
-    return None if call_id is None else str(call_id), str(_get(function, "name") or ""), _get(function, "arguments")
+def _name(value: Any) -> str | None:
+    """Return an id or a name as text: other packages also keep numbers."""
+    return None if value is None else str(value)
 
 
 def _get(holder: Any, name: str) -> Any:
@@ -149,12 +152,10 @@ def _get(holder: Any, name: str) -> Any:
 # --------------------------------------------------------------------------- blocks
 
 
-def _parts(blocks: Sequence[Any], provider: str) -> list[Part]:
+def _parts(blocks: Sequence[Any], provider: str, where: str) -> list[Part]:
     parts: list[Part] = []
     for block in blocks:
-        if isinstance(block, ToolCallBlock):
-            continue
-        part = _part(block, provider)
+        part = _part(block, provider, where)
         if part is None:
             continue
         last = parts[-1] if parts else None
@@ -165,12 +166,12 @@ def _parts(blocks: Sequence[Any], provider: str) -> list[Part]:
     return parts
 
 
-def _part(block: Any, provider: str) -> Part | None:
+def _part(block: Any, provider: str, where: str) -> Part | None:
     for kind, convert in _CONVERTERS.items():
         if isinstance(block, kind):
             return convert(block)
     raise UnsupportedContentError(
-        f"a {type(block).__name__} cannot be sent to {provider}: remove it, or send its content as text",
+        f"a {type(block).__name__} cannot be sent to {provider} ({where}): remove it, or send its content as text",
         provider=provider,
     )
 

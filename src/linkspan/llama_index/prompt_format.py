@@ -9,6 +9,7 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from linkspan.conversation import DATA_ROLE_ADVICE, Reasoning, Text, kind_of_part
 from linkspan.errors import UnsupportedContentError
 from linkspan.llama_index.messages import messages_from_llama_index
+from linkspan.prompts.turns import check_names
 from linkspan.providers.data_role import fence_data
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ __all__ = ["for_function", "plain_lines"]
 def plain_lines(messages: Sequence[Message], *, provider: str, data_role: Literal["error", "fenced"]) -> str:
     """Return a conversation as lines that begin with the role; the assistant continues the last one.
 
-    Reasoning is left out.
+    The assistant's reasoning is left out.
 
     Raises:
-        UnsupportedContentError: It has parts other than text, or untrusted text without ``data_role="fenced"``.
+        UnsupportedContentError: It has parts other than text, names of speakers, or untrusted text without
+            ``data_role="fenced"``.
     """
+    check_names(f"{provider}: a prompt without a chat template", messages)
     carried = _fenced(messages, provider=provider, data_role=data_role)
     lines = [f"{message.role}: {_text(message, place, provider)}" for place, message in enumerate(carried)]
     return "\n".join([*lines, "assistant: "])
@@ -67,7 +70,8 @@ def _text(message: Message, place: int, provider: str) -> str:
             provider=provider,
         )
     for part in message.parts:
-        if not isinstance(part, (Text, Reasoning)):  # reasoning of earlier turns is left out, as by chat templates
+        left_out = isinstance(part, Reasoning) and message.role == "assistant"  # as by chat templates
+        if not (isinstance(part, Text) or left_out):
             raise UnsupportedContentError(
                 f"a prompt is only text: message {place} ({message.role}) has a part of type {kind_of_part(part)!r}. "
                 "Remove it, or use a chat class of this API.",

@@ -68,7 +68,7 @@ def _check_part(part: Part) -> None:
     if isinstance(part, Audio) and (part.base64 is None or part.format not in {"wav", "mp3"}):
         raise UnsupportedContentError(
             f"{SCALEWAY.title} takes audio as base64 in wav or mp3, not "
-            f"{'a URL' if part.base64 is None else part.format!r}.",
+            + ("as a URL: download it first." if part.base64 is None else f"{part.format!r}: convert it first."),
             provider=SCALEWAY.name,
         )
 

@@ -189,6 +189,12 @@ def _encode_parts(
             dialect.check_part(part)
         if not isinstance(part, (Text, *allowed)):
             raise unsupported_part(part, message, dialect, place)
+        if isinstance(part, Audio) and part.base64 is None:
+            raise UnsupportedContentError(
+                f"{dialect.title} takes audio as base64, not as a URL ({message.role} message {place}): download it, "
+                "and send its content.",
+                provider=dialect.provider,
+            )
         encoded.append(_encode_part(part))
     if dialect.joins_text:
         return "\n".join(part["text"] for part in encoded)

@@ -133,6 +133,11 @@ def _items(message: Message, dialect: Dialect, place: int, *, send_reasoning: bo
     if message.role not in dialect.roles:
         raise unsupported_role(message, dialect, place)
     if message.role == "tool":
+        if not message.tool_call_id:
+            raise UnsupportedContentError(
+                f"The Responses API takes a tool's result only with the id of its call (message {place}).",
+                provider=dialect.provider,
+            )
         yield {
             "type": "function_call_output",
             "call_id": message.tool_call_id,
