@@ -33,6 +33,12 @@ __all__ = [
 
 #: Finish reasons of an answer that the token limit cut off.
 CUT_OFF_REASONS = ("length", "max_tokens")
+#: Finish reasons of an answer that the model or a stop text ended; some servers send none. Any other one, such as a
+#: filter's, may have cut the answer off anywhere.
+_ENDED_REASONS = (
+    *(None, "stop", "tool_calls", "tool_call", "function_call"),
+    *("eos_token", "stop_sequence", "end_turn", "tool_use"),
+)
 #: Most levels of nested values. Servers do not read deeper ones either, and the frameworks' copies of them overflow.
 DEEPEST = 100
 
@@ -120,14 +126,16 @@ def _escaped(character: re.Match[str]) -> str:
 
 
 def unwrap_json_string(text: str) -> str:
-    """Undo double encoding: vLLM can send arguments as a JSON string that contains the JSON object."""
+    """Undo double encoding: vLLM can send arguments as a JSON string that contains the JSON object, or nothing."""
     if not text.lstrip().startswith('"'):
         return text
     try:
         inner = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return inner if isinstance(inner, str) and inner.lstrip().startswith("{") else text
+    if not isinstance(inner, str):
+        return text
+    return inner if inner.lstrip().startswith("{") or inner.strip() in {"", "null"} else text
 
 
 def parse_arguments(arguments: str) -> dict[str, Any] | None:
@@ -135,7 +143,7 @@ def parse_arguments(arguments: str) -> dict[str, Any] | None:
 
     Halves of UTF-16 pairs become U+FFFD, as in texts.
     """
-    if not arguments.strip():
+    if _is_empty(arguments):
         return {}
     try:
         value = _loads(arguments)
@@ -151,18 +159,19 @@ def judge_calls(calls: Iterable[ToolCall], finish_reason: str | None) -> None:
     for call in calls:
         call.problem = _problem_of(call.name, call.arguments, finish_reason)
         if call.problem is None:
-            call.arguments = call.arguments if call.arguments.strip() else "{}"
+            call.arguments = "{}" if _is_empty(call.arguments) else call.arguments
 
 
 def _problem_of(name: str, arguments: str, finish_reason: str | None) -> str | None:
     """Return why a call must not run, because its arguments are not one whole JSON object; ``None`` if it may.
 
-    Empty arguments count as an object, because servers send them for tools without parameters; unless the token limit
-    cut off the answer, perhaps before their first character.
+    Empty arguments count as an object, because servers send them for tools without parameters; unless the answer was
+    cut off, perhaps before their first character.
     """
     cut_off = f"The arguments of {name} were cut off by max_tokens: raise it."
-    if not arguments.strip():
-        return cut_off if finish_reason in CUT_OFF_REASONS else None
+    if _is_empty(arguments):
+        early = f"The answer ended early (finish reason {finish_reason!r}), perhaps before the arguments of {name}."
+        return None if finish_reason in _ENDED_REASONS else cut_off if finish_reason in CUT_OFF_REASONS else early
     try:
         value = _loads(arguments)
     except (ValueError, RecursionError) as error:
@@ -174,6 +183,10 @@ def _problem_of(name: str, arguments: str, finish_reason: str | None) -> str | N
     if value is None or isinstance(value, dict):
         return None
     return f"The arguments of {name} are not a JSON object, but of type {type(value).__name__}."
+
+
+def _is_empty(arguments: str) -> bool:
+    return not unwrap_json_string(arguments).strip()
 
 
 def _loads(arguments: str) -> Any:

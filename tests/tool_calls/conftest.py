@@ -196,7 +196,7 @@ def answer_with(sandbox: Sandbox, *calls: dict[str, Any], finish: str = "tool_ca
 
 
 def _responded(calls: Sequence[dict[str, Any]], finish: str, *, stream: bool) -> Reply:
-    reason = "max_output_tokens" if finish == "length" else None
+    reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(finish)
     items = [
         responses.call(call["function"]["arguments"], call["function"]["name"], call["id"], f"fc_{place}")
         for place, call in enumerate(calls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,11 @@ import pytest
 from langchain_core.messages import AIMessage, ToolMessage
 from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 
+from linkspan.conversation import ChatRequest, Tool
 from linkspan.langchain import ChatScaleway
+from linkspan.providers.scaleway import ScalewayChatCodec
 from linkspan_sandbox import Reply
+from tests.support.streams import assemble
 from tests.tool_calls.conftest import CHATS, KEY, TOOLS, WAYS, event, merged, piece, streamed, whole
 
 if TYPE_CHECKING:
@@ -108,6 +112,50 @@ STREAMS: dict[str, tuple[Reply, list[tuple[str, dict[str, Any]]]]] = {
         streamed(calls(piece(ADA, name="look_up", index=0, id=None)), calls(piece(BEN, name="pay", index=1, id=None))),
         TWO,
     ),
+    "a name in pieces": (
+        streamed(
+            calls(piece("", name="look", index=0, id="a")),
+            calls(piece(None, name="_up", index=0)),
+            calls(piece(ADA, index=0)),
+            calls(piece("", name="p", index=1, id="b")),
+            calls(piece(BEN, name="ay", index=1, id="b")),
+        ),
+        TWO,
+    ),
+    "a name that grows": (
+        streamed(
+            calls(piece("", name="l", index=0, id="a")),
+            calls(piece("", name="look_up", index=0, id="a")),
+            calls(piece(ADA, index=0)),
+            calls(piece(BEN, name="pay", index=1, id="b")),
+        ),
+        TWO,
+    ),
+    "indices as text, interleaved": (
+        streamed(
+            calls(piece("", name="look_up", index="0"), piece("", name="pay", index="1")),
+            calls(piece('{"to": ', index="0"), piece('{"to": ', index="1")),
+            calls(piece('"Ben"}', index="1"), piece('"Ada"}', index="0")),
+        ),
+        TWO,
+    ),
+    "numbers as ids, no index, interleaved": (
+        streamed(
+            calls(piece("", name="look_up", id=1), piece("", name="pay", id=2)),
+            calls(piece('{"to": ', id=1), piece('{"to": ', id=2)),
+            calls(piece('"Ben"}', id=2), piece('"Ada"}', id=1)),
+        ),
+        TWO,
+    ),
+    "OpenAI's form from before tools": (
+        streamed(
+            {"function_call": {"name": "pay", "arguments": ""}},
+            {"function_call": {"arguments": '{"to": '}},
+            {"function_call": {"arguments": '"Ada"}'}},
+            finish="function_call",
+        ),
+        PAY,
+    ),
     "the head again behind the whole arguments": (
         streamed(calls(piece(ADA, name="pay", index=0, id="a")), calls(piece("", name="pay", index=0, id="a"))),
         PAY,
@@ -126,6 +174,31 @@ def test_pieces_make_the_calls_that_were_meant(chat: Chat, make: Callable[..., A
         ids = [call_id for call_id, _, _ in seen.calls]
         assert all(isinstance(call_id, str) and call_id for call_id in ids), special
         assert len(set(ids)) == len(ids), special
+
+
+def test_a_name_that_begins_another_waits_for_its_arguments() -> None:
+    tools = [Tool(name) for name in ("pay", "pay_back", "back")]
+    for heads, expected in (
+        (("pay",), ["pay"]),
+        (("pay", "_back"), ["pay_back"]),
+        (("pa", "y", "_ba", "ck"), ["pay_back"]),
+        (("pay", "back"), ["pay", "back"]),
+        (("unknown", "pay"), ["unknown", "pay"]),
+    ):
+        decoder = ScalewayChatCodec().stream_decoder(ChatRequest("m", [], tools=tools), {})
+        events = [event(calls(piece("", name=name, index=0, id="a"))) for name in heads] + [event({}, "tool_calls")]
+        deltas = [delta for one in events for delta in decoder.feed(json.dumps(one).encode())] + [*decoder.close()]
+        assert [call.name for delta in deltas for call in delta.tool_calls] == expected, heads
+        assert [call.name for call in assemble(deltas).tool_calls] == expected, heads
+
+
+def test_a_whole_call_in_openais_form_from_before_tools(chat: Chat, make: Callable[..., Any], sandbox: Sandbox) -> None:
+    message = {"role": "assistant", "content": None, "function_call": {"name": "pay", "arguments": ADA}}
+    choice = {"index": 0, "message": message, "finish_reason": "function_call"}
+    sandbox.add_rule(Reply(body={"id": "c-1", "object": "chat.completion", "created": 1, "choices": [choice]}))
+    ((call_id, name, arguments),) = chat.ask(make(), "invoke").calls
+    assert (name, arguments) == ("pay", {"to": "Ada"})
+    assert call_id
 
 
 def test_calls_of_one_answer_have_ids_of_their_own(chat: Chat, make: Callable[..., Any], sandbox: Sandbox) -> None:

@@ -50,6 +50,8 @@ SOUND: dict[Any, dict[str, Any]] = {
     None: {},
     "{}": {},
     "null": {},
+    '""': {},
+    '"null"': {},
     '"{\\"to\\": \\"Ada\\"}"': {"to": "Ada"},
     '{"to": "\\ud83d Ada \\ud83d\\ude42"}': {"to": "\ufffd Ada 🙂"},  # half a pair has no UTF-8
 }
@@ -98,6 +100,20 @@ def test_no_arguments_at_the_limit_were_cut_off(chat: Chat, make: Callable[..., 
         seen = chat.ask(model, way)
         assert seen.calls == [], way
         assert "pay were cut off by max_tokens: raise it" in seen.refusal, way
+
+
+@every
+def test_no_arguments_at_another_early_end_may_be_cut_off(
+    chat: Chat, make: Callable[..., Any], sandbox: Sandbox
+) -> None:
+    model = make()
+    for way in WAYS:
+        for arguments in ("", "{}"):
+            sandbox.reset()
+            answer_with(sandbox, piece(arguments, name="pay", id="call_a"), finish="content_filter")
+            seen = chat.ask(model, way)
+            assert seen.calls == ([("call_a", "pay", {})] if arguments else []), way
+            assert ("ended early (finish reason 'content_filter')" in seen.refusal) is not bool(arguments), way
 
 
 @every

@@ -45,11 +45,14 @@ class ToolNames:
     Valid names do not change. If two names are equal once cleaned, the second one gets a hash. Tools that only earlier
     turns mention count too.
 
+    Attributes:
+        offered: The names of the request's tools, as sent.
+
     Raises:
         ConfigurationError: Two tools of the request have one name.
     """
 
-    __slots__ = ("_back", "_wire")
+    __slots__ = ("_back", "_wire", "offered")
 
     def __init__(self, request: ChatRequest) -> None:
         offered = [tool.name for tool in request.tools]
@@ -66,6 +69,7 @@ class ToolNames:
         invalid = [name for name in names if not _VALID.fullmatch(name)]
         if invalid:
             self._choose(invalid, names)
+        self.offered = frozenset(map(self._sent, offered))
 
     def _choose(self, invalid: Iterable[str], names: Mapping[str, None]) -> None:
         taken = set(names)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Explain: TypeAlias = Callable[[LinkspanError], LinkspanError]
 
 __all__ = [
+    "calls_in",
     "decode_answer",
     "decode_chat",
     "decode_logprob_entries",
@@ -39,7 +40,9 @@ __all__ = [
 
 KNOWN_TOP = frozenset({"id", "object", "created", "model", "choices", "usage", "error"})
 KNOWN_CHOICE = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
-KNOWN_MESSAGE = frozenset({"role", "content", "tool_calls", "reasoning", "reasoning_content", "refusal", "name"})
+KNOWN_MESSAGE = frozenset(
+    {"role", "content", "tool_calls", "function_call", "reasoning", "reasoning_content", "refusal", "name"}
+)
 
 
 def unexplained(error: LinkspanError) -> LinkspanError:
@@ -137,7 +140,7 @@ def _decode_choice(choice: Any, provider: str, conversation: Sequence[Message]) 
     return Completion(
         text=text,
         reasoning=reasoning_of(message) or thought,
-        tool_calls=_decode_tool_calls(message.get("tool_calls"), finish_reason, provider, conversation),
+        tool_calls=_decode_tool_calls(calls_in(message), finish_reason, provider, conversation),
         refusal=as_text(message.get("refusal"), "refusal"),
         finish_reason=finish_reason,
         logprobs=decode_logprobs(choice.get("logprobs")),
@@ -178,15 +181,25 @@ def reasoning_of(message: Mapping[str, Any]) -> str:
     return ""
 
 
+def calls_in(message: Mapping[str, Any]) -> list[Any]:
+    """Return the calls of a message, or the fragments of a delta.
+
+    They are a list, the single object of early TGI versions, or ``function_call``, OpenAI's form before it had tools.
+    """
+    calls = message.get("tool_calls")
+    if not calls:
+        function = message.get("function_call")
+        return [{"index": 0, "function": function}] if function else []
+    return [calls] if isinstance(calls, dict) else as_list(calls, "tool_calls")
+
+
 def _decode_tool_calls(
-    calls: Any, finish_reason: str | None, provider: str, conversation: Sequence[Message]
+    calls: Sequence[Any], finish_reason: str | None, provider: str, conversation: Sequence[Message]
 ) -> list[ToolCall]:
-    """Return the calls of a message: a list, or the single object of early TGI versions."""
     if not calls:
         return []
     ids = CallIds(conversation)
-    listed = [calls] if isinstance(calls, dict) else as_list(calls, "tool_calls")
-    decoded = [_decode_tool_call(call, ids, provider) for call in listed]
+    decoded = [_decode_tool_call(call, ids, provider) for call in calls if call is not None]
     judge_calls(decoded, finish_reason)
     return decoded
 

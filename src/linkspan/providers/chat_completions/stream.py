@@ -11,6 +11,7 @@ from linkspan.providers.chat_completions.decode import (
     KNOWN_CHOICE,
     KNOWN_MESSAGE,
     KNOWN_TOP,
+    calls_in,
     decode_logprobs,
     decode_usage,
     error_in,
@@ -217,9 +218,7 @@ class ChatStreamDecoder:
         if text.__class__ is not str:
             text, thought = read_content(text, self._provider)
             reasoning = reasoning or thought
-        fragments = message.get("tool_calls")
-        if fragments and not isinstance(fragments, (list, dict)):
-            raise wrong_type(fragments, "tool_calls", "a list")
+        fragments = calls_in(message)
         calls = self._calls_of(index).feed(fragments) if fragments else ()
         if calls and self._names is not None:
             calls = self._names.in_pieces(calls)
@@ -232,7 +231,8 @@ class ChatStreamDecoder:
     def _calls_of(self, choice: int) -> ToolCallStream:
         calls = self._calls.get(choice)
         if calls is None:
-            calls = self._calls[choice] = ToolCallStream(CallIds(self._conversation))
+            offered = () if self._names is None else self._names.offered
+            calls = self._calls[choice] = ToolCallStream(CallIds(self._conversation), offered)
         return calls
 
     def _fields_of(self, index: int) -> ChoiceFields:

@@ -12,7 +12,7 @@ from linkspan.providers.wire import as_count, as_object, as_text
 from linkspan.tool_arguments import WholenessWatch, as_json_text, unwrap_json_string
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 __all__ = ["ToolCallStream"]
 
@@ -21,7 +21,7 @@ __all__ = ["ToolCallStream"]
 class _Call:
     number: int
     wire_index: int | None
-    wire_id: str | None = None
+    wire_id: str | int | None = None
     name: str = ""
     arguments: str = ""
     #: Text held back because the name is missing, or the arguments are doubly encoded.
@@ -45,31 +45,35 @@ class ToolCallStream:
     """State of the tool calls of one choice.
 
     Handles what servers were seen to send: several fragments in one delta, interleaved calls, ids or names repeated or
-    new in each fragment, no index, one index for all calls, no id, one id for all calls, arguments that are null,
-    empty, an object, or JSON inside a JSON string.
+    new in each fragment, names in pieces, no index, one index for all calls, no id, one id for all calls, arguments
+    that are null, empty, an object, or JSON inside a JSON string.
+
+    ``offered`` has the names of the request's tools, which tell a piece of a name from the name of another call.
     """
 
-    __slots__ = ("_by_id", "_by_index", "_by_index_and_id", "_calls", "_ids")
+    __slots__ = ("_by_id", "_by_index", "_by_index_and_id", "_calls", "_ids", "_offered", "_unnamed")
 
-    def __init__(self, ids: CallIds | None = None) -> None:
+    def __init__(self, ids: CallIds | None = None, offered: Collection[str] = ()) -> None:
         self._ids = CallIds() if ids is None else ids
+        self._offered = offered
         self._calls: list[_Call] = []
+        #: The call that is held back because more of its name may follow.
+        self._unnamed: _Call | None = None
         #: The newest call of each, to find it without a search through all.
-        self._by_id: dict[str, _Call] = {}
+        self._by_id: dict[str | int, _Call] = {}
         self._by_index: dict[int, _Call] = {}
-        self._by_index_and_id: dict[tuple[int, str], _Call] = {}
+        self._by_index_and_id: dict[tuple[int, str | int], _Call] = {}
 
-    def feed(self, fragments: Sequence[Any] | Mapping[str, Any]) -> list[ToolCallDelta]:
-        """Process the fragments of one event: a list, or the single object of early TGI versions.
+    def feed(self, fragments: Sequence[Any]) -> list[ToolCallDelta]:
+        """Process the fragments of one event.
 
         Returns:
             One delta per call in the event.
         """
         deltas: dict[int, ToolCallDelta] = {}
-        for fragment in [fragments] if isinstance(fragments, dict) else fragments:
+        for fragment in fragments:
             if fragment is not None:
-                delta = self._take(as_object(fragment, "a tool call"))
-                if delta is not None:
+                for delta in self._take(as_object(fragment, "a tool call")):
                     _join(deltas, delta)
         return list(deltas.values())
 
@@ -79,7 +83,7 @@ class ToolCallStream:
         Raises:
             InvalidResponseError: A call never got a name.
         """
-        deltas = []
+        deltas = list(self._settled(None))
         for call in self._calls:
             if not call.is_open:
                 raise InvalidResponseError(f"{provider}: a streamed tool call names no function.", provider=provider)
@@ -88,18 +92,42 @@ class ToolCallStream:
                 call.held = ""
         return deltas
 
-    def _take(self, fragment: Mapping[str, Any]) -> ToolCallDelta | None:
+    def _take(self, fragment: Mapping[str, Any]) -> Sequence[ToolCallDelta]:
         function = as_object(fragment.get("function"), "the function of a tool call")
         name = as_text(function.get("name"), "the name of a tool call")
         piece = as_json_text(function.get("arguments"))
         wire_id = fragment.get("id")
-        wire_id = wire_id if isinstance(wire_id, str) and wire_id else None
+        wire_id = wire_id if isinstance(wire_id, (str, int)) and wire_id != "" else None
         index: Any = fragment.get("index")
         if index.__class__ is not int:
             index = as_count(index, "the index of a tool call")
         call = self._find(index, wire_id, name, piece)
         call.name = call.name or name
-        return self._hand_out(call, piece)
+        before = self._settled(call)
+        delta = self._hand_out(call, piece)
+        return before if delta is None else (*before, delta)
+
+    def _settled(self, call: _Call | None) -> Sequence[ToolCallDelta]:
+        """Hand out the call whose name is whole, because another one follows it."""
+        waiting = self._unnamed
+        if waiting is None or waiting is call:
+            return ()
+        self._unnamed = None
+        return (self._open(waiting, ""),)
+
+    def _may_go_on(self, name: str) -> bool:
+        """Whether a name is the beginning of another one that was offered."""
+        return any(offered != name and offered.startswith(name) for offered in self._offered)
+
+    def _whole_name(self, call: _Call, name: str) -> str | None:
+        """Return the name so far of a call whose name comes in pieces, or grows; ``None`` if this is another name."""
+        if name.startswith(call.name):
+            return name if call.name not in self._offered and self._starts_name(name) else None
+        is_name = call.name in self._offered and name in self._offered
+        return call.name + name if not is_name and self._starts_name(call.name + name) else None
+
+    def _starts_name(self, text: str) -> bool:
+        return text in self._offered or self._may_go_on(text)
 
     def _hand_out(self, call: _Call, piece: str) -> ToolCallDelta | None:
         call.append(piece)
@@ -110,6 +138,10 @@ class ToolCallStream:
             call.held += piece
             return None
         if not call.is_open:
+            if not piece and self._may_go_on(call.name):
+                self._unnamed = call
+                return None
+            self._unnamed = None
             return self._open(call, piece)
         return ToolCallDelta(call.number, arguments=piece) if piece else None
 
@@ -125,9 +157,13 @@ class ToolCallStream:
         held, call.held = call.held, ""
         return held
 
-    def _find(self, wire_index: int | None, wire_id: str | None, name: str, piece: str) -> _Call:
+    def _find(self, wire_index: int | None, wire_id: str | int | None, name: str, piece: str) -> _Call:
         """Return the call of a fragment; create it if the fragment starts one."""
         call = self._newest(wire_index, wire_id)
+        if call is not None and call is self._unnamed and name and wire_id in {None, call.wire_id}:
+            whole = self._whole_name(call, name)
+            if whole is not None:
+                call.name, name = whole, ""
         if call is None or self._begins_another(call, wire_index, wire_id, name, piece):
             # A call announced by an earlier header of the same name may come without its own header.
             name_before = call.name if call is not None and call.announced_again else ""
@@ -142,7 +178,7 @@ class ToolCallStream:
                 self._by_index_and_id[call.wire_index, wire_id] = call
         return call
 
-    def _newest(self, wire_index: int | None, wire_id: str | None) -> _Call | None:
+    def _newest(self, wire_index: int | None, wire_id: str | int | None) -> _Call | None:
         if wire_id is not None:
             by_both = self._by_index_and_id
             call = self._by_id.get(wire_id) if wire_index is None else by_both.get((wire_index, wire_id))
@@ -153,7 +189,7 @@ class ToolCallStream:
         return self._calls[-1] if self._calls else None
 
     @staticmethod
-    def _begins_another(call: _Call, wire_index: int | None, wire_id: str | None, name: str, piece: str) -> bool:
+    def _begins_another(call: _Call, wire_index: int | None, wire_id: str | int | None, name: str, piece: str) -> bool:
         if call.announced_again and piece.strip():
             return True
         if not name or not call.name:
