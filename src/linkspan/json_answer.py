@@ -55,6 +55,11 @@ class JSONAnswerReader:
     tool: str | None = None
     provider: str | None = None
 
+    @classmethod
+    def for_class(cls, output_cls: type[Any], tool: str | None = None, provider: str | None = None) -> JSONAnswerReader:
+        """Return the reader of objects of a class."""
+        return cls(output_cls.__name__, validator_of(output_cls), tool, provider)
+
     def read(self, answer: Completion) -> Any:
         """Return the object of a finished answer.
 

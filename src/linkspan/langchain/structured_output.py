@@ -111,8 +111,8 @@ def structured_by_prompt(
     """
     schema = with_plain_fields(schema)
     asked = {"kwargs": {"method": "json_mode"}, "schema": schema}
-    told = RunnableLambda(partial(_with_instructions, _instructions(schema)), name="tell_the_shape")
-    bound = told | model.bind(ls_structured_output_format=asked, **kwargs)
+    instruct = RunnableLambda(partial(_with_instructions, _instructions(schema)), name="tell_the_shape")
+    bound = instruct | model.bind(ls_structured_output_format=asked, **kwargs)
     return parsed(bound, _any_json_parser(schema), include_raw=include_raw)
 
 

@@ -27,9 +27,7 @@ from linkspan.guarding import (
     settle,
 )
 from linkspan.llama_index.cygnal import Cygnal, judged_chat_messages
-from linkspan.llama_index.guarded_objects import request_for
 from linkspan.llama_index.judged_answers import as_completion, judged_message, refused, turns_of, warned_answer
-from linkspan.llama_index.structured_predict import StructuredOutput
 from linkspan.llama_index.wrapped_llm import WrappedLLM
 from linkspan.providers.cygnal import says_nothing
 
@@ -42,18 +40,16 @@ if TYPE_CHECKING:
         CompletionResponseAsyncGen,
         CompletionResponseGen,
     )
-    from llama_index.core.prompts.base import BasePromptTemplate
 
     from linkspan.conversation import Message
     from linkspan.guarding import Check, GuardedPlace
-    from linkspan.llama_index.structured_predict import ObjectRequest
 
 __all__ = ["CygnalLLM"]
 
 AnswerT = TypeVar("AnswerT", ChatResponse, CompletionResponse)
 
 
-class CygnalLLM(StructuredOutput, WrappedLLM):
+class CygnalLLM(WrappedLLM):
     """Wraps an LLM and guards its input and answers; chat engines, query engines and agents use it like any LLM.
 
     Example:
@@ -278,15 +274,6 @@ class CygnalLLM(StructuredOutput, WrappedLLM):
         return [judged]
 
     # ------------------------------------------------------------------ objects
-
-    def _object_request(
-        self,
-        output_cls: type[Any],
-        prompt: BasePromptTemplate,
-        llm_kwargs: Mapping[str, Any] | None,
-        prompt_args: Mapping[str, Any],
-    ) -> ObjectRequest:
-        return request_for(self.llm, output_cls, prompt, llm_kwargs, prompt_args)
 
     def _object_llm(self) -> CygnalLLM:
         if self.answers != "warn":

@@ -9,18 +9,20 @@ from llama_index.core.tools import FunctionTool, ToolOutput, adapt_to_async_tool
 
 from linkspan.call_history import arguments_text
 from linkspan.conversation import Message, ToolCall
-from linkspan.guarding import Judgement, place_guards
+from linkspan.guarding import Judgement, asettle, place_guards, settle
 from linkspan.llama_index.cygnal import Cygnal, judged_chat_messages
 from linkspan.llama_index.tools import tool_from
 from linkspan.providers.cygnal import CYGNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from llama_index.core.tools import BaseTool
 
     from linkspan import cygnal as neutral
     from linkspan.guarding import Action, Check, OnFailure
+
+    _Judging = Generator[Check, Judgement, Judgement | None]
 
 __all__ = ["CygnalTool"]
 
@@ -80,8 +82,7 @@ class CygnalTool(FunctionTool):
 
     def call(self, *args: Any, **kwargs: Any) -> ToolOutput:
         """Judge the call, run the tool, judge the result."""
-        call_check = self._call_check(args, kwargs)
-        of_call = None if call_check is None else call_check.ask()
+        of_call = settle(self._judge_call(args, kwargs))
         if of_call is not None and of_call.withholds:
             return self._refused(of_call, kwargs)
         failure: Exception | None = None
@@ -92,16 +93,12 @@ class CygnalTool(FunctionTool):
                 raise
             # Agents show its text to the model.
             output, failure = self._error_output(str(error), kwargs), error
-        result_check = self._result_check(args, kwargs, output)
-        of_result = None if result_check is None else result_check.ask()
-        if failure is not None and (of_result is None or of_result.action in {"pass", "observe"}):
-            raise failure
-        return self._judged(_with_warning(output, of_call), of_result, kwargs)
+        of_result = settle(self._judge_result(args, kwargs, output))
+        return self._judged(_with_warning(output, of_call), of_result, failure, kwargs)
 
     async def acall(self, *args: Any, **kwargs: Any) -> ToolOutput:
         """Judge the call, run the tool, judge the result."""
-        call_check = self._call_check(args, kwargs)
-        of_call = None if call_check is None else await call_check.aask()
+        of_call = await asettle(self._judge_call(args, kwargs))
         if of_call is not None and of_call.withholds:
             return self._refused(of_call, kwargs)
         failure: Exception | None = None
@@ -112,11 +109,8 @@ class CygnalTool(FunctionTool):
                 raise
             # Agents show its text to the model.
             output, failure = self._error_output(str(error), kwargs), error
-        result_check = self._result_check(args, kwargs, output)
-        of_result = None if result_check is None else await result_check.aask()
-        if failure is not None and (of_result is None or of_result.action in {"pass", "observe"}):
-            raise failure
-        return self._judged(_with_warning(output, of_call), of_result, kwargs)
+        of_result = await asettle(self._judge_result(args, kwargs, output))
+        return self._judged(_with_warning(output, of_call), of_result, failure, kwargs)
 
     # LlamaIndex wraps call and acall in proxies, which cannot be copied.
     def _plain_call(self, *args: Any, **kwargs: Any) -> ToolOutput:
@@ -125,18 +119,19 @@ class CygnalTool(FunctionTool):
     async def _plain_acall(self, *args: Any, **kwargs: Any) -> ToolOutput:
         return await self.acall(*args, **kwargs)
 
-    def _call_check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Check | None:
-        if "tool_calls" not in self._guards:
+    def _judge_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Judging:
+        guard = self._guards.get("tool_calls")
+        if guard is None:
             return None
-        return self._guards["tool_calls"].check([self._turn(args, kwargs)], [tool_from(self._tool, CYGNAL.name)])
+        return (yield guard.check([self._turn(args, kwargs)], [tool_from(self._tool, CYGNAL.name)]))
 
-    def _result_check(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: ToolOutput) -> Check | None:
-        if "tool_results" not in self._guards:
+    def _judge_result(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: ToolOutput) -> _Judging:
+        guard = self._guards.get("tool_results")
+        if guard is None:
             return None
         extra = {"tool_call_id": _CALL_ID, "name": self.metadata.get_name(), "is_error": output.is_error}
         result = ChatMessage(role=MessageRole.TOOL, blocks=output.blocks, additional_kwargs=extra)
-        turns = judged_chat_messages([result])
-        return self._guards["tool_results"].check([self._turn(args, kwargs), *turns])
+        return (yield guard.check([self._turn(args, kwargs), *judged_chat_messages([result])]))
 
     def _turn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message:
         """Return the call as a turn of a model."""
@@ -156,7 +151,12 @@ class CygnalTool(FunctionTool):
         name = self.metadata.get_name()
         return ToolOutput(tool_name=name, content=text, raw_input=given, raw_output=text, is_error=True)
 
-    def _judged(self, output: ToolOutput, judgement: Judgement | None, kwargs: dict[str, Any]) -> ToolOutput:
+    def _judged(
+        self, output: ToolOutput, judgement: Judgement | None, failure: Exception | None, kwargs: dict[str, Any]
+    ) -> ToolOutput:
+        """Return the result, or its replacement; raise a failure of the tool that passes."""
+        if failure is not None and (judgement is None or judgement.action in {"pass", "observe"}):
+            raise failure
         if judgement is not None and judgement.withholds:
             return self._refused(judgement, kwargs)
         return _with_warning(output, judgement)

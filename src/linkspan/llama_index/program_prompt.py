@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from llama_index.core.base.llms.base import BaseLLM
     from llama_index.core.base.llms.types import ChatMessage
+    from llama_index.core.types import BaseOutputParser
 
 __all__ = ["ProgramPrompt"]
 
@@ -30,6 +31,7 @@ class ProgramPrompt(BasePromptTemplate):  # type: ignore[no-redef]  # a field of
         self,
         prompt: BasePromptTemplate,
         llm: BaseLLM,
+        parser: BaseOutputParser | None,
         *,
         write: Callable[[BasePromptTemplate, dict[str, Any]], str] | None = None,
     ) -> None:
@@ -39,13 +41,13 @@ class ProgramPrompt(BasePromptTemplate):  # type: ignore[no-redef]  # a field of
             metadata=prompt.metadata,
             template_vars=prompt.template_vars,
             kwargs=prompt.kwargs,
-            output_parser=prompt.output_parser,
+            output_parser=parser,
         )
         self._prompt, self._llm, self._write = prompt, llm, write
 
     def partial_format(self, **kwargs: Any) -> ProgramPrompt:
         """Return the prompt with some variables set."""
-        return ProgramPrompt(self._parsed().partial_format(**kwargs), self._llm, write=self._write)
+        return ProgramPrompt(self._parsed().partial_format(**kwargs), self._llm, self.output_parser, write=self._write)
 
     def format(self, llm: BaseLLM | None = None, **kwargs: Any) -> str:
         """Return the prompt as a text."""

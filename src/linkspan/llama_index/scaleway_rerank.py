@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.callbacks import CBEventType, EventPayload
@@ -15,6 +16,8 @@ from linkspan.llama_index.component import LlamaIndexComponent
 from linkspan.settings.scaleway_rerank import ScalewayRerankSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from linkspan.providers.scaleway_rerank import Ranking
 
 __all__ = ["ScalewayRerank"]
@@ -43,11 +46,8 @@ class ScalewayRerank(ScalewayRerankSettings, LlamaIndexComponent, BaseNodePostpr
         query = _query_of(query_bundle)
         if not nodes:
             return []
-        self._started(nodes, query)
-        with self.callback_manager.event(CBEventType.RERANKING, payload=self._payload(nodes, query)) as event:
-            ranked = _ranked(nodes, self._call().run(query.query_str, _texts(nodes)))
-            event.on_end(payload={EventPayload.NODES: ranked})
-        _dispatcher.event(ReRankEndEvent(nodes=ranked))
+        with self._reported(nodes, query) as ranked:
+            ranked.extend(_ranked(nodes, self._call().run(query.query_str, _texts(nodes))))
         return ranked
 
     async def _apostprocess_nodes(
@@ -56,17 +56,21 @@ class ScalewayRerank(ScalewayRerankSettings, LlamaIndexComponent, BaseNodePostpr
         query = _query_of(query_bundle)
         if not nodes:
             return []
-        self._started(nodes, query)
-        with self.callback_manager.event(CBEventType.RERANKING, payload=self._payload(nodes, query)) as event:
-            ranked = _ranked(nodes, await self._call().arun(query.query_str, _texts(nodes)))
-            event.on_end(payload={EventPayload.NODES: ranked})
-        _dispatcher.event(ReRankEndEvent(nodes=ranked))
+        with self._reported(nodes, query) as ranked:
+            ranked.extend(_ranked(nodes, await self._call().arun(query.query_str, _texts(nodes))))
         return ranked
 
-    def _started(self, nodes: list[NodeWithScore], query: QueryBundle) -> None:
+    @contextmanager
+    def _reported(self, nodes: list[NodeWithScore], query: QueryBundle) -> Iterator[list[NodeWithScore]]:
+        """Report the call to LlamaIndex's handlers, and as its result the list that the caller fills."""
+        ranked: list[NodeWithScore] = []
         _dispatcher.event(
             ReRankStartEvent(query=query, nodes=nodes, top_n=self.top_n or len(nodes), model_name=self.model)
         )
+        with self.callback_manager.event(CBEventType.RERANKING, payload=self._payload(nodes, query)) as event:
+            yield ranked
+            event.on_end(payload={EventPayload.NODES: ranked})
+        _dispatcher.event(ReRankEndEvent(nodes=ranked))
 
     def _payload(self, nodes: list[NodeWithScore], query: QueryBundle) -> dict[Any, Any]:
         return {

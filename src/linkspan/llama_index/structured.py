@@ -8,7 +8,7 @@ from llama_index.core.output_parsers.pydantic import PydanticOutputParser
 from llama_index.core.types import PydanticProgramMode
 
 from linkspan.errors import ConfigurationError
-from linkspan.json_answer import JSONAnswerReader, validator_of
+from linkspan.json_answer import JSONAnswerReader
 from linkspan.json_schema import require_object, standing_alone
 from linkspan.llama_index.language_model import LinkspanLLM
 from linkspan.llama_index.program_prompt import ProgramPrompt
@@ -105,16 +105,16 @@ class NativeStructuredOutput(LinkspanLLM, StructuredOutput):
         kwargs: dict[str, Any],
         prompt_args: Mapping[str, Any],
     ) -> ObjectRequest:
-        told = ProgramPrompt(prompt, self, write=self._text_of_program())
-        told.output_parser = PydanticOutputParser(output_cls=output_cls)
+        parser = PydanticOutputParser(output_cls=output_cls)
+        instructed = ProgramPrompt(prompt, self, parser, write=self._text_of_program())
         if self.metadata.is_chat_model:
-            subject: Any = self._extend_messages(told.format_messages(llm=self, **prompt_args))
+            subject: Any = self._extend_messages(instructed.format_messages(llm=self, **prompt_args))
         else:
-            subject = told.format(llm=self, **prompt_args)
+            subject = instructed.format(llm=self, **prompt_args)
         return ObjectRequest(output_cls, subject, kwargs, self._reader(output_cls))
 
     def _reader(self, output_cls: type[Any], tool: str | None = None) -> JSONAnswerReader:
-        return JSONAnswerReader(output_cls.__name__, validator_of(output_cls), tool, self._provider.name)
+        return JSONAnswerReader.for_class(output_cls, tool, self._provider.name)
 
     def _text_of_program(self) -> Callable[[BasePromptTemplate, dict[str, Any]], str] | None:
         """Return the writer of prompts in mode ``LLM``, for prompt APIs."""

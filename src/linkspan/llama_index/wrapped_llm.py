@@ -1,4 +1,8 @@
-"""A LlamaIndex LLM around another one, whose settings, prompts and tools it uses."""
+"""A LlamaIndex LLM around another one, whose settings, prompts and tools it uses.
+
+Core has no public way to write an LLM's prompts or to prepare its calls with tools. So its private hooks are called
+here, and nowhere else; tests/cygnal/llama_index/test_llm.py fails if a later core has others.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.llms.generic_utils import messages_to_prompt as generic_messages_to_prompt
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM, default_completion_to_prompt
+from llama_index.core.output_parsers.pydantic import PydanticOutputParser
+from llama_index.core.program.function_program import get_function_tool
 from llama_index.core.types import PydanticProgramMode
 
 from linkspan.errors import ConfigurationError
+from linkspan.json_answer import JSONAnswerReader
+from linkspan.llama_index.program_prompt import ProgramPrompt
+from linkspan.llama_index.structured_predict import ObjectRequest, StructuredOutput, asks_for_call, keywords_of
 from linkspan.llama_index.tools import CheckedToolStreams
 
 if TYPE_CHECKING:
@@ -34,7 +43,7 @@ _OF_THE_LLM: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-class WrappedLLM(CheckedToolStreams):
+class WrappedLLM(StructuredOutput, CheckedToolStreams):
     """Base of an LLM around another one: settings, prompts, tools and callbacks are the inner LLM's.
 
     Raises:
@@ -81,6 +90,33 @@ class WrappedLLM(CheckedToolStreams):
 
     def _extend_messages(self, messages: list[ChatMessage]) -> list[ChatMessage]:
         return self.llm._extend_messages(messages)  # noqa: SLF001  # core's hook
+
+    # ------------------------------------------------------------------ objects
+
+    def _object_request(
+        self,
+        output_cls: type[Any],
+        prompt: BasePromptTemplate,
+        llm_kwargs: Mapping[str, Any] | None,
+        prompt_args: Mapping[str, Any],
+    ) -> ObjectRequest:
+        """Return the request for an object in the LLM's own manner; other packages' as core's programs make it."""
+        if isinstance(self.llm, StructuredOutput):
+            return self.llm._object_request(output_cls, prompt, llm_kwargs, prompt_args)  # noqa: SLF001  # linkspan's
+        kwargs = keywords_of(output_cls, llm_kwargs)
+        can_call = isinstance(self.llm, FunctionCallingLLM) and self.llm.metadata.is_function_calling_model
+        if asks_for_call(self.llm, can_call=can_call):
+            tool = get_function_tool(output_cls)
+            messages = self._extend_messages(prompt.format_messages(llm=self.llm, **prompt_args))
+            arguments = self._prepare_chat_with_tools([tool], chat_history=messages, tool_required=True, **kwargs)
+            reader = JSONAnswerReader.for_class(output_cls, tool.metadata.name)
+            return ObjectRequest(output_cls, arguments.pop("messages"), arguments, reader)
+        instructed = ProgramPrompt(prompt, self.llm, PydanticOutputParser(output_cls=output_cls))
+        if self.llm.metadata.is_chat_model:
+            subject: Any = self._extend_messages(instructed.format_messages(llm=self.llm, **prompt_args))
+        else:
+            subject = self._get_prompt(instructed, **prompt_args)
+        return ObjectRequest(output_cls, subject, kwargs, JSONAnswerReader.for_class(output_cls))
 
     # ------------------------------------------------------------------ tools
 

@@ -16,6 +16,7 @@ from llama_index.core.base.llms.types import (
     MessageRole,
 )
 from llama_index.core.llms import CustomLLM
+from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.mock import MockLLM
 from llama_index.core.schema import TextNode
 from llama_index.core.tools import FunctionTool
@@ -30,6 +31,7 @@ from linkspan.llama_index import (
     Scaleway,
     register_data_prompts,
 )
+from linkspan.llama_index.wrapped_llm import WrappedLLM
 from linkspan_sandbox import Reply
 from tests.cygnal.conftest import KEY, PAGE, checks
 from tests.cygnal.llama_index.conftest import BLOCKED_HARM, DOWN, HARM, UNREAD, both_ways, fetch
@@ -279,3 +281,11 @@ def test_stored_settings(cygnal: Cygnal, llm: Scaleway) -> None:
 def test_the_signature_shows_the_fields_before_the_first_object() -> None:
     # pydantic builds a class with its first object; a new one has none.
     assert {*CygnalLLM.model_fields} <= {*inspect.signature(type("Mine", (CygnalLLM,), {})).parameters}
+
+
+def test_core_has_the_private_hooks_that_are_handed_to_the_llm() -> None:
+    linkspans_own = {"_object_request", "_refuse_setting", "_with_tools"}
+    hooks = {name for name in vars(WrappedLLM) if name.startswith("_") and inspect.isfunction(vars(WrappedLLM)[name])}
+    hooks = {name for name in hooks - linkspans_own if not name.startswith("__")} | {"_prepare_chat_with_tools_compat"}
+    assert len(hooks) > 5
+    assert [name for name in hooks if not callable(getattr(FunctionCallingLLM, name, None))] == []
