@@ -15,7 +15,7 @@ from linkspan.providers.llm_engine.provider import LLM_ENGINE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["decode_error_answer", "error_of", "explain"]
+__all__ = ["decode_error_answer", "error_of", "explain", "reported_error"]
 
 _NAME = LLM_ENGINE.name
 #: The request id, if the gateway gives it only within its message.
@@ -24,6 +24,9 @@ _REQUEST_ID = re.compile(r"request_id[ =:]+'?([0-9a-fA-F]{8}-[0-9a-fA-F-]{27})")
 _NO_SUCH_MODEL = re.compile(r"[Ee]ndpoint .*(?:not found|could not be found)")
 #: Type names within the path of a refused field; field names begin in lower case.
 _TYPE_NAME = re.compile(r"[A-Z]|str$|\w[\w-]*\[")
+
+#: Fields that an event without ``output`` has only if it reports an error.
+_FIELDS_OF_ERRORS = frozenset({"detail", "message", "status_code"})
 
 #: Most entries of a validation error to compare.
 _MOST_READINGS = 100
@@ -63,6 +66,18 @@ def error_of(parsed: Any, headers: Mapping[str, str], status_code: int | None = 
     found.message = _said_by_pod(found.message)
     error = make_error(_NAME, found, status_code=status_code, headers=headers, request_id=request_id)
     return explain(error)
+
+
+def reported_error(parsed: Any, headers: Mapping[str, str]) -> LinkspanError | None:
+    """Return the error that a parsed body or event with status 200 reports, if any.
+
+    Gateways in front of the API have shapes of their own. An answer has ``output``, and none of their fields.
+    """
+    if not isinstance(parsed, dict):
+        return None
+    reports = parsed.get("error") or parsed.get("detail") or parsed.get("object") == "error"
+    reports = reports or (parsed.get("output") is None and (_FIELDS_OF_ERRORS & parsed.keys()))
+    return error_of(parsed, headers) if reports else None
 
 
 def _said_by_pod(message: str) -> str:

@@ -12,7 +12,7 @@ from linkspan.errors import ConfigurationError, InvalidResponseError
 from linkspan.providers.chat_completions.decode import unknown_fields
 from linkspan.providers.error_bodies import request_id_of, wrong_kind_of_answer
 from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
-from linkspan.providers.llm_engine.errors import decode_error_answer, error_of
+from linkspan.providers.llm_engine.errors import decode_error_answer, reported_error
 from linkspan.providers.llm_engine.models import ENDPOINTS_PATH, decode_endpoints
 from linkspan.providers.llm_engine.prompt_fields import answer_limit, prompt_parameters, stops_to_cut_at
 from linkspan.providers.llm_engine.prompt_stream import (
@@ -138,8 +138,7 @@ class LLMEnginePromptCodec:
             parsed = from_json(data)
         except ValueError:
             return None
-        reports = isinstance(parsed, dict) and (parsed.get("error") or parsed.get("detail"))
-        return error_of(parsed, {}) if reports else None
+        return reported_error(parsed, {})
 
     def stream_decoder(self, request: PromptRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream, cut before its first stop text."""
@@ -151,8 +150,9 @@ class LLMEnginePromptCodec:
 
 
 def _no_answer(parsed: Any, headers: Mapping[str, str]) -> LinkspanError:
-    if isinstance(parsed, dict) and (parsed.get("error") or parsed.get("detail")):
-        return error_of(parsed, headers)
+    error = reported_error(parsed, headers)
+    if error is not None:
+        return error
     request_id = as_name(parsed.get("request_id"), "request_id") if isinstance(parsed, dict) else None
     keys = ", ".join(parsed) if isinstance(parsed, dict) else type(parsed).__name__
     return InvalidResponseError(

@@ -8,13 +8,15 @@ from linkspan.conversation import Delta, TokenLogprob, Usage
 from linkspan.errors import InterruptedStreamError, InvalidResponseError
 from linkspan.providers.chat_completions.decode import unknown_fields
 from linkspan.providers.error_bodies import request_id_of
-from linkspan.providers.llm_engine.errors import error_of
+from linkspan.providers.llm_engine.errors import reported_error
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
 from linkspan.providers.unknown_fields import join_fields
 from linkspan.providers.wire import as_count, as_name, as_number, as_text, parse_json, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from linkspan.errors import LinkspanError
 
 __all__ = ["KNOWN_FIELDS", "KNOWN_OUTPUT", "PromptStreamDecoder", "finish_reason_at_limit", "read_token", "read_usage"]
 
@@ -115,9 +117,11 @@ class PromptStreamDecoder:
             )
         if self._request_id is None:
             self._request_id = as_name(event.get("request_id"), "request_id")
-        if event.get("error") or "detail" in event:
-            raise self._error(event)
-        if not KNOWN_FIELDS.issuperset(event):
+        is_known = KNOWN_FIELDS.issuperset(event)
+        error = self._error(event) if event.get("error") or not is_known else None
+        if error is not None:
+            raise error
+        if not is_known:
             join_fields(self._extra, unknown_fields(event, KNOWN_FIELDS), pieces=False)
         output = event.get("output")
         return () if output is None else self._take(output)
@@ -154,9 +158,9 @@ class PromptStreamDecoder:
         so_far = "".join(self._uncounted)
         return text[len(so_far) :] if so_far and text.startswith(so_far) else text
 
-    def _error(self, event: Mapping[str, Any]) -> Exception:
+    def _error(self, event: Mapping[str, Any]) -> LinkspanError | None:
         event = event if event.get("request_id") else {**event, "request_id": self._request_id}
-        return error_of(event, self._headers)
+        return reported_error(event, self._headers)
 
     def close(self) -> Sequence[Delta]:
         """Process the end of the stream.

@@ -165,6 +165,8 @@ class ResponsesDecoder:
             self._keep_names(as_object(event.get("response"), "response"))
         elif kind == "error":
             raise self._error(event)
+        elif not kind.startswith("response."):
+            self._refuse_error(event)  # vLLM's errors have their own kind in "type"
         elif "delta" in event and not self._items.has_server_tool_of(event):
             raise self._invalid(f"an event {kind!r} of the stream holds a piece of the answer of an unknown kind")
         # All others add nothing: starts and ends of parts, annotations, progress of a server's own tools.
@@ -240,6 +242,11 @@ class ResponsesDecoder:
 
     def _error(self, body: Mapping[str, Any]) -> LinkspanError:
         return self._explain(make_error(self._provider, read_error(body), headers=self._headers))
+
+    def _refuse_error(self, event: Mapping[str, Any]) -> None:
+        error = error_in(event, self._provider, self._headers, self._explain)
+        if error is not None:
+            raise error
 
     def _invalid(self, words: str) -> InvalidResponseError:
         return InvalidResponseError(
