@@ -102,6 +102,17 @@ async def test_compressed_streams_are_decompressed_as_they_come(server, face, as
     assert await face.stream(ask(), stop=lambda _: go.set()) == [b"one", b"two"]
 
 
+@pytest.mark.parametrize("padding", [b"", b"\0" * 20, b"\x1f"], ids=["no padding", "zeros", "half a header"])
+async def test_every_member_of_gzip_is_read(server, face, ask, padding):
+    members = [gzip.compress(data) for data in (b"data: one\n", b"\n", b"", b"data: two\n\n")]
+    packed = b"".join(members) + padding
+    pieces = [chunk(packed[at : at + 1]) for at in range(len(packed))]
+    server.answer(head(headers={"content-encoding": "gzip"}), *pieces, END)
+    server.answer(http(200, packed, headers={"content-encoding": "gzip"}))
+    assert await face.stream(ask()) == [b"one", b"two"]
+    assert (await face.send(ask())).content == b"data: one\n\ndata: two\n\n"
+
+
 async def test_whole_answer_that_cannot_be_decompressed(server, face, ask):
     server.answer(http(200, b"plain", headers={"content-encoding": "gzip"}))
     with pytest.raises(InvalidResponseError, match="could not be decompressed"):

@@ -37,8 +37,9 @@ TOO_LARGE = "response_too_large"
 END_OF_CONNECTION = "linkspan_end_of_connection"
 #: Most bytes decompressed at once.
 _PIECE = 64 * 1024
-#: Bytes that distinguish deflate with its header from raw deflate.
-_ZLIB_HEADER = 2
+#: Bytes that distinguish deflate with its header from raw deflate, and a member of gzip from padding.
+_HEADER = 2
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Body:
@@ -165,7 +166,10 @@ class _Inflater:
     """Decompresses gzip or deflate, a piece at a time."""
 
     def __init__(self, *, is_gzip: bool) -> None:
+        self._is_gzip = is_gzip
         self._may_be_raw = not is_gzip  # some servers send raw deflate, without its header
+        self._may_follow = False  # whether a further member of gzip may begin here
+        self._is_over = False
         self._held = b""
         self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 16 if is_gzip else zlib.MAX_WBITS)
 
@@ -174,21 +178,35 @@ class _Inflater:
             yield from self._pieces(chunk)
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
-        piece = self._inflate(data)
-        while piece:
-            yield piece
+        has_more = True
+        while has_more and not self._is_over:
+            piece = self._inflate(data)
+            if piece:
+                yield piece
+            data = self._after_end() if self._zlib.eof else self._zlib.unconsumed_tail
             # After a full piece, more output may follow even if all input was consumed.
-            rest = self._zlib.unconsumed_tail
-            piece = self._inflate(rest) if rest or len(piece) == _PIECE else b""
+            has_more = bool(data) or len(piece) == _PIECE
+
+    def _after_end(self) -> bytes:
+        """Return what follows the end of the compressed data: of gzip, perhaps a further member (RFC 1952, 2.2)."""
+        rest = self._zlib.unused_data
+        self._is_over = not self._is_gzip
+        self._may_follow = self._is_gzip
+        self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        return rest
 
     def _inflate(self, data: bytes) -> bytes:
-        if self._zlib.eof:
-            return b""
-        if self._may_be_raw:
+        if self._may_be_raw or self._may_follow:
             data = self._held + data
-            if len(data) < _ZLIB_HEADER:
+            if len(data) < _HEADER:
                 self._held = data
                 return b""
+            self._held = b""
+        if self._may_follow:
+            self._is_over = data[:_HEADER] != _GZIP_MAGIC  # padding, which is ignored
+            if self._is_over:
+                return b""
+            self._may_follow = False
         try:
             piece = self._zlib.decompress(data, _PIECE)
         except zlib.error as error:
