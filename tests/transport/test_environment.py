@@ -45,6 +45,14 @@ async def test_a_proxy_that_cannot_be_used(face, ask, environment, name):
         assert "sk-password" not in str(caught.value)
 
 
+async def test_blanks_around_a_proxy_do_not_count(server, face, ask, environment):
+    server.always(http(200, b"fine"))
+    environment.setenv("HTTP_PROXY", f" {server.url}\n")
+    environment.setenv("NO_PROXY", "\n")
+    environment.setenv("HTTPS_PROXY", "  ")
+    assert (await face.send(ask(url="http://model.internal/v1"))).content == b"fine"
+
+
 @pytest.mark.parametrize("value", ["[::1", "http://[::1", "host:port:9", "x\x01y", "\udc80"])
 async def test_an_exception_from_proxies_that_cannot_be_read(face, ask, environment, value):
     environment.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")

@@ -100,7 +100,8 @@ def proxies_of_environment() -> Proxies:
     Raises:
         ConfigurationError: A variable holds something that cannot be used.
     """
-    settings = getproxies()  # from the environment; on Windows and macOS also from the system
+    # From the environment; on Windows and macOS also from the system.
+    settings = {name: value.strip() for name, value in getproxies().items()}
     by_pattern: dict[str, httpx.Proxy | None] = {
         f"{scheme}://": _proxy(settings[scheme], _variable(scheme))
         for scheme in ("http", "https", "all")
