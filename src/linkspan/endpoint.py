@@ -16,7 +16,15 @@ from linkspan.guarded_codec import GuardedCodec
 from linkspan.json_body import encode_json
 from linkspan.rate_limits import rate_limit_of
 from linkspan.redaction import Secrets
-from linkspan.transport import LARGEST_RESPONSE, HttpClient, HttpRequest, check_base_url, join_url, proxy_passwords
+from linkspan.transport import (
+    LARGEST_RESPONSE,
+    HttpClient,
+    HttpRequest,
+    check_base_url,
+    join_url,
+    proxy_passwords,
+    sent_by,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
@@ -293,7 +301,10 @@ def connect(
     if secret is not None:
         own_headers.update(codec.auth_headers(secret))
     headers = merged_headers(own_headers, default_headers or {})
+    client = HttpClient(http_client=http_client, http_async_client=http_async_client)
     secrets = Secrets.sent(secret, headers, proxy_passwords())
+    for given in (http_client, http_async_client):
+        secrets = secrets if given is None else secrets.with_sent(sent_by(given))
     with _RedactedErrors(secrets):
         provider.require_api_key(api_key, base_url)
         url = check_base_url(
@@ -304,7 +315,7 @@ def connect(
         )
     return (endpoint_class or Endpoint)(
         codec,
-        HttpClient(http_client=http_client, http_async_client=http_async_client),
+        client,
         base_url=url,
         headers=headers,
         secrets=secrets,

@@ -19,8 +19,9 @@ MASK = "**********"
 SHORTEST_SECRET = 6
 
 _SECRET_NAME = re.compile(
-    r"authorization|authenticat|cookie|secret|token|passw|passphrase|(^|[-_])pwd$|credential|signature|jwt|bearer"
-    r"|(^|[-_.])auth([-_.]|$)|(^|[-_.])(api|auth|access|subscription)?[-_.]?key$"
+    r"authorization|authenticat|cookie|secret|token|passw|passphrase|(^|[-_])(pwd|pass|pin)$|credential|signature|jwt"
+    r"|bearer|(^|[-_.])auth([-_.]|$)"
+    r"|(^|[-_.])(api|auth|access|account|admin|client|license|master|private|service|signing|subscription)?[-_.]?key$"
 )
 #: A value that is a credential whatever its name is.
 _CREDENTIAL = re.compile(r"\s*(?:bearer|basic)\s+\S", re.IGNORECASE)

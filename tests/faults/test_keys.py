@@ -11,6 +11,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 from langchain_core.document_loaders import Blob
 from llama_index.core.base.llms.types import ChatMessage
@@ -276,6 +277,7 @@ BASIC = base64.b64encode(f"user:{GATEWAY_KEY}".encode()).decode()
 CREDENTIALS = [
     *((name, GATEWAY_KEY) for name in ("X-Gateway-Token", "X-Amz-Signature", "Proxy-Authorization", "X-Secret")),
     *((name, GATEWAY_KEY) for name in ("X-Auth", "X-JWT", "Subscription-Key", "X-Passphrase")),
+    *((name, GATEWAY_KEY) for name in ("X-User-Pass", "X-PIN", "X-MasterKey")),
     ("X-Forwarded-User", f"Bearer {GATEWAY_KEY}"),
     ("X-Upstream", f"basic {BASIC.rstrip('=')}"),
     ("Authorization", f'Token token="{GATEWAY_KEY}"'),
@@ -296,6 +298,31 @@ def test_credentials_of_default_headers_are_secrets(make: type[Any], name: str, 
             calls(model)[0]()
         assert_clean(list(everything(caught.value)), "gw-5ecret")
         assert_clean([repr(model), str(model), repr(dict(model))], "gw-5ecret", BASIC.rstrip("="))
+
+
+CLIENTS: dict[str, dict[str, Any]] = {
+    "headers": {"headers": {"x-api-key": GATEWAY_KEY}},
+    "basic authentication": {"auth": ("user", GATEWAY_KEY)},
+    "cookies": {"cookies": {"sid": GATEWAY_KEY}},
+    "parameters": {"params": {"key": GATEWAY_KEY}},
+}
+
+
+@pytest.mark.parametrize("given", CLIENTS.values(), ids=CLIENTS)
+@pytest.mark.parametrize("make", [ChatScaleway, llama_index.Scaleway], ids=["langchain", "llama_index"])
+async def test_credentials_of_a_passed_client_are_secrets(make: type[Any], given: dict[str, Any]) -> None:
+    said = _error(message=f"bad {GATEWAY_KEY}, {BASIC}", code=GATEWAY_KEY)
+    transport = httpx.MockTransport(lambda _: httpx.Response(401, content=said))
+    fields = {"model": "m", "api_key": KEY, "base_url": "http://127.0.0.1:9", "max_retries": 0}
+    model = make(**fields, http_client=httpx.Client(transport=transport, **given))
+    for call in calls(model):
+        with pytest.raises(LinkspanError, match="bad") as caught:
+            call()
+        assert_clean(list(everything(caught.value)), "gw-5ecret", BASIC.rstrip("="))
+    model = make(**fields, http_async_client=httpx.AsyncClient(transport=transport, **given))
+    with pytest.raises(LinkspanError, match="bad") as caught:
+        await (model.ainvoke("x") if hasattr(model, "ainvoke") else model.acomplete("x"))
+    assert_clean(list(everything(caught.value)), "gw-5ecret", BASIC.rstrip("="))
 
 
 @pytest.mark.parametrize("make", [ChatScaleway, llama_index.Scaleway], ids=["langchain", "llama_index"])

@@ -6,6 +6,7 @@ sends it, sync or async, and raises only the errors of :mod:`linkspan.errors`.
 
 from linkspan.transport.bodies import TOO_LARGE
 from linkspan.transport.client import HttpClient
+from linkspan.transport.clients import sent_by
 from linkspan.transport.environment import proxy_passwords
 from linkspan.transport.messages import LARGEST_RESPONSE, HttpRequest, HttpResponse
 from linkspan.transport.sse import SSEDecoder
@@ -25,4 +26,5 @@ __all__ = [
     "join_url",
     "proxy_passwords",
     "public_url",
+    "sent_by",
 ]

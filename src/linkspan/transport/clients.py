@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from linkspan.transport.connections import SyncBackend
     from linkspan.transport.transports import SyncTransport
 
-__all__ = ["Clients", "running_loop"]
+__all__ = ["Clients", "running_loop", "sent_by"]
 
 _Client = TypeVar("_Client", httpx.Client, httpx.AsyncClient)
 
@@ -196,6 +196,17 @@ async def _keep_open(client: httpx.AsyncClient, backend: AsyncioBackend | None) 
             await client.aclose()
         elif backend is not None:
             backend.connections.shut_down()
+
+
+def sent_by(client: httpx.Client | httpx.AsyncClient) -> dict[str, str]:
+    """Return what a user's client adds to requests: parameters, headers, cookies and Basic authentication."""
+    sent = {**client.params, **client.headers}
+    if isinstance(client.auth, httpx.BasicAuth):
+        request = next(client.auth.auth_flow(httpx.Request("GET", "http://localhost")))
+        sent["authorization"] = request.headers["authorization"]
+    if len(client.cookies):
+        sent["cookie"] = "; ".join(f"{cookie.name}={cookie.value}" for cookie in client.cookies.jar)
+    return sent
 
 
 def _usable(client: _Client, name: str) -> _Client:
