@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_jsonable_python
 
 from linkspan.errors import InvalidRequestError
-from linkspan.tool_arguments import DEEPEST, parse_arguments
+from linkspan.tool_arguments import DEEPEST, parse_arguments, unwrap_json_string
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,8 @@ def object_text(arguments: str) -> str:
             return _dump(value)
     except (ValueError, RecursionError):
         pass
-    return _dump({INVALID: arguments})
+    # A stored chunk of LangChain holds broken arguments as a JSON string.
+    return _dump({INVALID: unwrap_json_string(arguments)})
 
 
 def arguments_text(arguments: Any, *, name: str, place: int, provider: str) -> str:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from linkspan.conversation import NamedTool, ResponseFormat, Tool
 from linkspan.errors import ConfigurationError, UnsupportedContentError
+from linkspan.json_schema import require_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from linkspan.conversation import ToolChoice
 
-__all__ = ["listed_tools", "read_response_format", "read_tool", "read_tool_choice"]
+__all__ = ["in_chat_form", "listed_tools", "read_response_format", "read_tool", "read_tool_choice"]
 
 #: Types of a function's fields, and their names for errors.
 _FUNCTION_FIELDS: Mapping[str, tuple[type, str]] = {
@@ -22,6 +23,8 @@ _FUNCTION_FIELDS: Mapping[str, tuple[type, str]] = {
     "parameters": (Mapping, "a JSON Schema object"),
     "strict": (bool, "True or False"),
 }
+#: The fields of the parameters in Anthropic's form of a tool, and in MCP's.
+_OTHER_PARAMETERS = ("input_schema", "inputSchema")
 _CHOICES: Mapping[str, ToolChoice] = {"auto": "auto", "none": "none", "any": "required", "required": "required"}
 
 
@@ -29,22 +32,38 @@ def listed_tools(tools: Any) -> list[Any]:
     """Return the tools of a call as a list; ``None`` means none.
 
     Raises:
-        ConfigurationError: It is not a list of tools.
+        ConfigurationError: It is not a list of tools, or a function among them has no name.
     """
     if tools is None:
         return []
     if isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable):
         raise ConfigurationError(f"tools must be a list of tools, not {type(tools).__name__}.")
-    return list(tools)
+    listed = list(tools)
+    for tool in listed:
+        if callable(tool) and not any(hasattr(tool, field) for field in ("__name__", "name", "metadata")):
+            raise ConfigurationError(
+                f"The tool {tool!r} has no name: call it in a function of your own, or give it a name as a tool object."
+            )
+    return listed
+
+
+def in_chat_form(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a tool dict in the form of Chat Completions if it is in Anthropic's or MCP's; others are unchanged."""
+    parameters = next((tool[field] for field in _OTHER_PARAMETERS if field in tool), None)
+    if parameters is None:
+        return tool
+    function = {field: tool[field] for field in _FUNCTION_FIELDS if tool.get(field) is not None}
+    return {"type": "function", "function": {**function, "parameters": parameters}}
 
 
 def read_tool(tool: Mapping[str, Any], provider: str) -> Tool:
-    """Return the tool of a dict in the form of Chat Completions or Responses.
+    """Return the tool of a dict in the form of Chat Completions, Responses, Anthropic or MCP.
 
     Raises:
-        ConfigurationError: It has no name, or a field is of the wrong type.
+        ConfigurationError: It has no name, a field is of the wrong type, or its parameters are not those of an object.
         UnsupportedContentError: It is not a function, such as another provider's web search.
     """
+    tool = in_chat_form(tool)
     # The Responses API puts the function's fields next to its type.
     function = tool.get("function", tool)
     if tool.get("type", "function") != "function" or not isinstance(function, Mapping):
@@ -58,10 +77,13 @@ def read_tool(tool: Mapping[str, Any], provider: str) -> Tool:
         value = function.get(field)
         if value is not None and not isinstance(value, kind):
             raise ConfigurationError(f"The {field} of a tool must be {words}, not {type(value).__name__}.")
+    parameters = function.get("parameters") or {}
+    if parameters.get("type") != "object" and "properties" not in parameters:
+        require_object(parameters, function["name"], "describe its arguments by name", provider)
     return Tool(
         name=function["name"],
         description=function.get("description") or None,
-        parameters=function.get("parameters") or {},
+        parameters=parameters,
         strict=function.get("strict"),
     )
 

@@ -82,6 +82,10 @@ def test_any_text_becomes_one_object(text: str) -> None:
     assert isinstance(json.loads(object_text(text)), dict)
 
 
+def test_broken_arguments_of_a_stored_chunk_are_shown_as_they_were() -> None:
+    assert json.loads(object_text(json.dumps('{"to": "Ad'))) == {"invalid_arguments": '{"to": "Ad'}
+
+
 def test_arguments_nested_too_deeply_to_be_read_are_shown_as_text() -> None:
     deep = '{"a": ' + "[" * 100_000
     assert json.loads(object_text(deep)) == {"invalid_arguments": deep}

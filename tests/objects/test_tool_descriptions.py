@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 import pytest
 from langchain_core.tools import StructuredTool
 from llama_index.core.tools import FunctionTool
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 from typing_extensions import TypedDict
 
 from linkspan.errors import ConfigurationError, UnsupportedContentError
@@ -125,6 +126,49 @@ def test_a_tool_dict_describes_an_object_too(make: Callable[..., Any], sandbox: 
     answer = make(LANGCHAIN, "scaleway").with_structured_output(schema).invoke("?")
     assert answer == {"port": {"name": "Ostra"}}
     assert sandbox.last_request.json["response_format"]["json_schema"]["name"] == "fare"
+
+
+@pytest.mark.parametrize(
+    ("tool", "error", "said"),
+    [
+        ({"type": "bash_20250124", "name": "bash"}, UnsupportedContentError, "type 'bash_20250124' runs on its own"),
+        ({"type": "custom", "name": "patch", "description": "Patch."}, UnsupportedContentError, "type 'custom'"),
+        ({"type": "custom", "custom": {"name": "patch"}}, UnsupportedContentError, "type 'custom'"),
+        (functools.partial(fare_function, port=None), ConfigurationError, "has no name: call it in a function"),
+        (
+            {"type": "function", "function": {"name": "names", "parameters": {"type": "array"}}},
+            ConfigurationError,
+            "names must be the schema of an object",
+        ),
+    ],
+)
+def test_what_is_no_function_is_refused(
+    make: Callable[..., Any], sandbox: Sandbox, tool: Any, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        make(LANGCHAIN, "scaleway").bind_tools([tool]).invoke("?")
+    with pytest.raises(error, match=said):
+        make(LLAMA_INDEX, "scaleway").complete("?", tools=[tool])
+    assert not sandbox.requests
+
+
+def test_a_list_as_arguments_is_refused(make: Callable[..., Any]) -> None:
+    class Ports(RootModel[list[str]]):
+        """Ports."""
+
+    with pytest.raises(ConfigurationError, match="Ports must be the schema of an object"):
+        make(LANGCHAIN, "scaleway").bind_tools([Ports]).invoke("?")
+
+
+@pytest.mark.parametrize("facts", [{"type": "custom", "input_schema": PARAMETERS}, {"inputSchema": PARAMETERS}])
+def test_tools_in_other_forms_keep_their_parameters(
+    make: Callable[..., Any], sandbox: Sandbox, facts: dict[str, Any]
+) -> None:
+    sandbox.add_rule("ok")
+    make(LANGCHAIN, "scaleway").bind_tools([{**FACTS, **facts}]).invoke("?")
+    check(sandbox, standing_alone=False)
+    make(LLAMA_INDEX, "scaleway").complete("?", tools=[{**FACTS, **facts}])
+    check(sandbox, standing_alone=False)
 
 
 def test_a_tool_without_a_name(make: Callable[..., Any], sandbox: Sandbox) -> None:

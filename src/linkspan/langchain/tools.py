@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
 
-from linkspan.call_keywords import listed_tools, read_tool
+from linkspan.call_keywords import in_chat_form, listed_tools, read_tool
 from linkspan.conversation import ResponseFormat
 from linkspan.errors import ConfigurationError
 from linkspan.json_schema import standing_alone
@@ -54,10 +54,20 @@ def as_tool_dicts(tools: Sequence[ToolLike] | None, strict: bool | None = None) 
 
 
 def _as_tool_dict(tool: ToolLike, strict: bool | None) -> dict[str, Any]:
+    if isinstance(tool, Mapping):
+        tool = dict(in_chat_form(tool))
+        if _is_server_tool(tool):
+            return tool  # refused where it is read; core would make an empty function of it
     made = _converted(convert_to_openai_tool, tool, strict)
     if isinstance(tool, Mapping) or "function" not in made:
         return made
     return {**made, "function": _with_recursion(made["function"], tool)}
+
+
+def _is_server_tool(tool: Mapping[str, Any]) -> bool:
+    """Whether a dict has the type of a provider's own tool, neither a function's nor a JSON Schema's."""
+    kind = tool.get("type", "function")
+    return kind != "function" and not {"title", "properties", "toolSpec"} & tool.keys()
 
 
 def to_tools(tools: Sequence[ToolLike] | None, provider: str, strict: bool | None = None) -> list[Tool]:
