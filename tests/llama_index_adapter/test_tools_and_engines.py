@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ from llama_index.core.types import PydanticProgramMode
 from pydantic import BaseModel
 
 from linkspan.conversation import ToolCall
-from linkspan.errors import ConfigurationError, InvalidResponseError
+from linkspan.errors import ConfigurationError, ContentBlockedError, InvalidResponseError
 from linkspan_sandbox import Reply, Sandbox
 from tests.llama_index_adapter.test_messages import DATA_URL, PNG, VISION
 
@@ -112,6 +113,25 @@ def test_no_tool_call_is_an_error_only_if_wanted(llm: Scaleway) -> None:
     assert llm.get_tool_calls_from_response(response, error_on_no_tool_call=False) == []
     with pytest.raises(ValueError, match="at least one tool call"):
         llm.get_tool_calls_from_response(response)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "words"),
+    [
+        (Reply("I had rather not."), InvalidResponseError, r"finish reason stop\)"),
+        (Reply("I had", finish_reason="length"), InvalidResponseError, "raise max_tokens"),
+        (Reply("I can", finish_reason="content_filter"), ContentBlockedError, r"blocked \(content_filter\)"),
+    ],
+)
+def test_an_answer_without_the_call_says_why(
+    llm: Scaleway, sandbox: Sandbox, reply: Reply, kind: type[Exception], words: str
+) -> None:
+    sandbox.add_rule(reply)
+    ways = (lambda: llm.predict_and_call([ADD], "x"), lambda: asyncio.run(llm.apredict_and_call([ADD], "x")))
+    for ask in ways:
+        with pytest.raises(kind, match=words) as caught:
+            ask()
+        assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args
 
 
 # --------------------------------------------------------------------------- agents

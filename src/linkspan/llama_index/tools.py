@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict
 
 from linkspan.call_keywords import read_tool
 from linkspan.conversation import Completion, ResponseFormat, ToolCall
-from linkspan.errors import ConfigurationError, InvalidResponseError
+from linkspan.errors import ConfigurationError, ContentBlockedError, InvalidResponseError
 from linkspan.json_schema import standing_alone
 from linkspan.llama_index.partial_answers import PartialChatResponse
 from linkspan.owned_generator import OwnedGenerator
-from linkspan.tool_arguments import as_json_text, judge_calls, parse_arguments
+from linkspan.providers.filters.blocked import block_reason
+from linkspan.tool_arguments import CUT_OFF_REASONS, as_json_text, judge_calls, parse_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
     from linkspan.conversation import Tool
+    from linkspan.errors import LinkspanError
 
 __all__ = [
     "CheckedToolStreams",
@@ -248,7 +250,8 @@ def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> l
 
     Raises:
         InvalidResponseError: The answer has ended, and the arguments of a call are not one whole JSON object.
-        ValueError: There is no call, and ``error_on_no_tool_call`` is set.
+        NoToolCallError: There is no call, and ``error_on_no_tool_call`` is set.
+        ContentBlockedError: The same, because the answer was blocked or refused.
     """
     blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
     if blocks:
@@ -256,7 +259,7 @@ def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> l
     else:
         calls = [legacy_call(call) for call in response.message.additional_kwargs.get("tool_calls") or ()]
     if not calls and error_on_no_tool_call:
-        raise ValueError("Expected at least one tool call, but the model answered without any")
+        raise _without_call(response)
     if isinstance(response, PartialChatResponse):
         arguments = [_readable(response, place, given) for place, (_, _, given) in enumerate(calls)]
     else:
@@ -265,6 +268,41 @@ def tool_selections(response: ChatResponse, *, error_on_no_tool_call: bool) -> l
         ToolSelection(tool_id=call_id or f"call_{number}", tool_name=name, tool_kwargs=given)
         for number, ((call_id, name, _), given) in enumerate(zip(calls, arguments, strict=True))
     ]
+
+
+class NoToolCallError(InvalidResponseError, ValueError):
+    """The model called no tool; also a ``ValueError``, which LlamaIndex's own LLMs raise."""
+
+
+def _without_call(response: ChatResponse) -> LinkspanError:
+    """Return the error for an answer without the expected call."""
+    answer = _completion(response, ())
+    blocked = block_reason(answer)
+    if blocked is not None:
+        return ContentBlockedError(
+            f"the answer was blocked ({blocked}), so there is no tool call; the error's completion holds it.",
+            code=blocked,
+            request_id=answer.request_id,
+            completion=answer,
+        )
+    cut = " The token limit cut it off: raise max_tokens." if answer.finish_reason in CUT_OFF_REASONS else ""
+    return NoToolCallError(
+        "Expected at least one tool call, but the model answered without any "
+        f"(finish reason {answer.finish_reason}); the error's partial holds the answer.{cut}",
+        request_id=answer.request_id,
+        partial=answer,
+    )
+
+
+def _completion(response: ChatResponse, calls: Sequence[ToolCall]) -> Completion:
+    facts = response.additional_kwargs
+    return Completion(
+        text=response.message.content or "",
+        tool_calls=list(calls),
+        refusal=facts.get("refusal") or "",
+        finish_reason=facts.get("finish_reason"),
+        request_id=facts.get("request_id"),
+    )
 
 
 def legacy_call(call: Any) -> tuple[str | None, str, Any]:
@@ -299,11 +337,7 @@ def _whole_arguments(calls: Sequence[tuple[str | None, str, Any]], response: Cha
         raise InvalidResponseError(
             " ".join(["The answer's tool calls cannot run.", *problems]),
             request_id=response.additional_kwargs.get("request_id"),
-            partial=Completion(
-                text=response.message.content or "",
-                tool_calls=read,
-                finish_reason=response.additional_kwargs.get("finish_reason"),
-            ),
+            partial=_completion(response, read),
         )
     return [
         deepcopy(arguments) if isinstance(arguments, dict) else parse_arguments(call.arguments) or {}
