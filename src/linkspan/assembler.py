@@ -100,11 +100,11 @@ class Assembler:
         if delta.id is not None:
             self.id = delta.id
         if delta.finish_reason is not None or delta.usage is not None or delta.extra or delta.refusal or delta.model:
-            self._add_rare(delta)
+            self._add_details(delta)
         if delta.request_id is not None:
             self.request_id = delta.request_id
 
-    def _add_rare(self, delta: Delta) -> None:
+    def _add_details(self, delta: Delta) -> None:
         self.refusal += delta.refusal
         if delta.finish_reason is not None:
             self.finish_reason = delta.finish_reason

@@ -78,7 +78,7 @@ class Endpoint(Generic[RequestT]):
         self._max_response_bytes = max_response_bytes
         self._redacted_errors = _RedactedErrors(secrets)
         #: The context window that the server stated.
-        self.told_window: int | None = None
+        self.server_window: int | None = None
 
     # ------------------------------------------------------------------ calls
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from linkspan.conversation import ChatRequest
 from linkspan.errors import InvalidResponseError
 from linkspan.langchain.chunks import ChunkBuilder as LangChainChunks
-from linkspan.llama_index.responses import ResponseBuilder as LlamaIndexChunks
+from linkspan.llama_index.answers import ResponseBuilder as LlamaIndexChunks
 from linkspan.llama_index.tools import tool_selections
 from linkspan.providers.scaleway import ScalewayChatCodec
 from tests.support.streams import assemble

@@ -64,8 +64,8 @@ __all__ = [
     "serializable_classes",
 ]
 
-#: Where each name is. Imported when first asked for: one class needs neither the other APIs nor prompt templates, whose
-#: parsers take long to load. Not in __all__ is what needs more than core 1.6: agents' middleware, and decision models.
+#: The module of each name, imported on first access: one class needs neither the other APIs nor prompt templates, whose
+#: parsers take long to load. Names that need more than core 1.6 (middleware, decision models) are not in __all__.
 _MODULES = {
     "ChatDecisionModel": "decision_model",
     "ChatDataCrunch": "chat_datacrunch",
@@ -92,7 +92,7 @@ _MODULES = {
     "retrieve_as_data": "data_role",
     "serializable_classes": "registration",
 }
-#: What is needed by those that are not in __all__.
+#: The requirements of the names that are not in __all__.
 _DECISIONS = (
     "needs decision models, which came with langchain-core 1.8 (Python 3.11): pip install 'langchain-core>=1.8'"
 )

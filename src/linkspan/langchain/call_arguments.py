@@ -1,4 +1,4 @@
-"""Arguments of tool calls that a tool cannot change for the history."""
+"""Protect the arguments of tool calls in a history from changes that a tool makes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["CallArguments", "with_own_arguments"]
 
 
 class CallArguments(dict[str, Any]):
-    """Arguments of one call. What LangChain makes of them for a tool shares nothing with them.
+    """Arguments of one call. The copy that LangChain gives to a tool shares nothing with them.
 
     LangChain copies arguments by ``copy``, LangGraph by ``items``. Both copies would be shallow, and a tool that
-    changes a nested list or dict would change the message that made the call, and with it what the model is told that
-    it wrote. Everything else works as in a dict, changes in place included.
+    changes a nested list or dict would also change the message of the call, which the model sees again later.
+    Everything else works as in a dict, changes in place included.
     """
 
     __slots__ = ()
@@ -34,7 +34,7 @@ class CallArguments(dict[str, Any]):
         return self.copy().items()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pickled, or copied by the standard library, as what it is to everybody else.
+        # Pickles, and copies by the standard library, are plain dicts.
         return dict, (dict(self),)
 
 

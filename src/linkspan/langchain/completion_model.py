@@ -256,7 +256,7 @@ class LinkspanLLM(CompletionInputs):
 
         def _choice_options(self, choices: list[str]) -> dict[str, Any]: ...
 
-    # ------------------------------------------------------------------ what LangChain wants to know
+    # ------------------------------------------------------------------ what LangChain queries
 
     @property
     def _llm_type(self) -> str:

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     Steps = Generator[Check, Judgement, ResultT]
     ToolResult = ToolMessage | Command[Any]
 
-#: What a refusal keeps of the answer in whose place it stands.
+#: Facts of a withheld answer, which was paid for, that its refusal keeps.
 _PAID = ("model_provider", "model_name", "token_usage", "rate_limit", "request_id")
 
 register_blocks(CYGNAL.name)
@@ -322,7 +322,6 @@ def _refusal(notice: str, answer: AIMessage | None = None) -> AIMessage:
     refusal = to_ai_message(refusal_of(notice), CYGNAL.name)
     if answer is not None:
         refusal.id, refusal.name, refusal.usage_metadata = answer.id, answer.name, answer.usage_metadata
-        # What was withheld was paid for: whose model it was, says the refusal, too.
-        said = {name: answer.response_metadata[name] for name in _PAID if name in answer.response_metadata}
-        refusal.response_metadata = {**refusal.response_metadata, **said}
+        kept = {name: answer.response_metadata[name] for name in _PAID if name in answer.response_metadata}
+        refusal.response_metadata = {**refusal.response_metadata, **kept}
     return refusal

@@ -114,14 +114,14 @@ class ChatDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it
 
     def _classify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
         with converted_errors():
-            asked = self._asked(state, questions)
+            asked = self._requests(state, questions)
             endpoint = self.chat._endpoint()  # noqa: SLF001  # asked as the chat model asks it
             answers = call_each([request for _, request in asked], endpoint.complete, self.max_concurrency)
             return self._response(questions, [labelled for labelled, _ in asked], answers)
 
     async def _aclassify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
         with converted_errors():
-            asked = self._asked(state, questions)
+            asked = self._requests(state, questions)
             endpoint = self.chat._endpoint()  # noqa: SLF001  # asked as the chat model asks it
             gate = asyncio.Semaphore(self.max_concurrency)
             answers = await acall_each([request for _, request in asked], endpoint.acomplete, gate)
@@ -132,7 +132,7 @@ class ChatDecisionModel(BaseDecisionModel):  # type: ignore[misc]  # core has it
     def _likely_tokens(self) -> LikelyTokens:
         return self.chat._likely_token_options()  # noqa: SLF001  # what its API can be asked for
 
-    def _asked(self, state: State, questions: Mapping[str, Question]) -> list[tuple[LabelledQuestion, ChatRequest]]:
+    def _requests(self, state: State, questions: Mapping[str, Question]) -> list[tuple[LabelledQuestion, ChatRequest]]:
         """Return each question with its labels and its request.
 
         Raises:

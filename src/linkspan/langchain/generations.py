@@ -1,4 +1,4 @@
-"""Neutral answers -> LangChain's generations, for completion models."""
+"""Convert neutral answers to LangChain's generations, for completion models."""
 
 from __future__ import annotations
 

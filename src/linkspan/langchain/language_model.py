@@ -1,4 +1,4 @@
-"""What chat models and completion models for LangChain have in common: settings, copies, tracing, counting."""
+"""The base of chat and completion models for LangChain: settings, tracing, token counts."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class LinkspanLanguageModel(ModelSettings, LangChainComponent, _LanguageModel):
     _ls_model_type: ClassVar[Any]
 
     @model_validator(mode="after")
-    def _note_linkspan_version(self) -> Self:
+    def _add_linkspan_version(self) -> Self:
         self._add_version("linkspan", linkspan.__version__)
         return self
 
-    # ------------------------------------------------------------------ what LangChain wants to know
+    # ------------------------------------------------------------------ what LangChain queries
 
     @property
     def model_name(self) -> str | None:

@@ -1,4 +1,4 @@
-"""LangChain messages -> the neutral conversation."""
+"""Convert LangChain messages to the neutral conversation."""
 
 from __future__ import annotations
 

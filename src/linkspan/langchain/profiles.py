@@ -1,4 +1,4 @@
-"""What the catalogue knows of a model, as LangChain's profile."""
+"""Build LangChain's profile of a model, from the catalogue or for a server of the user's own."""
 
 from __future__ import annotations
 

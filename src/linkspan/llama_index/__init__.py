@@ -66,7 +66,7 @@ __all__ = [
     "unregister_data_prompts",
 ]
 
-#: Where each name is. Imported when first asked for: one class needs neither the other APIs nor chat engines.
+#: The module of each name, imported on first access: one class needs neither the other APIs nor chat engines.
 _MODULES = {
     "ChatDataCrunch": "datacrunch",
     "ChatLLM": "chat_llm",

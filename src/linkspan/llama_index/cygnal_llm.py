@@ -120,55 +120,55 @@ class CygnalLLM(WrappedLLM):
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Judge the messages, chat, judge the answer."""
-        asked, refusal = settle(self._asked(messages))
+        asked, refusal = settle(self._judge_input(messages))
         if refusal is not None:
             return refusal
-        return settle(self._answered(asked, self.llm.chat(asked, **kwargs)))
+        return settle(self._judge_answer(asked, self.llm.chat(asked, **kwargs)))
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Judge the messages, chat, judge the answer."""
-        asked, refusal = await asettle(self._asked(messages))
+        asked, refusal = await asettle(self._judge_input(messages))
         if refusal is not None:
             return refusal
-        return await asettle(self._answered(asked, await self.llm.achat(asked, **kwargs)))
+        return await asettle(self._judge_answer(asked, await self.llm.achat(asked, **kwargs)))
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Judge the prompt, complete it, judge the answer."""
-        asked, refusal = settle(self._asked([ChatMessage(prompt)]))
+        asked, refusal = settle(self._judge_input([ChatMessage(prompt)]))
         if refusal is not None:
             return as_completion(refusal)
-        return settle(self._answered(asked, self.llm.complete(_prompt(asked), formatted=formatted, **kwargs)))
+        return settle(self._judge_answer(asked, self.llm.complete(_prompt(asked), formatted=formatted, **kwargs)))
 
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Judge the prompt, complete it, judge the answer."""
-        asked, refusal = await asettle(self._asked([ChatMessage(prompt)]))
+        asked, refusal = await asettle(self._judge_input([ChatMessage(prompt)]))
         if refusal is not None:
             return as_completion(refusal)
         answer = await self.llm.acomplete(_prompt(asked), formatted=formatted, **kwargs)
-        return await asettle(self._answered(asked, answer))
+        return await asettle(self._judge_answer(asked, answer))
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Judge the messages, chat, judge the answer before yielding it."""
-        asked, refusal = settle(self._asked(messages))
+        asked, refusal = settle(self._judge_input(messages))
         return _only(refusal) if refusal is not None else self._stream(asked, self.llm.stream_chat(asked, **kwargs))
 
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Judge the messages, chat, judge the answer before yielding it."""
-        asked, refusal = await asettle(self._asked(messages))
+        asked, refusal = await asettle(self._judge_input(messages))
         if refusal is not None:
             return _aonly(refusal)
         return self._astream(asked, await self.llm.astream_chat(asked, **kwargs))
 
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """Judge the prompt, complete it, judge the answer before yielding it."""
-        asked, refusal = settle(self._asked([ChatMessage(prompt)]))
+        asked, refusal = settle(self._judge_input([ChatMessage(prompt)]))
         if refusal is not None:
             return _only(as_completion(refusal))
         return self._stream(asked, self.llm.stream_complete(_prompt(asked), formatted=formatted, **kwargs))
 
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
         """Judge the prompt, complete it, judge the answer before yielding it."""
-        asked, refusal = await asettle(self._asked([ChatMessage(prompt)]))
+        asked, refusal = await asettle(self._judge_input([ChatMessage(prompt)]))
         if refusal is not None:
             return _aonly(as_completion(refusal))
         return self._astream(asked, await self.llm.astream_complete(_prompt(asked), formatted=formatted, **kwargs))
@@ -184,7 +184,7 @@ class CygnalLLM(WrappedLLM):
             on_judgement=self.on_judgement,
         )
 
-    def _asked(
+    def _judge_input(
         self, messages: Sequence[ChatMessage]
     ) -> Generator[Check, Judgement, tuple[list[ChatMessage], ChatResponse | None]]:
         """Judge new messages; return the messages to send, or the answer that refuses them."""
@@ -201,7 +201,7 @@ class CygnalLLM(WrappedLLM):
             turns[place : place + 1] = judged_chat_messages([asked[place]])
         return asked, None
 
-    def _answered(
+    def _judge_answer(
         self, asked: Sequence[ChatMessage], answer: AnswerT, pieces: Sequence[AnswerT] = (), *, shown: bool = False
     ) -> Generator[Check, Judgement, AnswerT]:
         """Judge an answer and its pieces; return it or its replacement. One that was shown cannot be replaced.
@@ -250,7 +250,7 @@ class CygnalLLM(WrappedLLM):
         finally:
             pieces.close()
         if seen:
-            yield from self._end(seen, settle(self._answered(asked, seen[-1], seen, shown=not self._holds)))
+            yield from self._end(seen, settle(self._judge_answer(asked, seen[-1], seen, shown=not self._holds)))
 
     async def _astream(
         self, asked: Sequence[ChatMessage], pieces: AsyncGenerator[AnswerT, None]
@@ -264,7 +264,8 @@ class CygnalLLM(WrappedLLM):
         finally:
             await pieces.aclose()
         if seen:
-            for piece in self._end(seen, await asettle(self._answered(asked, seen[-1], seen, shown=not self._holds))):
+            judged = await asettle(self._judge_answer(asked, seen[-1], seen, shown=not self._holds))
+            for piece in self._end(seen, judged):
                 yield piece
 
     def _end(self, seen: Sequence[AnswerT], judged: AnswerT) -> Sequence[AnswerT]:

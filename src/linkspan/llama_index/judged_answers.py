@@ -1,4 +1,4 @@
-"""What a judgement makes of a question or an answer of LlamaIndex: itself, one with a warning, or a refusal."""
+"""Apply judgements to LlamaIndex's questions and answers: keep them, add a warning, or replace them by a refusal."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from llama_index.core.base.llms.types import ChatResponse, CompletionResponse, T
 
 from linkspan.conversation import Message, Text
 from linkspan.guarding import JUDGEMENT_KEY, refusal_of, with_refusal
+from linkspan.llama_index.answers import alternative_texts, chat_response
 from linkspan.llama_index.cygnal import judged_chat_messages
-from linkspan.llama_index.responses import alternative_texts, chat_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["as_completion", "judged_message", "refused", "turns_of", "warned_answer"]
 
-#: What a refusal keeps of the answer in whose place it stands.
+#: Facts of a withheld answer, which was paid for, that its refusal keeps.
 _PAID = (
     "model",
     "prompt_tokens",
@@ -79,7 +79,6 @@ def warned_answer(answer: AnswerT, judgement: Judgement) -> AnswerT:
 def refused(judgement: Judgement, withheld: Mapping[str, Any] = MappingProxyType({})) -> ChatResponse:
     """Return the notice as a refusal; ``withheld`` are the ``additional_kwargs`` of the answer that it replaces."""
     refusal = chat_response(refusal_of(judgement.notice))
-    # What was withheld was paid for.
     paid = {name: withheld[name] for name in _PAID if name in withheld}
     kept = {**paid, **refusal.additional_kwargs, JUDGEMENT_KEY: judgement.summary}
     return refusal.model_copy(update={"delta": judgement.notice, "additional_kwargs": kept})

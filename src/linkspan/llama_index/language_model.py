@@ -16,8 +16,8 @@ from pydantic import Field
 from linkspan.connection import reopening_fields
 from linkspan.errors import ConfigurationError, InvalidRequestError
 from linkspan.fields import by_field_name
+from linkspan.llama_index.answers import ResponseBuilder, chat_response, completion_response
 from linkspan.llama_index.component import LlamaIndexComponent
-from linkspan.llama_index.responses import ResponseBuilder, chat_response, completion_response
 from linkspan.llama_index.stream_owner import MethodT, closes_stream, owned
 from linkspan.options import ModelSettings
 from linkspan.owned_generator import OwnedGenerator

@@ -9,7 +9,7 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from linkspan.conversation import DATA_ROLE_ADVICE, Reasoning, Text, kind_of_part
 from linkspan.errors import UnsupportedContentError
 from linkspan.llama_index.messages import messages_from_llama_index
-from linkspan.prompts.turns import check_names
+from linkspan.prompts.turn_rules import check_names
 from linkspan.providers.data_role import fence_data
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from llama_index_instrumentation import get_dispatcher
 from pydantic import ConfigDict
 
 from linkspan.errors import ConfigurationError
-from linkspan.llama_index.responses import as_chat_response
+from linkspan.llama_index.answers import as_chat_response
 from linkspan.llama_index.structured_answers import GrowingObject, answer_of
 from linkspan.llama_index.tools import is_pydantic_class
 from linkspan.owned_generator import OwnedGenerator

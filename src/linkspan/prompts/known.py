@@ -18,7 +18,7 @@ from linkspan.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["FAMILIES", "Family", "family_named", "family_of_model", "tokens_beside"]
+__all__ = ["FAMILIES", "Family", "family_named", "family_of_model", "tokens_of_same_families"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +216,7 @@ def family_of_model(model: str) -> str | None:
 _COMMON = frozenset({"<s>", "</s>", "<bos>", "<eos>", "<|endoftext|>", "<|end|>"})
 
 
-def tokens_beside(tokens: Collection[str]) -> tuple[str, ...]:
+def tokens_of_same_families(tokens: Collection[str]) -> tuple[str, ...]:
     """Return the control tokens of every known family that uses one of these tokens."""
     telling = set(tokens) - _COMMON
     families = [family for family in FAMILIES.values() if telling.intersection(family.control_tokens)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from linkspan.prompts.known import tokens_beside
+from linkspan.prompts.known import tokens_of_same_families
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -138,7 +138,7 @@ def markers_of(
     clean_ends = sorted((end.strip() for end in ends if end.strip()), key=len, reverse=True)
     for segment in segments:
         pieces.update(dict.fromkeys(_pieces(segment, clean_ends, bos_token)))
-    pieces.update(dict.fromkeys(tokens_beside(pieces)))
+    pieces.update(dict.fromkeys(tokens_of_same_families(pieces)))
     return _compiled([piece for piece in pieces if piece not in _NO_MARKERS and can_be_broken_up(piece)])
 
 

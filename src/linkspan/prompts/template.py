@@ -13,7 +13,7 @@ from linkspan.prompts.jinja import check_template, render_template
 from linkspan.prompts.known import FAMILIES, Family, family_named, family_of_model
 from linkspan.prompts.markers import can_be_broken_up, markers_of, tokens_in
 from linkspan.prompts.structure import structure_of
-from linkspan.prompts.turns import check_content, check_described, check_turns, text_of
+from linkspan.prompts.turn_rules import check_content, check_described, check_turns, text_of
 from linkspan.prompts.variables import messages_as_variables, texts_of_tools, tools_as_variables, unchanged
 
 if TYPE_CHECKING:
@@ -237,15 +237,12 @@ class ChatTemplate:
             prompt = render_checked(render, self._markers, name=self.name, policy=self.special_tokens)
         return prompt if self.leading_bos or not self._writes_bos else prompt.removeprefix(self.bos_token)
 
-    def opens(self, tag: str, variables: Mapping[str, Any] | None = None) -> bool:
-        """Whether the prompt ends with an opening tag that the answer continues, such as ``<think>``.
-
-        Renders the template with these ``variables`` for a conversation of one question.
-        """
+    def opens(self, tag: str) -> bool:
+        """Whether the prompt of a question ends with an opening tag that the answer continues, such as ``<think>``."""
         if tag not in self._jinja:
             return False
         question = [{"role": "user", "content": "?"}]
-        return self._rendered(question, variables=variables).rstrip().endswith(tag)
+        return self._rendered(question).rstrip().endswith(tag)
 
     # ------------------------------------------------------------------ helpers
 

@@ -180,23 +180,23 @@ def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
     neutral = [turn for turn in turns if isinstance(turn, Message)]
     named = iter(with_call_ids(neutral))
     return [
-        _encoded(next(named)) if isinstance(turn, Message) else _as_given(turn, place)
+        _encoded(next(named)) if isinstance(turn, Message) else _in_api_form(turn, place)
         for place, turn in enumerate(turns)
     ]
 
 
-def _as_given(turn: Mapping[str, Any], place: int) -> dict[str, Any]:
+def _in_api_form(turn: Mapping[str, Any], place: int) -> dict[str, Any]:
     if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
         raise InvalidRequestError(
             f'{CYGNAL.name}: message {place} must be a dict with a "role", or a linkspan Message.', provider=CYGNAL.name
         )
     given = {**turn, "role": "tool"} if turn["role"] == "data" else dict(turn)
     if isinstance(given.get("content"), list):
-        given["content"] = [_part_as_given(part) for part in given["content"]]
+        given["content"] = [_part_in_api_form(part) for part in given["content"]]
     return given
 
 
-def _part_as_given(part: Any) -> Any:
+def _part_in_api_form(part: Any) -> Any:
     """Return a part in the API's form: of media only the type, of text files the text."""
     if not isinstance(part, dict) or not _MEDIA_TYPES.search(str(part.get("type"))):
         return part

@@ -15,7 +15,7 @@ from linkspan.json_schema import standing_alone
 from linkspan.providers.catalog import ModelInfo, model_info
 from linkspan.providers.chat_completions import ChatCompletionsCodec, Dialect
 from linkspan.providers.chat_completions.encode import prepare
-from linkspan.providers.chat_completions.stream import asked_choices
+from linkspan.providers.chat_completions.stream import requested_choices
 from linkspan.providers.data_role import carry_data
 from linkspan.providers.filters.blocked import BlockWatch, raise_if_blocked
 from linkspan.providers.filters.first_call import wanted_calls_decoder
@@ -149,7 +149,7 @@ class GraySwanChatCodec(ChatCompletionsCodec):
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream, which truncates at the request's stop texts."""
-        choices = asked_choices(request)
+        choices = requested_choices(request)
         chat = self.chat_decoder(request, headers, choices=choices)
         stopping = StoppingDecoder(chat, request.stop, choices=choices) if request.stop else chat
         decoder = wanted_calls_decoder(stopping, request)

@@ -1,4 +1,4 @@
-"""How each dialect is asked for the most likely tokens at each place of an answer."""
+"""The parameters with which each dialect returns the most likely tokens at each place of an answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["CHAT_LIKELY_TOKENS", "TGI_CHAT_LIKELY_TOKENS", "TGI_LIKELY_TOKENS", 
 
 
 class LikelyTokens(NamedTuple):
-    """How to ask for likely tokens.
+    """How to request likely tokens.
 
     Attributes:
         parameters: The parameters of the call; greedy, as the answer itself is not of interest.

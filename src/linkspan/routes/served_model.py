@@ -31,7 +31,7 @@ _ASKED = "The call names no model, so linkspan read the server's list"
 class ServedModelEndpoint(Endpoint[Any]):
     """An endpoint that fills in the server's only model for calls without one.
 
-    The first such call reads the list (``GET /v1/models``), unless :meth:`note_models` provided it. Failures are not
+    The first such call reads the list (``GET /v1/models``), unless :meth:`store_models` provided it. Failures are not
     kept: the next call tries again.
     """
 
@@ -48,7 +48,7 @@ class ServedModelEndpoint(Endpoint[Any]):
         """Call a method whenever a list was read. Held weakly: the method's object holds this endpoint."""
         self._listener = WeakMethod(listener)
 
-    def note_models(self, models: Sequence[ListedModel]) -> None:
+    def store_models(self, models: Sequence[ListedModel]) -> None:
         """Keep the server's list."""
         self._models = models
         listener = self._listener() if self._listener is not None else None
@@ -95,7 +95,7 @@ class ServedModelEndpoint(Endpoint[Any]):
             with self._lock:
                 if self._models is None:
                     try:
-                        self.note_models(list_models(self, timeout=timeout))
+                        self.store_models(list_models(self, timeout=timeout))
                     except LinkspanError as error:
                         raise _explained(error) from None
         return self._named(request)
@@ -105,7 +105,7 @@ class ServedModelEndpoint(Endpoint[Any]):
             async with self._async_locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
                 if self._models is None:
                     try:
-                        self.note_models(await alist_models(self, timeout=timeout))
+                        self.store_models(await alist_models(self, timeout=timeout))
                     except LinkspanError as error:
                         raise _explained(error) from None
         return self._named(request)

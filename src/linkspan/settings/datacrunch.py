@@ -91,7 +91,7 @@ class DataCrunchSettings(ListsModels, ModelSettings):
     def _models_listed(self, models: list[ListedModel]) -> None:
         endpoint = self._endpoint()
         if isinstance(endpoint, ServedModelEndpoint):
-            endpoint.note_models(models)
+            endpoint.store_models(models)
 
     def _served(self) -> ListedModel | None:
         """Return the server's entry for this object's model, ``None`` if the list was not read. Opens no connection."""
@@ -103,7 +103,7 @@ class DataCrunchSettings(ListsModels, ModelSettings):
         if isinstance(endpoint, ServedModelEndpoint):
             served = endpoint.served(self.model)
             return None if served is None else served.context_window
-        return None if endpoint is None else endpoint.told_window
+        return None if endpoint is None else endpoint.server_window
 
     def _unnamed_model(self) -> str:
         served = self._served()
@@ -145,7 +145,7 @@ class DataCrunchSettings(ListsModels, ModelSettings):
 
     def _noted(self, server: ServerInfo) -> ServerInfo:
         """Keep the context window that the server reports."""
-        self._endpoint().told_window = server.max_total_tokens
+        self._endpoint().server_window = server.max_total_tokens
         self._window_known()
         return server
 

@@ -8,7 +8,7 @@ from linkspan.transport.bodies import TOO_LARGE
 from linkspan.transport.client import HttpClient
 from linkspan.transport.clients import sent_by
 from linkspan.transport.environment import proxy_passwords
-from linkspan.transport.messages import LARGEST_RESPONSE, HttpRequest, HttpResponse
+from linkspan.transport.http_messages import LARGEST_RESPONSE, HttpRequest, HttpResponse
 from linkspan.transport.sse import SSEDecoder
 from linkspan.transport.streams import AsyncEventStream, EventStream
 from linkspan.transport.urls import check_base_url, join_url, public_url

@@ -14,7 +14,7 @@ from linkspan.transport.cancellation import cancelled_once
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
-    from linkspan.transport.messages import HttpRequest
+    from linkspan.transport.http_messages import HttpRequest
 
 __all__ = [
     "ACCEPTED_ENCODINGS",

@@ -24,7 +24,7 @@ from linkspan.transport.bodies import (
 from linkspan.transport.cancellation import cancelled_once, run_to_end
 from linkspan.transport.clients import Clients, running_loop
 from linkspan.transport.failures import answer_error, connection_error, unusable_address
-from linkspan.transport.messages import HttpResponse, check_headers
+from linkspan.transport.http_messages import HttpResponse, check_headers
 from linkspan.transport.retries import with_retries, with_retries_async
 from linkspan.transport.streams import AsyncEventStream, EventStream
 from linkspan.transport.urls import public_url
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from types import TracebackType
 
-    from linkspan.transport.messages import HttpRequest
+    from linkspan.transport.http_messages import HttpRequest
 
 __all__ = ["HttpClient"]
 
@@ -182,7 +182,9 @@ class HttpClient:
                 if is_own and client.is_closed and isinstance(exc, RuntimeError):
                     continue  # closed by another thread before anything was sent
                 _raise_failure(exc, request, monotonic() - started, is_own=is_own)
-            _note_answer(client if is_own else None, request, response, started)
+            _log_answer(request, response, started)
+            if is_own:
+                _bound_cookies(client, response)
             return response
 
     async def _aexchange(self, request: HttpRequest, *, stream: bool) -> httpx.Response:
@@ -198,7 +200,9 @@ class HttpClient:
                 if is_own and client.is_closed and isinstance(exc, RuntimeError):
                     continue
                 _raise_failure(exc, request, monotonic() - started, is_own=is_own)
-            _note_answer(client if is_own else None, request, response, started)
+            _log_answer(request, response, started)
+            if is_own:
+                _bound_cookies(client, response)
             return response
 
 
@@ -292,16 +296,18 @@ def _raise_failure(exc: Exception, request: HttpRequest, seconds: float, *, is_o
     raise exc
 
 
-def _note_answer(
-    own_client: httpx.Client | httpx.AsyncClient | None, request: HttpRequest, response: httpx.Response, started: float
-) -> None:
+def _log_answer(request: HttpRequest, response: httpx.Response, started: float) -> None:
     if _log.isEnabledFor(logging.DEBUG):
         milliseconds = (monotonic() - started) * 1000
         _log.debug(
             "%s %s -> %d in %.0f ms", request.method, public_url(request.url), response.status_code, milliseconds
         )
-    if own_client is not None and "set-cookie" in response.headers:
-        jar = own_client.cookies.jar
+
+
+def _bound_cookies(client: httpx.Client | httpx.AsyncClient, response: httpx.Response) -> None:
+    """Drop the cookies of linkspan's own client once they are too many or too long."""
+    if "set-cookie" in response.headers:
+        jar = client.cookies.jar
         sizes = [len(cookie.name) + len(cookie.value or "") for cookie in jar]
         if len(sizes) > _MOST_COOKIES or sum(sizes) > _LONGEST_COOKIES:
             jar.clear()

@@ -28,7 +28,7 @@ from linkspan.transport.urls import host_fault, public_url
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from linkspan.transport.messages import HttpRequest, HttpResponse
+    from linkspan.transport.http_messages import HttpRequest, HttpResponse
 
 __all__ = ["answer_error", "connection_error", "interruption", "unusable_address", "with_retry_after"]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import tenacity
 
-    from linkspan.transport.messages import HttpRequest
+    from linkspan.transport.http_messages import HttpRequest
 
 __all__ = [
     "LONGEST_DELAY",

@@ -21,7 +21,7 @@ from linkspan.transport.bodies import (
 from linkspan.transport.cancellation import run_to_end
 from linkspan.transport.deadline import Deadline
 from linkspan.transport.failures import answer_error, connection_error, interruption, with_retry_after
-from linkspan.transport.messages import HttpResponse
+from linkspan.transport.http_messages import HttpResponse
 from linkspan.transport.sse import BLANKS, SSEDecoder, looks_like_events
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from threading import Timer
 
     from linkspan.errors import LinkspanError
-    from linkspan.transport.messages import HttpRequest
+    from linkspan.transport.http_messages import HttpRequest
 
 __all__ = ["AsyncEventStream", "EventStream"]
 
@@ -102,7 +102,7 @@ class _Stream:
                 return self._is_events is not None
         self._pending = self._decoder.feed(chunk)
         if not self._pending:
-            self._note_eventless(chunk)
+            self._count_eventless(chunk)
         return bool(self._pending)
 
     def _end_opening(self) -> None:
@@ -132,7 +132,7 @@ class _Stream:
             self._deadline.allow(request.stall_timeout)
         self._deadline.restart = True
 
-    def _note_eventless(self, chunk: bytes) -> None:
+    def _count_eventless(self, chunk: bytes) -> None:
         """Count bytes without an event, or with an empty one.
 
         Raises:
@@ -218,7 +218,7 @@ class EventStream(_Stream):
                         self._eventless = 0
                         continue
                     self._was_silence = False
-                self._note_eventless(chunk)
+                self._count_eventless(chunk)
         except httpx.RequestError as exc:
             raise self._interruption(exc) from exc
         self.close()
@@ -306,7 +306,7 @@ class AsyncEventStream(_Stream):
                         self._eventless = 0
                         continue
                     self._was_silence = False
-                self._note_eventless(chunk)
+                self._count_eventless(chunk)
         except httpx.RequestError as exc:
             raise self._interruption(exc) from exc
         await self.aclose()

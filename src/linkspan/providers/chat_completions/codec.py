@@ -9,7 +9,7 @@ from pydantic_core import from_json
 from linkspan.providers.chat_completions.decode import decode_chat, error_in
 from linkspan.providers.chat_completions.encode import encode_request
 from linkspan.providers.chat_completions.models import MODELS_PATH, decode_models
-from linkspan.providers.chat_completions.stream import ChatStreamDecoder, asked_choices
+from linkspan.providers.chat_completions.stream import ChatStreamDecoder, requested_choices
 from linkspan.providers.error_bodies import make_error, read_error_body, wrong_kind_of_answer
 from linkspan.providers.filters.first_call import keep_wanted_calls, wanted_calls_decoder
 from linkspan.providers.tool_names import ToolNames
@@ -99,7 +99,7 @@ class ChatCompletionsCodec(OpenAICodec):
 
     def stream_decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
         """Create the decoder of one stream."""
-        return wanted_calls_decoder(self.chat_decoder(request, headers, choices=asked_choices(request)), request)
+        return wanted_calls_decoder(self.chat_decoder(request, headers, choices=requested_choices(request)), request)
 
     def chat_decoder(
         self,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from linkspan.providers.chat_completions.decode import Explain
     from linkspan.providers.tool_names import ToolNames
 
-__all__ = ["ChatStreamDecoder", "asked_choices"]
+__all__ = ["ChatStreamDecoder", "requested_choices"]
 
 _DONE = b"[DONE]"
 #: The fields in which routes send a choice's content.
@@ -136,7 +136,7 @@ class ChatStreamDecoder:
         choices = chunk.get("choices")
         if not choices or "error" in chunk:
             self._raise_error_in(chunk)
-        self._note_metadata(chunk)
+        self._store_metadata(chunk)
         if not choices:
             return ()
         if choices.__class__ is not list:
@@ -164,7 +164,7 @@ class ChatStreamDecoder:
             and not chunk.get("usage")
         )
 
-    def _note_metadata(self, chunk: Mapping[str, Any]) -> None:
+    def _store_metadata(self, chunk: Mapping[str, Any]) -> None:
         if self._id is None:
             self._id = as_name(chunk.get("id"), "id")
         if chunk.get("usage") is not None:
@@ -183,7 +183,7 @@ class ChatStreamDecoder:
             raise error
 
     def _take_choice(self, choice: Any) -> Delta | None:
-        index = self._note_choice(choice, KNOWN_CHOICE)
+        index = self._store_choice(choice, KNOWN_CHOICE)
         message = choice.get("delta")
         logprobs = choice.get("logprobs")
         scores = decode_logprobs(logprobs) if logprobs else None
@@ -193,7 +193,7 @@ class ChatStreamDecoder:
             raise wrong_type(message, "delta", "an object")
         return self._take_delta(message, scores, index)
 
-    def _note_choice(self, choice: Any, known: frozenset[str]) -> int:
+    def _store_choice(self, choice: Any, known: frozenset[str]) -> int:
         """Store finish reason and unknown fields of a choice, and return its index."""
         if choice.__class__ is not dict:
             raise wrong_type(choice, "a choice", "an object")
@@ -291,7 +291,7 @@ class ChatStreamDecoder:
         return deltas
 
 
-def asked_choices(request: ChatRequest) -> int:
+def requested_choices(request: ChatRequest) -> int:
     """Return the number of answers that a request wants."""
     wanted = request.extra_body.get("n") or request.parameters.get("n")
     return wanted if type(wanted) is int else 1

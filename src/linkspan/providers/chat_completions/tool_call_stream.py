@@ -83,7 +83,7 @@ class ToolCallStream:
         Raises:
             InvalidResponseError: A call never got a name.
         """
-        deltas = list(self._settled(None))
+        deltas = list(self._open_unnamed(None))
         for call in self._calls:
             if not call.is_open:
                 raise InvalidResponseError(f"{provider}: a streamed tool call names no function.", provider=provider)
@@ -103,11 +103,11 @@ class ToolCallStream:
             index = as_count(index, "the index of a tool call")
         call = self._find(index, wire_id, name, piece)
         call.name = call.name or name
-        before = self._settled(call)
+        before = self._open_unnamed(call)
         delta = self._hand_out(call, piece)
         return before if delta is None else (*before, delta)
 
-    def _settled(self, call: _Call | None) -> Sequence[ToolCallDelta]:
+    def _open_unnamed(self, call: _Call | None) -> Sequence[ToolCallDelta]:
         """Hand out the call whose name is whole, because another one follows it."""
         waiting = self._unnamed
         if waiting is None or waiting is call:

@@ -167,7 +167,7 @@ class _PromptStreamDecoder(ChatStreamDecoder):
     __slots__ = ()
 
     def _take_choice(self, choice: Any) -> Delta | None:
-        index = self._note_choice(choice, _KNOWN_CHOICE)
+        index = self._store_choice(choice, _KNOWN_CHOICE)
         text = choice.get("text") or ""
         if text.__class__ is not str:
             text = as_text(text, "text")

@@ -108,7 +108,7 @@ class TGIStreamDecoder:
             join_fields(self._extra, unknown_fields(event, _KNOWN), pieces=False)
         text = "" if token.get("special") else as_text(token.get("text"), "the text of a token")
         if self._with_scores:
-            self._note_scores(token, event.get("top_tokens"))
+            self._store_scores(token, event.get("top_tokens"))
         generated = event.get("generated_text")
         if "finished" in event:
             generated = self._take_lightllm(event, token, text)
@@ -191,7 +191,7 @@ class TGIStreamDecoder:
         scores, self._scores = self._scores, []
         return scores or None
 
-    def _note_scores(self, token: Mapping[str, Any], row: Any) -> None:
+    def _store_scores(self, token: Mapping[str, Any], row: Any) -> None:
         self._scores.append(decode_token(token, row))
         if row is not None:
             self._rows.append(row)

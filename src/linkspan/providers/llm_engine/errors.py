@@ -63,7 +63,7 @@ def error_of(parsed: Any, headers: Mapping[str, str], status_code: int | None = 
     if isinstance(parsed, dict) and isinstance(parsed.get("detail"), list):
         parsed = {**parsed, "detail": _telling(parsed["detail"])}
     found = read_error(parsed)
-    found.message = _said_by_pod(found.message)
+    found.message = _unquoted(found.message)
     error = make_error(_NAME, found, status_code=status_code, headers=headers, request_id=request_id)
     return explain(error)
 
@@ -80,7 +80,7 @@ def reported_error(parsed: Any, headers: Mapping[str, str]) -> LinkspanError | N
     return error_of(parsed, headers) if reports else None
 
 
-def _said_by_pod(message: str) -> str:
+def _unquoted(message: str) -> str:
     """Return the message of the model's server, which the gateway may quote as a Python literal."""
     if not message.startswith("{'"):
         return message

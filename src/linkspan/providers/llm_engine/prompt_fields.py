@@ -94,16 +94,16 @@ def prompt_parameters(request: PromptRequest, *, guided_decoding: bool = False) 
 
 def stops_to_cut_at(request: PromptRequest) -> list[str]:
     """Return the stop texts to cut from an answer; none if the request keeps them in it."""
-    return [] if _asked(request).get("include_stop_str_in_output") else _stops(request)
+    return [] if _merged_fields(request).get("include_stop_str_in_output") else _stops(request)
 
 
 def answer_limit(request: PromptRequest) -> Any:
     """Return the request's limit of generated tokens."""
-    asked = _asked(request)
+    asked = _merged_fields(request)
     return asked.get("max_new_tokens") or asked.get("max_tokens") or DEFAULT_MAX_NEW_TOKENS
 
 
-def _asked(request: PromptRequest) -> dict[str, Any]:
+def _merged_fields(request: PromptRequest) -> dict[str, Any]:
     return {**request.parameters, **request.extra_body}
 
 

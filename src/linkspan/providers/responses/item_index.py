@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from linkspan.providers.responses.items import SPOKEN_KINDS, Item, said_by
+from linkspan.providers.responses.items import SPOKEN_KINDS, Item, item_contents
 from linkspan.providers.wire import as_count, as_name, as_text
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class ItemIndex:
         }
         for place, fields in enumerate(entries):
             kind = as_text(fields.get("type"), "the type of an item")
-            if kind in {"message", "reasoning"} and not any(text.strip() for text in said_by(fields).values()):
+            if kind in {"message", "reasoning"} and not any(text.strip() for text in item_contents(fields).values()):
                 continue
             item = named.get(place) or next(unnamed.get(kind, iter(())), None)
             if item is None:

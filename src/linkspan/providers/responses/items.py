@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import TokenLogprob
 
-__all__ = ["JOINT", "SPOKEN_KINDS", "Item", "annotations_of", "keep_encrypted", "logprobs_of", "said_by"]
+__all__ = ["JOINT", "SPOKEN_KINDS", "Item", "annotations_of", "item_contents", "keep_encrypted", "logprobs_of"]
 
 #: Kinds of items with content or a call of the request's functions. All others are of a server's own tools.
 SPOKEN_KINDS = frozenset({"function_call", "message", "reasoning"})
@@ -182,7 +182,7 @@ def _same_json(one: str, other: str) -> bool:
     return same
 
 
-def said_by(item: Mapping[str, Any]) -> dict[str, str]:
+def item_contents(item: Mapping[str, Any]) -> dict[str, str]:
     """Return a whole item's content, by channel; nothing for items of a server's own tools.
 
     Raises:
@@ -192,7 +192,7 @@ def said_by(item: Mapping[str, Any]) -> dict[str, str]:
     if kind == "function_call":
         return {"arguments": as_json_text(item.get("arguments"))}
     if kind == "message":
-        return _said_in_message(item)
+        return _message_contents(item)
     if kind == "reasoning":
         found = {
             "reasoning": "".join(_texts(item, "content")),
@@ -202,7 +202,7 @@ def said_by(item: Mapping[str, Any]) -> dict[str, str]:
     return {}
 
 
-def _said_in_message(message: Mapping[str, Any]) -> dict[str, str]:
+def _message_contents(message: Mapping[str, Any]) -> dict[str, str]:
     said = {"text": "", "refusal": ""}
     for part in _parts(message):
         kind = part.get("type")

@@ -20,7 +20,14 @@ from linkspan.providers.chat_completions.decode import (
 )
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of
 from linkspan.providers.responses.item_index import ItemIndex
-from linkspan.providers.responses.items import JOINT, SPOKEN_KINDS, annotations_of, keep_encrypted, logprobs_of, said_by
+from linkspan.providers.responses.items import (
+    JOINT,
+    SPOKEN_KINDS,
+    annotations_of,
+    item_contents,
+    keep_encrypted,
+    logprobs_of,
+)
 from linkspan.providers.responses.response import RESPONSE_FIELDS, finish_reason_of
 from linkspan.providers.wire import as_list, as_name, as_object, as_text, parse_json
 from linkspan.tool_arguments import as_json_text
@@ -268,7 +275,7 @@ class ResponsesDecoder:
     def _whole_item(self, item: Item, fields: Mapping[str, Any]) -> Iterator[Delta]:
         """Process a whole item: yield what it adds to its pieces."""
         yield from self._open(item, fields)
-        for channel, said in said_by(fields).items():
+        for channel, said in item_contents(fields).items():
             rest = item.rest_of_item(channel, said)
             scores = item.rest_of_scores(logprobs_of(fields), of_part=False) if channel == "text" else None
             yield from self._hand_out(item, channel, rest, scores)
