@@ -97,8 +97,8 @@ class Connected(BaseModel):
     timeout: Annotated[float, Strict()] | None = Field(
         default=None,
         gt=0,
-        description="Seconds of silence allowed, before an answer and between the events of a stream. Default: the "
-        "API's.",
+        description="Seconds of silence allowed, before an answer and between the events of a stream; `math.inf`: no "
+        "limit. Default: the API's.",
     )
     max_retries: int = Field(
         default=2,

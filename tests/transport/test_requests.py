@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING
 
 import httpx
@@ -102,3 +103,13 @@ async def test_changes_of_the_users_client_count_at_once(
     assert second.headers["x-later"] == "1"
     assert second.headers["user-agent"] == "theirs/2"
     assert first.target.endswith("?tenant=a")
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e300, 2**63, 3_000_000])
+async def test_more_time_than_a_socket_can_wait_is_no_limit(
+    server: LoopbackServer, face: Face, ask: Callable[..., HttpRequest], seconds: float
+) -> None:
+    server.always(*STREAM)
+    for limits in ({"timeout": seconds, "connect_timeout": seconds}, {"stall_timeout": seconds}):
+        assert (await face.send(ask(**limits))).status_code == 200
+        assert await face.stream(ask(**limits)) == [b"one", b"[DONE]"]

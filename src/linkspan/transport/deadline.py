@@ -5,7 +5,15 @@ from __future__ import annotations
 from math import inf
 from time import monotonic
 
-__all__ = ["Deadline"]
+__all__ = ["Deadline", "finite"]
+
+#: Seconds beyond which a limit is none: sockets cannot wait for more than 24 days.
+_LONGEST = 2_000_000
+
+
+def finite(seconds: float | None) -> float | None:
+    """Return a limit that a socket can wait for; ``None``, for no limit, if it is longer."""
+    return None if seconds is None or seconds > _LONGEST else seconds
 
 
 class Deadline:
@@ -28,7 +36,7 @@ class Deadline:
     __slots__ = ("_at", "_limit", "restart")
 
     def __init__(self, limit: float | None) -> None:
-        self._limit = inf if limit is None else limit
+        self.allow(limit)
         self._at = inf
         self.restart = True
 
@@ -43,9 +51,10 @@ class Deadline:
         remaining = self._at - now
         return remaining if timeout is None or remaining < timeout else timeout
 
-    def allow(self, limit: float) -> None:
+    def allow(self, limit: float | None) -> None:
         """Allow this many seconds from the next restart on."""
-        self._limit = limit
+        limit = finite(limit)
+        self._limit = inf if limit is None else limit
 
     def passed(self) -> bool:
         """Return whether the deadline has passed; starts the clock if nothing else has."""
