@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from linkspan.errors import APIConnectionError, ConfigurationError
+from linkspan.errors import APIConnectionError, ConfigurationError, RateLimitError
 from linkspan.transport import HttpClient
 from linkspan.transport.clients import shared_tls_context
 from tests.support.loopback import PATIENCE, UntilClosed, event, event_stream, head, http
@@ -272,6 +272,59 @@ async def test_client_passed_in_whose_hook_reads_the_answer(server, ask):
                 assert [item async for batch in async_events.batches() for item in batch] == [b"one", b"[DONE]"]
                 await async_events.drain()
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "unread"])
+async def test_an_answer_refused_by_a_hook_of_a_client_passed_in(server, ask, reads):
+    server.always(http(429, b"slow down", headers={"retry-after": "0"}))
+
+    def refuse(response):
+        if reads:
+            response.read()
+        response.raise_for_status()
+
+    async def arefuse(response):
+        if reads:
+            await response.aread()
+        response.raise_for_status()
+
+    request = ask(headers={"authorization": "Bearer a-secret-key"}, max_retries=1)
+    with httpx.Client(event_hooks={"response": [refuse]}) as own:
+        async with httpx.AsyncClient(event_hooks={"response": [arefuse]}) as async_own:
+            client = HttpClient(http_client=own, http_async_client=async_own)
+            with pytest.raises(RateLimitError) as caught:
+                client.send(request)
+            with pytest.raises(RateLimitError) as async_caught:
+                await client.asend(request)
+    for error in (caught.value, async_caught.value):
+        assert (error.message, error.retry_after) == ("slow down" if reads else "", 0)
+        assert error.__cause__ is None
+        assert not isinstance(error.__context__, httpx.HTTPError)
+    assert len(server.requests) == 4
+
+
+async def test_an_answer_used_up_by_a_hook_of_a_client_passed_in(server, ask):
+    server.always(*event_stream(b"one"))
+
+    async def ause_up(response):
+        async for _ in response.aiter_raw():
+            pass
+
+    with httpx.Client(event_hooks={"response": [lambda response: list(response.iter_raw())]}) as own:
+        async with httpx.AsyncClient(event_hooks={"response": [ause_up]}) as async_own:
+            client = HttpClient(http_client=own, http_async_client=async_own)
+            with pytest.raises(ConfigurationError, match=r"response\.read\(\)"), client.stream(ask()):
+                pytest.fail("a stream without events")
+            with pytest.raises(ConfigurationError, match=r"response\.read\(\)"):
+                await client.asend(ask())
+
+
+def test_an_async_client_passed_in_belongs_to_one_event_loop(server, ask):
+    server.always(http(200, b"fine"))
+    client = HttpClient(http_async_client=httpx.AsyncClient())
+    assert asyncio.run(client.asend(ask())).content == b"fine"
+    with pytest.raises(ConfigurationError, match="cannot be used on this event loop"):
+        asyncio.run(client.asend(ask()))
 
 
 async def test_client_passed_in_with_a_transport_that_is_no_socket(ask):

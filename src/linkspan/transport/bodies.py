@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import httpx
 
-from linkspan.errors import InvalidResponseError
+from linkspan.errors import ConfigurationError, InvalidResponseError
 from linkspan.transport.cancellation import cancelled_once
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ async def close_response(response: httpx.Response) -> None:
 def chunks(response: httpx.Response) -> Iterator[bytes]:
     """Return the body's bytes as they arrive."""
     if response.is_stream_consumed:  # by an event hook of the user's client
-        return iter((response.content,))
+        return iter((_kept(response),))
     # Read directly from the connection: iter_raw() and iter_bytes() add layers per chunk. They also close the response,
     # and so return its connection to the pool, before its deadline is removed.
     raw = iter(cast("httpx.SyncByteStream", response.stream))
@@ -98,11 +98,20 @@ def chunks(response: httpx.Response) -> Iterator[bytes]:
 def async_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     """Return the body's bytes as they arrive."""
     if response.is_stream_consumed:
-        return _once(response.content)
+        return _once(_kept(response))
     raw = aiter(cast("httpx.AsyncByteStream", response.stream))
     if not owns_connection(response):
         raw = _each_cancelled_once(raw)
     return _decompressed_async(raw, response) if _is_encoded(response) else raw
+
+
+def _kept(response: httpx.Response) -> bytes:
+    try:
+        return response.content
+    except httpx.ResponseNotRead:
+        raise ConfigurationError(
+            "A hook of the http client that was passed in did not keep the answer that it read: use response.read() there"
+        ) from None
 
 
 async def _once(chunk: bytes) -> AsyncIterator[bytes]:

@@ -23,7 +23,8 @@ from linkspan.transport.bodies import (
 )
 from linkspan.transport.cancellation import cancelled_once, run_to_end
 from linkspan.transport.clients import Clients, running_loop
-from linkspan.transport.failures import answer_error, connection_error, unusable_address
+from linkspan.transport.deadline import finite
+from linkspan.transport.failures import answer_error, connection_error, status_error, unusable_address
 from linkspan.transport.http_messages import HttpResponse, check_headers
 from linkspan.transport.retries import with_retries, with_retries_async
 from linkspan.transport.streams import AsyncEventStream, EventStream
@@ -178,14 +179,19 @@ class HttpClient:
             started = monotonic()
             try:
                 response = client.send(message, stream=True, follow_redirects=False)
+            except httpx.HTTPStatusError as exc:
+                failure = status_error(exc, request)
             except (httpx.RequestError, httpx.InvalidURL, ValueError, OverflowError, RuntimeError) as exc:
                 if is_own and client.is_closed and isinstance(exc, RuntimeError):
                     continue  # closed by another thread before anything was sent
                 _raise_failure(exc, request, monotonic() - started, is_own=is_own)
-            _log_answer(request, response, started)
-            if is_own:
-                _bound_cookies(client, response)
-            return response
+            else:
+                _log_answer(request, response, started)
+                if is_own:
+                    _bound_cookies(client, response)
+                return response
+            # Raised outside of the except block, as httpx's error holds the request with its headers.
+            raise failure
 
     async def _aexchange(self, request: HttpRequest, *, stream: bool) -> httpx.Response:
         """Send a request and return its answer; see :meth:`_exchange`. Needs a task that is cancelled only once."""
@@ -196,14 +202,18 @@ class HttpClient:
             started = monotonic()
             try:
                 response = await client.send(message, stream=True, follow_redirects=False)
+            except httpx.HTTPStatusError as exc:
+                failure = status_error(exc, request)
             except (httpx.RequestError, httpx.InvalidURL, ValueError, OverflowError, RuntimeError) as exc:
                 if is_own and client.is_closed and isinstance(exc, RuntimeError):
                     continue
                 _raise_failure(exc, request, monotonic() - started, is_own=is_own)
-            _log_answer(request, response, started)
-            if is_own:
-                _bound_cookies(client, response)
-            return response
+            else:
+                _log_answer(request, response, started)
+                if is_own:
+                    _bound_cookies(client, response)
+                return response
+            raise failure
 
 
 class _AsyncStreaming(AbstractAsyncContextManager["AsyncEventStream"]):
@@ -275,8 +285,8 @@ def _message(client: httpx.Client | httpx.AsyncClient, request: HttpRequest, *, 
     if client.headers.get("user-agent", "").startswith("python-httpx/"):
         own["user-agent"] = f"linkspan/{__version__}"
     headers = {name: value for name, value in own.items() if name not in given} | dict(request.headers)
-    silence = request.timeout
-    limits = [seconds for seconds in (request.connect_timeout, silence) if seconds is not None]
+    silence = finite(request.timeout)
+    limits = [seconds for seconds in (finite(request.connect_timeout), silence) if seconds is not None]
     timeout = httpx.Timeout(connect=min(limits, default=None), read=silence, write=silence, pool=silence)
     try:
         return client.build_request(
@@ -293,6 +303,12 @@ def _raise_failure(exc: Exception, request: HttpRequest, seconds: float, *, is_o
         raise connection_error(exc, request, seconds) from exc
     if isinstance(exc, (httpx.InvalidURL, UnicodeError)) or (is_own and isinstance(exc, (ValueError, OverflowError))):
         raise unusable_address(exc, request) from exc
+    if isinstance(exc, RuntimeError) and "event loop" in str(exc).lower():
+        raise ConfigurationError(
+            f"http_async_client cannot be used on this event loop: {exc}. An httpx.AsyncClient belongs to the loop of "
+            "its first call: pass another one, or leave it out, and each loop gets one",
+            provider=request.provider,
+        ) from exc
     raise exc
 
 

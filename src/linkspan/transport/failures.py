@@ -22,15 +22,23 @@ from linkspan.errors import (
     LinkspanError,
 )
 from linkspan.redaction import mask_headers
+from linkspan.transport.http_messages import HttpResponse
 from linkspan.transport.retries import retry_after_seconds
 from linkspan.transport.urls import host_fault, public_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from linkspan.transport.http_messages import HttpRequest, HttpResponse
+    from linkspan.transport.http_messages import HttpRequest
 
-__all__ = ["answer_error", "connection_error", "interruption", "unusable_address", "with_retry_after"]
+__all__ = [
+    "answer_error",
+    "connection_error",
+    "interruption",
+    "status_error",
+    "unusable_address",
+    "with_retry_after",
+]
 
 
 #: httpx's message for a redirect to an invalid URL.
@@ -106,6 +114,16 @@ def answer_error(request: HttpRequest, response: HttpResponse) -> LinkspanError:
     if 300 <= response.status_code < 400:
         return _redirect_error(request, response)
     return with_retry_after(request.decode_error(response), response.headers)
+
+
+def status_error(exc: httpx.HTTPStatusError, request: HttpRequest) -> LinkspanError:
+    """Return the error for an unexpected answer that a hook of the user's client refused (``raise_for_status``)."""
+    response = exc.response
+    try:
+        body = response.content
+    except httpx.ResponseNotRead:  # the hook may have read it
+        body = b""
+    return answer_error(request, HttpResponse(response.status_code, response.headers, body, request.url))
 
 
 def with_retry_after(error: LinkspanError, headers: httpx.Headers) -> LinkspanError:
