@@ -110,7 +110,7 @@ def _kept(response: httpx.Response) -> bytes:
         return response.content
     except httpx.ResponseNotRead:
         raise ConfigurationError(
-            "A hook of the http client that was passed in did not keep the answer that it read: use response.read() there"
+            "A hook of the http client passed in did not keep the answer that it read: use response.read() there"
         ) from None
 
 
