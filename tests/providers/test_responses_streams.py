@@ -305,10 +305,11 @@ def test_white_space_decides_nothing(asker: Asker) -> None:
         (said(HELLO, "Hello wörld"), message("Goodbye")),
         (said(HELLO, "Hello wörld"), message("Hello")),
         (said(ADA, '{"to": "Ada"}'), {**ADA, "arguments": '{"to": "Ben"}'}),
+        (said(ADA, '{"to": "Ada"}'), {**ADA, "name": "other"}),
         (said(THOUGHT, "Hm. So."), reasoning("Other thoughts.")),
         ([*said(HELLO, "Hel", done=False), event("output_text.done", item_id="msg_1", text="Goodbye")], HELLO),
     ],
-    ids=["text", "cut text", "arguments", "reasoning", "part"],
+    ids=["text", "cut text", "arguments", "name", "reasoning", "part"],
 )
 def test_an_answer_that_contradicts_itself_is_none(asker: Asker, streamed: list[Any], end: dict[str, Any]) -> None:
     error = asker.fails(created(), *streamed, ended(end))
@@ -375,6 +376,14 @@ def test_why_an_answer_is_incomplete(asker: Asker, reason: str, finish: str) -> 
     end = {**ended(HELLO, reason=reason), "type": "response.incomplete"}
     assert asker.stream(*events, end).finish == finish
     assert asker.ask(response(HELLO, reason=reason)).finish == finish
+
+
+def test_an_incomplete_item_of_a_completed_response(asker: Asker) -> None:
+    half = {**HELLO, "status": "incomplete"}
+    assert asker.ask(response(half)).finish == "incomplete"
+    assert asker.stream(created(), *said(HELLO, "Hello", " wörld", done=False), ended(half)).finish == "incomplete"
+    # Its arguments may be missing, so it does not run; see tests/tool_calls.
+    assert asker.ask(response({**call(""), "status": "incomplete"})).finish == "incomplete"
 
 
 def test_llama_cpp_calls_a_cut_answer_completed(asker: Asker) -> None:

@@ -33,7 +33,7 @@ def finish_reason_of(
 ) -> str:
     """Return the finish reason, in Chat Completions' terms.
 
-    ``limit`` is the request's limit of generated tokens.
+    ``limit`` is the request's limit of generated tokens. A message or call can be incomplete in a completed response.
     """
     if status == "incomplete":
         reason = as_name(as_object(response.get("incomplete_details"), "incomplete_details").get("reason"), "reason")
@@ -42,4 +42,6 @@ def finish_reason_of(
     if limit is not None and made is not None and made >= limit and "incomplete_details" not in response:
         # llama.cpp reports every answer as completed, without a reason.
         return "length"
+    if any(item.get("status") == "incomplete" for item in response.get("output") or ()):
+        return "incomplete"
     return "tool_calls" if calls else "stop"

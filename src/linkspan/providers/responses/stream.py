@@ -262,11 +262,14 @@ class ResponsesDecoder:
 
     def _open(self, item: Item, fields: Mapping[str, Any]) -> Sequence[Delta]:
         """Yield the head of a call. Arguments in it are ignored, because vLLM repeats them in the first piece."""
-        if item.kind != "function_call" or item.call_index is not None:
+        if item.kind != "function_call":
             return ()
-        item.name = as_text(fields.get("name"), "the name of a tool call")
-        if not item.name:
+        name = as_text(fields.get("name"), "the name of a tool call")
+        if item.call_index is not None and name not in {"", item.name}:
+            raise self._invalid(f"the answer contradicts itself: it calls {item.name!r} and then {name!r}")
+        if item.call_index is not None or not name:
             return ()
+        item.name = name
         item.call_index = next(self._call_indexes)
         call_id = self._ids.claim(fields.get("call_id") or fields.get("id"))
         calls = [ToolCallDelta(item.call_index, call_id, item.name, item.held)]
