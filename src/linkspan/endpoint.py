@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from linkspan.call_headers import merged_headers
 from linkspan.errors import InterruptedStreamError, LinkspanError
-from linkspan.form import Form
 from linkspan.guarded_codec import GuardedCodec
 from linkspan.json_body import encode_json
+from linkspan.providers.codec import Form
 from linkspan.rate_limits import rate_limit_of
 from linkspan.redaction import Secrets
 from linkspan.transport import (
@@ -21,6 +21,7 @@ from linkspan.transport import (
     HttpClient,
     HttpRequest,
     check_base_url,
+    encode_multipart,
     join_url,
     proxy_passwords,
     sent_by,
@@ -218,7 +219,8 @@ class Endpoint(Generic[RequestT]):
         extra_headers: Mapping[str, str] = getattr(request, "extra_headers", {})
         content = None
         if isinstance(body, Form):
-            content_type, content = body.encode(self.codec.provider)
+            file = (body.file_name, body.content, body.media_type)
+            content_type, content = encode_multipart(body.fields, file, self.codec.provider)
             extra_headers = {**extra_headers, "Content-Type": content_type}
         elif body is not None:
             content = encode_json(body, self.codec.provider)

@@ -230,6 +230,15 @@ class ConversationSettings(ModelSettings):
         description="How to handle `data` messages if the API has no such role: an error, or a marked user turn.",
     )
 
+    def _check_messages(self, messages: Sequence[Any]) -> None:
+        """Refuse a conversation without messages.
+
+        Raises:
+            InvalidRequestError: There is none.
+        """
+        if not messages:
+            raise InvalidRequestError("chat needs at least one message", provider=self._provider.name)
+
 
 class ChatSettings(ConversationSettings):
     """Settings of a chat model."""
@@ -291,8 +300,7 @@ class ChatSettings(ConversationSettings):
             ConfigurationError: The choice of tools does not fit the tools.
             InvalidRequestError: There is no message.
         """
-        if not messages:
-            raise InvalidRequestError("chat needs at least one message", provider=self._provider.name)
+        self._check_messages(messages)
         fields = options.fields
         return ChatRequest(
             model=options.model,

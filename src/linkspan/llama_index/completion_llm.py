@@ -14,7 +14,7 @@ from llama_index.core.prompts.base import ChatPromptTemplate, SelectorPromptTemp
 
 from linkspan.call_keywords import read_response_format
 from linkspan.conversation import ChatRequest, Message, Text
-from linkspan.errors import ConfigurationError, InvalidRequestError
+from linkspan.errors import ConfigurationError
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.prompt_format import for_function, plain_lines
 from linkspan.llama_index.structured import NativeStructuredOutput
@@ -163,8 +163,7 @@ class CompletionLLM(TemplateSettings, ConversationSettings, NativeStructuredOutp
     def _chat_request(
         self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
     ) -> tuple[PromptRequest, float | None]:
-        if not messages:
-            raise InvalidRequestError("chat needs at least one message", provider=self._provider.name)
+        self._check_messages(messages)
         options = self._call_options(kwargs)
         data_role = options.fields.get("data_role", self.data_role)
         provider = self._provider.name

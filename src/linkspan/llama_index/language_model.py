@@ -174,9 +174,8 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
     ) -> AsyncGenerator[Any, None]:
         builder = ResponseBuilder()
         build = builder.chat if kind == "chat" else builder.completion
-        connected = self._endpoint()
         last: Any = None
-        async with OwnedGenerator(connected.abatches(request, builder.assembler, timeout=timeout)) as batches:
+        async with OwnedGenerator(self._endpoint().abatches(request, builder.assembler, timeout=timeout)) as batches:
             async for deltas in batches:
                 for delta in deltas:
                     try:
@@ -188,7 +187,7 @@ class LinkspanLLM(ModelSettings, LlamaIndexComponent, LLM):
                     elif chunk is not None:
                         yield chunk
         if last is not None:
-            # Agents raise on a broken call as soon as they see it, so no connection may be open by then.
+            # Agents, which are async, raise on a broken call as soon as they see it: no connection may be open by then.
             yield last
 
     # ------------------------------------------------------------------ settings of one call

@@ -1,7 +1,8 @@
-"""Protocols of codecs and stream decoders, and bases of those that wrap another one."""
+"""Protocols of codecs and stream decoders, bases of those that wrap another one, and bodies that are not JSON."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -11,11 +12,24 @@ if TYPE_CHECKING:
     from linkspan.errors import LinkspanError
     from linkspan.providers.chat_completions.models import ListedModel
 
-__all__ = ["Codec", "StreamDecoder", "WrappedCodec", "WrappedDecoder"]
+__all__ = ["Codec", "Form", "StreamDecoder", "WrappedCodec", "WrappedDecoder"]
 
 RequestT = TypeVar("RequestT")
 RequestT_contra = TypeVar("RequestT_contra", contravariant=True)
 DecoderT = TypeVar("DecoderT", bound="StreamDecoder")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The body of a request with a file.
+
+    Fields are texts, numbers, booleans, and lists of them. Servers recognize a file's format by the ending of its name.
+    """
+
+    fields: Mapping[str, Any]
+    file_name: str
+    content: bytes = field(repr=False)
+    media_type: str = "application/octet-stream"
 
 
 class StreamDecoder(Protocol):

@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from linkspan.errors import InvalidResponseError, UnsupportedContentError
 from linkspan.files import sniff_sound
-from linkspan.form import Form
+from linkspan.providers.codec import Form
 from linkspan.providers.error_bodies import refuse_page, request_id_of
 from linkspan.providers.scaleway import SCALEWAY, read_object
 from linkspan.providers.wire import as_list, as_name, as_number, as_object, as_text
