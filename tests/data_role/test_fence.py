@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 
 from linkspan.conversation import ChatRequest, Image, Message, Text, ToolCall
 from linkspan.errors import UnsupportedContentError
 from linkspan.langchain import ChatGraySwan, ChatScaleway, data_message
+from linkspan.llama_index import DATA_ROLE_MARKER, GraySwan, Scaleway
 from linkspan.providers.data_role import carry_data, fence_data, tool_results_as_data
 from tests.data_role.wire import FENCED, Wire
 
@@ -125,3 +127,35 @@ def test_a_fence_joins_the_users_turn_beside_it_and_no_other() -> None:
     assert carried(Message("user", [Text("u"), image]), data) == [("user", None, ["u", "image", "(fence)"])]
     named = [Message("user", [Text("u")], name="ada"), Message("data", [Text("d")], name="page")]
     assert [name for _, name, _ in carried(*named)] == ["ada", "page"]
+
+
+def test_a_marked_result_stays_the_answer_to_its_call() -> None:
+    call = ToolCallBlock(tool_call_id="1", tool_name="look_up", tool_kwargs={})
+    result = ChatMessage(PAGE, role="tool", additional_kwargs={"tool_call_id": "1", DATA_ROLE_MARKER: "data"})
+    history = [ChatMessage("Q"), ChatMessage(role="assistant", blocks=[call]), result]
+
+    wire = Wire()
+    wire.make(GraySwan).chat(history)
+    assert wire.bodies[-1]["messages"][-1] == {"role": "data", "content": f"Result of the tool look_up (call 1):\n{PAGE}"}
+
+    wire.make(Scaleway, data_role="fenced").chat(history)
+    sent = wire.bodies[-1]["messages"][-1]
+    assert (sent["role"], sent["tool_call_id"]) == ("tool", "1")
+    assert sent["content"].startswith("Untrusted data between")
+
+    with pytest.raises(UnsupportedContentError, match="has no role 'data'"):
+        wire.make(Scaleway).chat(history)
+
+
+def test_a_name_of_untrusted_text_is_not_the_users() -> None:
+    named = Message("data", [Text(PAGE)], name="Ada")
+    for turns in ([Message("user", [Text("Q")]), named], [named, Message("user", [Text("Q")])]):
+        carried = carry_data(ChatRequest("m", turns, data_role="fenced"), has_role=False)
+        assert [turn.name for turn in carried] == [turn.name for turn in turns]
+    turns = [
+        Message("user", [Text("Q")], name="Ada"),
+        Message("data", [Text(PAGE)]),
+        Message("user", [Text("R")], "Ben"),
+    ]
+    carried = carry_data(ChatRequest("m", turns, data_role="fenced"), has_role=False)
+    assert [turn.name for turn in carried] == ["Ada", "Ben"]

@@ -89,6 +89,7 @@ def _message(message: ChatMessage, provider: str, place: int) -> Message:
         # A shortcut for the usual message; the general path below gives the same result.
         return Message(_ROLES[message.role], [Text(blocks[0].text)])
     role = _role(message, provider)
+    is_result = _ROLES[message.role] == "tool"  # also if it is marked as data
     tool_calls = []
     if role == "assistant":
         tool_calls = [
@@ -109,8 +110,8 @@ def _message(message: ChatMessage, provider: str, place: int) -> Message:
         name=_name(kwargs.get("name")),
         tool_calls=tool_calls,
         # After ``return_direct``, agents leave the id on an assistant turn, where it means nothing.
-        tool_call_id=_name(kwargs.get("tool_call_id")) if role == "tool" else None,
-        is_error=role == "tool" and bool(kwargs.get("is_error")),
+        tool_call_id=_name(kwargs.get("tool_call_id")) if is_result else None,
+        is_error=is_result and bool(kwargs.get("is_error")),
     )
 
 

@@ -48,7 +48,9 @@ def for_function(
         return messages
     carried = _fenced(conversation, provider=provider, data_role=data_role)
     return [
-        ChatMessage(role=MessageRole.USER, content=_text(turn, place, provider)) if was.role == "data" else message
+        ChatMessage(role=MessageRole(turn.role), content=_text(turn, place, provider))
+        if was.role == "data"
+        else message
         for place, (message, was, turn) in enumerate(zip(messages, conversation, carried, strict=True))
     ]
 
