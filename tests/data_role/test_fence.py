@@ -136,7 +136,10 @@ def test_a_marked_result_stays_the_answer_to_its_call() -> None:
 
     wire = Wire()
     wire.make(GraySwan).chat(history)
-    assert wire.bodies[-1]["messages"][-1] == {"role": "data", "content": f"Result of the tool look_up (call 1):\n{PAGE}"}
+    assert wire.bodies[-1]["messages"][-1] == {
+        "role": "data",
+        "content": f"Result of the tool look_up (call 1):\n{PAGE}",
+    }
 
     wire.make(Scaleway, data_role="fenced").chat(history)
     sent = wire.bodies[-1]["messages"][-1]
