@@ -7,7 +7,9 @@ import pickle
 from typing import TYPE_CHECKING
 
 from langchain_core.messages import AIMessageChunk
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from linkspan.conversation import ToolCall
 from linkspan_sandbox import Reply, Sandbox
 
 if TYPE_CHECKING:
@@ -45,3 +47,15 @@ def test_a_change_of_one_chunk_leaves_the_others_alone(sandbox: Sandbox, model: 
             calls.append("mark")
         seen.append(chunk)
     assert len(seen) > 3
+
+
+def test_langgraph_stores_a_stream_as_a_message_of_core(sandbox: Sandbox, model: ChatScaleway) -> None:
+    calls = [ToolCall("a", "pay", '{"to": "Ada"}'), ToolCall("b", "pay", '{"to": "Ben", "amount": 1')]
+    sandbox.add_rule(Reply("Paying.", tool_calls=calls, finish_reason="length"))
+    first, *rest = model.stream("Pay")
+    whole = sum(rest, first)
+    strict = JsonPlusSerializer(allowed_msgpack_modules=None)
+    stored = strict.loads_typed(strict.dumps_typed(whole))
+    assert type(stored) is AIMessageChunk
+    assert (stored.content, stored.tool_calls) == (whole.content, whole.tool_calls)
+    assert [call["id"] for call in stored.invalid_tool_calls] == ["b"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -110,3 +111,22 @@ def test_a_choice_that_may_be_half_of_another(make: Callable[..., Any], sandbox:
     with pytest.raises(errors.ContentBlockedError):
         shaped.invoke("?")
     assert shaped.invoke("?") is Reading.YES
+
+
+@pytest.mark.parametrize("include_raw", [False, True])
+@pytest.mark.parametrize("schema", [Port, {"title": "port", "type": "object", "required": ["name"]}])
+def test_what_asks_for_objects_can_be_pickled(
+    make: Callable[..., Any], sandbox: Sandbox, schema: Any, include_raw: bool
+) -> None:
+    asks = make(LANGCHAIN, "scaleway").with_structured_output(schema, include_raw=include_raw)
+    again = pickle.loads(pickle.dumps(asks))
+    sandbox.add_rule('{"name": "Ostra"}')
+    found = again.invoke("?")
+    assert dict(found["parsed"] if include_raw else found) == {"name": "Ostra"}
+    sandbox.reset()
+    sandbox.add_rule("{}")
+    if include_raw:
+        assert "name" in str(again.invoke("?")["parsing_error"])
+    else:
+        with pytest.raises(OutputParserException, match="name"):
+            again.invoke("?")

@@ -145,8 +145,19 @@ class AnswerChunk(_Whole, AIMessageChunk):
         """Serialize as core's own chunk, so that loading it does not need linkspan."""
         return AIMessageChunk.lc_id()
 
-    def __repr_name__(self) -> str:
-        return AIMessageChunk.__name__
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self.__getstate__(),)
+
+
+# Also the names of core's own chunk: LangGraph stores a message by them, and restores no class of another package.
+AnswerChunk.__module__ = AIMessageChunk.__module__
+AnswerChunk.__name__ = AnswerChunk.__qualname__ = AIMessageChunk.__name__
+
+
+def _unpickled(state: dict[Any, Any]) -> AnswerChunk:
+    chunk: AnswerChunk = AnswerChunk.__new__(AnswerChunk)
+    chunk.__setstate__(state)
+    return chunk
 
 
 def _protect(chunk: ToolCallChunk, arguments: str) -> None:

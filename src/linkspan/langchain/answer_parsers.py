@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from dataclasses import is_dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.exceptions import OutputParserException
@@ -295,20 +295,21 @@ def _schema_validator(json_schema: dict[str, Any]) -> Callable[[str], Any]:
         text = json.dumps(json_schema)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"The JSON Schema cannot be written as JSON: {error}") from None
-    validator = _checked_validator(text)
+    _checked_validator(text)
+    return functools.partial(_validated, text)
 
-    def validate(text: str) -> Any:
-        value = json.loads(text)
-        misfit = next(validator.iter_errors(value), None)
-        if misfit is not None:
-            raise ValueError(f"{misfit.json_path}: {misfit.message}")
-        return value
 
-    return validate
+def _validated(schema_text: str, answer: str) -> Any:
+    """Return the value of an answer that conforms to a schema. Not a closure, so that parsers can be pickled."""
+    value = json.loads(answer)
+    misfit = next(_checked_validator(schema_text).iter_errors(value), None)
+    if misfit is not None:
+        raise ValueError(f"{misfit.json_path}: {misfit.message}")
+    return value
 
 
 # Checking a schema takes longer than creating all the rest of a runnable, and many callers create one for each request.
-@lru_cache(maxsize=128)
+@functools.lru_cache(maxsize=128)
 def _checked_validator(schema_text: str) -> Any:
     import jsonschema  # noqa: PLC0415  # its import takes longer than most calls of it
 
