@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from llama_index.core.base.llms.types import AudioBlock, ChatMessage, TextBlock, ThinkingBlock, ToolCallBlock
 
 from linkspan import langchain, llama_index
-from linkspan.errors import UnsupportedContentError
+from linkspan.errors import InvalidRequestError, UnsupportedContentError
 from tests.history.conftest import Subject
 
 if TYPE_CHECKING:
@@ -120,4 +120,11 @@ def test_a_result_without_its_calls_id(sandbox: Sandbox) -> None:
     subject = Subject("llama_index", "Scaleway", sandbox)
     with pytest.raises(UnsupportedContentError, match=r"the id of its call \(message 1\)"):
         subject.ask("a", ("", "paid"), model=subject.make(api="responses"))
+    assert not sandbox.requests
+
+
+def test_a_message_of_another_kind(sandbox: Sandbox, api: str) -> None:
+    subject = Subject("llama_index", api, sandbox)
+    with pytest.raises(InvalidRequestError, match="message 1 must be a ChatMessage of LlamaIndex, not a dict"):
+        subject.make().chat([ChatMessage("a"), {"role": "user", "content": "b"}])
     assert not sandbox.requests

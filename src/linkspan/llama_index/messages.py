@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.llms.types import (
     AudioBlock,
     CachePoint,
+    ChatMessage,
     CitationBlock,
     DocumentBlock,
     ImageBlock,
@@ -31,15 +32,13 @@ from linkspan.conversation import (
     ToolCall,
     Video,
 )
-from linkspan.errors import UnsupportedContentError
+from linkspan.errors import InvalidRequestError, UnsupportedContentError
 from linkspan.media import image_from_base64, image_from_bytes, image_from_url
 from linkspan.turns import refusal_as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from io import IOBase
-
-    from llama_index.core.base.llms.types import ChatMessage
 
     from linkspan.conversation import Part, Role
 
@@ -70,8 +69,15 @@ def messages_from_llama_index(
 
     Raises:
         UnsupportedContentError: A message has an unsupported block, or an unknown data marker.
-        InvalidRequestError: Arguments of an earlier call are not JSON.
+        InvalidRequestError: Arguments of an earlier call are not JSON, or a message is not a ``ChatMessage``.
     """
+    for place, message in enumerate(messages):
+        if not isinstance(message, ChatMessage):
+            raise InvalidRequestError(
+                f"message {place} must be a ChatMessage of LlamaIndex, not a {type(message).__name__}: "
+                "ChatMessage(role=..., content=...)",
+                provider=provider,
+            )
     if drop_cache_points:
         messages = [_without_cache_points(message) for message in messages]
     return [_message(message, provider, place) for place, message in enumerate(messages)]
