@@ -16,7 +16,7 @@ from linkspan.endpoint_slot import EndpointSlot
 from linkspan.errors import APIConnectionError, ConfigurationError, InterruptedStreamError, LinkspanError
 from linkspan.locks import ForkSafeLock
 from linkspan.transport import HttpClient, HttpRequest, transports
-from tests.support.loopback import Close, UntilClosed, event, head, http
+from tests.support.loopback import Close, Delay, UntilClosed, event, head, http
 from tests.transport.conftest import nothing_unclosed
 
 
@@ -108,6 +108,19 @@ async def test_calls_cancelled_at_any_turn_of_the_loop_give_their_place_back(any
     if isinstance(answer, bytes):  # otherwise the server closed most of them
         for connection in range(server.connections):
             assert await asyncio.to_thread(server.wait_closed, connection)
+
+
+def test_a_client_that_ends_with_its_loop_closes_all_connections(any_server, ask):
+    server = any_server
+    server.always(Delay(0.02), http(200, b"fine"))
+
+    async def main():
+        client = HttpClient()  # not closed by hand
+        return await asyncio.gather(*(client.asend(ask(url=server.url)) for _ in range(4)))
+
+    with nothing_unclosed(server):
+        assert len(asyncio.run(main())) == 4
+    assert server.connections == 4
 
 
 def test_readers_that_leave_early_are_not_complained_of(server):

@@ -74,6 +74,12 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
             raise
         return connection
 
+    def abort(self) -> None:
+        """Close all connections at once; those that are being opened are dropped."""
+        self.connections.closed = True
+        for connection in self.connections:
+            connection.abort()
+
     async def _connect(self, address: str, port: int, local_address: str | None) -> _Connection:
         loop = asyncio.get_running_loop()
         local = None if local_address is None else (local_address, 0)

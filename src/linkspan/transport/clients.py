@@ -192,7 +192,7 @@ async def _keep_open(client: httpx.AsyncClient, backend: AsyncioBackend | None) 
     finally:
         if is_looked_after:
             if backend is not None:
-                backend.connections.closed = True  # connections that are being opened now are dropped
+                backend.abort()  # first, because a loop that ends cancels this: asyncio.run does
             await client.aclose()
         elif backend is not None:
             backend.connections.shut_down()

@@ -19,7 +19,7 @@ from linkspan.transport.deadline import Deadline
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import httpx
 
@@ -102,11 +102,14 @@ class OpenConnections:
         """Remove a closed connection."""
         self._open.discard(connection)
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(self._open))
+
     def shut_down(self) -> None:
         """Shut down all connections, which wakes their readers and writers. Does nothing in a forked child."""
         self.closed = True
         if self._pid == os.getpid():  # otherwise the connections are also the parent's
-            for connection in list(self._open):
+            for connection in self:
                 shut_down(connection.get_extra_info("socket"))
 
 
