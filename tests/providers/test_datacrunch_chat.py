@@ -60,8 +60,8 @@ def test_the_chat_route_speaks_of_grammars() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"parameters": {"presence_penalty": 0}}, "repetition penalty of the value plus 2"),
-        ({"parameters": {"logit_bias": {}}}, "TGI ignores it"),
+        ({"parameters": {"presence_penalty": 0.5}}, "repetition penalty of the value plus 2"),
+        ({"parameters": {"logit_bias": {"1": 5}}}, "TGI ignores it"),
         ({"parameters": {"n": 2}}, "one answer per call"),
         ({"response_format": ResponseFormat("json_object")}, "JSON object without a schema"),
         ({"response_format": ResponseFormat("json_schema", SCHEMA), "tools": [WEATHER]}, "not both"),

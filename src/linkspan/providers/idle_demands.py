@@ -9,12 +9,19 @@ if TYPE_CHECKING:
 
 __all__ = ["without_idle_demands"]
 
-#: Values that every API follows anyway: one answer, without streaming (a stream is another call) and without log
-#: probabilities. The number of parallel calls means nothing without tools, and is enforced on each answer.
+#: Values that every API follows anyway: one answer, without streaming (a stream is another call), without log
+#: probabilities, the prompt, biases or penalties. The number of parallel calls means nothing without tools, and is
+#: enforced on each answer.
 _IDLE: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "stream": (False,),
+    "best_of": (1,),
     "logprobs": (False,),
+    "top_logprobs": (0,),
+    "echo": (False,),
+    "logit_bias": ({},),
+    "frequency_penalty": (0, 0.0),
+    "presence_penalty": (0, 0.0),
     "parallel_tool_calls": (True, False),
 }
 
