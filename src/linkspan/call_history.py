@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Message
 
-__all__ = ["arguments_text", "object_text", "with_call_ids"]
+__all__ = ["answered_call", "arguments_text", "object_text", "with_call_ids"]
 
 #: The key for arguments that are not a JSON object, so that the model sees them.
 INVALID = "invalid_arguments"
@@ -152,6 +152,21 @@ def with_call_ids(messages: Sequence[Message]) -> Sequence[Message]:
         if message.tool_calls:
             _pair(sound, place)
     return sound
+
+
+def answered_call(message: Message, place: int, provider: str) -> str:
+    """Return the id of the call that a tool turn answers.
+
+    Raises:
+        InvalidRequestError: It has none, and no call before it lacks a result.
+    """
+    if not message.tool_call_id:
+        raise InvalidRequestError(
+            f"{provider}: message {place} is a tool's result without the id of the call that it answers: set "
+            "tool_call_id.",
+            provider=provider,
+        )
+    return message.tool_call_id
 
 
 def _lacks_id(message: Message) -> bool:

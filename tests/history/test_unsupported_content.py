@@ -116,13 +116,6 @@ def test_numbers_as_ids_and_names_are_sent_as_text(sandbox: Sandbox) -> None:
     assert turn["tool_calls"][0]["id"] == sent["tool_call_id"] == "5"
 
 
-def test_a_result_without_its_calls_id(sandbox: Sandbox) -> None:
-    subject = Subject("llama_index", "Scaleway", sandbox)
-    with pytest.raises(UnsupportedContentError, match=r"the id of its call \(message 1\)"):
-        subject.ask("a", ("", "paid"), model=subject.make(api="responses"))
-    assert not sandbox.requests
-
-
 def test_a_message_of_another_kind(sandbox: Sandbox, api: str) -> None:
     subject = Subject("llama_index", api, sandbox)
     with pytest.raises(InvalidRequestError, match="message 1 must be a ChatMessage of LlamaIndex, not a dict"):

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import ChatMessage as RoleMessage
 from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 
 from linkspan.conversation import ChatRequest, Tool
+from linkspan.errors import InvalidRequestError
 from linkspan.langchain import ChatScaleway
 from linkspan.providers.scaleway import ScalewayChatCodec
 from linkspan_sandbox import Reply
 from tests.support.streams import assemble
-from tests.tool_calls.conftest import CHATS, KEY, TOOLS, WAYS, event, merged, piece, streamed, whole
+from tests.tool_calls.conftest import CHATS, KEY, RESPONSES, TOOLS, WAYS, event, merged, name_of, piece, streamed, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -239,6 +241,34 @@ def test_models_of_mistral_get_ids_of_their_form(sandbox: Sandbox, scaleway: Cha
     sent = turn["tool_calls"][0]["id"]
     assert result["tool_call_id"] == sent
     assert (re.fullmatch("[a-zA-Z0-9]{9}", sent) is not None) if "mistral" in model else sent == "0"
+
+
+@pytest.mark.parametrize("chat", [*CHATS, *RESPONSES], ids=name_of)
+def test_a_result_without_a_call_is_refused_and_one_without_an_id_finds_its_call(chat: Chat, sandbox: Sandbox) -> None:
+    model = chat.make(sandbox)
+    calling, result = _a_turn_without_ids(chat.framework)
+    question = ("user", "go") if chat.framework == "langchain" else ChatMessage("go")
+    with pytest.raises(InvalidRequestError, match="message 1 is a tool's result without the id of the call"):
+        chat.ask(model, "invoke", [question, result])
+    assert not sandbox.requests
+    chat.ask(model, "invoke", [question, calling, result])
+    model.close()
+    body = sandbox.last_request.json
+    if "input" in body:
+        _, call, answer, *_ = body["input"]
+        assert call["call_id"] == answer["call_id"]
+    else:
+        _, turn, answer, *_ = body["messages"]
+        assert turn["tool_calls"][0]["id"] == answer["tool_call_id"]
+
+
+def _a_turn_without_ids(framework: str) -> list[Any]:
+    arguments = {"to": "Ada"}
+    if framework == "langchain":
+        calling = AIMessage("", tool_calls=[{"id": None, "name": "pay", "args": arguments}])
+        return [calling, RoleMessage("paid", role="tool")]
+    block = ToolCallBlock(tool_call_id=None, tool_name="pay", tool_kwargs=arguments)
+    return [ChatMessage(role="assistant", blocks=[block]), ChatMessage("paid", role="tool")]
 
 
 def _a_turn_before(framework: str) -> list[Any]:

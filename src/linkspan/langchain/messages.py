@@ -16,7 +16,7 @@ from langchain_core.messages import (
 
 from linkspan.call_history import arguments_text
 from linkspan.conversation import ENCRYPTED_REASONING, Audio, File, Message, Reasoning, Text, ToolCall, Video
-from linkspan.errors import InvalidRequestError, UnsupportedContentError
+from linkspan.errors import UnsupportedContentError
 from linkspan.media import image_from_base64, image_from_url
 from linkspan.turns import refusal_as_text
 
@@ -49,7 +49,7 @@ def to_conversation(messages: Sequence[BaseMessage], provider: str) -> list[Mess
 
     Raises:
         UnsupportedContentError: No API supports a role or content block.
-        InvalidRequestError: Arguments of an earlier call are not JSON, or a tool result has no call id.
+        InvalidRequestError: Arguments of an earlier call are not JSON.
     """
     return [_to_message(message, provider, place) for place, message in enumerate(messages)]
 
@@ -67,7 +67,7 @@ def _to_message(message: BaseMessage, provider: str, place: int) -> Message:
         return _assistant(message, provider, place)
     parts = _parts(message.content, provider)
     if role == "tool":
-        return _tool(message, parts, provider)
+        return _tool(message, parts)
     return Message(role, parts, name=message.name)
 
 
@@ -103,16 +103,11 @@ def _role_of(message: BaseMessage, provider: str) -> Role:
     )
 
 
-def _tool(message: BaseMessage, parts: list[Part], provider: str) -> Message:
+def _tool(message: BaseMessage, parts: list[Part]) -> Message:
     extra = message.additional_kwargs
     call_id = message.tool_call_id if isinstance(message, ToolMessage) else extra.get("tool_call_id")
-    if not call_id:
-        raise InvalidRequestError(
-            "A tool message must have the id of the call that it answers: ToolMessage(..., tool_call_id=...).",
-            provider=provider,
-        )
     failed = isinstance(message, ToolMessage) and message.status == "error"
-    return Message("tool", parts, name=message.name, tool_call_id=call_id, is_error=failed)
+    return Message("tool", parts, name=message.name, tool_call_id=call_id or None, is_error=failed)
 
 
 def _assistant(message: AIMessage, provider: str, place: int) -> Message:

@@ -95,7 +95,8 @@ def _result_as_data(message: Message, names: dict[str | None, str]) -> Message:
     tool = message.name or names.get(message.tool_call_id) or "unknown"
     outcome = "Error" if message.is_error else "Result"
     # Name and id come from a model, so they must not contain line breaks.
-    heading = " ".join(f"{outcome} of the tool {tool} (call {message.tool_call_id}):".split())
+    call = f" (call {message.tool_call_id})" if message.tool_call_id else ""
+    heading = " ".join(f"{outcome} of the tool {tool}{call}:".split())
     parts = list(message.parts)
     if parts and isinstance(parts[0], Text):
         # One text, because some APIs do not accept a list of parts.

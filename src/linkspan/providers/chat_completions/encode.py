@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from linkspan.call_history import object_text, with_call_ids
+from linkspan.call_history import answered_call, object_text, with_call_ids
 from linkspan.conversation import DATA_ROLE_ADVICE, Audio, Image, NamedTool, Reasoning, Text, Video, kind_of_part
 from linkspan.errors import UnsupportedContentError
 from linkspan.providers.chat_completions.call_ids import with_ids_for_model
@@ -103,6 +103,7 @@ def _encode_messages(messages: Sequence[Message], dialect: Dialect, *, send_reas
             and type(parts[0]) is Text
             and role in roles
             and message.name is None
+            and role != "tool"
             and message.tool_call_id is None
             and not (message.tool_calls or message.is_error)
         ):
@@ -127,8 +128,8 @@ def _encode_message(message: Message, dialect: Dialect, place: int, *, send_reas
         encoded["content"] = _encode_content(message, dialect, place)
     if message.name is not None:
         encoded["name"] = message.name
-    if message.tool_call_id is not None:
-        encoded["tool_call_id"] = message.tool_call_id
+    if message.role == "tool":
+        encoded["tool_call_id"] = answered_call(message, place, dialect.provider)
     return encoded
 
 

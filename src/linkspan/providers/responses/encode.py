@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from linkspan.call_history import object_text
+from linkspan.call_history import answered_call, object_text
 from linkspan.conversation import Image, NamedTool, Reasoning, Text
 from linkspan.errors import UnsupportedContentError
 from linkspan.providers.chat_completions.encode import prepare, unsupported_part, unsupported_role, url_of
@@ -133,14 +133,9 @@ def _items(message: Message, dialect: Dialect, place: int, *, send_reasoning: bo
     if message.role not in dialect.roles:
         raise unsupported_role(message, dialect, place)
     if message.role == "tool":
-        if not message.tool_call_id:
-            raise UnsupportedContentError(
-                f"The Responses API takes a tool's result only with the id of its call (message {place}).",
-                provider=dialect.provider,
-            )
         yield {
             "type": "function_call_output",
-            "call_id": message.tool_call_id,
+            "call_id": answered_call(message, place, dialect.provider),
             "output": message.marked_if_failed(_text_of(message.parts, message, dialect, place)),
         }
     elif message.role == "assistant":
