@@ -95,7 +95,8 @@ def cost_of(
         answer: A LangChain message, its ``usage_metadata``, or the totals by model of ``get_usage_metadata_callback``;
             a LlamaIndex response, or its ``TokenCountingHandler``; the result of an embedding class's ``embed()``; a
             server's usage object (``prompt_tokens``…, or ``seconds`` of audio); an iterable of these; or the result of
-            a LangChain agent, which counts all of its ``messages``. Messages that are not answers cost nothing.
+            a LangChain agent, which counts all of its ``messages``. Messages that are not answers, and answers from
+            LangChain's cache, cost nothing.
         model: The model's name, if the answer does not have it.
         embedding_model: The model of a ``TokenCountingHandler``'s embedding tokens.
         provider: The provider, such as ``"scaleway"``. Needed if the answer does not have it: only LangChain's messages
@@ -197,6 +198,9 @@ def _counts_in_mapping(facts: Mapping[str, Any], owner: _Owner) -> Iterator[_Cou
         # By model, as LangChain's callback sums them.
         for name, usage in facts.items():
             yield from _counts_in_mapping(usage, _Owner(owner.provider, name))
+        return
+    if facts.get("total_cost") == 0:  # LangChain's mark of an answer from its cache
+        yield _Counts(owner)
         return
     if facts.get("seconds") is not None:
         yield _Counts(owner, seconds=Decimal(str(_checked(facts["seconds"], "seconds of audio", whole=False))))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.messages import AIMessage, HumanMessage
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
@@ -120,6 +121,14 @@ def test_the_messages_of_an_agent_are_added_up() -> None:
         cost_of({"messages": [*messages, silent]})
     with pytest.raises(ConfigurationError, match="no token counts"):
         cost_of({"messages": [HumanMessage("Hello")]})
+
+
+def test_an_answer_from_langchains_cache_costs_nothing(server: LoopbackServer) -> None:
+    server.answer(chat(**USAGE))
+    model = chat_scaleway(server).model_copy(update={"cache": InMemoryCache()})
+    answers = [model.invoke("Hello") for _ in range(2)]
+    assert [cost_of(answer).total for answer in answers] == [TOTAL, 0]
+    assert cost_of(answers).total == TOTAL
 
 
 # ------------------------------------------------------------------ LlamaIndex

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.exceptions import OutputParserException
 from pydantic import BaseModel
 from typing_extensions import TypedDict
@@ -130,3 +131,13 @@ def test_what_asks_for_objects_can_be_pickled(
     else:
         with pytest.raises(OutputParserException, match="name"):
             again.invoke("?")
+
+
+def test_an_object_without_counts_from_langchains_cache(make: Callable[..., Any], sandbox: Sandbox) -> None:
+    asks = make(LANGCHAIN, "gray_swan", cache=InMemoryCache(), streaming=True).with_structured_output(
+        Port, method="json_mode"
+    )
+    choice = {"index": 0, "delta": {"content": '{"name": "Ostra"}'}, "finish_reason": "stop"}
+    sandbox.add_rule(Reply(events=[{"choices": [choice]}, "[DONE]"]))
+    assert [asks.invoke("?").name for _ in range(2)] == ["Ostra", "Ostra"]
+    assert len(sandbox.requests) == 1

@@ -260,7 +260,8 @@ def _completion_of(answer: BaseMessage | str) -> Completion:
         refusal=answer.additional_kwargs.get("refusal") or "",
         tool_calls=_calls_of(answer),
         finish_reason=answer.response_metadata.get("finish_reason"),
-        usage=None if usage is None else Usage(output_tokens=usage["output_tokens"]),
+        # Core's cache gives an answer without counts a usage of a total_cost alone.
+        usage=None if usage is None else Usage(output_tokens=usage.get("output_tokens")),
         request_id=answer.response_metadata.get("request_id"),
         id=answer.id,
     )
