@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import ToolChoice
 
-__all__ = ["in_chat_form", "listed_tools", "read_response_format", "read_tool", "read_tool_choice"]
+__all__ = ["check_function", "in_chat_form", "listed_tools", "read_response_format", "read_tool", "read_tool_choice"]
 
 #: Types of a function's fields, and their names for errors.
 _FUNCTION_FIELDS: Mapping[str, tuple[type, str]] = {
@@ -56,6 +56,18 @@ def in_chat_form(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"type": "function", "function": {**function, "parameters": parameters}}
 
 
+def check_function(function: Mapping[str, Any], what: str) -> None:
+    """Check the types of a function's fields. ``what`` it is for: a tool or a schema.
+
+    Raises:
+        ConfigurationError: A field is of the wrong type.
+    """
+    for field, (kind, words) in _FUNCTION_FIELDS.items():
+        value = function.get(field)
+        if value is not None and not isinstance(value, kind):
+            raise ConfigurationError(f"The {field} of a {what} must be {words}, not {type(value).__name__}.")
+
+
 def read_tool(tool: Mapping[str, Any], provider: str) -> Tool:
     """Return the tool of a dict in the form of Chat Completions, Responses, Anthropic or MCP.
 
@@ -73,10 +85,7 @@ def read_tool(tool: Mapping[str, Any], provider: str) -> Tool:
         )
     if not function.get("name"):
         raise ConfigurationError(f"A tool has no name: {dict(function)!r}. Give its function a 'name'.")
-    for field, (kind, words) in _FUNCTION_FIELDS.items():
-        value = function.get(field)
-        if value is not None and not isinstance(value, kind):
-            raise ConfigurationError(f"The {field} of a tool must be {words}, not {type(value).__name__}.")
+    check_function(function, "tool")
     parameters = function.get("parameters") or {}
     if parameters.get("type") != "object" and "properties" not in parameters:
         require_object(parameters, function["name"], "describe its arguments by name", provider)

@@ -72,6 +72,22 @@ def test_optional_words_are_sent_if_set(llm: Scaleway, sandbox: Sandbox) -> None
         llm.chat_with_tools([ADD], "1+2?", tool_choice="substract")
 
 
+def undefined(port: NoSuchType) -> None:  # type: ignore[name-defined]  # noqa: F821
+    """Open a port."""
+
+
+def test_functions_and_dicts_are_tools(llm: Scaleway, sandbox: Sandbox) -> None:
+    sandbox.add_rule("ok")
+    described = {"type": "function", "function": {"name": "take", "parameters": {"type": "object"}}}
+    llm.chat_with_tools([add, described], "1+2?", strict=True)  # type: ignore[list-item]
+    functions = [tool["function"] for tool in sandbox.last_request.json["tools"]]
+    assert [(function["name"], function["strict"]) for function in functions] == [("add", True), ("take", True)]
+    assert "strict" not in described["function"]
+    for wrong in (5, undefined, int):
+        with pytest.raises(ConfigurationError, match=r"^tools: "):
+            llm.chat_with_tools([wrong], "1+2?")  # type: ignore[list-item]
+
+
 def test_the_history_is_copied_and_a_message_is_taken(llm: Scaleway, sandbox: Sandbox) -> None:
     history = [ChatMessage("before")]
     llm.chat_with_tools([], ChatMessage("now"), chat_history=history)

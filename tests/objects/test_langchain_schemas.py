@@ -44,6 +44,26 @@ def test_what_core_cannot_read_is_refused_with_what_it_can(make: Callable[..., A
                 bind(given)
 
 
+class Nameless:
+    def __call__(self, port: int) -> None:
+        """Open a port."""
+
+
+def undefined(port: NoSuchType) -> None:  # type: ignore[name-defined]  # noqa: F821
+    """Open a port."""
+
+
+def test_what_has_no_name_or_no_types_is_refused(make: Callable[..., Any]) -> None:
+    model = make(LANGCHAIN, "scaleway")
+    for given in (Nameless(), undefined):
+        for bind in (model.with_structured_output, lambda given: model.bind_tools([given])):
+            with pytest.raises(errors.ConfigurationError, match=r"Cannot derive a JSON schema|has no name"):
+                bind(given)
+    for wrong in ({"name": 5, "parameters": {}}, {"name": "a", "description": "b", "parameters": "c"}):
+        with pytest.raises(errors.ConfigurationError, match="of a schema must be"):
+            model.with_structured_output(wrong)
+
+
 CHOICE: dict[str, Any] = {"anyOf": [{"type": "object", "required": ["a"]}, {"type": "object", "required": ["b"]}]}
 #: JSON Schemas without properties at their top: a value that fits, and one that does not.
 WITHOUT_PROPERTIES: list[tuple[dict[str, Any], Any, Any]] = [

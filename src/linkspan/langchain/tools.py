@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
 
-from linkspan.call_keywords import in_chat_form, listed_tools, read_tool
+from linkspan.call_keywords import check_function, in_chat_form, listed_tools, read_tool
 from linkspan.conversation import ResponseFormat
 from linkspan.errors import ConfigurationError
 from linkspan.json_schema import standing_alone
@@ -91,6 +91,7 @@ def schema_format(schema: Any, strict: bool | None = None) -> ResponseFormat:
             f"{schema.__name__} is an Enum, not an object schema: use a class with a field of this type."
         )
     function = _with_recursion(_converted(convert_to_openai_function, _without_envelope(schema), strict), schema)
+    check_function(function, "schema")
     return ResponseFormat(
         "json_schema",
         schema=function.get("parameters") or {},
@@ -114,7 +115,9 @@ def _without_envelope(schema: Any) -> Any:
 def _converted(convert: Callable[..., dict[str, Any]], given: Any, strict: bool | None) -> dict[str, Any]:
     try:
         return convert(_as_function(given), strict=strict)
-    except (ValueError, TypeError, RuntimeError) as error:  # RuntimeError: of pydantic 1, which reads TypedDict classes
+    # RuntimeError: of pydantic 1, which reads TypedDict classes. NameError: of an annotation. AttributeError: of an
+    # object that can be called but has no name.
+    except (ValueError, TypeError, RuntimeError, NameError, AttributeError) as error:
         raise ConfigurationError(
             f"Cannot derive a JSON schema from {given!r}: give a pydantic class, a TypedDict class without pydantic "
             f"classes in its fields, or a JSON schema with a 'title'. ({error})"

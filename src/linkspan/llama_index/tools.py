@@ -78,10 +78,10 @@ def chat_arguments(
     return arguments
 
 
-def _specification(tool: BaseTool, strict: bool | None) -> dict[str, Any]:
-    specification = _described(tool)
+def _specification(tool: Any, strict: bool | None) -> dict[str, Any]:
+    specification = deepcopy(_as_dict(tool))
     if strict is not None:
-        specification["function"]["strict"] = strict
+        specification.get("function", specification)["strict"] = strict
     return specification
 
 
@@ -109,18 +109,27 @@ def tool_from(tool: Any, provider: str) -> Tool:
         ConfigurationError: The tool has another form.
         UnsupportedContentError: It is not a function, such as another provider's web search.
     """
-    if not isinstance(tool, dict) and not hasattr(tool, "metadata") and callable(tool):
-        from llama_index.core.tools import FunctionTool  # noqa: PLC0415  # functions are rarely given as they are
+    return read_tool(_as_dict(tool), provider)
 
-        tool = FunctionTool.from_defaults(tool)
-    if hasattr(tool, "metadata"):
-        tool = _described(tool)
+
+def _as_dict(tool: Any) -> dict[str, Any]:
+    try:
+        if not isinstance(tool, dict) and not hasattr(tool, "metadata") and callable(tool):
+            from llama_index.core.tools import FunctionTool  # noqa: PLC0415  # functions are rarely given as they are
+
+            tool = FunctionTool.from_defaults(tool)
+        if hasattr(tool, "metadata"):
+            tool = _described(tool)
+    except (ValueError, TypeError, RuntimeError, NameError, AttributeError) as error:  # of core and of pydantic
+        raise ConfigurationError(
+            f"tools: {tool!r} cannot be described as a function whose arguments have types: {error}"
+        ) from error
     if not isinstance(tool, dict):
         raise ConfigurationError(
             "tools: each must be a LlamaIndex tool, a function or a dict of the form "
             f'{{"type": "function", "function": {{"name": ..., "parameters": ...}}}}, not {type(tool).__name__}'
         )
-    return read_tool(tool, provider)
+    return tool
 
 
 def is_pydantic_class(schema: Any) -> bool:
