@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from linkspan.conversation import Message
+from linkspan.conversation import Message, Tool
 from linkspan.errors import ConfigurationError
 from linkspan.fields import check_value, near_match
 from linkspan.providers.cygnal import MONITOR_PATH, encode_check, is_untrusted
@@ -78,9 +78,9 @@ class Cygnal(CygnalSettings):
         """Return the content to check, in the neutral form. Frameworks' classes convert their own messages first."""
         return [content] if isinstance(content, (Message, dict)) else content
 
-    def _tools(self, tools: Sequence[Any]) -> Sequence[Any]:
-        """Return tools in the neutral form, or the API's."""
-        return tools
+    def _tool(self, tool: Any) -> Any:
+        """Return a tool in the neutral form, or the API's. Frameworks' classes convert their own tools first."""
+        return tool
 
     def _check_of(
         self, content: Any, tools: Sequence[Any], untrusted: bool | None, call: dict[str, Any]
@@ -92,7 +92,7 @@ class Cygnal(CygnalSettings):
         names = ("policy_id", "rules", "reasoning_mode", "metadata", "extra_body")
         body = encode_check(
             turns,
-            tools=self._tools(tools),
+            tools=[tool if isinstance(tool, Tool) else self._tool(tool) for tool in tools],
             untrusted=from_outside,
             **{name: values[name] for name in names},
         )

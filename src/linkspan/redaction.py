@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import re
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -137,9 +138,9 @@ class Secrets:
         import httpx  # noqa: PLC0415  # loaded long since where an error has a request
 
         if isinstance(error, httpx.RequestError):
-            request = vars(error).get("_request")
-            if request is not None and self.found_in(f"{request.url} {request.headers.raw}"):
-                error.request = None  # type: ignore[assignment]  # as in an error that httpx creates without one
+            with suppress(RuntimeError):  # it has no request
+                if self.found_in(f"{error.request.url} {error.request.headers.raw}"):
+                    error.request = None  # type: ignore[assignment]  # as in an error that httpx creates without one
 
     def _blank(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):

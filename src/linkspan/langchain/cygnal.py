@@ -55,8 +55,8 @@ class Cygnal(cygnal.Cygnal, LangChainComponent):
     def _turns(self, content: Any) -> str | Sequence[Turn]:
         return as_turns(content)
 
-    def _tools(self, tools: Sequence[Any]) -> Sequence[Any]:
-        return [tool if isinstance(tool, Tool) else to_tools([tool], CYGNAL.name)[0] for tool in tools]
+    def _tool(self, tool: Any) -> Tool:
+        return to_tools([tool], CYGNAL.name)[0]
 
 
 def as_turns(content: Any) -> str | Sequence[Turn]:

@@ -54,8 +54,8 @@ class Cygnal(neutral.Cygnal, LlamaIndexComponent):
         items = list(content) if isinstance(content, (list, tuple)) else [content]
         return [_turn_of(item) for item in items]
 
-    def _tools(self, tools: Sequence[Any]) -> Sequence[Any]:
-        return [tool if isinstance(tool, Tool) else tool_from(tool, CYGNAL.name) for tool in tools]
+    def _tool(self, tool: Any) -> Tool:
+        return tool_from(tool, CYGNAL.name)
 
 
 def _turn_of(item: Any) -> Turn:
