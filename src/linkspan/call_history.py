@@ -141,7 +141,7 @@ def _of_pydantic(value: Any) -> Any:
 
 
 def with_call_ids(messages: Sequence[Message]) -> Sequence[Message]:
-    """Return the messages with an id for each tool call and result; existing ids are kept.
+    """Return the messages with an id for each tool call and result; ids are kept, except a turn's second one.
 
     A call without an id takes the id of its result: results follow their calls in the same order.
     """
@@ -150,6 +150,7 @@ def with_call_ids(messages: Sequence[Message]) -> Sequence[Message]:
     sound = list(messages)
     for place, message in enumerate(messages):
         if message.tool_calls:
+            _drop_double_ids(sound, place)
             _pair(sound, place)
     return sound
 
@@ -171,16 +172,43 @@ def answered_call(message: Message, place: int, provider: str) -> str:
 
 def _lacks_id(message: Message) -> bool:
     if message.tool_calls:
-        return any(not call.id for call in message.tool_calls)
+        ids = {call.id for call in message.tool_calls if call.id}
+        return len(ids) < len(message.tool_calls)
     return message.role == "tool" and not message.tool_call_id
+
+
+def _results_of(messages: Sequence[Message], place: int) -> range:
+    """Return the places of the results that follow the calls of a turn."""
+    behind = place + 1
+    while behind < len(messages) and messages[behind].role == "tool":
+        behind += 1
+    return range(place + 1, behind)
+
+
+def _drop_double_ids(messages: list[Message], place: int) -> None:
+    """Remove an id from all calls of a turn but the first, and from all of their results but the first."""
+    seen: set[str | None] = set()
+    doubles: set[str | None] = set()
+    calls = []
+    for call in messages[place].tool_calls:
+        if call.id in seen:
+            doubles.add(call.id)
+        calls.append(replace(call, id=None) if call.id in seen else call)
+        seen.add(call.id)
+    if not doubles - {None}:
+        return
+    messages[place] = replace(messages[place], tool_calls=calls)
+    answered: set[str | None] = set()
+    for result in _results_of(messages, place):
+        call_id = messages[result].tool_call_id
+        if call_id in doubles & answered:
+            messages[result] = replace(messages[result], tool_call_id=None)
+        answered.add(call_id)
 
 
 def _pair(messages: list[Message], place: int) -> None:
     calls = list(messages[place].tool_calls)
-    behind = place + 1
-    while behind < len(messages) and messages[behind].role == "tool":
-        behind += 1
-    results = range(place + 1, behind)
+    results = _results_of(messages, place)
     known = {call.id for call in calls if call.id}
     answered = {messages[result].tool_call_id for result in results}
     strays = [result for result in results if messages[result].tool_call_id not in known]

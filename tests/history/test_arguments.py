@@ -148,6 +148,20 @@ def test_a_call_without_an_id_has_the_one_of_its_result(scaleway: Subject) -> No
     assert [result["tool_call_id"] for result in results] == ["r1", "b"]
 
 
+def test_calls_of_one_id_get_their_own_with_their_results(subject: Subject) -> None:
+    # As of servers that number the calls of each answer "0", through other packages.
+    two = [("0", "look", {}), ("0", "book", {})]
+    subject.ask("?", two, ("0", "open"), ("0", "booked"), two, ("0", "open"), ("0", "booked"), "Well?")
+    sent = [message for message in subject.sent() if message["role"] != "user"]
+    for first, second, *results in (
+        ([call["id"] for call in calls["tool_calls"]] + [result["tool_call_id"] for result in results])
+        for calls, *results in (sent[:3], sent[3:])
+    ):
+        assert first == "0"
+        assert second not in {"0", "", None}
+        assert results == [first, second]
+
+
 def test_calls_without_ids_get_their_own_in_every_api(subject: Subject) -> None:
     subject.ask("?", [(None, "look", {}), (None, "book", {})], "Well?")
     first, second = (call["id"] for call in subject.sent()[1]["tool_calls"])
