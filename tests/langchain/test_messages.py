@@ -16,7 +16,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from linkspan.errors import UnsupportedContentError
+from linkspan.errors import InvalidRequestError, UnsupportedContentError
 
 if TYPE_CHECKING:
     from linkspan.langchain import ChatScaleway
@@ -157,3 +157,12 @@ def test_reasoning_of_earlier_answers_goes_back_only_on_request(model: ChatScale
 def test_a_refusal_behind_reasoning_is_the_text_of_its_turn(model: ChatScaleway, sandbox: Sandbox) -> None:
     refused = AIMessage([{"type": "reasoning", "reasoning": "Hm."}], additional_kwargs={"refusal": "No."})
     assert sent(model, sandbox, HumanMessage("?"), refused, HumanMessage("Sure?"))[1]["content"] == "No."
+
+
+@pytest.mark.parametrize("content", [5, None, [5], [None], [{"type": "tool_use", "id": "a", "name": 5, "input": {}}]])
+def test_a_message_that_was_changed_to_a_wrong_type(model: ChatScaleway, sandbox: Sandbox, content: Any) -> None:
+    message = AIMessage("Hi")
+    message.content = content
+    with pytest.raises(InvalidRequestError, match="Message 1 of the conversation, AIMessage, is malformed"):
+        model.invoke([HumanMessage("Hi"), message, HumanMessage("Hi")])
+    assert not sandbox.requests

@@ -16,7 +16,7 @@ from langchain_core.messages import (
 
 from linkspan.call_history import arguments_text
 from linkspan.conversation import ENCRYPTED_REASONING, Audio, File, Message, Reasoning, Text, ToolCall, Video
-from linkspan.errors import UnsupportedContentError
+from linkspan.errors import InvalidRequestError, UnsupportedContentError
 from linkspan.media import image_from_base64, image_from_url
 from linkspan.turns import refusal_as_text
 
@@ -49,9 +49,20 @@ def to_conversation(messages: Sequence[BaseMessage], provider: str) -> list[Mess
 
     Raises:
         UnsupportedContentError: No API supports a role or content block.
-        InvalidRequestError: Arguments of an earlier call are not JSON.
+        InvalidRequestError: Arguments of an earlier call are not JSON, or a message is malformed.
     """
-    return [_to_message(message, provider, place) for place, message in enumerate(messages)]
+    converted: list[Message] = []
+    try:
+        for message in messages:
+            converted.append(_to_message(message, provider, len(converted)))
+    except (AttributeError, KeyError, TypeError) as error:  # core checks the types of new messages, not of changes
+        place = len(converted)
+        raise InvalidRequestError(
+            f"Message {place} of the conversation, {type(messages[place]).__name__}, is malformed: a part of it is of "
+            f"the wrong type or missing ({type(error).__name__}: {error}).",
+            provider=provider,
+        ) from error
+    return converted
 
 
 def _to_message(message: BaseMessage, provider: str, place: int) -> Message:
@@ -151,7 +162,10 @@ def _tool_calls(message: AIMessage) -> Iterator[tuple[str | None, str, Any]]:
 def _call_of_block(block: Mapping[str, Any]) -> tuple[str | None, str, Any]:
     """Read a call from a content block: ``input`` (Anthropic), ``args`` or ``arguments`` (others)."""
     arguments = next((block[key] for key in ("args", "input", "arguments") if block.get(key) is not None), None)
-    return block.get("call_id") or block.get("id"), block.get("name") or "", arguments
+    name = block.get("name") or ""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a tool call must be text, not {type(name).__name__}")
+    return block.get("call_id") or block.get("id"), name, arguments
 
 
 # --------------------------------------------------------------------------- content
