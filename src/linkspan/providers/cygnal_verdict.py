@@ -13,7 +13,17 @@ from linkspan.conversation import Usage
 from linkspan.errors import ContentBlockedError, InvalidResponseError, LinkspanError
 from linkspan.providers.cygnal import CYGNAL, CygnalCodec
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of, short_text
-from linkspan.providers.wire import as_count, as_flag, as_list, as_name, as_number, as_object, as_text, parse_json
+from linkspan.providers.wire import (
+    as_count,
+    as_flag,
+    as_list,
+    as_name,
+    as_number,
+    as_object,
+    as_text,
+    not_an_object,
+    parse_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,7 +125,7 @@ def decode_verdict(
     """
     parsed = parse_json(body, CYGNAL.name)
     if not isinstance(parsed, dict):
-        raise _malformed(f"the answer is a JSON {type(parsed).__name__}, not an object", request_id_of(headers))
+        raise not_an_object(parsed, "the answer", CYGNAL.name, request_id_of(headers))
     try:
         return _whole_verdict(parsed, headers, threshold=threshold, injection_counts=injection_counts)
     except LinkspanError:

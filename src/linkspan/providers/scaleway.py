@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from linkspan.conversation import Audio, File, Image, Video
 from linkspan.errors import (
     ConfigurationError,
-    InvalidResponseError,
     LinkspanError,
     PermissionDeniedError,
     RateLimitError,
@@ -24,7 +23,7 @@ from linkspan.providers.codec import WrappedCodec
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.provider import Provider, first_set
 from linkspan.providers.responses import ResponsesCodec
-from linkspan.providers.wire import parse_json
+from linkspan.providers.wire import not_an_object, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,11 +191,7 @@ def read_object(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     if error is not None:
         raise error
     if not isinstance(parsed, dict):
-        raise InvalidResponseError(
-            f"{SCALEWAY.name}: the answer is a JSON {type(parsed).__name__}, not an object.",
-            provider=SCALEWAY.name,
-            request_id=request_id_of(headers),
-        )
+        raise not_an_object(parsed, "the answer", SCALEWAY.name, request_id_of(headers))
     return parsed
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "as_number",
     "as_object",
     "as_text",
+    "not_an_object",
     "parse_json",
     "wrong_type",
 ]
@@ -152,3 +153,10 @@ def wrong_type(value: Any, name: str, wanted: str) -> InvalidResponseError:
     kinds = {dict: "an object", list: "a list", str: "text", int: "a number", float: "a number", bool: "a truth value"}
     found = "null" if value is None else kinds.get(type(value), type(value).__name__)
     return InvalidResponseError(f"the answer is malformed: {name} must be {wanted}, and is {found}.")
+
+
+def not_an_object(value: Any, what: str, provider: str, request_id: str | None = None) -> InvalidResponseError:
+    """Return the error for an answer or an event that is other JSON than an object."""
+    return InvalidResponseError(
+        f"{provider}: {what} is a JSON {type(value).__name__}, not an object.", provider=provider, request_id=request_id
+    )

@@ -292,7 +292,7 @@ class TestErrors:
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (b"5", "is int, not an object"),
+        (b"5", "is a JSON int, not an object"),
         (b'{"output": "x"}', "output must be an object"),
         (b'{"output": {"text": 5}}', "output.text must be text"),
         (said("", made="many"), "num_completion_tokens must be a whole number"),

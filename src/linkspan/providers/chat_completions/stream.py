@@ -25,7 +25,7 @@ from linkspan.providers.chat_completions.tool_call_stream import ToolCallStream
 from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.failed import failure_of
 from linkspan.providers.unknown_fields import ChoiceFields, join_fields, merge_levels
-from linkspan.providers.wire import as_count, as_name, as_text, parse_json, wrong_type
+from linkspan.providers.wire import as_count, as_name, as_text, not_an_object, parse_json, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,10 +129,7 @@ class ChatStreamDecoder:
             return ()
         chunk = parse_json(data, self._provider)
         if not isinstance(chunk, dict):
-            raise InvalidResponseError(
-                f"{self._provider}: an event of the stream is {type(chunk).__name__}, not an object.",
-                provider=self._provider,
-            )
+            raise not_an_object(chunk, "an event of the stream", self._provider)
         choices = chunk.get("choices")
         if not choices or "error" in chunk:
             self._raise_error_in(chunk)

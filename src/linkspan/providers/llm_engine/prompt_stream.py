@@ -11,7 +11,7 @@ from linkspan.providers.error_bodies import request_id_of
 from linkspan.providers.llm_engine.errors import reported_error
 from linkspan.providers.llm_engine.provider import LLM_ENGINE
 from linkspan.providers.unknown_fields import join_fields
-from linkspan.providers.wire import as_count, as_name, as_number, as_text, parse_json, wrong_type
+from linkspan.providers.wire import as_count, as_name, as_number, as_text, not_an_object, parse_json, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,9 +112,7 @@ class PromptStreamDecoder:
             return ()
         event = parse_json(data, _NAME)
         if not isinstance(event, dict):
-            raise InvalidResponseError(
-                f"{_NAME}: an event of the stream is {type(event).__name__}, not an object.", provider=_NAME
-            )
+            raise not_an_object(event, "an event of the stream", _NAME)
         if self._request_id is None:
             self._request_id = as_name(event.get("request_id"), "request_id")
         is_known = KNOWN_FIELDS.issuperset(event)
