@@ -60,6 +60,22 @@ def test_a_prompt_leaves_out_nothing_of_a_user(sandbox: Sandbox, made: Any, cont
     assert not sandbox.requests
 
 
+@pytest.mark.parametrize("cls", [langchain.DataCrunch, langchain.LLMEngine])
+def test_core_writes_no_prompt_without_a_part_of_a_message(sandbox: Sandbox, cls: Any) -> None:
+    url = sandbox.tgi_url if cls is langchain.DataCrunch else sandbox.llm_engine_url
+    model = cls(api_key="any-key", base_url=url, model="m")
+    broken = {"id": "a", "name": "pay", "args": "{", "error": None}
+    for message, match in (
+        (HumanMessage([THOUGHT, {"type": "text", "text": "a"}]), "message 0 has a block of type 'reasoning'"),
+        (HumanMessage("a", name="Ada"), r"message 0 has a name \('Ada'\)"),
+        (AIMessage("", invalid_tool_calls=[broken]), "message 0 has invalid_tool_calls"),
+    ):
+        with pytest.raises(UnsupportedContentError, match=match):
+            model.invoke([message, HumanMessage("b")])
+    model.close()
+    assert not sandbox.requests
+
+
 def test_a_name_of_the_assistant_is_redundant_in_a_prompt(sandbox: Sandbox) -> None:
     for cls, url, settings in PROMPT_MODELS[:1]:
         model = cls(api_key="any-key", base_url=getattr(sandbox, url), max_retries=0, **settings)

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseLLM
-from langchain_core.messages import ChatMessage
+from langchain_core.messages import AIMessage, ChatMessage, FunctionMessage, ToolMessage
 from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import get_config_list
@@ -152,15 +152,20 @@ def _not_for_a_prompt(message: BaseMessage) -> str | None:
     """Return why a message cannot become part of a prompt, or ``None``."""
     if isinstance(message, ChatMessage) and message.role == "data":
         return "is untrusted text (role data), which a prompt cannot mark"
+    is_answer = isinstance(message, AIMessage)
+    if is_answer and message.invalid_tool_calls:
+        return "has invalid_tool_calls, which a prompt does not repeat"
+    if message.name and not isinstance(message, (AIMessage, ToolMessage, FunctionMessage)):
+        return f"has a name ({message.name!r}), which a prompt does not write: put it into the text"
     for block in message.content if isinstance(message.content, list) else ():
         kind = block.get("type") if isinstance(block, dict) else "text"
-        if kind not in _WRITTEN_BLOCKS:
+        if kind != "text" and not (is_answer and kind in _NOT_REPEATED):
             return f"has a block of type {kind!r}"
     return None
 
 
-#: Blocks that core writes into a prompt, and those of an earlier answer that are not repeated.
-_WRITTEN_BLOCKS = frozenset({"text", "reasoning", "thinking"})
+#: Blocks of an earlier answer that are not repeated.
+_NOT_REPEATED = frozenset({"reasoning", "thinking"})
 
 #: Core's own arguments of ``generate``.
 _CORE_ARGUMENTS = frozenset({"callbacks", "tags", "metadata", "run_name", "run_id", "timeout"})
