@@ -152,14 +152,14 @@ def _not_for_a_prompt(message: BaseMessage) -> str | None:
     """Return why a message cannot become part of a prompt, or ``None``."""
     if isinstance(message, ChatMessage) and message.role == "data":
         return "is untrusted text (role data), which a prompt cannot mark"
-    is_answer = isinstance(message, AIMessage)
-    if is_answer and message.invalid_tool_calls:
+    if isinstance(message, AIMessage) and message.invalid_tool_calls:
         return "has invalid_tool_calls, which a prompt does not repeat"
     if message.name and not isinstance(message, (AIMessage, ToolMessage, FunctionMessage)):
         return f"has a name ({message.name!r}), which a prompt does not write: put it into the text"
+    not_repeated = _NOT_REPEATED if isinstance(message, AIMessage) else ()
     for block in message.content if isinstance(message.content, list) else ():
         kind = block.get("type") if isinstance(block, dict) else "text"
-        if kind != "text" and not (is_answer and kind in _NOT_REPEATED):
+        if kind != "text" and kind not in not_repeated:
             return f"has a block of type {kind!r}"
     return None
 
