@@ -21,7 +21,7 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from linkspan.errors import UnsupportedContentError
+from linkspan.errors import InvalidRequestError, UnsupportedContentError
 from linkspan.llama_index import DATA_ROLE_MARKER, Scaleway
 
 if TYPE_CHECKING:
@@ -174,3 +174,18 @@ def test_a_refusal_behind_reasoning_is_the_text_of_its_turn(llm: Scaleway, sandb
     refused = ChatMessage(role="assistant", blocks=blocks, additional_kwargs={"refusal": "No."})
     llm.chat([ChatMessage("?"), refused, ChatMessage("Sure?")])
     assert wire(sandbox)[1]["content"] == "No."
+
+
+def test_a_file_that_is_gone_or_closed(llm: Scaleway, sandbox: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    gone, closed = ImageBlock(path=path), BytesIO(b"x")
+    path.unlink()
+    document = DocumentBlock(data=closed)
+    closed.close()
+    for block, named in ((gone, "a.png"), (document, "closed file")):
+        with pytest.raises(InvalidRequestError, match=f"message 1 cannot be read: .*{named}"):
+            llm.chat([ChatMessage("hi"), ChatMessage(blocks=[block])])
+    with pytest.raises(InvalidRequestError, match=r"message 0 cannot be read: .*TypeError"):
+        llm.chat([ChatMessage("hi", role="assistant", additional_kwargs={"tool_calls": 5})])
+    assert not sandbox.requests

@@ -32,7 +32,7 @@ from linkspan.conversation import (
     ToolCall,
     Video,
 )
-from linkspan.errors import InvalidRequestError, UnsupportedContentError
+from linkspan.errors import InvalidRequestError, LinkspanError, UnsupportedContentError
 from linkspan.media import image_from_base64, image_from_bytes, image_from_url
 from linkspan.turns import refusal_as_text
 
@@ -69,7 +69,8 @@ def messages_from_llama_index(
 
     Raises:
         UnsupportedContentError: A message has an unsupported block, or an unknown data marker.
-        InvalidRequestError: Arguments of an earlier call are not JSON, or a message is not a ``ChatMessage``.
+        InvalidRequestError: Arguments of an earlier call are not JSON, a message is not a ``ChatMessage``, or a file of
+            one cannot be read.
     """
     for place, message in enumerate(messages):
         if not isinstance(message, ChatMessage):
@@ -80,7 +81,19 @@ def messages_from_llama_index(
             )
     if drop_cache_points:
         messages = [_without_cache_points(message) for message in messages]
-    return [_message(message, provider, place) for place, message in enumerate(messages)]
+    converted: list[Message] = []
+    try:
+        for message in messages:
+            converted.append(_message(message, provider, len(converted)))
+    except LinkspanError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:  # ValueError: of a closed file
+        raise InvalidRequestError(
+            f"message {len(converted)} cannot be read: a part of it is of the wrong type, or a file is missing or "
+            f"closed ({type(error).__name__}: {error})",
+            provider=provider,
+        ) from error
+    return converted
 
 
 def _without_cache_points(message: ChatMessage) -> ChatMessage:
