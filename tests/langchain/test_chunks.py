@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from typing import TYPE_CHECKING
 
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from linkspan.conversation import ToolCall
@@ -59,3 +60,18 @@ def test_langgraph_stores_a_stream_as_a_message_of_core(sandbox: Sandbox, model:
     assert type(stored) is AIMessageChunk
     assert (stored.content, stored.tool_calls) == (whole.content, whole.tool_calls)
     assert [call["id"] for call in stored.invalid_tool_calls] == ["b"]
+
+
+def test_half_a_stream_in_a_conversation_shows_what_the_model_wrote(sandbox: Sandbox, model: ChatScaleway) -> None:
+    sandbox.add_rule(Reply(tool_calls=[ToolCall("a", "pay", '{"to": "Ada", "amount": 12}')]), times=1)
+    whole: AIMessageChunk | None = None
+    for chunk in model.stream("Pay"):
+        whole = chunk if whole is None else whole + chunk
+        if "12" in str(whole.tool_call_chunks):
+            break
+        half = whole
+    assert half.tool_calls[0]["args"] == {"to": "Ada"}
+    for message in (half, pickle.loads(pickle.dumps(half))):
+        model.invoke([HumanMessage("Pay"), message, ToolMessage("Stopped.", tool_call_id="a")])
+        sent = sandbox.last_request.json["messages"][1]["tool_calls"][0]["function"]["arguments"]
+        assert json.loads(sent)["invalid_arguments"].startswith('{"to": "Ada"')

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import (
     AIMessage,
+    AIMessageChunk,
     BaseMessage,
     ChatMessage,
     HumanMessage,
@@ -18,6 +19,7 @@ from linkspan.call_history import arguments_text
 from linkspan.conversation import ENCRYPTED_REASONING, Audio, File, Message, Reasoning, Text, ToolCall, Video
 from linkspan.errors import InvalidRequestError, UnsupportedContentError
 from linkspan.media import image_from_base64, image_from_url
+from linkspan.tool_arguments import parse_arguments
 from linkspan.turns import refusal_as_text
 
 if TYPE_CHECKING:
@@ -143,8 +145,9 @@ def _encrypted_reasoning(message: AIMessage) -> Sequence[str]:
 
 def _tool_calls(message: AIMessage) -> Iterator[tuple[str | None, str, Any]]:
     """Yield id, name and arguments of each call, including invalid ones."""
+    begun = _begun_arguments(message)
     for call in message.tool_calls:
-        yield call.get("id"), call["name"], call["args"]
+        yield call.get("id"), call["name"], begun.get(call.get("id"), call["args"])
     for broken in message.invalid_tool_calls:
         yield broken.get("id"), broken.get("name") or "", broken.get("args")
     if message.tool_calls or message.invalid_tool_calls:
@@ -157,6 +160,15 @@ def _tool_calls(message: AIMessage) -> Iterator[tuple[str | None, str, Any]]:
     function = message.additional_kwargs.get("function_call")
     if isinstance(function, Mapping) and function.get("name"):
         yield None, function["name"], function.get("arguments")  # OpenAI's form of calls before it had tools.
+
+
+def _begun_arguments(message: AIMessage) -> dict[str | None, str]:
+    """Return the text of unfinished arguments by call id, of a stream that was not read to its end.
+
+    The message shows what can be parsed so far, which would look like what the model wrote.
+    """
+    chunks = message.tool_call_chunks if isinstance(message, AIMessageChunk) else ()
+    return {chunk["id"]: chunk["args"] for chunk in chunks if chunk["args"] and parse_arguments(chunk["args"]) is None}
 
 
 def _call_of_block(block: Mapping[str, Any]) -> tuple[str | None, str, Any]:
