@@ -177,15 +177,15 @@ def test_a_refusal_behind_reasoning_is_the_text_of_its_turn(llm: Scaleway, sandb
 
 
 def test_a_file_that_is_gone_or_closed(llm: Scaleway, sandbox: Sandbox, tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
+    path, file = tmp_path / "a.png", BytesIO(b"x")
     path.write_bytes(PNG)
-    gone, closed = ImageBlock(path=path), BytesIO(b"x")
+    gone = ChatMessage(blocks=[ImageBlock(path=path)])
+    closed = ChatMessage(blocks=[DocumentBlock(data=file)])
     path.unlink()
-    document = DocumentBlock(data=closed)
-    closed.close()
-    for block, named in ((gone, "a.png"), (document, "closed file")):
+    file.close()
+    for message, named in ((gone, "a.png"), (closed, "closed file")):
         with pytest.raises(InvalidRequestError, match=f"message 1 cannot be read: .*{named}"):
-            llm.chat([ChatMessage("hi"), ChatMessage(blocks=[block])])
+            llm.chat([ChatMessage("hi"), message])
     with pytest.raises(InvalidRequestError, match=r"message 0 cannot be read: .*TypeError"):
         llm.chat([ChatMessage("hi", role="assistant", additional_kwargs={"tool_calls": 5})])
     assert not sandbox.requests
