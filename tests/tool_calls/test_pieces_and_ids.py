@@ -194,6 +194,18 @@ def test_a_name_that_begins_another_waits_for_its_arguments() -> None:
         assert [call.name for call in assemble(deltas).tool_calls] == expected, heads
 
 
+def test_names_in_pieces_of_two_calls_at_once() -> None:
+    tools = [Tool(name) for name in ("pay", "pay_back", "look_up")]
+    decoder = ScalewayChatCodec().stream_decoder(ChatRequest("m", [], tools=tools), {})
+    deltas: list[Any] = []
+    for one, other in (("pay", "look"), ("_back", "_up")):
+        both = calls(piece("", name=one, index=0), piece("", name=other, index=1))
+        deltas += decoder.feed(json.dumps(event(both)).encode())
+    deltas += decoder.feed(json.dumps(event(calls(piece(ADA, index=1), piece(BEN, index=0)), "tool_calls")).encode())
+    made = assemble([*deltas, *decoder.close()]).tool_calls
+    assert [(call.name, call.arguments) for call in made] == [("pay_back", BEN), ("look_up", ADA)]
+
+
 def test_a_whole_call_in_openais_form_from_before_tools(chat: Chat, make: Callable[..., Any], sandbox: Sandbox) -> None:
     message = {"role": "assistant", "content": None, "function_call": {"name": "pay", "arguments": ADA}}
     choice = {"index": 0, "message": message, "finish_reason": "function_call"}

@@ -57,8 +57,8 @@ class ToolCallStream:
         self._ids = CallIds() if ids is None else ids
         self._offered = offered
         self._calls: list[_Call] = []
-        #: The call that is held back because more of its name may follow.
-        self._unnamed: _Call | None = None
+        #: The calls, by number, that are held back because more of their names may follow.
+        self._unnamed: dict[int, _Call] = {}
         #: The newest call of each, to find it without a search through all.
         self._by_id: dict[str | int, _Call] = {}
         self._by_index: dict[int, _Call] = {}
@@ -83,7 +83,7 @@ class ToolCallStream:
         Raises:
             InvalidResponseError: A call never got a name.
         """
-        deltas = list(self._open_unnamed(None))
+        deltas = self._open_unnamed(len(self._calls))
         for call in self._calls:
             if not call.is_open:
                 raise InvalidResponseError(f"{provider}: a streamed tool call names no function.", provider=provider)
@@ -103,17 +103,16 @@ class ToolCallStream:
             index = as_count(index, "the index of a tool call")
         call = self._find(index, wire_id, name, piece)
         call.name = call.name or name
-        before = self._open_unnamed(call)
+        is_new = not call.is_open
         delta = self._hand_out(call, piece)
-        return before if delta is None else (*before, delta)
-
-    def _open_unnamed(self, call: _Call | None) -> Sequence[ToolCallDelta]:
-        """Hand out the call whose name is whole, because another one follows it."""
-        waiting = self._unnamed
-        if waiting is None or waiting is call:
+        if delta is None:
             return ()
-        self._unnamed = None
-        return (self._open(waiting, ""),)
+        return (*self._open_unnamed(call.number), delta) if is_new and self._unnamed else (delta,)
+
+    def _open_unnamed(self, before: int) -> list[ToolCallDelta]:
+        """Open the calls before a number: their names are whole, as a later call has begun or the stream has ended."""
+        numbers = sorted(number for number in self._unnamed if number < before)
+        return [self._open(self._unnamed.pop(number), "") for number in numbers]
 
     def _may_go_on(self, name: str) -> bool:
         """Whether a name is the beginning of another one that was offered."""
@@ -139,9 +138,9 @@ class ToolCallStream:
             return None
         if not call.is_open:
             if not piece and self._may_go_on(call.name):
-                self._unnamed = call
+                self._unnamed[call.number] = call
                 return None
-            self._unnamed = None
+            self._unnamed.pop(call.number, None)
             return self._open(call, piece)
         return ToolCallDelta(call.number, arguments=piece) if piece else None
 
@@ -160,7 +159,7 @@ class ToolCallStream:
     def _find(self, wire_index: int | None, wire_id: str | int | None, name: str, piece: str) -> _Call:
         """Return the call of a fragment; create it if the fragment starts one."""
         call = self._newest(wire_index, wire_id)
-        if call is not None and call is self._unnamed and name and wire_id in {None, call.wire_id}:
+        if call is not None and call.number in self._unnamed and name and wire_id in {None, call.wire_id}:
             whole = self._whole_name(call, name)
             if whole is not None:
                 call.name, name = whole, ""
