@@ -197,13 +197,13 @@ def test_a_name_that_begins_another_waits_for_its_arguments() -> None:
 def test_names_in_pieces_of_two_calls_at_once() -> None:
     tools = [Tool(name) for name in ("pay", "pay_back", "look_up")]
     decoder = ScalewayChatCodec().stream_decoder(ChatRequest("m", [], tools=tools), {})
-    deltas: list[Any] = []
-    for one, other in (("pay", "look"), ("_back", "_up")):
-        both = calls(piece("", name=one, index=0), piece("", name=other, index=1))
-        deltas += decoder.feed(json.dumps(event(both)).encode())
-    deltas += decoder.feed(json.dumps(event(calls(piece(ADA, index=1), piece(BEN, index=0)), "tool_calls")).encode())
-    made = assemble([*deltas, *decoder.close()]).tool_calls
-    assert [(call.name, call.arguments) for call in made] == [("pay_back", BEN), ("look_up", ADA)]
+    heads = [("look", 0), ("pay", 1), ("_back", 1)]
+    fragments = [piece("", name=name, index=index) for name, index in heads]
+    fragments += [piece(BEN, index=1), piece("", name="_up", index=0), piece(ADA, index=0)]
+    events = [event(calls(fragment)) for fragment in fragments] + [event({}, "tool_calls")]
+    deltas = [delta for one in events for delta in decoder.feed(json.dumps(one).encode())] + [*decoder.close()]
+    made = assemble(deltas).tool_calls
+    assert [(call.name, call.arguments) for call in made] == [("look_up", ADA), ("pay_back", BEN)]
 
 
 def test_a_whole_call_in_openais_form_from_before_tools(chat: Chat, make: Callable[..., Any], sandbox: Sandbox) -> None:

@@ -83,7 +83,7 @@ class ToolCallStream:
         Raises:
             InvalidResponseError: A call never got a name.
         """
-        deltas = self._open_unnamed(len(self._calls))
+        deltas = self._open_unnamed(list(self._unnamed))
         for call in self._calls:
             if not call.is_open:
                 raise InvalidResponseError(f"{provider}: a streamed tool call names no function.", provider=provider)
@@ -107,12 +107,14 @@ class ToolCallStream:
         delta = self._hand_out(call, piece)
         if delta is None:
             return ()
-        return (*self._open_unnamed(call.number), delta) if is_new and self._unnamed else (delta,)
+        if not (is_new and self._unnamed):
+            return (delta,)
+        # Without an index of its own, a call ends where the next one begins. With one, calls may be interleaved.
+        ended = [number for number, one in self._unnamed.items() if one.wire_index in {None, call.wire_index}]
+        return (*self._open_unnamed(ended), delta)
 
-    def _open_unnamed(self, before: int) -> list[ToolCallDelta]:
-        """Open the calls before a number: their names are whole, as a later call has begun or the stream has ended."""
-        numbers = sorted(number for number in self._unnamed if number < before)
-        return [self._open(self._unnamed.pop(number), "") for number in numbers]
+    def _open_unnamed(self, numbers: Sequence[int]) -> list[ToolCallDelta]:
+        return [self._open(self._unnamed.pop(number), "") for number in sorted(numbers)]
 
     def _may_go_on(self, name: str) -> bool:
         """Whether a name is the beginning of another one that was offered."""
