@@ -1,4 +1,4 @@
-"""Join messages for models that want user and assistant to take turns, and put refusals into turns."""
+"""Join messages for models that want user and assistant to take turns; put refusals and names into texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from linkspan.conversation import Message, Part
 
-__all__ = ["join_first_system_turns", "join_turns", "joined", "refusal_as_text"]
+__all__ = ["join_first_system_turns", "join_turns", "joined", "name_as_text", "refusal_as_text"]
 
 
 def join_turns(messages: Sequence[Message]) -> list[Message]:
@@ -48,6 +48,18 @@ def refusal_as_text(parts: Sequence[Part], refusal: object) -> list[Part]:
     if not isinstance(refusal, str) or not refusal or any(isinstance(part, Text) and part.text for part in parts):
         return list(parts)
     return [*(part for part in parts if not isinstance(part, Text)), Text(refusal)]
+
+
+def name_as_text(message: Message) -> Message:
+    """Return a message whose text begins with the speaker's name, for prompts and APIs without a field for it.
+
+    Names of assistants and tools are left out: role and call id identify them.
+    """
+    if not message.name or message.role in {"assistant", "tool"}:
+        return replace(message, name=None) if message.name else message
+    first, *rest = message.parts or [Text("")]
+    begun = [Text(f"{message.name}: {first.text}")] if isinstance(first, Text) else [Text(f"{message.name}:"), first]
+    return replace(message, name=None, parts=[*begun, *rest])
 
 
 def _may_join(last: Message, message: Message) -> bool:

@@ -31,11 +31,6 @@ NOT_IN_PROMPTS: dict[str, tuple[list[Any], list[Any], str]] = {
         [ChatMessage(role="system", blocks=[ThinkingBlock(content="hm"), TextBlock(text="a")]), ChatMessage("b")],
         r"message 0 \(system\)",
     ),
-    "name of a user": (
-        [HumanMessage("a", name="Ada")],
-        [ChatMessage("a", additional_kwargs={"name": "Ada"})],
-        r"'Ada', user message 0\): put it into the text",
-    ),
 }
 PROMPT_MODELS = [
     (langchain.ChatDataCrunch, "tgi_url", {"api": "generate", "chat_template": "llama-3"}),
@@ -74,6 +69,30 @@ def test_core_writes_no_prompt_without_a_part_of_a_message(sandbox: Sandbox, cls
             model.invoke([message, HumanMessage("b")])
     model.close()
     assert not sandbox.requests
+
+
+@pytest.mark.parametrize("made", PROMPT_MODELS, ids=lambda made: made[0].__module__)
+def test_a_prompt_has_the_name_of_a_user(sandbox: Sandbox, made: Any) -> None:
+    cls, url, settings = made
+    model = cls(api_key="any-key", base_url=getattr(sandbox, url), max_retries=0, **settings)
+    if "langchain" in cls.__module__:
+        model.invoke([HumanMessage("Where?", name="Ada")])
+    else:
+        model.chat([ChatMessage("Where?", additional_kwargs={"name": "Ada"})])
+    model.close()
+    body = sandbox.last_request.json
+    assert "Ada: Where?" in (body["inputs"] if "inputs" in body else body["prompt"])
+
+
+@pytest.mark.parametrize("turn", ["{{ m.name }}> {{ m.content }}", "{{ m.content }}{{ m.call.name if m.call }}"])
+def test_a_template_that_writes_names_does_it_itself(sandbox: Sandbox, turn: str) -> None:
+    source = JINJA.replace("{{ m.content }}", turn)
+    with langchain.ChatDataCrunch(
+        api_key="any-key", base_url=sandbox.tgi_url, api="generate", chat_template=source
+    ) as model:
+        model.invoke([HumanMessage("Where?", name="Ada")])
+    prompt = sandbox.last_request.json["inputs"]
+    assert ("Ada> Where?" if "{{ m.name" in turn else "Ada: Where?") in prompt
 
 
 def test_a_name_of_the_assistant_is_redundant_in_a_prompt(sandbox: Sandbox) -> None:

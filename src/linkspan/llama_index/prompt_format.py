@@ -9,8 +9,8 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from linkspan.conversation import DATA_ROLE_ADVICE, Reasoning, Text, kind_of_part
 from linkspan.errors import UnsupportedContentError
 from linkspan.llama_index.messages import messages_from_llama_index
-from linkspan.prompts.turn_rules import check_names
 from linkspan.providers.data_role import fence_data
+from linkspan.turns import name_as_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,14 +23,12 @@ __all__ = ["for_function", "plain_lines"]
 def plain_lines(messages: Sequence[Message], *, provider: str, data_role: Literal["error", "fenced"]) -> str:
     """Return a conversation as lines that begin with the role; the assistant continues the last one.
 
-    The assistant's reasoning is left out.
+    A speaker's name is written before the text. The assistant's reasoning is left out.
 
     Raises:
-        UnsupportedContentError: It has parts other than text, names of speakers, or untrusted text without
-            ``data_role="fenced"``.
+        UnsupportedContentError: It has parts other than text, or untrusted text without ``data_role="fenced"``.
     """
-    check_names(f"{provider}: a prompt without a chat template", messages)
-    carried = _fenced(messages, provider=provider, data_role=data_role)
+    carried = _fenced([name_as_text(message) for message in messages], provider=provider, data_role=data_role)
     lines = [f"{message.role}: {_text(message, place, provider)}" for place, message in enumerate(carried)]
     return "\n".join([*lines, "assistant: "])
 

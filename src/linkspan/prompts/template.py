@@ -15,6 +15,7 @@ from linkspan.prompts.markers import can_be_broken_up, markers_of, tokens_in
 from linkspan.prompts.structure import structure_of
 from linkspan.prompts.turn_rules import check_content, check_described, check_turns, text_of
 from linkspan.prompts.variables import messages_as_variables, texts_of_tools, tools_as_variables, unchanged
+from linkspan.turns import name_as_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -203,7 +204,8 @@ class ChatTemplate:
         """Write a conversation as one prompt.
 
         Args:
-            messages: The conversation. Texts of one message are joined by line breaks. Reasoning of earlier turns is
+            messages: The conversation. Texts of one message are joined by line breaks. A speaker's name is written
+                before the text if the template does not write names itself. Reasoning of earlier turns is
                 left out, as models expect, unless ``send_reasoning`` is set.
             add_generation_prompt: Whether to end with the start of the assistant's turn.
             tools: Tools to describe to the model, for templates from Jinja source that do so.
@@ -215,6 +217,8 @@ class ChatTemplate:
                 contains a special token. The error names the message by its number.
         """
         messages = with_call_ids(messages)
+        if any(message.name for message in messages) and not self._writes_names():
+            messages = [name_as_text(message) for message in messages]
         contents = [text_of(message, number, self.name, self.roles) for number, message in enumerate(messages)]
         if self.source is None:
             check_content(
@@ -260,6 +264,11 @@ class ChatTemplate:
         # Some templates (SmolLM2) start every turn with that token and leave the prompt's first token to the server.
         source = self.source or ""
         return "bos_token" in source or source.lstrip().startswith(self.bos_token)
+
+    def _writes_names(self) -> bool:
+        # Many templates write the names of tools only, so the word in the source says little.
+        named = [{"role": "user", "content": "?", "name": "Somebody"}]
+        return "name" in self._jinja and "Somebody" in self._rendered(named)
 
     def _rendered(
         self,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from linkspan.conversation import Message
     from linkspan.prompts.known import Family
 
-__all__ = ["check_content", "check_described", "check_names", "check_turns", "text_of"]
+__all__ = ["check_content", "check_described", "check_turns", "text_of"]
 
 
 def text_of(message: Message, number: int, name: str, roles: Sequence[str]) -> str:
@@ -49,15 +49,13 @@ def _unsupported_role(message: Message, number: int, name: str, roles: Sequence[
 
 
 def check_described(source: str, name: str, messages: Sequence[Message], *, has_tools: bool) -> None:
-    """Refuse tools, tool calls and names of speakers if the source of a template does not mention them.
+    """Refuse tools and tool calls if the source of a template does not mention them.
 
     Raises:
-        UnsupportedContentError: The source does not mention tools, tool calls, or names.
+        UnsupportedContentError: The source does not mention tools or tool calls.
     """
     if has_tools and "tools" not in source:
         raise UnsupportedContentError(f"The chat template {name} does not describe tools to the model.")
-    if "name" not in source:
-        check_names(f"The chat template {name}", messages)
     if "tool_calls" in source:
         return
     for number, message in enumerate(messages):
@@ -73,7 +71,7 @@ def check_content(
     variables: Mapping[str, Any] | None,
     send_reasoning: bool,
 ) -> None:
-    """Refuse what no built-in template supports: tools, tool calls, names, variables, earlier reasoning.
+    """Refuse what no built-in template supports: tools, tool calls, variables, earlier reasoning.
 
     Raises:
         UnsupportedContentError: The request has one of them.
@@ -94,21 +92,6 @@ def check_content(
             raise refused(f"tool calls (message {place})")
         if send_reasoning and any(isinstance(part, Reasoning) for part in message.parts):
             raise refused(f"earlier reasoning (message {place})")
-    check_names(f"The chat template {name}", messages)
-
-
-def check_names(writer: str, messages: Sequence[Message]) -> None:
-    """Refuse names of speakers. Those of assistants and tools are redundant, and left out.
-
-    Raises:
-        UnsupportedContentError: A message has a name; the error begins with the ``writer`` of the prompt.
-    """
-    for place, message in enumerate(messages):
-        if message.name and message.role not in {"assistant", "tool"}:
-            raise UnsupportedContentError(
-                f"{writer} does not write the name of a speaker ({message.name!r}, {message.role} message {place}): "
-                "put it into the text."
-            )
 
 
 def check_turns(family: Family, name: str, messages: Sequence[Message], *, add_generation_prompt: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from linkspan.conversation import Image, NamedTool, Reasoning, Text
+from linkspan.conversation import Image, NamedTool, Reasoning
 from linkspan.errors import ConfigurationError, LinkspanError, NotFoundError, UnsupportedContentError
 from linkspan.json_schema import standing_alone
 from linkspan.providers.catalog import ModelInfo, model_info
@@ -22,6 +22,7 @@ from linkspan.providers.filters.first_call import wanted_calls_decoder
 from linkspan.providers.filters.stops import StoppingDecoder, cut_at_stops
 from linkspan.providers.idle_demands import without_idle_demands
 from linkspan.providers.provider import Provider
+from linkspan.turns import name_as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,14 +176,8 @@ class GraySwanChatCodec(ChatCompletionsCodec):
         Names of assistants and tools are redundant: role and call id identify them. Any other name is refused, or
         written before the text.
         """
-        if message.name is None:
-            return message
-        if message.role in {"assistant", "tool"}:
-            return replace(message, name=None)
-        if self._speaker_names == "text":
-            first, *rest = message.parts or [Text("")]
-            named = [Text(f"{message.name}: {first.text}"), *rest] if isinstance(first, Text) else message.parts
-            return replace(message, name=None, parts=named)
+        if message.name is None or message.role in {"assistant", "tool"} or self._speaker_names == "text":
+            return name_as_text(message)
         raise _refusal(
             f"{GRAY_SWAN.title} has no field for the name of a speaker ({message.name!r}, {message.role} message "
             f"{place}): write it into the text, or set speaker_names='text'."

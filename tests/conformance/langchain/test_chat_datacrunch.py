@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import pytest
-
-from linkspan.errors import UnsupportedContentError
 from linkspan.langchain import ChatDataCrunch
 from tests.conformance.langchain.chat_suite import ChatModelSuite
 
@@ -36,7 +33,3 @@ class TestChatDataCrunch(ChatModelSuite):
     @property
     def model_override_value(self) -> str:
         return "mixtral"
-
-    @pytest.mark.xfail(raises=UnsupportedContentError, reason="chat templates do not write names of speakers")
-    def test_message_with_name(self, model: BaseChatModel) -> None:
-        super().test_message_with_name(model)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from linkspan.errors import UnsupportedContentError
 from linkspan.langchain import ChatLLMEngine
 from tests.conformance.langchain.chat_suite import ChatModelSuite
 
@@ -44,7 +43,3 @@ class TestChatLLMEngineV1(ChatModelSuite):
     )
     def test_usage_metadata_streaming(self, model: BaseChatModel) -> None:
         super().test_usage_metadata_streaming(model)
-
-    @pytest.mark.xfail(raises=UnsupportedContentError, reason="chat templates do not write names of speakers")
-    def test_message_with_name(self, model: BaseChatModel) -> None:
-        super().test_message_with_name(model)
