@@ -14,7 +14,7 @@ from linkspan.conversation import ChatRequest
 from linkspan.errors import InvalidResponseError
 from linkspan.langchain.chunks import ChunkBuilder as LangChainChunks
 from linkspan.llama_index.answers import ResponseBuilder as LlamaIndexChunks
-from linkspan.llama_index.tools import tool_selections
+from linkspan.llama_index.tool_calls import tool_selections
 from linkspan.providers.scaleway import ScalewayChatCodec
 from tests.support.streams import assemble
 from tests.tool_calls.conftest import CHATS, RESPONSES, WAYS, answer_with, event, merged, name_of, piece

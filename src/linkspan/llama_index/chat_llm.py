@@ -16,14 +16,8 @@ from linkspan.call_keywords import listed_tools, read_response_format
 from linkspan.conversation import Message, Text
 from linkspan.llama_index.messages import messages_from_llama_index
 from linkspan.llama_index.structured import NativeStructuredOutput
-from linkspan.llama_index.tools import (
-    CheckedToolStreams,
-    chat_arguments,
-    first_call_only,
-    pydantic_format,
-    tool_from,
-    tool_selections,
-)
+from linkspan.llama_index.tool_calls import CheckedToolStreams, first_call_only, tool_selections
+from linkspan.llama_index.tools import chat_arguments, pydantic_format, tool_from
 from linkspan.options import ChatSettings
 
 if TYPE_CHECKING:

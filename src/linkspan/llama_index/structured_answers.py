@@ -9,7 +9,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageR
 from llama_index.core.program.streaming_utils import process_streaming_content_incremental
 
 from linkspan.conversation import Completion, ToolCall, Usage
-from linkspan.llama_index.tools import legacy_call
+from linkspan.llama_index.tool_calls import legacy_call
 from linkspan.tool_arguments import as_json_text
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from linkspan.errors import ConfigurationError
 from linkspan.json_answer import JSONAnswerReader
 from linkspan.llama_index.program_prompt import ProgramPrompt
 from linkspan.llama_index.structured_predict import ObjectRequest, StructuredOutput, asks_for_call, keywords_of
-from linkspan.llama_index.tools import CheckedToolStreams
+from linkspan.llama_index.tool_calls import CheckedToolStreams
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,6 +19,7 @@ from linkspan.providers.chat_completions.decode import (
     unknown_fields,
 )
 from linkspan.providers.error_bodies import make_error, read_error, request_id_of
+from linkspan.providers.responses.events import ENDS, KINDS, PIECES, STARTS, WHOLE_PARTS
 from linkspan.providers.responses.item_index import ItemIndex
 from linkspan.providers.responses.items import (
     JOINT,
@@ -44,32 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["ResponsesDecoder"]
 
 _DONE = b"[DONE]"
-#: The channel of each event that carries a piece.
-_PIECES: Mapping[str, str] = {
-    "response.output_text.delta": "text",
-    "response.refusal.delta": "refusal",
-    "response.reasoning_text.delta": "reasoning",
-    "response.reasoning_summary_text.delta": "summary",
-    "response.function_call_arguments.delta": "arguments",
-}
-#: The channel of each event that repeats a whole part, and the field that holds it.
-_WHOLE_PARTS: Mapping[str, tuple[str, str]] = {
-    "response.output_text.done": ("text", "text"),
-    "response.refusal.done": ("refusal", "refusal"),
-    "response.reasoning_text.done": ("reasoning", "text"),
-    "response.reasoning_summary_text.done": ("summary", "text"),
-    "response.function_call_arguments.done": ("arguments", "arguments"),
-}
-#: The kind of item of each channel.
-_KINDS: Mapping[str, str] = {
-    "text": "message",
-    "refusal": "message",
-    "reasoning": "reasoning",
-    "summary": "reasoning",
-    "arguments": "function_call",
-}
-_STARTS = frozenset({"response.created", "response.in_progress", "response.queued"})
-_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 
 
 class ResponsesDecoder:
@@ -152,11 +127,11 @@ class ResponsesDecoder:
             raise error_in(event, self._provider, self._headers, self._explain) or self._invalid(
                 "an event of the stream is not from the Responses API"
             )
-        channel = _PIECES.get(kind)
+        channel = PIECES.get(kind)
         if channel is not None:
             return self._piece(channel, event)
-        if kind in _WHOLE_PARTS:
-            return self._whole_part(*_WHOLE_PARTS[kind], event)
+        if kind in WHOLE_PARTS:
+            return self._whole_part(*WHOLE_PARTS[kind], event)
         return list(self._less_common(kind, event))
 
     def _less_common(self, kind: str, event: Mapping[str, Any]) -> Iterator[Delta]:
@@ -166,9 +141,9 @@ class ResponsesDecoder:
             fields = as_object(event.get("item"), "item")
             yield from self._whole_item(self._item_of(event, None), fields)
             keep_encrypted(fields, self._extra)
-        elif kind in _ENDS:
+        elif kind in ENDS:
             yield from self.end_with(as_object(event.get("response"), "response"), kind.removeprefix("response."))
-        elif kind in _STARTS:
+        elif kind in STARTS:
             self._keep_names(as_object(event.get("response"), "response"))
         elif kind == "error":
             raise self._error(event)
@@ -295,7 +270,7 @@ class ResponsesDecoder:
     # ------------------------------------------------------------------ contents of items
 
     def _piece(self, channel: str, event: Mapping[str, Any]) -> Sequence[Delta]:
-        item = self._item_of(event, _KINDS[channel])
+        item = self._item_of(event, KINDS[channel])
         piece = event.get("delta")
         piece = as_json_text(piece) if channel == "arguments" else as_text(piece, "delta")
         if channel == "summary":
@@ -305,7 +280,7 @@ class ResponsesDecoder:
         return self._hand_out(item, channel, piece, item.scored(decode_logprob_entries(entries)) if entries else None)
 
     def _whole_part(self, channel: str, field: str, event: Mapping[str, Any]) -> Sequence[Delta]:
-        item = self._item_of(event, _KINDS[channel])
+        item = self._item_of(event, KINDS[channel])
         said = event.get(field)
         said = as_json_text(said) if channel == "arguments" else as_text(said, field)
         number = event.get("content_index" if channel != "summary" else "summary_index")
