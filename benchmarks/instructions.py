@@ -1,7 +1,7 @@
 """``python -m benchmarks.instructions [ROW ...]``: instructions per small call, which valgrind counts.
 
 Unlike CPU time, they depend on neither the load nor the processor's caches. Instructions of the kernel are not counted.
-It takes about three minutes per row.
+It takes about a minute per row.
 """
 
 from __future__ import annotations
