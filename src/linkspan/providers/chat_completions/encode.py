@@ -130,6 +130,8 @@ def _encode_message(message: Message, dialect: Dialect, place: int, *, send_reas
         encoded["name"] = message.name
     if message.role == "tool":
         encoded["tool_call_id"] = answered_call(message, place, dialect.provider)
+    elif message.tool_call_id is not None:
+        encoded["tool_call_id"] = message.tool_call_id
     return encoded
 
 
