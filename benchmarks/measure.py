@@ -87,10 +87,11 @@ def interleaved(
         The medians in microseconds, by row and column.
     """
     samples: dict[tuple[str, str], list[float]] = {key: [] for key in measured}
+    gc.freeze()  # otherwise every collection would traverse the objects of the imports
     for key, one in measured.items():
         _once(key, one, loop)  # opens the connection, and imports what the first call needs
     gc.collect()
-    gc.freeze()  # otherwise every collection would traverse the objects of the imports
+    gc.freeze()
     for _ in range(rounds):
         for key, microseconds in _round(measured, loop).items():
             samples[key].append(microseconds)
