@@ -62,7 +62,14 @@ def test_a_key_that_is_not_utf_8_is_refused(subject: Subject) -> None:
 
 @every
 def test_an_address_that_is_no_address_is_refused(subject: Subject) -> None:
-    for address in ("http://[::1", "http://[zz]/v1", "http://xn--a/v1", "http://host/\udc80", "http://a\uff0fb/v1"):
+    for address in (
+        "http://[::1",
+        "http://[zz]/v1",
+        "http://[::1]x/v1",
+        "http://xn--a/v1",
+        "http://host/\udc80",
+        "http://a\uff0fb/v1",
+    ):
         with pytest.raises(ConfigurationError, match=r"^base_url "):
             subject.make(base_url=address)
 

@@ -124,6 +124,19 @@ def _is_internal(host: str) -> bool:
         return "." not in name or name.endswith(_INTERNAL_SUFFIXES)
 
 
+def _check_brackets(parts: SplitResult) -> None:
+    """Check an address in brackets; urlsplit() checks only some of it, and nothing before Python 3.11.4.
+
+    Raises:
+        ValueError: It is not an IPv6 address, or there is something beside it.
+    """
+    host = parts.netloc.rpartition("@")[2]
+    if "[" in host:
+        if not re.fullmatch(r"\[[^\]]*\](:\d*)?", host):
+            raise ValueError("text beside the brackets")
+        ipaddress.IPv6Address(parts.hostname or "")
+
+
 def _split(url: str) -> tuple[str | None, SplitResult | None]:
     """Return what is wrong with a URL, or its parts."""
     if re.search(r"[\x00-\x20\x7f\\\ud800-\udfff]", url):
@@ -133,6 +146,7 @@ def _split(url: str) -> tuple[str | None, SplitResult | None]:
     try:
         parts = urlsplit(url)
         _ = parts.port  # reading it checks it
+        _check_brackets(parts)
     except ValueError:
         return "is not a valid URL: check the host and the port (0 to 65535)", None
     fault = host_fault(parts.hostname or "")
