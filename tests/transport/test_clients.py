@@ -327,6 +327,18 @@ def test_an_async_client_passed_in_belongs_to_one_event_loop(server, ask):
         asyncio.run(client.asend(ask()))
 
 
+@pytest.mark.parametrize(
+    "words", ["<Future> attached to a different loop", "<Lock> is bound to a different event loop"]
+)
+async def test_asyncios_other_words_for_another_event_loop(ask, words):
+    async def refuse(request):
+        raise RuntimeError(words)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as own:
+        with pytest.raises(ConfigurationError, match="cannot be used on this event loop"):
+            await HttpClient(http_async_client=own).asend(ask())
+
+
 async def test_client_passed_in_with_a_transport_that_is_no_socket(ask):
     body = b"data: one\n\ndata: [DONE]\n\n"
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from contextlib import AbstractAsyncContextManager, contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
@@ -41,6 +42,8 @@ __all__ = ["HttpClient"]
 #: Limits on kept cookies, which load balancers use for sticky sessions: RFC 6265's 50, with 8 kB of values. Beyond
 #: them, all are dropped, so that a server that sets a new one with each answer cannot make requests grow.
 _MOST_COOKIES, _LONGEST_COOKIES = 50, 8192
+#: What asyncio says, in a RuntimeError without a type of its own, of an object that is used on another loop.
+_ANOTHER_LOOP = re.compile("event loop|different loop", re.IGNORECASE)
 
 _parsed = functools.lru_cache(maxsize=64)(httpx.URL)
 _log = logging.getLogger("linkspan.transport")
@@ -303,7 +306,7 @@ def _raise_failure(exc: Exception, request: HttpRequest, seconds: float, *, is_o
         raise connection_error(exc, request, seconds) from exc
     if isinstance(exc, (httpx.InvalidURL, UnicodeError)) or (is_own and isinstance(exc, (ValueError, OverflowError))):
         raise unusable_address(exc, request) from exc
-    if isinstance(exc, RuntimeError) and "event loop" in str(exc).lower():
+    if not is_own and isinstance(exc, RuntimeError) and _ANOTHER_LOOP.search(str(exc)):
         raise ConfigurationError(
             f"http_async_client cannot be used on this event loop: {exc}. An httpx.AsyncClient belongs to the loop of "
             "its first call: pass another one, or leave it out, and each loop gets one",
